@@ -1,0 +1,1 @@
+//! rancher-lets-encrypt.
