@@ -1,0 +1,159 @@
+//! Accounts ([RFC 8555, 7.3](https://www.rfc-editor.org/rfc/rfc8555#section-7.3)).
+
+use http::StatusCode;
+use http::header;
+use serde::Deserialize;
+
+use super::clock;
+use super::jws::PublicKey;
+use super::limits::Token;
+use super::problem::Problem;
+use super::records::Account;
+use super::records::AccountStatus;
+use super::reply::Reply;
+use super::resource::Resource;
+use super::shared::Shared;
+use super::shared::read;
+use super::state::State;
+use crate::serve::Asked;
+use crate::serve::Peer;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NewAccount {
+    #[serde(default)]
+    contact: Vec<String>,
+    #[serde(default)]
+    terms_of_service_agreed: bool,
+    #[serde(default)]
+    only_return_existing: bool,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    contact: Option<Vec<String>>,
+    status: Option<String>,
+}
+
+impl State {
+    fn account_of(&self, thumbprint: &str) -> Option<&Account> {
+        self.account(*self.account_of_key.get(thumbprint)?)
+    }
+
+    fn open_account(&mut self, key: PublicKey, contact: Vec<String>) -> Account {
+        let id = self.next_id();
+        let account = Account {
+            url: Resource::Account(id).url(&self.base),
+            contact,
+            thumbprint: key.thumbprint(),
+            status: AccountStatus::Valid,
+            id,
+            key,
+        };
+        self.account_of_key.insert(account.thumbprint.clone(), id);
+        self.accounts.insert(id, account.clone());
+        account
+    }
+}
+
+impl Shared {
+    pub(super) fn new_account(&self, request: &Asked) -> Result<Reply, Problem> {
+        let (key, payload) = self.by_key(request)?;
+        let asked: NewAccount = read(&payload)?;
+        let settings = self.settings();
+        let peer = request
+            .extensions()
+            .get::<Peer>()
+            .map_or_else(String::new, |peer| peer.0.ip().to_string());
+        let thumbprint = key.thumbprint();
+        let (status, account) = self.change(|state| {
+            if let Some(account) = state.account_of(&thumbprint) {
+                return match account.status {
+                    AccountStatus::Valid => Ok((StatusCode::OK, account.clone())),
+                    AccountStatus::Deactivated | AccountStatus::Forgotten => {
+                        Err(Problem::unauthorized(
+                            "An account with the provided public key exists but is deactivated",
+                        ))
+                    }
+                };
+            }
+            if asked.only_return_existing {
+                return Err(Problem::new(
+                    400,
+                    "accountDoesNotExist",
+                    "No account exists with the provided key",
+                ));
+            }
+            if !asked.terms_of_service_agreed {
+                return Err(Problem::malformed("must agree to terms of service"));
+            }
+            check_contacts(&asked.contact)?;
+            let now = clock::now();
+            let token = Token::account(&peer);
+            state
+                .buckets
+                .check(&settings.limits, std::slice::from_ref(&token), now)?;
+            state.buckets.spend(&settings.limits, token, now);
+            let account = state.open_account(key, asked.contact);
+            Ok((StatusCode::CREATED, account))
+        })?;
+        Ok(Reply::json(status, &account.to_json()).header(header::LOCATION, &account.url))
+    }
+
+    pub(super) fn account_change(&self, request: &Asked, id: u64) -> Result<Reply, Problem> {
+        let (account, payload) = self.by_account(request)?;
+        if account.id != id {
+            return Err(Problem::unauthorized(
+                "Request signing key did not match account key",
+            ));
+        }
+        if payload.is_empty() {
+            return Ok(Reply::json(StatusCode::OK, &account.to_json()));
+        }
+        let asked: Change = read(&payload)?;
+        match asked.status.as_deref() {
+            None | Some("valid" | "deactivated") => {}
+            Some(_) => {
+                return Err(Problem::malformed(
+                    "Invalid value provided for status field",
+                ));
+            }
+        }
+        check_contacts(asked.contact.as_deref().unwrap_or_default())?;
+        let account = self.change(|state| {
+            let account = state.accounts.get_mut(&id)?;
+            if let Some(contact) = asked.contact {
+                account.contact = contact;
+            }
+            if asked.status.as_deref() == Some("deactivated") {
+                account.status = AccountStatus::Deactivated;
+            }
+            Some(account.clone())
+        });
+        let account = account.expect("accounts are never taken out");
+        Ok(Reply::json(StatusCode::OK, &account.to_json()))
+    }
+}
+
+fn check_contacts(contacts: &[String]) -> Result<(), Problem> {
+    for contact in contacts {
+        let Some(address) = contact.strip_prefix("mailto:") else {
+            return Err(Problem::new(
+                400,
+                "unsupportedContact",
+                format!("only contact scheme 'mailto:' is supported, not {contact:?}"),
+            ));
+        };
+        let fits = address
+            .split_once('@')
+            .is_some_and(|(user, domain)| !user.is_empty() && domain.contains('.'));
+        if !fits || !address.is_ascii() || address.contains(['?', '#', ' ']) {
+            return Err(Problem::new(
+                400,
+                "invalidContact",
+                format!("unable to parse email address {address:?}"),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Authorizations and challenges ([RFC 8555, 7.5](https://www.rfc-editor.org/rfc/rfc8555#section-7.5)).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header;
+use serde::Deserialize;
+use serde_json::Map;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::clock;
+use super::http01;
+use super::limits::Token;
+use super::problem::Problem;
+use super::records::Authorization;
+use super::records::AuthorizationStatus;
+use super::records::ChallengeKind;
+use super::records::Decided;
+use super::records::Validation;
+use super::reply::Reply;
+use super::resource::Owned;
+use super::settings::AuthoritySettings;
+use super::settings::SecondTell;
+use super::shared::Shared;
+use super::shared::read;
+use super::state::State;
+use crate::serve::Asked;
+
+/// How long a valid authorization can be used again.
+const LIFETIME: Duration = Duration::from_hours(30 * 24);
+
+#[derive(Deserialize)]
+struct Change {
+    status: String,
+}
+
+impl State {
+    /// Notes that a validation begins; false when there is nothing to validate.
+    fn begin_validation(
+        &mut self,
+        owned: Owned,
+        second_tell: SecondTell,
+        now: OffsetDateTime,
+    ) -> Result<bool, Problem> {
+        self.authorization(owned, now)?;
+        let Some(authorization) = self.authorizations.get_mut(&owned.id) else {
+            return Ok(false);
+        };
+        match authorization.status {
+            AuthorizationStatus::Valid => return Ok(false),
+            AuthorizationStatus::Deactivated | AuthorizationStatus::Invalid => {
+                return Err(Problem::malformed("authorization must be pending"));
+            }
+            AuthorizationStatus::Pending => {}
+        }
+        if authorization.validating > 0 && second_tell == SecondTell::Conflict409 {
+            return Err(Problem::new(
+                409,
+                "conflict",
+                "authorization is already being validated",
+            ));
+        }
+        authorization.validating += 1;
+        Ok(true)
+    }
+
+    /// Notes how a validation ended. Only the first one decides, but every failure counts.
+    fn end_validation(
+        &mut self,
+        id: u64,
+        challenge: ChallengeKind,
+        result: Result<(), Problem>,
+        settings: &AuthoritySettings,
+        now: OffsetDateTime,
+    ) {
+        let Some(authorization) = self.authorizations.get_mut(&id) else {
+            return;
+        };
+        authorization.validating -= 1;
+        let error = result.err();
+        self.validations.push(Validation {
+            name: authorization.name.clone(),
+            ok: error.is_none(),
+            error: error.clone(),
+            at: now,
+        });
+        if error.is_some() {
+            let token = Token::failure(&authorization.account, &authorization.name);
+            self.buckets.spend(&settings.limits, token, now);
+        }
+        if authorization.status != AuthorizationStatus::Pending {
+            return;
+        }
+        if error.is_none() {
+            authorization.status = AuthorizationStatus::Valid;
+            authorization.expires = now + LIFETIME;
+            let key = (authorization.owned.account, authorization.name.clone());
+            self.proofs.insert(key, id);
+        } else {
+            authorization.status = AuthorizationStatus::Invalid;
+        }
+        authorization.decided = Some(Decided {
+            challenge,
+            at: now,
+            error: error.clone(),
+        });
+        for order in authorization.orders.clone() {
+            self.settle(order);
+            if settings.order_errors
+                && let Some(order) = self.orders.get_mut(&order)
+            {
+                order.error.clone_from(&error);
+            }
+        }
+    }
+
+    /// Gives an authorization up. While it is pending this counts as a failure.
+    fn deactivate_authorization(
+        &mut self,
+        owned: Owned,
+        settings: &AuthoritySettings,
+        now: OffsetDateTime,
+    ) -> Result<Authorization, Problem> {
+        let before = self.authorization(owned, now)?.clone();
+        match before.status {
+            AuthorizationStatus::Deactivated | AuthorizationStatus::Invalid => {
+                return Err(Problem::malformed(
+                    "only a pending or valid authorization can be deactivated",
+                ));
+            }
+            AuthorizationStatus::Pending => {
+                let token = Token::failure(&before.account, &before.name);
+                self.buckets.spend(&settings.limits, token, now);
+            }
+            AuthorizationStatus::Valid => {}
+        }
+        if let Some(authorization) = self.authorizations.get_mut(&owned.id) {
+            authorization.status = AuthorizationStatus::Deactivated;
+        }
+        for order in &before.orders {
+            self.settle(*order);
+        }
+        self.authorization(owned, now).cloned()
+    }
+}
+
+impl Shared {
+    pub(super) fn authorization(&self, request: &Asked, owned: Owned) -> Result<Reply, Problem> {
+        let (account, payload) = self.by_account(request)?;
+        let (owned, now) = (owned.asked_by(&account)?, clock::now());
+        let authorization = if payload.is_empty() {
+            self.state.borrow().authorization(owned, now)?.clone()
+        } else {
+            let asked: Change = read(&payload)?;
+            if asked.status != "deactivated" {
+                return Err(Problem::malformed("Invalid status value"));
+            }
+            let settings = self.settings();
+            self.change(|state| state.deactivate_authorization(owned, &settings, now))?
+        };
+        let document = authorization.to_json(&self.base);
+        Ok(self.while_pending(Reply::json(StatusCode::OK, &document), &authorization))
+    }
+
+    /// Shows a challenge, or begins to validate it when the payload is an object.
+    pub(super) fn challenge(
+        self: &Arc<Self>,
+        request: &Asked,
+        owned: Owned,
+        kind: ChallengeKind,
+    ) -> Result<Reply, Problem> {
+        let (account, payload) = self.by_account(request)?;
+        let (owned, now) = (owned.asked_by(&account)?, clock::now());
+        let authorization = self.state.borrow().authorization(owned, now)?.clone();
+        if !authorization.challenges().contains(&kind) {
+            return Err(Problem::not_found("No such challenge"));
+        }
+        if !payload.is_empty() {
+            let _: Map<String, Value> = read(&payload)?;
+            let second_tell = self.settings().second_tell;
+            if self.change(|state| state.begin_validation(owned, second_tell, now))? {
+                let expected = format!("{}.{}", authorization.token, account.thumbprint);
+                let shared = Arc::clone(self);
+                let authorization = authorization.clone();
+                self.spawn(async move { shared.validate(&authorization, kind, &expected).await });
+            }
+        }
+        let document = authorization.challenge_to_json(kind, &self.base);
+        let reply = Reply::json(StatusCode::OK, &document)
+            .header(header::LINK, format!("<{}>;rel=\"up\"", authorization.url));
+        Ok(self.while_pending(reply, &authorization))
+    }
+
+    fn while_pending(&self, reply: Reply, authorization: &Authorization) -> Reply {
+        let wait = match authorization.status {
+            AuthorizationStatus::Pending => self.settings().retry_after_pending,
+            AuthorizationStatus::Deactivated
+            | AuthorizationStatus::Invalid
+            | AuthorizationStatus::Valid => None,
+        };
+        reply.header_if(
+            header::RETRY_AFTER,
+            wait.map(|wait| wait.header(clock::now())),
+        )
+    }
+
+    async fn validate(&self, authorization: &Authorization, kind: ChallengeKind, expected: &str) {
+        let settings = self.settings();
+        if !settings.validation_delay.is_zero() {
+            tokio::time::sleep(settings.validation_delay).await;
+        }
+        let name = &authorization.name;
+        let result = match kind {
+            ChallengeKind::Http01 => {
+                http01::check(&settings, name, &authorization.token, expected).await
+            }
+            ChallengeKind::Dns01 | ChallengeKind::DnsPersist01 => Err(Problem::dns(format!(
+                "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.{} - check that a DNS \
+                 record exists for this domain",
+                name.trim_start_matches("*.")
+            ))),
+        };
+        let (id, now) = (authorization.owned.id, clock::now());
+        self.change(|state| state.end_validation(id, kind, result, &settings, now));
+    }
+}

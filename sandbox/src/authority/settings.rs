@@ -1,0 +1,168 @@
+//! How the authority behaves. All but the first three settings can be changed while it runs.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::limits::Limits;
+use super::problem::RetryAfter;
+use crate::certs::Subject;
+
+/// What a POST to a challenge gets while the authorization is being validated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondTell {
+    /// A second validation begins, whose failure counts for itself.
+    Accept,
+    /// 409 `conflict`.
+    Conflict409,
+}
+
+/// When a refusal of names lists each of them as a subproblem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subproblems {
+    /// Also when a single name is refused.
+    Always,
+    /// As Boulder: a single refused name is told in the detail only.
+    WhenSeveral,
+}
+
+/// How an authority behaves.
+#[derive(Debug, Clone)]
+pub struct AuthoritySettings {
+    /// Where it listens; port 0 is a free one. Read once, at the start.
+    pub listen: SocketAddr,
+    /// The host in its URLs when it is not the address that it listens on, as when that is 0.0.0.0. Read once, at
+    /// the start.
+    pub host: Option<String>,
+    /// The name of the root. Read once, at the start.
+    pub root: Subject,
+    /// Names of the intermediates, the one that signs leaves first.
+    pub intermediates: Vec<Subject>,
+    /// How many intermediates follow the leaf: from 1 up to all of them.
+    pub chain_length: usize,
+
+    /// From notBefore to notAfter.
+    pub lifetime: Duration,
+    /// How far back notBefore lies.
+    pub backdate: Duration,
+    /// Whether leaves have a common name.
+    pub common_name: bool,
+    /// Issues certificates for these names, whatever was ordered.
+    pub wrong_names: Option<Vec<String>>,
+    /// Issues certificates for a key that nobody has.
+    pub wrong_key: bool,
+
+    /// Where HTTP-01 is fetched.
+    pub validation_address: IpAddr,
+    /// The port that stands for port 80.
+    pub validation_port: u16,
+    /// The port that stands for port 443, which a redirect may lead to.
+    pub validation_tls_port: u16,
+    /// How long a validation waits before it begins.
+    pub validation_delay: Duration,
+    /// How long a validation may take, redirects included.
+    pub validation_timeout: Duration,
+    /// Names that are fetched elsewhere.
+    pub addresses: BTreeMap<String, SocketAddr>,
+    /// Names that have no address: their validation fails with `dns`.
+    pub unresolved: BTreeSet<String>,
+
+    /// Every so many signed requests, one is refused with `badNonce`.
+    pub bad_nonce_every: Option<u32>,
+    /// Sent with orders, authorizations and challenges that are pending.
+    pub retry_after_pending: Option<RetryAfter>,
+    /// Sent with orders that are processing. Let's Encrypt says 3 seconds.
+    pub retry_after_processing: Option<RetryAfter>,
+    /// How long an order stays `processing` after it was finalized.
+    pub processing: Duration,
+    /// Every answer is this late.
+    pub request_delay: Duration,
+    /// Whether a new order takes over valid authorizations.
+    pub reuse_authorizations: bool,
+    /// Whether an identical order that is pending or ready is returned again.
+    pub reuse_orders: bool,
+    /// What telling twice gets.
+    pub second_tell: SecondTell,
+    /// Whether a failed validation is also told in the order, as Pebble does and Boulder does not.
+    pub order_errors: bool,
+
+    /// Rate limits.
+    pub limits: Limits,
+    /// Names whose orders are refused until a person unpauses them.
+    pub paused: BTreeSet<String>,
+    /// Names that policy forbids.
+    pub blocked: BTreeSet<String>,
+    /// How the refusal of names is told.
+    pub subproblems: Subproblems,
+}
+
+impl AuthoritySettings {
+    /// An authority of neutral names.
+    pub fn production() -> Self {
+        let organization = "Sandbox Trust";
+        let name = |common_name| Subject::new(organization, common_name).in_country("US");
+        Self::of(
+            name("SB Root"),
+            vec![name("SB1"), name("SB Root Y"), name("SB Root X")],
+        )
+    }
+
+    /// An authority whose names are those of Let's Encrypt's staging environment.
+    pub fn staging() -> Self {
+        let name =
+            |organization, common_name| Subject::new(organization, common_name).in_country("US");
+        let old = "(STAGING) Internet Security Research Group";
+        Self::of(
+            name(old, "(STAGING) Pretend Pear X1"),
+            vec![
+                name("Let's Encrypt", "(STAGING) Ersatz Emmer YR2"),
+                name("ISRG", "(STAGING) Yonder Yam Root YR"),
+                name(old, "(STAGING) Bogus Broccoli X2"),
+            ],
+        )
+    }
+
+    fn of(root: Subject, intermediates: Vec<Subject>) -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            host: None,
+            root,
+            intermediates,
+            chain_length: 2,
+            lifetime: Duration::from_hours(90 * 24),
+            backdate: Duration::from_hours(1),
+            common_name: true,
+            wrong_names: None,
+            wrong_key: false,
+            validation_address: Ipv4Addr::LOCALHOST.into(),
+            validation_port: 80,
+            validation_tls_port: 443,
+            validation_delay: Duration::ZERO,
+            validation_timeout: Duration::from_secs(10),
+            addresses: BTreeMap::new(),
+            unresolved: BTreeSet::new(),
+            bad_nonce_every: None,
+            retry_after_pending: None,
+            retry_after_processing: None,
+            processing: Duration::ZERO,
+            request_delay: Duration::ZERO,
+            reuse_authorizations: true,
+            reuse_orders: true,
+            second_tell: SecondTell::Conflict409,
+            order_errors: false,
+            limits: Limits::default(),
+            paused: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            subproblems: Subproblems::Always,
+        }
+    }
+
+    /// The intermediates of the chain.
+    pub(super) fn chain(&self) -> &[Subject] {
+        let most = self.intermediates.len();
+        &self.intermediates[..self.chain_length.clamp(most.min(1), most)]
+    }
+}

@@ -1,0 +1,174 @@
+//! All that the authority knows. What changes it stands with the requests that do.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+use time::OffsetDateTime;
+
+use super::limits::Buckets;
+use super::problem::Problem;
+use super::records::Account;
+use super::records::AccountStatus;
+use super::records::Authorization;
+use super::records::AuthorizationStatus;
+use super::records::Issued;
+use super::records::Order;
+use super::records::Validation;
+use super::resource::Owned;
+
+/// All that the authority knows.
+#[derive(Debug)]
+pub struct State {
+    pub(super) base: String,
+    pub(super) last_id: u64,
+    pub(super) accounts: BTreeMap<u64, Account>,
+    pub(super) account_of_key: BTreeMap<String, u64>,
+    pub(super) orders: BTreeMap<u64, Order>,
+    pub(super) authorizations: BTreeMap<u64, Authorization>,
+    /// The newest order of an account for a set of names.
+    pub(super) newest_orders: BTreeMap<(u64, Vec<String>), u64>,
+    /// The newest valid authorization of an account for a name.
+    pub(super) proofs: BTreeMap<(u64, String), u64>,
+    pub(super) issued: Vec<Issued>,
+    /// Where in `issued` a serial is; without those that were forgotten.
+    pub(super) certificates: BTreeMap<String, usize>,
+    /// When a set of names was last issued.
+    pub(super) last_issued: BTreeMap<Vec<String>, OffsetDateTime>,
+    pub(super) validations: Vec<Validation>,
+    pub(super) buckets: Buckets,
+}
+
+impl State {
+    pub(super) fn new(base: String) -> Self {
+        Self {
+            base,
+            last_id: 1000,
+            accounts: BTreeMap::new(),
+            account_of_key: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            authorizations: BTreeMap::new(),
+            newest_orders: BTreeMap::new(),
+            proofs: BTreeMap::new(),
+            issued: Vec::new(),
+            certificates: BTreeMap::new(),
+            last_issued: BTreeMap::new(),
+            validations: Vec::new(),
+            buckets: Buckets::default(),
+        }
+    }
+
+    /// All accounts, oldest first.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// All orders, oldest first, also those that the authority says it does not know.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.values()
+    }
+
+    /// All authorizations, oldest first, also those that the authority says it does not know.
+    pub fn authorizations(&self) -> impl Iterator<Item = &Authorization> {
+        self.authorizations.values()
+    }
+
+    /// All certificates, oldest first. One is here as soon as it is signed, when its order still is processing.
+    pub fn issued(&self) -> &[Issued] {
+        &self.issued
+    }
+
+    /// All validations that ended, oldest first.
+    pub fn validations(&self) -> &[Validation] {
+        &self.validations
+    }
+
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// The account, unless it is forgotten.
+    pub(super) fn account(&self, id: u64) -> Option<&Account> {
+        self.accounts
+            .get(&id)
+            .filter(|account| account.status != AccountStatus::Forgotten)
+    }
+
+    /// The order as its account may see it.
+    pub(super) fn order(&self, owned: Owned, now: OffsetDateTime) -> Result<&Order, Problem> {
+        let Owned { account, id } = owned;
+        let order = self.orders.get(&id).filter(|order| !order.forgotten);
+        match order {
+            None => Err(Problem::not_found(format!("No order for ID {id}"))),
+            Some(order) if order.owned != owned => Err(Problem::not_found(format!(
+                "No order found for account ID {account}"
+            ))),
+            Some(order) if order.expires <= now => {
+                Err(Problem::not_found(format!("Order {id} is expired")))
+            }
+            Some(order) => Ok(order),
+        }
+    }
+
+    /// The authorization as its account may see it.
+    pub(super) fn authorization(
+        &self,
+        owned: Owned,
+        now: OffsetDateTime,
+    ) -> Result<&Authorization, Problem> {
+        let authorization = self
+            .authorizations
+            .get(&owned.id)
+            .filter(|authorization| !authorization.forgotten && authorization.owned == owned);
+        match authorization {
+            None => Err(Problem::not_found("No such authorization")),
+            Some(authorization) if authorization.expires <= now => {
+                Err(Problem::not_found("Expired authorization"))
+            }
+            Some(authorization) => Ok(authorization),
+        }
+    }
+
+    /// Forgets accounts and all that belongs to them, as an authority that lost its database.
+    pub(super) fn forget_accounts(&mut self) {
+        for account in self.accounts.values_mut() {
+            account.status = AccountStatus::Forgotten;
+        }
+        for order in self.orders.values_mut() {
+            order.forgotten = true;
+        }
+        for authorization in self.authorizations.values_mut() {
+            authorization.forgotten = true;
+        }
+        self.certificates.clear();
+    }
+
+    pub(super) fn deactivate_account(&mut self, url: &str) {
+        for account in self.accounts.values_mut() {
+            if account.url == url && account.status == AccountStatus::Valid {
+                account.status = AccountStatus::Deactivated;
+            }
+        }
+    }
+
+    pub(super) fn forget_order(&mut self, url: &str) {
+        for order in self.orders.values_mut().filter(|order| order.url == url) {
+            order.forgotten = true;
+        }
+    }
+
+    /// Lets the order end its time, and with it those of its authorizations that are still pending.
+    pub(super) fn expire_order(&mut self, url: &str, now: OffsetDateTime) {
+        let past = now - Duration::SECOND;
+        for order in self.orders.values_mut().filter(|order| order.url == url) {
+            order.expires = past;
+            for part in &order.parts {
+                if let Some(authorization) = self.authorizations.get_mut(part)
+                    && authorization.status == AuthorizationStatus::Pending
+                {
+                    authorization.expires = past;
+                }
+            }
+        }
+    }
+}
