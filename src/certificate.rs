@@ -189,10 +189,9 @@ pub struct Shown {
 impl Shown {
     /// Reads a certificate, with or without chain behind it, and a further chain.
     pub fn parse(certificate: &str, chain: &str) -> Result<Self, Flaw> {
-        let ders: Vec<Vec<u8>> = certificates(certificate)?
-            .into_iter()
-            .chain(certificates(chain)?)
-            .collect();
+        let mut ders = certificates(certificate)?;
+        // A chain that does not parse is still told from another by its bytes.
+        ders.extend(certificates(chain).unwrap_or_else(|_| vec![chain.as_bytes().to_vec()]));
         Self::of(&ders)
     }
 
@@ -201,7 +200,6 @@ impl Shown {
             .split_first()
             .ok_or_else(|| broken("there is no certificate in it"))?;
         let leaf = parse(first)?;
-        // A chain that does not parse is still told from another by its bytes.
         let parsed: Vec<_> = rest.iter().filter_map(|der| parse(der).ok()).collect();
         Ok(Self {
             leaf: Leaf::read(&leaf, first, &parsed),

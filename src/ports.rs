@@ -55,7 +55,7 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// A service, or container without one, that announces names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Announcement {
     /// Uuid of the service or container; a sidekick has that of its primary service.
     pub uuid: String,
@@ -123,6 +123,9 @@ pub trait Orchestrator: Send + Sync + 'static {
     fn announcements(
         &self,
     ) -> impl Future<Output = Result<Vec<Announcement>, OrchestratorError>> + Send;
+
+    /// Resolves when announcements may have changed since they were last read.
+    fn changed(&self) -> impl Future<Output = ()> + Send;
 
     /// Lists every certificate, whole or not at all.
     fn certificates(&self) -> impl Future<Output = Result<Vec<Held>, OrchestratorError>> + Send;
@@ -490,11 +493,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes a folder and those above it, 0700, if they are not there.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// Writes a file, 0600, whole or not at all, in place of what was there.
-    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    /// Writes files of one folder, 0600, each whole or not at all, in place of what was there.
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()>;
 
-    /// Makes a link, in place of what was there.
-    fn link(&self, path: &Path, target: &Path) -> io::Result<()>;
+    /// Makes links in one folder, one after the other, each in place of what was there.
+    fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()>;
 
     /// Adds to the end of a file, which is made if it is not there.
     fn append(&self, path: &Path, content: &[u8]) -> io::Result<()>;

@@ -1,0 +1,235 @@
+//! Problem documents, as the authority sent them.
+
+use serde::Deserialize;
+
+use crate::client::one_line;
+use crate::names::DomainName;
+use crate::ports::AuthorityError;
+use crate::ports::Problem;
+use crate::ports::RetryAfter;
+
+const NAMESPACE: &str = "urn:ietf:params:acme:error:";
+
+/// An answer that was not a success.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<RetryAfter>,
+    pub(super) body: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    subproblems: Vec<Subdocument>,
+}
+
+#[derive(Deserialize)]
+struct Subdocument {
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    identifier: Option<Identifier>,
+}
+
+#[derive(Deserialize)]
+struct Identifier {
+    value: String,
+}
+
+fn kind(text: Option<&str>) -> String {
+    let text = text.unwrap_or_default();
+    one_line(text.strip_prefix(NAMESPACE).unwrap_or(text))
+}
+
+/// A problem of our own making.
+pub(super) fn local(kind: &str, detail: &str) -> Problem {
+    Problem {
+        kind: kind.to_owned(),
+        detail: one_line(detail),
+        names: Vec::new(),
+    }
+}
+
+/// A problem inside a resource.
+pub(super) fn from(problem: &instant_acme::Problem) -> Problem {
+    let names = problem
+        .subproblems
+        .iter()
+        .filter_map(|sub| match &sub.identifier {
+            Some(instant_acme::Identifier::Dns(name)) => Some((
+                name.parse().ok()?,
+                one_line(sub.detail.as_deref().unwrap_or_default()),
+            )),
+            Some(_) | None => None,
+        });
+    Problem {
+        kind: kind(problem.r#type.as_deref()),
+        detail: one_line(problem.detail.as_deref().unwrap_or_default()),
+        names: names.collect(),
+    }
+}
+
+impl Failure {
+    /// Sorts the answer by what one does about it.
+    pub(super) fn sort(self) -> AuthorityError {
+        let problem = self.problem();
+        let said = format!("{} {problem}", self.status);
+        match (self.status, problem.kind.as_str()) {
+            // Overload may carry the type of a rate limit; only the status tells the two apart.
+            (300..=399 | 500.., _) => AuthorityError::Unavailable {
+                retry_after: self.retry_after,
+                detail: said,
+            },
+            (400, "badNonce") => AuthorityError::Unavailable {
+                retry_after: None,
+                detail: said,
+            },
+            (429, _) | (_, "rateLimited") => {
+                let retry_after = self.retry_after.or_else(|| date_in(&problem.detail));
+                AuthorityError::RateLimited {
+                    retry_after,
+                    detail: problem.detail,
+                }
+            }
+            (_, "accountDoesNotExist") => AuthorityError::AccountUnknown(problem.detail),
+            (_, "orderNotReady") => AuthorityError::NotReady(problem.detail),
+            (404, _) => AuthorityError::Gone(said),
+            (409, _) => AuthorityError::AlreadyTold(problem.detail),
+            _ => AuthorityError::Refused(problem),
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        match serde_json::from_slice::<Document>(&self.body) {
+            Ok(document) => {
+                let names = document.subproblems.into_iter().filter_map(|sub| {
+                    let name: DomainName = sub.identifier?.value.parse().ok()?;
+                    Some((name, one_line(&sub.detail.unwrap_or_default())))
+                });
+                Problem {
+                    kind: kind(document.kind.as_deref()),
+                    detail: one_line(&document.detail.unwrap_or_default()),
+                    names: names.collect(),
+                }
+            }
+            Err(_) => local(
+                "",
+                &format!(
+                    "an answer that is no problem document: {}",
+                    String::from_utf8_lossy(&self.body)
+                ),
+            ),
+        }
+    }
+}
+
+/// "retry after 2026-11-22 12:00:00 UTC", as Boulder writes it.
+fn date_in(detail: &str) -> Option<RetryAfter> {
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+    let text = detail.split_once("retry after ")?.1.get(..19)?;
+    time::PrimitiveDateTime::parse(text, format)
+        .ok()
+        .map(|at| RetryAfter::At(at.assume_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn sort(status: u16, kind: &str, detail: &str) -> AuthorityError {
+        let body = format!(r#"{{"type":"{NAMESPACE}{kind}","detail":"{detail}"}}"#).into_bytes();
+        Failure {
+            status,
+            retry_after: None,
+            body,
+        }
+        .sort()
+    }
+
+    #[test]
+    fn answers_are_sorted_by_reaction() {
+        use AuthorityError as E;
+        assert!(matches!(
+            sort(503, "rateLimited", "Service busy"),
+            E::Unavailable { .. }
+        ));
+        assert!(matches!(
+            sort(500, "serverInternal", ""),
+            E::Unavailable { .. }
+        ));
+        assert!(matches!(sort(400, "badNonce", ""), E::Unavailable { .. }));
+        assert!(matches!(
+            sort(400, "accountDoesNotExist", ""),
+            E::AccountUnknown(_)
+        ));
+        assert!(matches!(sort(403, "orderNotReady", ""), E::NotReady(_)));
+        assert!(matches!(sort(404, "malformed", ""), E::Gone(_)));
+        assert!(matches!(sort(409, "malformed", ""), E::AlreadyTold(_)));
+        assert!(matches!(sort(403, "unauthorized", ""), E::Refused(_)));
+        let html = Failure {
+            status: 502,
+            retry_after: None,
+            body: b"<html>\n".to_vec(),
+        }
+        .sort();
+        assert!(matches!(html, E::Unavailable { .. }) && !html.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn a_rate_limit_is_read_from_header_or_text() {
+        let text = "too many certificates, retry after 2026-11-23 01:02:03 UTC: see https://x.test";
+        let at = RetryAfter::At(datetime!(2026-11-23 01:02:03 UTC));
+        let limited = |error| match error {
+            AuthorityError::RateLimited { retry_after, .. } => retry_after,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(limited(sort(429, "rateLimited", text)), Some(at));
+        assert_eq!(
+            limited(sort(
+                429,
+                "rateLimited",
+                "Please visit: https://x.test/unpause"
+            )),
+            None
+        );
+        let header = Some(RetryAfter::In(Duration::minutes(1)));
+        assert_eq!(
+            limited(
+                Failure {
+                    status: 429,
+                    retry_after: header,
+                    body: Vec::new()
+                }
+                .sort()
+            ),
+            header
+        );
+    }
+
+    #[test]
+    fn names_that_are_singled_out_are_kept() {
+        let body = br#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no","subproblems":
+            [{"type":"x","detail":"blocked","identifier":{"type":"dns","value":"a.example.com"}}, {}]}"#;
+        let AuthorityError::Refused(problem) = (Failure {
+            status: 400,
+            retry_after: None,
+            body: body.to_vec(),
+        })
+        .sort() else {
+            panic!()
+        };
+        assert_eq!(problem.kind, "rejectedIdentifier");
+        assert_eq!(
+            problem.names,
+            [("a.example.com".parse().unwrap(), "blocked".to_owned())]
+        );
+    }
+}

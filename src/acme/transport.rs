@@ -1,0 +1,201 @@
+//! The HTTP client that instant-acme uses: time limits, one nonce pool, and what the answer said beside its body.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header::USER_AGENT;
+use http_body_util::BodyExt;
+use instant_acme::BodyWrapper;
+use instant_acme::BytesResponse;
+use instant_acme::Error;
+use instant_acme::HttpClient;
+use reqwest::Client;
+
+use crate::acme::problem;
+use crate::acme::problem::Failure;
+use crate::client;
+use crate::ports::AuthorityError;
+use crate::ports::RetryAfter;
+
+/// Certificate chains are a few kilobytes; nothing an authority says is larger.
+const LARGEST: usize = 1 << 20;
+
+/// More than are ever needed at once.
+const MOST_NONCES: usize = 64;
+
+const REPLAY_NONCE: &str = "replay-nonce";
+
+/// Nonces that were answered and not used yet, the newest taken first: an authority forgets the oldest.
+///
+/// instant-acme keeps one nonce an order and asks for a new one at the start of each. The pool takes them out of
+/// the answers and gives them back when it asks.
+#[derive(Clone, Default)]
+pub(super) struct Nonces(Arc<Mutex<Vec<HeaderValue>>>);
+
+impl Nonces {
+    fn put(&self, nonce: HeaderValue) {
+        let mut nonces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if nonces.len() == MOST_NONCES {
+            nonces.remove(0);
+        }
+        nonces.push(nonce);
+    }
+
+    fn take(&self) -> Option<HeaderValue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+/// What the last answer of a call said beside its body.
+enum Answer {
+    Success(Option<RetryAfter>),
+    Failure(Failure),
+    None(String),
+}
+
+tokio::task_local! {
+    static ANSWER: RefCell<Option<Answer>>;
+}
+
+/// Waits for a call of instant-acme, and sorts what went wrong by the answer itself: instant-acme drops the status,
+/// the `Retry-After` and everything that is not JSON.
+pub(super) async fn asked<T>(
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<(T, Option<RetryAfter>), AuthorityError> {
+    ANSWER
+        .scope(RefCell::new(None), async {
+            let result = call.await;
+            match (result, ANSWER.with(RefCell::take)) {
+                (Ok(value), Some(Answer::Success(retry_after))) => Ok((value, retry_after)),
+                (Ok(value), _) => Ok((value, None)),
+                (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort()),
+                (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
+                    retry_after: None,
+                    detail,
+                }),
+                (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
+                    Err(AuthorityError::Refused(problem::from(&problem)))
+                }
+                (Err(error), Some(Answer::Success(_)) | None) => {
+                    let detail = format!("an answer that makes no sense: {error}");
+                    Err(AuthorityError::Unavailable {
+                        retry_after: None,
+                        detail: client::one_line(&detail),
+                    })
+                }
+            }
+        })
+        .await
+}
+
+fn answered(answer: Answer) {
+    // Outside of `asked` nobody wants to know.
+    drop(ANSWER.try_with(|last| last.replace(Some(answer))));
+}
+
+/// Whether the last answer of this call was a success.
+pub(super) fn was_success() -> bool {
+    ANSWER
+        .try_with(|last| matches!(*last.borrow(), Some(Answer::Success(_))))
+        .unwrap_or(false)
+}
+
+/// The client.
+pub(super) struct Transport {
+    client: Client,
+    nonces: Nonces,
+}
+
+impl Transport {
+    pub(super) fn new(client: Client, nonces: Nonces) -> Self {
+        Self { client, nonces }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>>;
+
+impl HttpClient for Transport {
+    fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answering {
+        let client = self.client.clone();
+        let nonces = self.nonces.clone();
+        Box::pin(async move {
+            // Nothing but a new nonce is asked for by HEAD.
+            if request.method() == Method::HEAD
+                && let Some(nonce) = nonces.take()
+            {
+                return Ok(local_nonce(nonce));
+            }
+            send(&client, &nonces, request).await.map_err(|detail| {
+                answered(Answer::None(detail.clone()));
+                Error::Other(detail.into())
+            })
+        })
+    }
+}
+
+fn local_nonce(nonce: HeaderValue) -> BytesResponse {
+    let mut response = Response::new(Bytes::new());
+    response.headers_mut().insert(REPLAY_NONCE, nonce);
+    let (parts, body) = response.into_parts();
+    BytesResponse {
+        parts,
+        body: Box::new(body),
+    }
+}
+
+async fn send(
+    client: &Client,
+    nonces: &Nonces,
+    request: Request<BodyWrapper<Bytes>>,
+) -> Result<BytesResponse, String> {
+    let is_head = request.method() == Method::HEAD;
+    let (mut parts, body) = request.into_parts();
+    parts
+        .headers
+        .insert(USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
+    let Ok(body) = body.collect().await;
+    let request = reqwest::Request::try_from(Request::from_parts(parts, body.to_bytes()))
+        .map_err(|error| client::explain(&error))?;
+    let response = client
+        .execute(request)
+        .await
+        .map_err(|error| client::explain(&error))?;
+    let status = response.status();
+    let mut headers = response.headers().clone();
+    let body = client::read(response, LARGEST).await?;
+    let retry_after = client::retry_after(&headers);
+    answered(if status.is_success() {
+        Answer::Success(retry_after)
+    } else {
+        Answer::Failure(Failure {
+            status: status.as_u16(),
+            retry_after,
+            body: body.clone(),
+        })
+    });
+    // A refused nonce is answered with one that instant-acme uses at once; every other goes to the pool.
+    if !is_head
+        && status != StatusCode::BAD_REQUEST
+        && let Some(nonce) = headers.remove(REPLAY_NONCE)
+    {
+        nonces.put(nonce);
+    }
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    let (parts, ()) = response.into_parts();
+    Ok(BytesResponse {
+        parts,
+        body: Box::new(Bytes::from(body)),
+    })
+}

@@ -1,0 +1,529 @@
+//! From facts to a verdict: what each copy is, what is to be done, and why in plain words. Pure; takes `now`.
+//!
+//! Never judges by a list of issuer names: they rotate without notice.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::certificate::Leaf;
+use crate::certificate::Shown;
+use crate::config::ReplaceForeign;
+use crate::decide::Action;
+use crate::decide::AtRancher;
+use crate::decide::OnDisk;
+use crate::decide::decide;
+use crate::fingerprint::Fingerprint;
+use crate::mark::Mark;
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::names::Names;
+use crate::ports::Held;
+use crate::schedule::due_at;
+use crate::schedule::overdue_at;
+
+/// What the settings say about deciding.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Whether staging certificates are wanted.
+    pub is_staging: bool,
+    /// Directory URL for production.
+    pub production_directory: String,
+    /// Directory URL for staging.
+    pub staging_directory: String,
+    /// When to renew, if that is set.
+    pub renew_before: Option<Duration>,
+    /// What happens to certificates that are not ours.
+    pub replace_foreign: ReplaceForeign,
+}
+
+impl Policy {
+    /// The directory URL that is wanted.
+    pub fn wanted_directory(&self) -> &str {
+        if self.is_staging {
+            &self.staging_directory
+        } else {
+            &self.production_directory
+        }
+    }
+
+    /// By record or mark, else by the CA's own marks; what came from the wanted production directory never is.
+    fn is_staging(&self, leaf: &Leaf, directory: Option<&str>) -> bool {
+        match directory {
+            Some(directory) if !self.is_staging && directory == self.production_directory => false,
+            Some(directory) if directory == self.staging_directory => true,
+            Some(directory) if directory == self.production_directory => false,
+            Some(_) | None => leaf.is_marked_staging,
+        }
+    }
+}
+
+/// The copy in the store.
+#[derive(Debug, Clone)]
+pub enum DiskCopy {
+    /// It could not be read or judged, and why.
+    Unknown(String),
+    /// There is none.
+    Absent,
+    /// It was read whole and is broken, and how.
+    Broken(String),
+    /// A certificate with its key.
+    Whole(Stored),
+}
+
+/// A certificate with its key in the store.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Leaf and chain.
+    pub shown: Shown,
+    /// Directory URL of the authority it came from, where that is on record.
+    pub directory: Option<String>,
+    /// When it was stored, if it came from the authority.
+    pub stored_at: Option<OffsetDateTime>,
+}
+
+/// The copy at Rancher.
+#[derive(Debug, Clone, Copy)]
+pub enum RemoteCopy<'a> {
+    /// There is no whole, trusted list, and why.
+    Unknown(&'a str),
+    /// There is none.
+    Absent,
+    /// A certificate.
+    Held(&'a Held),
+}
+
+/// Every leaf on record, with the directory URL it came from where that is known.
+pub type Known = BTreeMap<Fingerprint, Option<String>>;
+
+/// Everything that the verdict on one wanted certificate depends on, but for `now`.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// What is wanted.
+    pub names: &'a Names,
+    /// Names that wait after a failure.
+    pub waiting: &'a NameSet,
+    /// The copy in the store.
+    pub disk: &'a DiskCopy,
+    /// The copy at Rancher.
+    pub remote: RemoteCopy<'a>,
+    /// Every leaf on record.
+    pub known: &'a Known,
+    /// What the settings say.
+    pub policy: &'a Policy,
+}
+
+/// What is to be done about one wanted certificate, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The row.
+    pub on_disk: OnDisk,
+    /// The column.
+    pub at_rancher: AtRancher,
+    /// What is to be done.
+    pub action: Action,
+    /// Whether the copy on disk is pushed before a new one is obtained.
+    pub pushes_first: bool,
+    /// Why, in plain words.
+    pub reason: String,
+    /// When something happens next, where that is known.
+    pub until: Option<OffsetDateTime>,
+    /// Whether a person should look at it.
+    pub needs_attention: bool,
+}
+
+/// Rancher's own expiry warnings begin here too.
+const AT_RISK: Duration = Duration::days(30);
+/// A foreign certificate is about to expire when it has less than this left, and less than a tenth of its life.
+const FOREIGN_DUE: Duration = Duration::days(14);
+
+/// Judges one wanted certificate.
+pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
+    let (on_disk, disk_reason) = facts.on_disk(now);
+    let (at_rancher, remote_reason) = facts.at_rancher(on_disk, now);
+    let action = decide(on_disk, at_rancher);
+    let mut verdict = Verdict {
+        on_disk,
+        at_rancher,
+        action,
+        pushes_first: false,
+        reason: String::new(),
+        until: None,
+        needs_attention: false,
+    };
+    verdict.reason = match action {
+        Action::Keep => format!(
+            "fresh until {}",
+            day(facts.disk_leaf().map_or(now, |leaf| leaf.not_after))
+        ),
+        Action::Push | Action::Restore | Action::Leave => remote_reason,
+        Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
+        Action::Renew => disk_reason,
+        Action::Wait if on_disk == OnDisk::Unknown => disk_reason,
+        Action::Wait => remote_reason,
+    };
+    verdict.needs_attention = action == Action::Wait;
+    verdict.pushes_first = matches!(action, Action::Issue | Action::Renew)
+        && at_rancher == AtRancher::Replaceable
+        && facts.disk_is_better(now);
+    facts.renew_what_is_overdue(&mut verdict, now);
+    facts.keep_staging_from_better(&mut verdict, now);
+    facts.tell_risk(&mut verdict, now);
+    verdict
+}
+
+impl<'a> Facts<'a> {
+    fn disk_leaf(&self) -> Option<&'a Leaf> {
+        match self.disk {
+            DiskCopy::Whole(stored) => Some(&stored.shown.leaf),
+            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+        }
+    }
+
+    fn held(&self) -> Option<(&'a Held, &'a Shown)> {
+        match self.remote {
+            RemoteCopy::Held(held) => held.content.as_ref().ok().map(|shown| (held, shown)),
+            RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
+        }
+    }
+
+    fn on_disk(&self, now: OffsetDateTime) -> (OnDisk, String) {
+        match self.disk {
+            DiskCopy::Unknown(why) => (OnDisk::Unknown, format!("the store cannot tell: {why}")),
+            DiskCopy::Absent => (
+                OnDisk::Missing,
+                "there is no certificate in the store".to_owned(),
+            ),
+            DiskCopy::Broken(why) => (
+                OnDisk::Missing,
+                format!("the certificate in the store is broken: {why}"),
+            ),
+            DiskCopy::Whole(stored) => {
+                self.fitness(&stored.shown.leaf, stored.directory.as_deref(), now)
+            }
+        }
+    }
+
+    /// The disk's own test, for either side.
+    fn fitness(
+        &self,
+        leaf: &Leaf,
+        directory: Option<&str>,
+        now: OffsetDateTime,
+    ) -> (OnDisk, String) {
+        if !self.policy.is_staging && self.policy.is_staging(leaf, directory) {
+            return (OnDisk::Unfit, "staging to production".to_owned());
+        }
+        let lacks = |name: &&DomainName| !leaf.covers(name) && !self.waiting.contains(*name);
+        let lacking: Vec<&str> = self
+            .names
+            .iter()
+            .filter(lacks)
+            .map(DomainName::as_str)
+            .collect();
+        if !lacking.is_empty() {
+            return (
+                OnDisk::Unfit,
+                format!("names changed: it lacks {}", lacking.join(" ")),
+            );
+        }
+        if due_at(leaf, self.policy.renew_before) <= now {
+            let word = if leaf.not_after <= now {
+                "expired"
+            } else {
+                "expires"
+            };
+            return (
+                OnDisk::Due,
+                format!("expiring: it {word} on {}", day(leaf.not_after)),
+            );
+        }
+        (
+            OnDisk::Fresh,
+            format!("fresh until {}", day(leaf.not_after)),
+        )
+    }
+
+    fn at_rancher(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtRancher, String) {
+        let held = match self.remote {
+            RemoteCopy::Unknown(why) => {
+                return (AtRancher::Unknown, format!("Rancher cannot tell: {why}"));
+            }
+            RemoteCopy::Absent => {
+                return (
+                    AtRancher::Replaceable,
+                    "Rancher does not have it".to_owned(),
+                );
+            }
+            RemoteCopy::Held(held) => held,
+        };
+        let shown = match &held.content {
+            Ok(shown) => shown,
+            Err(flaw) => {
+                let why = format!("Rancher holds something else under `{}`: {flaw}", held.name);
+                return (AtRancher::Foreign, why);
+            }
+        };
+        if let DiskCopy::Whole(stored) = self.disk
+            && stored.shown.leaf.fingerprint == shown.leaf.fingerprint
+            && stored.shown.chain == shown.chain
+        {
+            return (AtRancher::Same, "Rancher has it".to_owned());
+        }
+        let ours = self.ours(held, shown);
+        if let Some(directory) = &ours
+            && self.fitness(&shown.leaf, *directory, now).0 == OnDisk::Fresh
+            && (on_disk != OnDisk::Fresh
+                || self
+                    .disk_leaf()
+                    .is_some_and(|leaf| leaf.not_before < shown.leaf.not_before))
+        {
+            return (
+                AtRancher::Newer,
+                "Rancher has a better copy of ours".to_owned(),
+            );
+        }
+        self.replaceability(held, shown, ours, now)
+    }
+
+    fn replaceability(
+        &self,
+        held: &Held,
+        shown: &Shown,
+        ours: Option<Option<&str>>,
+        now: OffsetDateTime,
+    ) -> (AtRancher, String) {
+        let leaf = &shown.leaf;
+        if ours.is_some() {
+            return (
+                AtRancher::Replaceable,
+                format!(
+                    "Rancher has an older copy of ours, until {}",
+                    day(leaf.not_after)
+                ),
+            );
+        }
+        if leaf.is_self_signed {
+            return (AtRancher::Replaceable, "self-signed at Rancher".to_owned());
+        }
+        if !self.policy.is_staging && self.policy.is_staging(leaf, None) {
+            return (AtRancher::Replaceable, "staging to production".to_owned());
+        }
+        let until = day(leaf.not_after);
+        let left = leaf.not_after - now;
+        let is_ours_to_cover = |name: &str| self.names.iter().any(|own| own.as_str() == name);
+        let is_about_to_expire =
+            left < FOREIGN_DUE && left < leaf.lifetime() / 10 && leaf.names().all(is_ours_to_cover);
+        match self.policy.replace_foreign {
+            ReplaceForeign::Always => (
+                AtRancher::Replaceable,
+                "replaced: not ours, and REPLACE_FOREIGN=always".to_owned(),
+            ),
+            ReplaceForeign::Due if left <= Duration::ZERO => (
+                AtRancher::Replaceable,
+                format!("replaced: not ours, and expired on {until}"),
+            ),
+            ReplaceForeign::Due if is_about_to_expire => (
+                AtRancher::Replaceable,
+                format!("replaced: not ours, and expires on {until}"),
+            ),
+            ReplaceForeign::Due | ReplaceForeign::Never => {
+                let missing: Vec<&str> = self
+                    .names
+                    .iter()
+                    .filter(|name| !leaf.covers(name))
+                    .map(DomainName::as_str)
+                    .collect();
+                let lacks = if missing.is_empty() {
+                    String::new()
+                } else {
+                    format!("; it does not cover {}", missing.join(" "))
+                };
+                let why = format!(
+                    "`{}` at Rancher is not ours, valid until {until}{lacks}",
+                    held.name
+                );
+                (AtRancher::Foreign, why)
+            }
+        }
+    }
+
+    /// Whether it is ours: its leaf is on record, or it carries a mark that is about this very leaf. Then the
+    /// directory URL it came from, where that is known.
+    fn ours(&self, held: &'a Held, shown: &Shown) -> Option<Option<&'a str>> {
+        provenance(self.known, held, shown)
+    }
+
+    fn issue_reason(&self, on_disk: OnDisk, disk_reason: String, remote_reason: String) -> String {
+        match (on_disk, self.disk, self.remote) {
+            (OnDisk::Missing, DiskCopy::Absent, RemoteCopy::Absent) => {
+                "first certificate".to_owned()
+            }
+            (OnDisk::Missing, DiskCopy::Absent, _) => remote_reason,
+            (
+                OnDisk::Missing | OnDisk::Unknown | OnDisk::Unfit | OnDisk::Due | OnDisk::Fresh,
+                _,
+                _,
+            ) => disk_reason,
+        }
+    }
+
+    /// Whether the copy on disk is valid, and better than what Rancher has.
+    fn disk_is_better(&self, now: OffsetDateTime) -> bool {
+        let Some(leaf) = self.disk_leaf().filter(|leaf| leaf.is_current(now)) else {
+            return false;
+        };
+        match self.remote {
+            RemoteCopy::Unknown(_) => false,
+            RemoteCopy::Absent => true,
+            RemoteCopy::Held(held) => held.content.as_ref().is_ok_and(|shown| {
+                let there = &shown.leaf;
+                let is_worse_kind = self.remote_is_production() && !self.disk_is_production();
+                let is_better_kind = self.disk_is_production() && !self.remote_is_production();
+                !is_worse_kind && (is_better_kind || there.not_after < leaf.not_after)
+            }),
+        }
+    }
+
+    /// Neither self-signed nor staging.
+    fn disk_is_production(&self) -> bool {
+        match self.disk {
+            DiskCopy::Whole(stored) => {
+                self.is_production(&stored.shown.leaf, stored.directory.as_deref())
+            }
+            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => false,
+        }
+    }
+
+    fn remote_is_production(&self) -> bool {
+        self.held().is_some_and(|(held, shown)| {
+            self.is_production(&shown.leaf, self.ours(held, shown).flatten())
+        })
+    }
+
+    fn is_production(&self, leaf: &Leaf, directory: Option<&str>) -> bool {
+        !leaf.is_self_signed && !self.policy.is_staging(leaf, directory)
+    }
+
+    /// A certificate must not expire only because Rancher cannot be read.
+    fn renew_what_is_overdue(&self, verdict: &mut Verdict, now: OffsetDateTime) {
+        let is_overdue = |leaf| overdue_at(leaf, self.policy.renew_before) <= now;
+        if (verdict.on_disk, verdict.at_rancher) == (OnDisk::Due, AtRancher::Unknown)
+            && self.disk_leaf().is_some_and(is_overdue)
+        {
+            verdict.action = Action::Renew;
+            verdict.reason = format!(
+                "{}, and half of the time to renew it is over; pushed when Rancher can be read ({})",
+                self.on_disk(now).1,
+                verdict.reason
+            );
+        }
+    }
+
+    /// Staging never replaces better; what is better on disk is still brought to Rancher.
+    fn keep_staging_from_better(&self, verdict: &mut Verdict, now: OffsetDateTime) {
+        if !self.policy.is_staging {
+            return;
+        }
+        let has_production = self.disk_is_production() || self.remote_is_production();
+        let is_blocked = match verdict.action {
+            Action::Issue | Action::Renew => has_production,
+            Action::Push => !self.disk_is_production() && self.remote_is_production(),
+            Action::Keep | Action::Restore | Action::Leave | Action::Wait => false,
+        };
+        if !is_blocked {
+            return;
+        }
+        verdict.needs_attention = true;
+        let ends = [self.disk_leaf(), self.held().map(|(_, shown)| &shown.leaf)];
+        let end = ends
+            .into_iter()
+            .flatten()
+            .map(|leaf| leaf.not_after)
+            .max()
+            .unwrap_or(now);
+        if verdict.pushes_first && self.disk_is_production() {
+            verdict.action = Action::Push;
+            verdict.reason =
+                "the production certificate in the store is better than what Rancher has"
+                    .to_owned();
+        } else {
+            verdict.action = Action::Leave;
+            verdict.reason = format!(
+                "a staging certificate never replaces a better one, and this one ends on {}: set STAGING=False",
+                day(end)
+            );
+        }
+        verdict.pushes_first = false;
+    }
+
+    fn tell_risk(&self, verdict: &mut Verdict, now: OffsetDateTime) {
+        let left = self.held().map(|(_, shown)| shown.leaf.not_after - now);
+        if verdict.action == Action::Leave && left.is_some_and(|left| left < AT_RISK) {
+            verdict.needs_attention = true;
+            verdict.reason += "; at risk: nothing here will renew it";
+        }
+    }
+}
+
+/// Whether a certificate at Rancher is ours, and then the directory URL it came from where that is known.
+pub fn provenance<'a>(known: &'a Known, held: &'a Held, shown: &Shown) -> Option<Option<&'a str>> {
+    if let Some(directory) = known.get(&shown.leaf.fingerprint) {
+        return Some(directory.as_deref());
+    }
+    let mark = Mark::find(&held.description)?;
+    (mark.leaf == shown.leaf.fingerprint).then_some(Some(mark.directory))
+}
+
+/// A date as people read it in a sentence.
+pub fn day(time: OffsetDateTime) -> String {
+    time.replace_nanosecond(0)
+        .unwrap_or(time)
+        .format(&Rfc3339)
+        .unwrap_or_default()
+}
+
+/// Why no names can be ordered now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The names that have to wait.
+    pub waiting: NameSet,
+}
+
+/// Which names the next certificate is ordered for.
+///
+/// Names that wait after a failure are left out, but never one that the present, current certificate covers. A
+/// surplus name of the present one stays as long as another entry wants it, unless it fails and another certificate
+/// of ours covers it.
+pub fn names_to_order(
+    entry: &Names,
+    waiting: &NameSet,
+    present: Option<&Leaf>,
+    wanted: &NameSet,
+    is_covered_elsewhere: impl Fn(&DomainName) -> bool,
+) -> Result<Names, Blocked> {
+    let mut names = entry.clone();
+    if let Some(leaf) = present {
+        let surplus = leaf.domain_names().into_iter().filter(|name| {
+            wanted.contains(name) && !(waiting.contains(name) && is_covered_elsewhere(name))
+        });
+        names.extend(surplus);
+    }
+    let is_served = |name: &DomainName| present.is_some_and(|leaf| leaf.covers(name));
+    let (wait, order): (Vec<_>, Vec<_>) = names
+        .iter()
+        .cloned()
+        .partition(|name| waiting.contains(name));
+    let blocking = || Blocked {
+        waiting: wait.iter().cloned().collect(),
+    };
+    if wait.iter().any(is_served) {
+        return Err(blocking());
+    }
+    Names::new(order).ok_or_else(blocking)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,527 @@
+use super::*;
+use crate::certificate::tests::NOW;
+use crate::certificate::tests::self_signed;
+use crate::certificate::tests::shown;
+use crate::certificate::tests::staging;
+
+const PRODUCTION: &str = "https://ca.test/directory";
+const STAGING: &str = "https://staging.ca.test/directory";
+const NAME: &str = "a.example.com";
+
+/// A situation, as a sentence of calls; everything not said is absent.
+struct Case {
+    names: Names,
+    waiting: NameSet,
+    disk: DiskCopy,
+    remote: Option<Held>,
+    unknown: Option<&'static str>,
+    known: Known,
+    policy: Policy,
+}
+
+fn case() -> Case {
+    Case {
+        names: names(NAME),
+        waiting: NameSet::new(),
+        disk: DiskCopy::Absent,
+        remote: None,
+        unknown: None,
+        known: Known::new(),
+        policy: Policy {
+            is_staging: false,
+            production_directory: PRODUCTION.to_owned(),
+            staging_directory: STAGING.to_owned(),
+            renew_before: None,
+            replace_foreign: ReplaceForeign::Due,
+        },
+    }
+}
+
+fn names(text: &str) -> Names {
+    Names::new(text.split(' ').map(|name| name.parse().unwrap())).unwrap()
+}
+
+/// A 90-day certificate with this many days left.
+fn with_left(names: &[&str], left: i64) -> Shown {
+    shown(names, Duration::days(left - 90), Duration::days(90))
+}
+
+fn fresh() -> Shown {
+    with_left(&[NAME], 80)
+}
+
+fn due() -> Shown {
+    with_left(&[NAME], 29)
+}
+
+impl Case {
+    fn staging_wanted(mut self) -> Self {
+        self.policy.is_staging = true;
+        self
+    }
+
+    fn replace_foreign(mut self, replace_foreign: ReplaceForeign) -> Self {
+        self.policy.replace_foreign = replace_foreign;
+        self
+    }
+
+    fn on_disk(mut self, shown: Shown, directory: &str) -> Self {
+        self.known
+            .insert(shown.leaf.fingerprint, Some(directory.to_owned()));
+        self.disk = DiskCopy::Whole(Stored {
+            shown,
+            directory: Some(directory.to_owned()),
+            stored_at: None,
+        });
+        self
+    }
+
+    fn at_rancher(mut self, shown: Shown) -> Self {
+        self.remote = Some(Held {
+            id: "1c1".to_owned(),
+            rank: 1,
+            name: NAME.to_owned(),
+            description: String::new(),
+            is_changing: false,
+            content: Ok(shown),
+        });
+        self
+    }
+
+    fn marked(mut self, directory: &str) -> Self {
+        let held = self.remote.as_mut().unwrap();
+        let leaf = held.content.as_ref().unwrap().leaf.fingerprint;
+        held.description = Mark { leaf, directory }.write("of the shop").0;
+        self
+    }
+
+    fn verdict(&self) -> Verdict {
+        let remote = match (&self.unknown, &self.remote) {
+            (Some(why), _) => RemoteCopy::Unknown(why),
+            (None, Some(held)) => RemoteCopy::Held(held),
+            (None, None) => RemoteCopy::Absent,
+        };
+        let facts = Facts {
+            names: &self.names,
+            waiting: &self.waiting,
+            disk: &self.disk,
+            remote,
+            known: &self.known,
+            policy: &self.policy,
+        };
+        judge(&facts, NOW)
+    }
+
+    #[track_caller]
+    fn is(self, on_disk: OnDisk, at_rancher: AtRancher, action: Action, reason: &str) -> Verdict {
+        let verdict = self.verdict();
+        let got = (verdict.on_disk, verdict.at_rancher, verdict.action);
+        assert_eq!(got, (on_disk, at_rancher, action), "{}", verdict.reason);
+        assert!(
+            verdict.reason.contains(reason),
+            "`{}` does not say `{reason}`",
+            verdict.reason
+        );
+        verdict
+    }
+}
+
+use Action::Issue;
+use Action::Keep;
+use Action::Leave;
+use Action::Push;
+use Action::Renew;
+use Action::Restore;
+use Action::Wait;
+use AtRancher::Foreign;
+use AtRancher::Newer;
+use AtRancher::Replaceable;
+use AtRancher::Same;
+use OnDisk::Due;
+use OnDisk::Fresh;
+use OnDisk::Missing;
+use OnDisk::Unfit;
+
+#[test]
+fn every_cell_of_the_table_is_reached_from_facts() {
+    case().is(Missing, Replaceable, Issue, "first certificate");
+    case().at_rancher(fresh()).marked(PRODUCTION).is(
+        Missing,
+        Newer,
+        Restore,
+        "better copy of ours",
+    );
+    case()
+        .at_rancher(fresh())
+        .is(Missing, Foreign, Leave, "not ours");
+    let staged = || staging(&[NAME], -Duration::DAY, Duration::days(90));
+    case()
+        .on_disk(staged(), STAGING)
+        .is(Unfit, Replaceable, Issue, "staging to production");
+    let same = staged();
+    case().on_disk(same.clone(), STAGING).at_rancher(same).is(
+        Unfit,
+        Same,
+        Issue,
+        "staging to production",
+    );
+    case()
+        .on_disk(staged(), STAGING)
+        .at_rancher(fresh())
+        .marked(PRODUCTION)
+        .is(Unfit, Newer, Restore, "");
+    case()
+        .on_disk(staged(), STAGING)
+        .at_rancher(fresh())
+        .is(Unfit, Foreign, Leave, "");
+    case()
+        .on_disk(due(), PRODUCTION)
+        .is(Due, Replaceable, Renew, "expiring");
+    let same = due();
+    case()
+        .on_disk(same.clone(), PRODUCTION)
+        .at_rancher(same)
+        .is(Due, Same, Renew, "expiring");
+    case()
+        .on_disk(due(), PRODUCTION)
+        .at_rancher(fresh())
+        .marked(PRODUCTION)
+        .is(Due, Newer, Restore, "");
+    case()
+        .on_disk(due(), PRODUCTION)
+        .at_rancher(fresh())
+        .is(Due, Foreign, Leave, "");
+    case()
+        .on_disk(fresh(), PRODUCTION)
+        .is(Fresh, Replaceable, Push, "does not have it");
+    let same = fresh();
+    case()
+        .on_disk(same.clone(), PRODUCTION)
+        .at_rancher(same)
+        .is(Fresh, Same, Keep, "fresh until 2027-02-10");
+    let newer = with_left(&[NAME], 85);
+    case()
+        .on_disk(fresh(), PRODUCTION)
+        .at_rancher(newer)
+        .marked(PRODUCTION)
+        .is(Fresh, Newer, Restore, "");
+    case()
+        .on_disk(fresh(), PRODUCTION)
+        .at_rancher(fresh())
+        .is(Fresh, Foreign, Leave, "");
+}
+
+#[test]
+fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
+    let mut unknown = case().on_disk(fresh(), PRODUCTION);
+    unknown.unknown = Some("503");
+    unknown.is(Fresh, AtRancher::Unknown, Wait, "Rancher cannot tell: 503");
+    let mut early = case().on_disk(with_left(&[NAME], 20), PRODUCTION);
+    early.unknown = Some("503");
+    early.is(Due, AtRancher::Unknown, Wait, "Rancher cannot tell");
+    let mut late = case().on_disk(with_left(&[NAME], 14), PRODUCTION);
+    late.unknown = Some("503");
+    let verdict = late.is(
+        Due,
+        AtRancher::Unknown,
+        Renew,
+        "pushed when Rancher can be read",
+    );
+    assert!(!verdict.pushes_first);
+    let mut missing = case();
+    missing.unknown = Some("503");
+    missing.is(Missing, AtRancher::Unknown, Wait, "");
+    let mut unreadable = case();
+    unreadable.disk = DiskCopy::Unknown("input/output error".to_owned());
+    assert!(
+        unreadable
+            .is(OnDisk::Unknown, Replaceable, Wait, "input/output error")
+            .needs_attention
+    );
+}
+
+#[test]
+fn broken_copies_count_as_missing_and_their_reason_is_told() {
+    let mut broken = case();
+    broken.disk = DiskCopy::Broken("the private key belongs to another certificate".to_owned());
+    broken.is(Missing, Replaceable, Issue, "belongs to another");
+}
+
+#[test]
+fn names_make_unfit_only_when_they_lack_and_do_not_wait() {
+    let mut grouped = case()
+        .on_disk(fresh(), PRODUCTION)
+        .at_rancher(fresh())
+        .marked(PRODUCTION);
+    grouped.names = names("a.example.com b.example.com");
+    let waiting = ["b.example.com".parse().unwrap()].into();
+    assert_eq!(grouped.verdict().on_disk, Unfit);
+    assert!(grouped.verdict().reason.contains("lacks b.example.com"));
+    grouped.waiting = waiting;
+    assert_eq!(grouped.verdict().on_disk, Fresh);
+    let surplus = with_left(&[NAME, "old.example.com"], 80);
+    case()
+        .on_disk(surplus.clone(), PRODUCTION)
+        .at_rancher(surplus)
+        .is(Fresh, Same, Keep, "");
+}
+
+#[test]
+fn a_change_of_production_directories_makes_nothing_unfit() {
+    let same = fresh();
+    case()
+        .on_disk(same.clone(), "https://old.test/dir")
+        .at_rancher(same)
+        .is(Fresh, Same, Keep, "");
+}
+
+#[test]
+fn staging_is_told_by_record_then_mark_then_the_cas_own_marks() {
+    let unmarked = fresh();
+    case().on_disk(unmarked.clone(), STAGING).is(
+        Unfit,
+        Replaceable,
+        Issue,
+        "staging to production",
+    );
+    case().at_rancher(unmarked).marked(STAGING).is(
+        Missing,
+        Replaceable,
+        Issue,
+        "older copy of ours",
+    );
+    let theirs = staging(&[NAME], -Duration::DAY, Duration::days(90));
+    case()
+        .at_rancher(theirs.clone())
+        .is(Missing, Replaceable, Issue, "staging to production");
+    // What came from the wanted production directory never is, whatever its issuer is called.
+    let same = theirs.clone();
+    case()
+        .on_disk(theirs, PRODUCTION)
+        .at_rancher(same)
+        .is(Fresh, Same, Keep, "");
+}
+
+#[test]
+fn a_mark_counts_only_on_its_own_leaf() {
+    let mut pasted = case().at_rancher(fresh()).marked(PRODUCTION);
+    pasted.remote.as_mut().unwrap().content = Ok(fresh());
+    pasted.is(Missing, Foreign, Leave, "not ours");
+}
+
+#[test]
+fn ours_is_known_by_record_without_a_mark() {
+    let older = with_left(&[NAME], 70);
+    let mut record = case().on_disk(fresh(), PRODUCTION);
+    record.known.insert(older.leaf.fingerprint, None);
+    record
+        .at_rancher(older)
+        .is(Fresh, Replaceable, Push, "older copy of ours");
+}
+
+#[test]
+fn self_signed_is_replaced_in_both_modes() {
+    let placeholder = || self_signed(&[NAME], -Duration::DAY, Duration::days(3650));
+    case()
+        .at_rancher(placeholder())
+        .is(Missing, Replaceable, Issue, "self-signed");
+    case().staging_wanted().at_rancher(placeholder()).is(
+        Missing,
+        Replaceable,
+        Issue,
+        "self-signed",
+    );
+}
+
+#[test]
+fn replace_foreign_decides_over_what_is_not_ours() {
+    use ReplaceForeign::Always;
+    use ReplaceForeign::Never;
+    let expired = || with_left(&[NAME], -1);
+    case()
+        .at_rancher(expired())
+        .is(Missing, Replaceable, Issue, "expired on");
+    case()
+        .replace_foreign(Never)
+        .at_rancher(expired())
+        .is(Missing, Foreign, Leave, "at risk");
+    case().replace_foreign(Always).at_rancher(fresh()).is(
+        Missing,
+        Replaceable,
+        Issue,
+        "REPLACE_FOREIGN=always",
+    );
+    // Less than a tenth and less than 14 days.
+    case()
+        .at_rancher(with_left(&[NAME], 8))
+        .is(Missing, Replaceable, Issue, "expires on");
+    assert!(
+        case()
+            .at_rancher(with_left(&[NAME], 10))
+            .is(Missing, Foreign, Leave, "at risk")
+            .needs_attention
+    );
+    let year = |left: i64| shown(&[NAME], Duration::days(left - 365), Duration::days(365));
+    case()
+        .at_rancher(year(20))
+        .is(Missing, Foreign, Leave, "at risk");
+    case()
+        .at_rancher(year(13))
+        .is(Missing, Replaceable, Issue, "expires on");
+    // It covers something that ours would not: not taken over before it expires.
+    case()
+        .at_rancher(with_left(&[NAME, "other.example.com"], 5))
+        .is(Missing, Foreign, Leave, "");
+    case()
+        .at_rancher(with_left(&["*.example.com"], 5))
+        .is(Missing, Foreign, Leave, "");
+    let verdict = case().at_rancher(with_left(&["b.example.com"], 80)).is(
+        Missing,
+        Foreign,
+        Leave,
+        "does not cover a.example.com",
+    );
+    assert!(!verdict.needs_attention);
+}
+
+#[test]
+fn what_does_not_parse_at_rancher_is_foreign() {
+    let mut garbage = case().at_rancher(fresh());
+    garbage.remote.as_mut().unwrap().content =
+        Err(crate::certificate::Flaw::Broken("it is not PEM".to_owned()));
+    garbage.is(Missing, Foreign, Leave, "it is not PEM");
+}
+
+#[test]
+fn staging_never_replaces_better() {
+    let staged = || staging(&[NAME], -Duration::DAY, Duration::days(90));
+    let production = due();
+    let both = case()
+        .staging_wanted()
+        .on_disk(production.clone(), PRODUCTION)
+        .at_rancher(production);
+    assert!(
+        both.is(Due, Same, Leave, "set STAGING=False")
+            .needs_attention
+    );
+    case()
+        .staging_wanted()
+        .at_rancher(due())
+        .marked(PRODUCTION)
+        .is(Missing, Replaceable, Leave, "STAGING=False");
+    let pushes = case()
+        .staging_wanted()
+        .on_disk(staged(), STAGING)
+        .at_rancher(due())
+        .marked(PRODUCTION);
+    pushes.is(Fresh, Replaceable, Leave, "STAGING=False");
+    // A production copy still goes up where Rancher has nothing better.
+    case()
+        .staging_wanted()
+        .on_disk(fresh(), PRODUCTION)
+        .is(Fresh, Replaceable, Push, "");
+    case().staging_wanted().on_disk(due(), PRODUCTION).is(
+        Due,
+        Replaceable,
+        Push,
+        "production certificate in the store",
+    );
+    case()
+        .staging_wanted()
+        .on_disk(due(), PRODUCTION)
+        .at_rancher(staged())
+        .marked(STAGING)
+        .is(Due, Newer, Restore, "");
+    // And comes back.
+    case()
+        .staging_wanted()
+        .at_rancher(fresh())
+        .marked(PRODUCTION)
+        .is(Missing, Newer, Restore, "");
+    case()
+        .staging_wanted()
+        .is(Missing, Replaceable, Issue, "first certificate");
+    let same = staged();
+    case()
+        .staging_wanted()
+        .on_disk(same.clone(), STAGING)
+        .at_rancher(same)
+        .is(Fresh, Same, Keep, "");
+}
+
+#[test]
+fn a_valid_better_copy_is_pushed_before_a_new_one_is_obtained() {
+    let first = |case: Case| case.verdict().pushes_first;
+    assert!(first(case().on_disk(due(), PRODUCTION)));
+    assert!(first(case().on_disk(due(), PRODUCTION).at_rancher(
+        self_signed(&[NAME], -Duration::DAY, Duration::days(3650))
+    )));
+    let older = with_left(&[NAME], 5);
+    assert!(first(
+        case()
+            .on_disk(due(), PRODUCTION)
+            .at_rancher(older)
+            .marked(PRODUCTION)
+    ));
+    let same = due();
+    assert!(!first(
+        case().on_disk(same.clone(), PRODUCTION).at_rancher(same)
+    ));
+    assert!(!first(case().on_disk(with_left(&[NAME], -1), PRODUCTION)));
+    let staged = || staging(&[NAME], -Duration::DAY, Duration::days(60));
+    assert!(first(case().on_disk(staged(), STAGING)));
+    assert!(!first(
+        case()
+            .on_disk(staged(), STAGING)
+            .at_rancher(due())
+            .marked(PRODUCTION)
+    ));
+}
+
+#[test]
+fn a_day_setting_makes_no_short_lived_certificate_due() {
+    let six_days = shown(&[NAME], -Duration::HOUR, Duration::hours(160));
+    let mut short = case()
+        .on_disk(six_days.clone(), PRODUCTION)
+        .at_rancher(six_days);
+    short.policy.renew_before = Some(Duration::days(14));
+    short.is(Fresh, Same, Keep, "");
+}
+
+#[test]
+fn names_that_wait_are_left_out_but_never_one_that_is_served() {
+    let wanted: NameSet = names("a.example.com b.example.com c.example.com").set();
+    let group = names("a.example.com b.example.com");
+    let set = |text: &str| names(text).set();
+    let order = |waiting: &NameSet, present: Option<&Leaf>| {
+        names_to_order(&group, waiting, present, &wanted, |_| false).map(|names| names.to_string())
+    };
+    let none = NameSet::new();
+    let blocked = |text: &str| Err(Blocked { waiting: set(text) });
+    assert_eq!(order(&none, None).unwrap(), "a.example.com b.example.com");
+    assert_eq!(order(&set("b.example.com"), None).unwrap(), "a.example.com");
+    assert_eq!(
+        order(&group.set(), None),
+        blocked("a.example.com b.example.com")
+    );
+    let whole = with_left(&["a.example.com", "b.example.com"], 20).leaf;
+    assert_eq!(
+        order(&set("b.example.com"), Some(&whole)),
+        blocked("b.example.com")
+    );
+    let part = with_left(&["a.example.com"], 20).leaf;
+    assert_eq!(
+        order(&set("b.example.com"), Some(&part)).unwrap(),
+        "a.example.com"
+    );
+    // Surplus names stay while somebody wants them.
+    let surplus = with_left(&["a.example.com", "c.example.com", "gone.example.com"], 20).leaf;
+    assert_eq!(
+        order(&none, Some(&surplus)).unwrap(),
+        "a.example.com b.example.com c.example.com"
+    );
+    let fails = set("c.example.com");
+    assert_eq!(order(&fails, Some(&surplus)), blocked("c.example.com"));
+    let elsewhere = names_to_order(&group, &fails, Some(&surplus), &wanted, |_| true).unwrap();
+    assert_eq!(elsewhere.to_string(), "a.example.com b.example.com");
+}

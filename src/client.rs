@@ -1,0 +1,123 @@
+//! The HTTP client of every adapter: time limits, roots to trust, our name, answers of limited size.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::Certificate;
+use reqwest::Client;
+use reqwest::ClientBuilder;
+use reqwest::Response;
+use reqwest::header::HeaderMap;
+use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy;
+
+use crate::ports::RetryAfter;
+
+/// Our name and version, as RFC 8555 section 6.1 wants it; not a browser's, or Rancher answers in HTML.
+pub const USER_AGENT: &str = concat!("rancher-lets-encrypt/", env!("CARGO_PKG_VERSION"));
+
+/// Which roots TLS trusts.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// PEM roots besides, or instead of, the public ones.
+    pub extra: Option<Vec<u8>>,
+    /// Whether the extra ones are trusted instead.
+    pub is_extra_only: bool,
+}
+
+/// Starts a client that follows no redirect and waits for nothing without limit.
+pub fn builder(connect_timeout: Duration) -> ClientBuilder {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        .connect_timeout(connect_timeout)
+        .timeout(total_timeout(connect_timeout))
+        // Shorter than servers keep idle connections, so that none is used that is about to be closed.
+        .pool_idle_timeout(Duration::from_secs(15))
+        .tcp_nodelay(true)
+}
+
+/// The limit for a whole request, answer included.
+pub fn total_timeout(connect_timeout: Duration) -> Duration {
+    connect_timeout * 3
+}
+
+/// The same with these roots.
+pub fn with_roots(builder: ClientBuilder, roots: &Roots) -> Result<ClientBuilder, String> {
+    let mut trusted = Vec::new();
+    if let Some(pem) = &roots.extra {
+        trusted.extend(Certificate::from_pem_bundle(pem).map_err(|error| explain(&error))?);
+        if trusted.is_empty() {
+            return Err("there is no certificate in it".to_owned());
+        }
+    }
+    if !roots.is_extra_only {
+        for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+            trusted.push(Certificate::from_der(root).map_err(|error| explain(&error))?);
+        }
+    }
+    Ok(builder.tls_certs_only(trusted))
+}
+
+/// What went wrong with a request, from the outermost cause to the innermost, without the URL.
+pub fn explain(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        let what = if error.is_connect() {
+            "connecting"
+        } else {
+            "waiting for the answer"
+        };
+        return format!("timed out while {what}");
+    }
+    let mut texts: Vec<String> = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if texts.last().is_none_or(|last| !last.contains(&text)) {
+            texts.push(text);
+        }
+        cause = error.source();
+    }
+    if texts.is_empty() {
+        "the request failed".to_owned()
+    } else {
+        texts.join(": ")
+    }
+}
+
+/// Reads a body up to a limit.
+pub async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))? {
+        if body.len() + chunk.len() > most {
+            return Err(format!("the answer is larger than {most} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
+pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(RetryAfter::In(time::Duration::seconds(i64::from(seconds))));
+    }
+    httpdate::parse_http_date(value)
+        .ok()
+        .map(|at| RetryAfter::At(at.into()))
+}
+
+/// Foreign text made fit for one log line.
+pub fn one_line(text: &str) -> String {
+    const LONGEST: usize = 500;
+    let mut line: String = text
+        .chars()
+        .take(LONGEST)
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
+}

@@ -1,0 +1,321 @@
+//! The real file system.
+
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::ports::Disk;
+use crate::ports::Stamp;
+
+/// Far above anything of ours: a file that is larger was not written here.
+const LARGEST: u64 = 64 << 20;
+
+/// The real file system.
+#[derive(Debug, Default)]
+pub struct RealDisk;
+
+impl RealDisk {
+    /// Takes the lock that one instance holds while it runs, by a lock of the kernel on an open file; none while
+    /// another has it. The lock goes with the file that is answered.
+    pub fn try_lock(&self, path: &Path) -> io::Result<Option<File>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// In the same folder, so that a rename puts it in its place; hidden, so that nobody takes it for something.
+fn temporary(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.tmp"))
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new("/"))
+}
+
+fn unless_gone(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Disk for RealDisk {
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        let disk = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || work(&disk)).await {
+            Ok(done) => done,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The program is ending: whoever waits here is about to be dropped.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        File::open(path)?
+            .take(LARGEST + 1)
+            .read_to_end(&mut content)?;
+        if content.len() as u64 > LARGEST {
+            return Err(io::Error::other("it is too large to be one of ours"));
+        }
+        Ok(content)
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let metadata = fs::metadata(path)?;
+        let changed = metadata
+            .ctime()
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(metadata.ctime_nsec());
+        let modified = metadata
+            .mtime()
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(metadata.mtime_nsec());
+        Ok((
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            modified,
+            changed,
+        ))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        unless_gone(fs::symlink_metadata(path).map(drop))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            // A name that is not UTF-8 is not one of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::read_link(path)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = folder.parent() {
+            self.make_folder(above)?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(folder) {
+            Ok(()) => sync(parent(folder)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+        for (name, content) in files {
+            let path = temporary(folder, name);
+            // Whatever an interrupted write left there may have another mode.
+            unless_gone(fs::remove_file(&path))?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
+            let written = file.write_all(content).and_then(|()| file.sync_all());
+            if written.is_err() {
+                // Room is what is missing most often: give back what was taken.
+                drop(fs::remove_file(&path));
+            }
+            written?;
+        }
+        for (name, _) in files {
+            fs::rename(temporary(folder, name), folder.join(name))?;
+        }
+        sync(folder)
+    }
+
+    fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()> {
+        for (name, target) in links {
+            let path = temporary(folder, name);
+            unless_gone(fs::remove_file(&path))?;
+            std::os::unix::fs::symlink(target, &path)?;
+            fs::rename(path, folder.join(name))?;
+        }
+        sync(folder)
+    }
+
+    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let is_new = !self.exists(path)?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        let before = file.metadata()?.len();
+        let written = file.write_all(content).and_then(|()| file.sync_data());
+        if written.is_err() {
+            // Half a line would hide the next one.
+            drop(file.set_len(before));
+        }
+        written?;
+        if is_new { sync(parent(path)) } else { Ok(()) }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)?;
+        sync(parent(to))?;
+        if parent(from) == parent(to) {
+            Ok(())
+        } else {
+            sync(parent(from))
+        }
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let is_folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+        let removed = if is_folder {
+            fs::remove_dir(path)
+        } else {
+            fs::remove_file(path)
+        };
+        if unless_gone(removed)? {
+            sync(parent(path))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn is_ephemeral(&self, path: &Path) -> bool {
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        fs::read_to_string("/proc/self/mountinfo")
+            .is_ok_and(|mounts| is_on_container_layer(&mounts, &real))
+    }
+}
+
+/// Whether a path lies on the root mount, and that is an overlay: the layer that goes with the container (proc(5)).
+fn is_on_container_layer(mounts: &str, path: &Path) -> bool {
+    let mut deepest: Option<(&str, &str)> = None;
+    for line in mounts.lines() {
+        let Some((fields, rest)) = line.split_once(" - ") else {
+            continue;
+        };
+        let Some(point) = fields.split(' ').nth(4) else {
+            continue;
+        };
+        let kind = rest.split(' ').next().unwrap_or("");
+        let is_deeper = deepest.is_none_or(|(other, _)| other.len() <= point.len());
+        if path.starts_with(unescape(point)) && is_deeper {
+            deepest = Some((point, kind));
+        }
+    }
+    deepest.is_some_and(|(point, kind)| point == "/" && kind.contains("overlay"))
+}
+
+/// Blanks in mount points are written as octal escapes.
+fn unescape(point: &str) -> String {
+    point
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\012", "\n")
+        .replace("\\134", "\\")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn files_are_private_and_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("a/b");
+        RealDisk.make_folder(&folder).unwrap();
+        RealDisk
+            .write(&folder, &[("one", b"1"), ("two", b"2")])
+            .unwrap();
+        RealDisk.write(&folder, &[("one", b"11")]).unwrap();
+        assert_eq!(RealDisk.read(&folder.join("one")).unwrap(), b"11");
+        assert_eq!((mode(&folder), mode(&folder.join("one"))), (0o700, 0o600));
+        RealDisk
+            .link(&folder, &[("link", Path::new("one"))])
+            .unwrap();
+        RealDisk
+            .link(&folder, &[("link", Path::new("two"))])
+            .unwrap();
+        assert_eq!(RealDisk.read(&folder.join("link")).unwrap(), b"2");
+        assert_eq!(RealDisk.list(&folder).unwrap(), ["link", "one", "two"]);
+        RealDisk.append(&folder.join("log"), b"x\n").unwrap();
+        RealDisk.append(&folder.join("log"), b"y\n").unwrap();
+        assert_eq!(RealDisk.read(&folder.join("log")).unwrap(), b"x\ny\n");
+        RealDisk.remove(&folder.join("log")).unwrap();
+        RealDisk.remove(&folder.join("log")).unwrap();
+        assert!(!RealDisk.exists(&folder.join("log")).unwrap());
+    }
+
+    #[test]
+    fn a_lock_is_held_once() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("lock");
+        let held = RealDisk.try_lock(&path).unwrap();
+        assert!(held.is_some() && RealDisk.try_lock(&path).unwrap().is_none());
+        drop(held);
+        assert!(RealDisk.try_lock(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_store_without_a_mount_of_its_own_is_lost_with_the_container() {
+        let overlay = "22 1 0:5 / / rw - overlay overlay rw\n30 22 0:6 / /proc rw - proc proc rw";
+        let volume =
+            format!("{overlay}\n31 22 8:1 /v /etc/letsencrypt rw,relatime - ext4 /dev/a rw");
+        let store = Path::new("/etc/letsencrypt");
+        assert!(is_on_container_layer(overlay, store));
+        assert!(is_on_container_layer(
+            &overlay.replace("overlay", "fuse.fuse-overlayfs"),
+            store
+        ));
+        assert!(!is_on_container_layer(&volume, store));
+        assert!(is_on_container_layer(
+            &volume,
+            Path::new("/etc/letsencrypt2")
+        ));
+        assert!(!is_on_container_layer(
+            "22 1 8:1 / / rw - ext4 /dev/a rw",
+            store
+        ));
+    }
+}

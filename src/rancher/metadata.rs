@@ -1,0 +1,258 @@
+//! Names from Rancher's metadata service.
+//!
+//! A 404 or a closed connection means "no data now", never "no labels". Raw services carry tokens: nothing of an
+//! answer is ever logged.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::Url;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::client;
+use crate::ports::Announcement;
+
+/// The label that announces names.
+pub const LABEL: &str = "com.danieldent.rancher-lets-encrypt.hosts";
+
+/// The newest version whose names of stacks and services keep their case.
+const VERSION: &str = "2015-12-19";
+/// Five thousand containers are 8 MB.
+const LARGEST: usize = 64 << 20;
+/// How long the server may hold a poll, and how much later than that it may answer.
+const POLL: Duration = Duration::from_secs(60);
+const POLL_OVERSHOOT: Duration = Duration::from_secs(10);
+/// A server that answers at once whatever is asked must not be asked without end.
+const SHORTEST_ROUND: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// The metadata service.
+pub struct Metadata {
+    client: Client,
+    url: String,
+    polled: Mutex<Polled>,
+}
+
+#[derive(Default)]
+struct Polled {
+    version: Option<String>,
+    last: Option<Instant>,
+    failures: u32,
+}
+
+#[derive(Deserialize)]
+struct Service {
+    uuid: Option<String>,
+    name: Option<String>,
+    stack_name: Option<String>,
+    state: Option<String>,
+    environment_uuid: Option<String>,
+    labels: Option<BTreeMap<String, Option<String>>>,
+    /// Only of containers.
+    service_uuid: Option<String>,
+    /// Only of containers.
+    service_name: Option<String>,
+}
+
+impl Service {
+    fn label(&self) -> Option<&str> {
+        self.labels
+            .as_ref()?
+            .get(LABEL)?
+            .as_deref()
+            .filter(|label| !label.trim().is_empty())
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(
+            self.state.as_deref(),
+            Some("removing" | "removed" | "purging" | "purged")
+        )
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_gone()
+            || matches!(
+                self.state.as_deref(),
+                Some("stopped" | "stopping" | "error" | "erroring")
+            )
+    }
+
+    fn announcement(self) -> Option<Announcement> {
+        let label = self.label()?.to_owned();
+        let name = self.name.unwrap_or_default();
+        let service = self
+            .stack_name
+            .map_or_else(|| name.clone(), |stack| format!("{stack}/{name}"));
+        Some(Announcement {
+            uuid: self.uuid?,
+            service,
+            label,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Own {
+    uuid: Option<String>,
+}
+
+impl Metadata {
+    /// The service at `url`, without a version. The client's total time limit does not hold for polls.
+    pub fn new(client: Client, url: &Url) -> Self {
+        Self {
+            client,
+            url: url.as_str().trim_end_matches('/').to_owned(),
+            polled: Mutex::default(),
+        }
+    }
+
+    /// What services announce, and containers without a service: a stopped old container of a service would bring
+    /// back the label from before an upgrade. Only of our own environment.
+    pub async fn announcements(&self) -> Result<Vec<Announcement>, String> {
+        let environment = self.environment().await?;
+        let services: Option<Vec<Service>> = self.read("services").await?;
+        let containers: Option<Vec<Service>> = self.read("containers").await?;
+        let is_own =
+            |service: &Service| service.environment_uuid.as_deref() == Some(environment.as_str());
+        let services = services
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|service| !service.is_gone());
+        let standalone = containers
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|container| {
+                container.service_uuid.is_none()
+                    && container.service_name.is_none()
+                    && !container.is_stopped()
+            });
+        let found: BTreeSet<Announcement> = services
+            .chain(standalone)
+            .filter(is_own)
+            .filter_map(Service::announcement)
+            .collect();
+        // Lists come in another order after every reload.
+        Ok(found.into_iter().collect())
+    }
+
+    /// Uuid of the service that this program is part of; a sidekick has that of its primary service. None where
+    /// the metadata service does not know our address.
+    pub async fn own_service(&self) -> Result<Option<String>, String> {
+        let own: Option<Own> = self.read("self/service").await?;
+        Ok(own.and_then(|own| own.uuid))
+    }
+
+    /// Resolves when the version is another than the last time.
+    pub async fn changed(&self) {
+        loop {
+            let (version, pause) = {
+                let polled = self.polled();
+                (polled.version.clone(), polled.pause())
+            };
+            tokio::time::sleep(pause).await;
+            let asked = Instant::now();
+            let answer = self.poll(version.as_deref()).await;
+            let mut polled = self.polled();
+            polled.last = Some(asked);
+            match answer {
+                Ok(now) => {
+                    polled.failures = 0;
+                    if polled.version.as_ref() != Some(&now) {
+                        polled.version = Some(now);
+                        return;
+                    }
+                }
+                Err(error) => {
+                    if polled.failures == 0 {
+                        tracing::info!(
+                            error,
+                            "metadata does not answer, the names last known hold"
+                        );
+                    }
+                    polled.failures = polled.failures.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    fn polled(&self) -> std::sync::MutexGuard<'_, Polled> {
+        self.polled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn poll(&self, version: Option<&str>) -> Result<String, String> {
+        let url = match version {
+            // The bare value: with the quotes of its JSON form it would never be equal.
+            Some(version) => {
+                let value = super::base::encode(version);
+                format!(
+                    "{}/{VERSION}/version?wait=true&value={value}&maxWait={}",
+                    self.url,
+                    POLL.as_secs()
+                )
+            }
+            None => format!("{}/{VERSION}/version", self.url),
+        };
+        self.ask(&url, Some(POLL + POLL_OVERSHOOT)).await
+    }
+
+    /// An environment that is linked to ours has its services in the same lists.
+    async fn environment(&self) -> Result<String, String> {
+        self.read("uuid").await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
+        self.ask(&format!("{}/{VERSION}/{path}", self.url), None)
+            .await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        limit: Option<Duration>,
+    ) -> Result<T, String> {
+        // To the letter: with a charset or a second type the answer is text.
+        let mut request = self.client.get(url).header("Accept", "application/json");
+        if let Some(limit) = limit {
+            request = request.timeout(limit);
+        }
+        let shown = url.split('?').next().unwrap_or(url);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| format!("{shown}: {}", client::explain(&error)))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(format!("{shown}: answered {status}: no data now"));
+        }
+        let body = client::read(response, LARGEST)
+            .await
+            .map_err(|error| format!("{shown}: {error}"))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            format!(
+                "{shown}: the answer is not what the metadata service says ({:?} error)",
+                error.classify()
+            )
+        })
+    }
+}
+
+impl Polled {
+    fn pause(&self) -> Duration {
+        let Some(last) = self.last else {
+            return Duration::ZERO;
+        };
+        let round = if self.failures == 0 {
+            SHORTEST_ROUND
+        } else {
+            (SHORTEST_ROUND * 2_u32.saturating_pow(self.failures.min(8) - 1)).min(LONGEST_PAUSE)
+        };
+        round.saturating_sub(last.elapsed())
+    }
+}

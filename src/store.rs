@@ -1,0 +1,297 @@
+//! The store: a folder in certbot's layout with our records beside it.
+//!
+//! Calls block; [`Store::run`] brings them off the threads that serve everything else.
+//! `rancher-lets-encrypt/certificates/<lineage>.json` is the truth about which version is live; `live/` is a view of
+//! it that is repaired at start. What an interrupted write leaves behind is always the state before it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::ports::Disk;
+use crate::store::lineage::Cached;
+use crate::store::record::AccountRecord;
+use crate::store::record::LabelsRecord;
+use crate::store::record::WakeOwed;
+
+pub mod ledger;
+pub mod lineage;
+pub mod publish;
+pub mod record;
+pub mod renewal;
+pub mod takeover;
+
+/// The folder that holds everything of ours that certbot does not know.
+const OWN: &str = "rancher-lets-encrypt";
+const CERTIFICATES: &str = "certificates";
+const PENDING: &str = "pending";
+const ACCOUNTS: &str = "accounts";
+const LABELS: &str = "names.json";
+const WAKE_OWED: &str = "wake-owed";
+
+/// What could not be done with which file.
+#[derive(Debug, Error)]
+#[error("cannot {action} {}: {source}{}", path.display(), hint(source))]
+pub struct StoreError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl StoreError {
+    /// Whether the file is simply not there.
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    let kind = error.kind();
+    if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        ": make room on the volume of the store"
+    } else if kind == ErrorKind::ReadOnlyFilesystem {
+        ": mount the volume of the store writable"
+    } else if kind == ErrorKind::PermissionDenied {
+        ": the daemon runs as root with the capabilities in docker-compose.yml"
+    } else {
+        ""
+    }
+}
+
+/// Names what was being done to what, where an operation of the disk failed.
+trait While<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, StoreError>;
+}
+
+impl<T> While<T> for io::Result<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError {
+            action,
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// The store on a disk.
+#[derive(Debug)]
+pub struct Store<D> {
+    disk: Arc<D>,
+    root: PathBuf,
+    webroot: PathBuf,
+    cache: Mutex<BTreeMap<String, Cached>>,
+}
+
+impl<D: Disk> Store<D> {
+    /// The store at `root`; certbot is told of `webroot`.
+    pub fn new(disk: Arc<D>, root: &Path, webroot: &Path) -> Self {
+        Self {
+            disk,
+            root: root.to_owned(),
+            webroot: webroot.to_owned(),
+            cache: Mutex::default(),
+        }
+    }
+
+    /// Runs blocking work on the store. It ends even if nobody waits for it any more.
+    pub async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        let store = Arc::clone(self);
+        self.disk.run(move |_| work(&store)).await
+    }
+
+    /// Makes the folders that are always there.
+    pub fn prepare(&self) -> Result<(), StoreError> {
+        let own = [CERTIFICATES, PENDING, ACCOUNTS].map(|name| self.own(name));
+        let certbots = ["live", "archive", "renewal"].map(|name| self.root.join(name));
+        for folder in own.iter().chain(&certbots) {
+            self.disk
+                .make_folder(folder)
+                .during("make the folder", folder)?;
+        }
+        Ok(())
+    }
+
+    /// Where the lock is.
+    pub fn lock_path(&self) -> PathBuf {
+        self.own("lock")
+    }
+
+    /// Whether everything in it is lost with the container.
+    pub fn is_ephemeral(&self) -> bool {
+        self.disk.is_ephemeral(&self.root)
+    }
+
+    /// The account at an authority, if there is one on record.
+    pub fn account(&self, directory: &str) -> Result<Option<AccountRecord>, StoreError> {
+        let path = self.own(ACCOUNTS).join(account_file(directory));
+        match self.read_json::<AccountRecord>(&path)? {
+            // Two directories may share a file name only if somebody made them to.
+            Some(Ok(record)) if record.directory == directory => Ok(Some(record)),
+            Some(Ok(_)) => Ok(None),
+            Some(Err(why)) => {
+                self.set_aside(&path, &why)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// All accounts on record, as far as they can be read.
+    pub fn accounts(&self) -> Result<Vec<AccountRecord>, StoreError> {
+        let folder = self.own(ACCOUNTS);
+        let names = self.list_or_nothing(&folder)?;
+        let mut records = Vec::new();
+        for name in names
+            .iter()
+            .filter(|name| name.ends_with(".json") && !name.starts_with('.'))
+        {
+            if let Some(Ok(record)) = self.read_json(&folder.join(name))? {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Keeps an account.
+    pub fn save_account(&self, record: &AccountRecord) -> Result<(), StoreError> {
+        self.write_json(
+            &self.own(ACCOUNTS),
+            &account_file(&record.directory),
+            record,
+        )
+    }
+
+    /// What was last learned from labels.
+    pub fn labels(&self) -> Result<LabelsRecord, StoreError> {
+        let path = self.own(LABELS);
+        match self.read_json(&path)? {
+            Some(Ok(record)) => Ok(record),
+            Some(Err(why)) => {
+                self.set_aside(&path, &why)?;
+                Ok(LabelsRecord::default())
+            }
+            None => Ok(LabelsRecord::default()),
+        }
+    }
+
+    /// Keeps what was learned from labels.
+    pub fn save_labels(&self, record: &LabelsRecord) -> Result<(), StoreError> {
+        self.write_json(&self.own(""), LABELS, record)
+    }
+
+    /// Whether balancers are still to be woken.
+    pub fn is_wake_owed(&self) -> Result<bool, StoreError> {
+        let path = self.own(WAKE_OWED);
+        self.disk.exists(&path).during("look for", &path)
+    }
+
+    /// Notes that balancers are to be woken.
+    pub fn owe_wake(&self, owed: &WakeOwed) -> Result<(), StoreError> {
+        self.write_json(&self.own(""), WAKE_OWED, owed)
+    }
+
+    /// Notes that balancers were woken.
+    pub fn clear_wake(&self) -> Result<(), StoreError> {
+        let path = self.own(WAKE_OWED);
+        self.disk.remove(&path).during("remove", &path)
+    }
+
+    fn own(&self, name: &str) -> PathBuf {
+        let own = self.root.join(OWN);
+        if name.is_empty() { own } else { own.join(name) }
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
+        self.disk.read(path).during("read", path)
+    }
+
+    /// None if there is no such file; an error inside if it was read whole and is not what it should be.
+    fn read_json<T: DeserializeOwned>(
+        &self,
+        path: &Path,
+    ) -> Result<Option<Result<T, String>>, StoreError> {
+        match self.read(path) {
+            Ok(content) => Ok(Some(
+                serde_json::from_slice(&content).map_err(|error| error.to_string()),
+            )),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_json(
+        &self,
+        folder: &Path,
+        name: &str,
+        value: &impl Serialize,
+    ) -> Result<(), StoreError> {
+        let path = folder.join(name);
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(io::Error::other)
+            .during("write", &path)?;
+        text.push(b'\n');
+        self.disk
+            .write(folder, &[(name, &text)])
+            .during("write", &path)
+    }
+
+    fn list_or_nothing(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
+        match self.disk.list(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed.during("list", folder),
+        }
+    }
+
+    /// A file that is broken is never deleted: somebody may want to look at it.
+    fn set_aside(&self, path: &Path, why: &str) -> Result<(), StoreError> {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or("file");
+        let mut aside = path.with_file_name(format!("{name}.broken"));
+        for number in 2.. {
+            if !self.disk.exists(&aside).during("look for", &aside)? {
+                break;
+            }
+            aside = path.with_file_name(format!("{name}.broken-{number}"));
+        }
+        self.disk.rename(path, &aside).during("set aside", path)?;
+        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
+        Ok(())
+    }
+
+    fn with_cache<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Cached>) -> T) -> T {
+        work(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A file name that an operator recognizes: host and path of the directory URL.
+fn account_file(directory: &str) -> String {
+    let place = directory
+        .split_once("://")
+        .map_or(directory, |(_, place)| place);
+    let safe: String = place
+        .chars()
+        .map(|char| {
+            if char.is_ascii_alphanumeric() || ".-".contains(char) {
+                char
+            } else {
+                '_'
+            }
+        })
+        .take(200)
+        .collect();
+    format!("{}.json", safe.trim_start_matches('.'))
+}

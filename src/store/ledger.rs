@@ -1,0 +1,329 @@
+//! The ledger: an append-only account of what must not be forgotten by a restart.
+//!
+//! Waits after failures, and when a certificate of a set of names was last asked for. What costs something is
+//! written down before it is asked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::certificate::Leaf;
+use crate::fingerprint::Fingerprint;
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::ports::Disk;
+use crate::schedule;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::While;
+
+/// What a wait is about: one clock each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Subject {
+    /// A validation that failed, or a refusal by the authority.
+    Name {
+        /// Directory URL of the authority.
+        directory: String,
+        /// URL of the account; empty before there is one.
+        account: String,
+        /// The name.
+        name: DomainName,
+    },
+    /// Our own token could not be fetched through the name.
+    SelfCheck {
+        /// The name.
+        name: DomainName,
+    },
+    /// An attempt that came to nothing for reasons that are nobody's: a full disk, a stalled answer.
+    Attempt {
+        /// The lineage or primary name.
+        certificate: String,
+    },
+    /// A certificate could not be written to Rancher, or taken back from it.
+    Push {
+        /// Its name at Rancher.
+        certificate: String,
+    },
+    /// Balancers could not be woken.
+    Wake,
+    /// Rancher gave no key with a certificate of ours.
+    Key {
+        /// Its leaf.
+        leaf: Fingerprint,
+    },
+    /// The authority cannot be reached, or fails: one breaker for all.
+    Authority {
+        /// Directory URL of the authority.
+        directory: String,
+    },
+}
+
+/// A wait after failures in a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// How many failures in a row.
+    pub failures: u32,
+    /// When to try again.
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+    /// What happened the last time, in plain words.
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event {
+    Failed {
+        subject: Subject,
+        #[serde(flatten)]
+        wait: Wait,
+    },
+    Cleared {
+        subject: Subject,
+    },
+    Finalizing {
+        directory: String,
+        names: NameSet,
+    },
+    Issued {
+        directory: String,
+        names: NameSet,
+        leaf: Fingerprint,
+        /// Seconds from start to end of validity.
+        lifetime: i64,
+    },
+}
+
+/// One line of the ledger, to be written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    #[serde(flatten)]
+    event: Event,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastIssue {
+    at: OffsetDateTime,
+    /// The last certificate of the set, and its lifetime.
+    issued: Option<(Fingerprint, Duration)>,
+}
+
+/// The ledger as it is remembered.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    waits: BTreeMap<Subject, Wait>,
+    issues: BTreeMap<(String, NameSet), LastIssue>,
+}
+
+impl Ledger {
+    /// The wait that is on record for a subject, over or not.
+    pub fn wait(&self, subject: &Subject) -> Option<&Wait> {
+        self.waits.get(subject)
+    }
+
+    /// The wait for a subject, if it is not over.
+    pub fn waiting(&self, subject: &Subject, now: OffsetDateTime) -> Option<&Wait> {
+        self.waits.get(subject).filter(|wait| now < wait.until)
+    }
+
+    /// How often a subject has failed in a row.
+    pub fn failures(&self, subject: &Subject) -> u32 {
+        self.waits.get(subject).map_or(0, |wait| wait.failures)
+    }
+
+    /// The end of the first wait that is not over.
+    pub fn next_end(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.waits
+            .values()
+            .map(|wait| wait.until)
+            .filter(|until| now < *until)
+            .min()
+    }
+
+    /// When the next certificate of a set of names may be asked for at an authority, if not now.
+    pub fn floor(
+        &self,
+        directory: &str,
+        names: &NameSet,
+        now: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
+        let last = self.issues.get(&(directory.to_owned(), names.clone()))?;
+        let opens = last.at + schedule::floor(last.issued.map(|(_, lifetime)| lifetime));
+        (now < opens).then_some(opens)
+    }
+
+    /// Notes a failure.
+    pub fn fail(&mut self, subject: Subject, wait: Wait, now: OffsetDateTime) -> Line {
+        self.note(Event::Failed { subject, wait }, now)
+    }
+
+    /// Notes that a subject is well again; nothing is to be written if it was.
+    pub fn clear(&mut self, subject: &Subject, now: OffsetDateTime) -> Option<Line> {
+        self.wait(subject)?;
+        Some(self.note(
+            Event::Cleared {
+                subject: subject.clone(),
+            },
+            now,
+        ))
+    }
+
+    /// Notes that a certificate is about to be asked for. Nothing may be asked before the line is written.
+    pub fn finalizing(&mut self, directory: &str, names: NameSet, now: OffsetDateTime) -> Line {
+        self.note(
+            Event::Finalizing {
+                directory: directory.to_owned(),
+                names,
+            },
+            now,
+        )
+    }
+
+    /// Notes a certificate that was issued.
+    pub fn issued(
+        &mut self,
+        directory: &str,
+        names: NameSet,
+        leaf: &Leaf,
+        now: OffsetDateTime,
+    ) -> Line {
+        let event = Event::Issued {
+            directory: directory.to_owned(),
+            names,
+            leaf: leaf.fingerprint,
+            lifetime: leaf.lifetime().whole_seconds(),
+        };
+        self.note(event, now)
+    }
+
+    fn note(&mut self, event: Event, at: OffsetDateTime) -> Line {
+        self.apply(at, event.clone());
+        Line { at, event }
+    }
+
+    fn apply(&mut self, at: OffsetDateTime, event: Event) {
+        match event {
+            Event::Failed { subject, wait } => drop(self.waits.insert(subject, wait)),
+            Event::Cleared { subject } => drop(self.waits.remove(&subject)),
+            Event::Finalizing { directory, names } => {
+                let last = self
+                    .issues
+                    .entry((directory, names))
+                    .or_insert(LastIssue { at, issued: None });
+                last.at = at;
+            }
+            Event::Issued {
+                directory,
+                names,
+                lifetime,
+                leaf,
+            } => {
+                let last = self
+                    .issues
+                    .entry((directory, names))
+                    .or_insert(LastIssue { at, issued: None });
+                last.issued = Some((leaf, Duration::seconds(lifetime)));
+            }
+        }
+    }
+
+    /// The shortest account of what still matters at `now`.
+    fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
+        let failed = self.waits.iter().map(|(subject, wait)| Line {
+            at: now,
+            event: Event::Failed {
+                subject: subject.clone(),
+                wait: wait.clone(),
+            },
+        });
+        let issues = self
+            .issues
+            .iter()
+            .filter(|((directory, names), _)| self.floor(directory, names, now).is_some());
+        let issued = issues.flat_map(|((directory, names), last)| {
+            let finalizing = Event::Finalizing {
+                directory: directory.clone(),
+                names: names.clone(),
+            };
+            let lifetime = last.issued.map(|(leaf, lifetime)| Event::Issued {
+                directory: directory.clone(),
+                names: names.clone(),
+                leaf,
+                lifetime: lifetime.whole_seconds(),
+            });
+            std::iter::once(finalizing)
+                .chain(lifetime)
+                .map(|event| Line { at: last.at, event })
+        });
+        failed.chain(issued).collect()
+    }
+}
+
+/// Lines above which the file is rewritten at start, if most of them no longer matter.
+const COMPACTED_ABOVE: usize = 1000;
+
+const LEDGER: &str = "ledger.jsonl";
+
+impl<D: Disk> Store<D> {
+    fn ledger_path(&self) -> PathBuf {
+        self.own(LEDGER)
+    }
+
+    /// Reads the ledger. A line that is broken is told and passed over; a torn last one is closed.
+    pub fn read_ledger(&self, now: OffsetDateTime) -> Result<Ledger, StoreError> {
+        let path = self.ledger_path();
+        let content = match self.read(&path) {
+            Err(error) if error.is_not_found() => return Ok(Ledger::default()),
+            content => content?,
+        };
+        let mut ledger = Ledger::default();
+        let mut lines = 0;
+        for line in content
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            lines += 1;
+            match serde_json::from_slice::<Line>(line) {
+                Ok(line) => ledger.apply(line.at, line.event),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), line = lines, %error, "broken line of the ledger passed over")
+                }
+            }
+        }
+        let compacted = ledger.compacted(now);
+        if lines > COMPACTED_ABOVE && compacted.len() * 2 < lines {
+            let text = text(&compacted, &path)?;
+            self.disk
+                .write(&self.own(""), &[(LEDGER, &text)])
+                .during("write", &path)?;
+        } else if content.last().is_some_and(|byte| *byte != b'\n') {
+            self.disk.append(&path, b"\n").during("write", &path)?;
+        }
+        Ok(ledger)
+    }
+
+    /// Writes a line down.
+    pub fn append_ledger(&self, line: &Line) -> Result<(), StoreError> {
+        let path = self.ledger_path();
+        let text = text(std::slice::from_ref(line), &path)?;
+        self.disk.append(&path, &text).during("write", &path)
+    }
+}
+
+fn text(lines: &[Line], path: &std::path::Path) -> Result<Vec<u8>, StoreError> {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, line)
+            .map_err(std::io::Error::other)
+            .during("write", path)?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}

@@ -1,0 +1,254 @@
+//! Lineages as they stand on the disk.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::bundle::Bundle;
+use crate::bundle::Secret;
+use crate::certificate::Flaw;
+use crate::classify::DiskCopy;
+use crate::classify::Stored;
+use crate::ports::Disk;
+use crate::ports::Stamp;
+use crate::store::CERTIFICATES;
+use crate::store::PENDING;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::While;
+use crate::store::record::PendingOrder;
+use crate::store::record::Record;
+use crate::store::record::Source;
+
+/// A lineage, read whole.
+#[derive(Debug)]
+pub struct Lineage {
+    /// The name of its folders.
+    pub name: String,
+    /// What is on record; none while its first order is in flight.
+    pub record: Option<Record>,
+    /// Its live version.
+    pub copy: DiskCopy,
+    /// Its order in flight.
+    pub pending: Pending,
+}
+
+/// The order in flight of a lineage.
+#[derive(Debug, Clone)]
+pub enum Pending {
+    /// There is none.
+    None,
+    /// It is there.
+    Order(Box<PendingOrder>),
+    /// It could not be read: nothing new may be ordered over it.
+    Unreadable(String),
+}
+
+/// A lineage as it was read, and the versions of the files it was read from.
+#[derive(Debug)]
+pub(super) struct Cached {
+    stamps: [Stamp; 3],
+    lineage: Arc<Lineage>,
+}
+
+/// The file in the folder of an order in flight.
+const ORDER: &str = "order.json";
+
+impl<D: Disk> Store<D> {
+    /// Reads every lineage. Files that did not change since the last time are not read again.
+    pub fn lineages(&self) -> Result<Vec<Arc<Lineage>>, StoreError> {
+        let folder = self.own(CERTIFICATES);
+        let names = self.disk.list(&folder).during("list", &folder)?;
+        let mut pending: BTreeSet<String> = self
+            .list_or_nothing(&self.own(PENDING))?
+            .into_iter()
+            .collect();
+        let mut lineages = Vec::with_capacity(names.len());
+        let visible = names.iter().filter(|name| !name.starts_with('.'));
+        for name in visible.filter_map(|name| name.strip_suffix(".json")) {
+            let is_pending = pending.remove(name);
+            lineages.extend(self.lineage(name, is_pending)?);
+        }
+        for name in pending {
+            let order = self.pending(&name);
+            if !matches!(order, Pending::None) {
+                lineages.push(Arc::new(Lineage {
+                    name,
+                    record: None,
+                    copy: DiskCopy::Absent,
+                    pending: order,
+                }));
+            }
+        }
+        self.with_cache(|cache| {
+            cache.retain(|name, _| lineages.iter().any(|lineage| lineage.name == *name))
+        });
+        Ok(lineages)
+    }
+
+    /// Reads one lineage; none if its record is broken, and is set aside now.
+    fn lineage(&self, name: &str, is_pending: bool) -> Result<Option<Arc<Lineage>>, StoreError> {
+        let path = self.record_path(name);
+        if !is_pending && let Some(cached) = self.cached(name, &path) {
+            return Ok(Some(cached));
+        }
+        let stamp = self.disk.stamp(&path);
+        let record = match self.read_json::<Record>(&path) {
+            Ok(Some(Ok(record))) => record,
+            Ok(Some(Err(why))) => {
+                self.set_aside(&path, &why)?;
+                return Ok(None);
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let copy = DiskCopy::Unknown(error.to_string());
+                let lineage = Lineage {
+                    name: name.to_owned(),
+                    record: None,
+                    copy,
+                    pending: Pending::None,
+                };
+                return Ok(Some(Arc::new(lineage)));
+            }
+        };
+        let [chain, key] = self.live_files(name, record.live);
+        let stamps = [stamp, self.disk.stamp(&chain), self.disk.stamp(&key)];
+        let copy = self.copy(name, &record);
+        let pending = if is_pending {
+            self.pending(name)
+        } else {
+            Pending::None
+        };
+        let is_settled = matches!(pending, Pending::None);
+        let lineage = Arc::new(Lineage {
+            name: name.to_owned(),
+            record: Some(record),
+            copy,
+            pending,
+        });
+        if let (true, [Ok(record), Ok(chain), Ok(key)]) = (is_settled, stamps) {
+            let cached = Cached {
+                stamps: [record, chain, key],
+                lineage: Arc::clone(&lineage),
+            };
+            self.with_cache(|cache| cache.insert(name.to_owned(), cached));
+        }
+        Ok(Some(lineage))
+    }
+
+    fn cached(&self, name: &str, record: &Path) -> Option<Arc<Lineage>> {
+        let (stamps, lineage) = self.with_cache(|cache| {
+            cache
+                .get(name)
+                .map(|cached| (cached.stamps, Arc::clone(&cached.lineage)))
+        })?;
+        let [chain, key] = self.live_files(name, lineage.record.as_ref()?.live);
+        let is_same = |path: &Path, stamp| self.disk.stamp(path).is_ok_and(|now| now == stamp);
+        let [record_stamp, chain_stamp, key_stamp] = stamps;
+        (is_same(record, record_stamp) && is_same(&chain, chain_stamp) && is_same(&key, key_stamp))
+            .then_some(lineage)
+    }
+
+    fn copy(&self, name: &str, record: &Record) -> DiskCopy {
+        match self.read_bundle(name, record.live) {
+            Ok(Ok(bundle)) => {
+                let version = record.live_version();
+                DiskCopy::Whole(Stored {
+                    shown: bundle.shown().clone(),
+                    directory: version.and_then(|version| version.directory.clone()),
+                    stored_at: version
+                        .filter(|version| version.source == Source::Issued)
+                        .map(|version| version.stored_at),
+                })
+            }
+            Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(why),
+            Ok(Err(Flaw::Unjudged(why))) => DiskCopy::Unknown(why),
+            Err(error) if error.is_not_found() && self.is_wiped(name) => DiskCopy::Absent,
+            Err(error) => DiskCopy::Unknown(error.to_string()),
+        }
+    }
+
+    /// Whether somebody removed the whole lineage, as `certbot delete` does; one file that is not there where it
+    /// should be is something else.
+    fn is_wiped(&self, name: &str) -> bool {
+        [self.archive(name), self.live(name)]
+            .iter()
+            .all(|folder| matches!(self.disk.exists(folder), Ok(false)))
+    }
+
+    /// Reads a version with its key; an error inside if it was read whole and is no bundle.
+    pub fn read_bundle(&self, name: &str, number: u32) -> Result<Result<Bundle, Flaw>, StoreError> {
+        let [chain, key] = self.live_files(name, number);
+        let text = |content: Vec<u8>| String::from_utf8_lossy(&content).into_owned();
+        let chain = text(self.read(&chain)?);
+        let key = Secret::new(text(self.read(&key)?));
+        Ok(Bundle::parse(&chain, &key))
+    }
+
+    /// Reads an order in flight.
+    pub fn pending(&self, name: &str) -> Pending {
+        let path = self.own(PENDING).join(name).join(ORDER);
+        match self.read_json::<PendingOrder>(&path) {
+            Ok(Some(Ok(order))) => Pending::Order(Box::new(order)),
+            Ok(None) => Pending::None,
+            Ok(Some(Err(why))) => match self.set_aside(&path, &why) {
+                Ok(()) => Pending::None,
+                Err(error) => Pending::Unreadable(error.to_string()),
+            },
+            Err(error) => Pending::Unreadable(error.to_string()),
+        }
+    }
+
+    /// Keeps an order in flight.
+    pub fn save_pending(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        let folder = self.own(PENDING).join(name);
+        self.disk
+            .make_folder(&folder)
+            .during("make the folder", &folder)?;
+        self.write_json(&folder, ORDER, order)
+    }
+
+    /// Forgets an order in flight.
+    pub fn clear_pending(&self, name: &str) -> Result<(), StoreError> {
+        let folder = self.own(PENDING).join(name);
+        let path = folder.join(ORDER);
+        self.disk.remove(&path).during("remove", &path)?;
+        // Something refused or broken may lie beside it; then the folder stays.
+        if self.list_or_nothing(&folder)?.is_empty() {
+            self.disk.remove(&folder).during("remove", &folder)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
+    pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.own(PENDING).join(name).join(ORDER);
+        self.set_aside(&path, "its certificate was refused")
+    }
+
+    /// Keeps a record as it is.
+    pub fn save_record(&self, name: &str, record: &Record) -> Result<(), StoreError> {
+        self.write_json(&self.own(CERTIFICATES), &format!("{name}.json"), record)
+    }
+
+    pub(super) fn record_path(&self, name: &str) -> PathBuf {
+        self.own(CERTIFICATES).join(format!("{name}.json"))
+    }
+
+    pub(super) fn archive(&self, name: &str) -> PathBuf {
+        self.root.join("archive").join(name)
+    }
+
+    pub(super) fn live(&self, name: &str) -> PathBuf {
+        self.root.join("live").join(name)
+    }
+
+    pub(super) fn renewal(&self, name: &str) -> PathBuf {
+        self.root.join("renewal").join(format!("{name}.conf"))
+    }
+
+    fn live_files(&self, name: &str, number: u32) -> [PathBuf; 2] {
+        ["fullchain", "privkey"].map(|file| self.archive(name).join(format!("{file}{number}.pem")))
+    }
+}

@@ -1,0 +1,303 @@
+//! What is wanted: the entries of `DOMAINS` and of the labels, merged into certificates.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::names::Names;
+use crate::names::parse_list;
+use crate::ports::Announcement;
+
+/// One wanted certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it covers.
+    pub names: Names,
+    /// Who wants it: `DOMAINS`, or `stack/service`.
+    pub origins: BTreeSet<String>,
+}
+
+/// Who holds a primary name that labels announce, so that the next reading decides as this one did.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Holder {
+    /// Uuid of the service.
+    pub uuid: String,
+    /// `stack/service`: a sidekick has its primary service's uuid.
+    pub service: String,
+}
+
+/// Holders by primary name.
+pub type Holders = BTreeMap<DomainName, Holder>;
+
+/// Everything that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// The certificates, by primary name.
+    pub entries: Vec<Entry>,
+    /// Who holds which primary name now.
+    pub holders: Holders,
+    /// What was left out or moved, a sentence each.
+    pub notices: BTreeSet<String>,
+}
+
+const DOMAINS: &str = "DOMAINS";
+
+impl Wanted {
+    /// Merges `DOMAINS` and the labels.
+    ///
+    /// `DOMAINS` wins a primary name, then its holder, then the lowest service uuid and within it the service name:
+    /// lists of services change their order with every reload. Who loses a primary name keeps the others as a
+    /// certificate of its own. No label adds names to, or takes names from, an entry of somebody else.
+    pub fn merge(domains: &[Names], announcements: &[Announcement], holders: &Holders) -> Self {
+        let mut wanted = Self::default();
+        for names in domains {
+            wanted.add_domains(names);
+        }
+        let mut claims = wanted.claims(announcements);
+        // Those that hold the name they claim go first; what is left over claims again in the next round.
+        let holds = |claim: &Claim| holders.get(claim.names.primary()) == Some(&claim.holder);
+        while !claims.is_empty() {
+            claims.sort_by(|a, b| (!holds(a), &a.holder).cmp(&(!holds(b), &b.holder)));
+            claims = claims
+                .into_iter()
+                .filter_map(|claim| wanted.add_claim(claim))
+                .collect();
+        }
+        wanted
+            .entries
+            .sort_by(|a, b| a.names.primary().cmp(b.names.primary()));
+        wanted
+    }
+
+    /// All wanted names.
+    pub fn names(&self) -> NameSet {
+        self.entries
+            .iter()
+            .flat_map(|entry| entry.names.iter())
+            .cloned()
+            .collect()
+    }
+
+    fn claims(&mut self, announcements: &[Announcement]) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        for Announcement {
+            uuid,
+            service,
+            label,
+        } in announcements
+        {
+            let (entries, bad) = parse_list(label);
+            let notices = bad.iter().map(|bad| format!("{service} announces {bad}"));
+            self.notices.extend(notices);
+            let holder = Holder {
+                uuid: uuid.clone(),
+                service: service.clone(),
+            };
+            let mut own: BTreeMap<DomainName, Names> = BTreeMap::new();
+            for names in entries {
+                match own.get_mut(names.primary()) {
+                    Some(present) => present.extend(names.iter().cloned()),
+                    None => {
+                        own.insert(names.primary().clone(), names);
+                    }
+                }
+            }
+            claims.extend(own.into_values().map(|names| Claim {
+                holder: holder.clone(),
+                names,
+            }));
+        }
+        claims
+    }
+
+    fn add_domains(&mut self, names: &Names) {
+        match self
+            .entries
+            .iter_mut()
+            .find(|entry| entry.names.primary() == names.primary())
+        {
+            Some(entry) => entry.names.extend(names.iter().cloned()),
+            None => self.add(names.clone(), DOMAINS),
+        }
+    }
+
+    /// Takes a claim, or answers what is left of it.
+    fn add_claim(&mut self, claim: Claim) -> Option<Claim> {
+        let Claim { holder, names } = claim;
+        let same = |entry: &&mut Entry| entry.names.set() == names.set();
+        if let Some(entry) = self.entries.iter_mut().find(same) {
+            entry.origins.insert(holder.service);
+            return None;
+        }
+        let Some(entry) = self
+            .entries
+            .iter()
+            .find(|entry| entry.names.primary() == names.primary())
+        else {
+            self.add(names.clone(), &holder.service);
+            self.holders.insert(names.primary().clone(), holder);
+            return None;
+        };
+        let others: Vec<&str> = entry.origins.iter().map(String::as_str).collect();
+        let rest = names.without_primary();
+        let result = match &rest {
+            Some(rest) => format!("`{rest}` become a certificate of their own"),
+            None => "nothing is left to do for it".to_owned(),
+        };
+        let (service, primary) = (&holder.service, names.primary());
+        self.notices.insert(format!(
+            "{service} announces `{names}`, but `{primary}` belongs to {}: {result}",
+            others.join(", ")
+        ));
+        rest.map(|names| Claim { holder, names })
+    }
+
+    fn add(&mut self, names: Names, origin: &str) {
+        self.entries.push(Entry {
+            names,
+            origins: BTreeSet::from([origin.to_owned()]),
+        });
+    }
+}
+
+struct Claim {
+    holder: Holder,
+    names: Names,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcement(uuid: &str, label: &str) -> Announcement {
+        Announcement {
+            uuid: uuid.to_owned(),
+            service: format!("stack/{uuid}"),
+            label: label.to_owned(),
+        }
+    }
+
+    fn merge(domains: &str, labels: &[(&str, &str)], holders: &Holders) -> Wanted {
+        let announcements: Vec<_> = labels
+            .iter()
+            .map(|(uuid, label)| announcement(uuid, label))
+            .collect();
+        Wanted::merge(&parse_list(domains).0, &announcements, holders)
+    }
+
+    #[track_caller]
+    fn check(domains: &str, labels: &[(&str, &str)], entries: &[&str], notices: usize) {
+        let wanted = merge(domains, labels, &Holders::new());
+        let texts: Vec<String> = wanted
+            .entries
+            .iter()
+            .map(|entry| entry.names.to_string())
+            .collect();
+        assert_eq!(texts, entries);
+        assert_eq!(wanted.notices.len(), notices, "{:?}", wanted.notices);
+        let reversed: Vec<_> = labels.iter().rev().copied().collect();
+        assert_eq!(
+            merge(domains, &reversed, &Holders::new()),
+            wanted,
+            "order of lists must not matter"
+        );
+    }
+
+    #[test]
+    fn entries_merge_as_the_design_says() {
+        check(
+            "a.test.com, a.test.com b.test.com",
+            &[],
+            &["a.test.com b.test.com"],
+            0,
+        );
+        check("a.test.com", &[("1", "a.test.com")], &["a.test.com"], 0);
+        check(
+            "",
+            &[("1", "b.test.com,a.test.com"), ("2", "c.test.com")],
+            &["a.test.com", "b.test.com", "c.test.com"],
+            0,
+        );
+        // Equal sets are one certificate, whoever is asked first names it.
+        check(
+            "",
+            &[
+                ("1", "a.test.com b.test.com"),
+                ("2", "b.test.com a.test.com"),
+            ],
+            &["a.test.com b.test.com"],
+            0,
+        );
+        // A label neither adds to DOMAINS nor takes from it.
+        check(
+            "a.test.com",
+            &[("1", "a.test.com x.test.com y.test.com")],
+            &["a.test.com", "x.test.com y.test.com"],
+            1,
+        );
+        // The lowest uuid wins a primary name; the extra names of the other become their own.
+        check(
+            "",
+            &[
+                ("2", "a.test.com x.test.com"),
+                ("1", "a.test.com y.test.com"),
+            ],
+            &["a.test.com y.test.com", "x.test.com"],
+            1,
+        );
+        // If the first of the extra names clashes too, the next one.
+        check(
+            "a.test.com, x.test.com",
+            &[("1", "a.test.com x.test.com z.test.com")],
+            &["a.test.com", "x.test.com", "z.test.com"],
+            2,
+        );
+        check(
+            "a.test.com",
+            &[("1", "a.test.com b_d c.test.com")],
+            &["a.test.com", "c.test.com"],
+            2,
+        );
+    }
+
+    #[test]
+    fn a_holder_keeps_its_primary_name_against_a_lower_uuid() {
+        let before = merge("", &[("5", "a.test.com")], &Holders::new());
+        let labels = [("1", "a.test.com y.test.com"), ("5", "a.test.com")];
+        let after = merge("", &labels, &before.holders);
+        assert_eq!(
+            after
+                .holders
+                .get(&"a.test.com".parse().unwrap())
+                .unwrap()
+                .uuid,
+            "5"
+        );
+        let without_memory = merge("", &labels, &Holders::new());
+        assert_eq!(
+            without_memory
+                .holders
+                .get(&"a.test.com".parse().unwrap())
+                .unwrap()
+                .uuid,
+            "1"
+        );
+    }
+
+    #[test]
+    fn a_refused_name_is_told_with_its_service() {
+        let wanted = merge("", &[("1", "*.test.com")], &Holders::new());
+        assert!(
+            wanted
+                .notices
+                .iter()
+                .next()
+                .unwrap()
+                .starts_with("stack/1 announces `*.test.com`: a wildcard")
+        );
+    }
+}
