@@ -49,6 +49,11 @@ impl Policy {
         }
     }
 
+    /// Whether it is neither self-signed nor staging, given the directory URL it came from where that is known.
+    pub fn is_production(&self, leaf: &Leaf, directory: Option<&str>) -> bool {
+        !leaf.is_self_signed && !self.is_staging(leaf, directory)
+    }
+
     /// By record or mark, else by the CA's own marks; what came from the wanted production directory never is.
     fn is_staging(&self, leaf: &Leaf, directory: Option<&str>) -> bool {
         match directory {
@@ -390,21 +395,18 @@ impl<'a> Facts<'a> {
     /// Neither self-signed nor staging.
     fn disk_is_production(&self) -> bool {
         match self.disk {
-            DiskCopy::Whole(stored) => {
-                self.is_production(&stored.shown.leaf, stored.directory.as_deref())
-            }
+            DiskCopy::Whole(stored) => self
+                .policy
+                .is_production(&stored.shown.leaf, stored.directory.as_deref()),
             DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => false,
         }
     }
 
     fn remote_is_production(&self) -> bool {
         self.held().is_some_and(|(held, shown)| {
-            self.is_production(&shown.leaf, self.ours(held, shown).flatten())
+            self.policy
+                .is_production(&shown.leaf, self.ours(held, shown).flatten())
         })
-    }
-
-    fn is_production(&self, leaf: &Leaf, directory: Option<&str>) -> bool {
-        !leaf.is_self_signed && !self.policy.is_staging(leaf, directory)
     }
 
     /// A certificate must not expire only because Rancher cannot be read.

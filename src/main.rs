@@ -1,2 +1,466 @@
-//! Starts.
-fn main() {}
+//! Starts the daemon: settings, log, adapters, lock, loop, exit code.
+
+use std::fs::File;
+use std::future::Future;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::Subcommand;
+use rancher_lets_encrypt::acme::AcmeAuthority;
+use rancher_lets_encrypt::client;
+use rancher_lets_encrypt::client::Roots;
+use rancher_lets_encrypt::config::Config;
+use rancher_lets_encrypt::config::Fault;
+use rancher_lets_encrypt::config::Faults;
+use rancher_lets_encrypt::config::LogFormat;
+use rancher_lets_encrypt::daemon::Daemon;
+use rancher_lets_encrypt::daemon::Snapshot;
+use rancher_lets_encrypt::disk::RealDisk;
+use rancher_lets_encrypt::engine::Settings;
+use rancher_lets_encrypt::http;
+use rancher_lets_encrypt::ports::Clock;
+use rancher_lets_encrypt::ports::World;
+use rancher_lets_encrypt::rancher::Rancher;
+use rancher_lets_encrypt::rancher::api::Api;
+use rancher_lets_encrypt::rancher::base::Base;
+use rancher_lets_encrypt::rancher::metadata::Metadata;
+use rancher_lets_encrypt::reconcile::Reconciler;
+use rancher_lets_encrypt::start;
+use rancher_lets_encrypt::store::Store;
+use rancher_lets_encrypt::webroot::Webroot;
+use time::Duration;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::sync::watch;
+use tracing::error;
+use tracing::info;
+use tracing::warn;
+use tracing_subscriber::EnvFilter;
+
+/// A setting is wrong (sysexits.h, EX_USAGE).
+const BAD_SETTINGS: u8 = 64;
+
+/// Where Rancher puts the certificate of its own server's CA into every container with an agent key.
+const RANCHER_CA: &str = "/var/lib/rancher/etc/ssl/ca.crt";
+
+/// Certificate daemon for Rancher 1.x: from a label to a certificate that balancers serve.
+///
+/// Settings are environment variables; README.md lists them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the daemon (the default).
+    Run,
+    /// Asks the daemon in this container whether it is well; for HEALTHCHECK.
+    Healthcheck,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Variables that are not UTF-8 are none of ours.
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = match Config::from_vars(vars) {
+        Ok(config) => config,
+        Err(faults) => return refuse(&faults),
+    };
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        eprintln!("another TLS provider is installed already");
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        match arguments.command {
+            None | Some(Command::Run) => run(config).await,
+            Some(Command::Healthcheck) => healthcheck(&config).await,
+        }
+    });
+    // A write in hand ends; anything else that still waits is not worth waiting for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    code
+}
+
+fn refuse(faults: &Faults) -> ExitCode {
+    eprintln!("{faults}");
+    ExitCode::from(BAD_SETTINGS)
+}
+
+async fn run(config: Config) -> ExitCode {
+    start_log(&config);
+    let listener = match config.listen {
+        Some(address) => match TcpListener::bind(address).await {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                error!(listen = %address, %error, "address cannot be listened on: change LISTEN");
+                return ExitCode::FAILURE;
+            }
+        },
+        None => None,
+    };
+    let world = match Adapters::new(&config) {
+        Ok(world) => world,
+        Err(faults) => return refuse(&faults),
+    };
+    say_hello(&config);
+    let snapshot = watch::Sender::new(Snapshot::default());
+    let stopped = Arc::new(watch::Sender::new(false));
+    if let Some(listener) = listener {
+        let stop = wait_for(stopped.subscribe());
+        tokio::spawn(http::serve(listener, snapshot.subscribe(), now, stop));
+    }
+    let shutdown = async {
+        stop_signal().await;
+        info!("stopping, orders stay resumable");
+        stopped.send_replace(true);
+    };
+    let daemon = async {
+        let store = Arc::new(Store::new(
+            Arc::clone(world.disk()),
+            &config.store,
+            &config.webroot,
+        ));
+        let _lock = hold_lock(&store, world.disk()).await;
+        let engine = Arc::new(start::open_engine(world, store, Settings::from(&config)).await);
+        start::sweep_webroot(&engine).await;
+        start::warn_if_ephemeral(&engine).await;
+        let reconciler = Reconciler::start(
+            Arc::clone(&engine),
+            config.domains.clone(),
+            config.reads_labels,
+        )
+        .await;
+        Daemon::new(engine, reconciler, snapshot)
+            .run(std::future::pending())
+            .await;
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = daemon => {}
+    }
+    info!("stopped");
+    ExitCode::SUCCESS
+}
+
+async fn wait_for(mut stopped: watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    drop(stopped.wait_for(|is_stopped| *is_stopped).await);
+}
+
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        error!("signals cannot be listened for");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn start_log(config: &Config) {
+    // Checked with the other settings.
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+fn say_hello(config: &Config) {
+    let domains: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        rancher = %config.rancher_url,
+        metadata = %config.metadata_url,
+        domains = domains.join(", "),
+        labels = config.reads_labels,
+        staging = config.is_staging,
+        directory = %config.wanted_directory(),
+        store = %config.store.display(),
+        webroot = %config.webroot.display(),
+        loop_time_s = config.loop_time.as_secs(),
+        self_check = ?config.self_check,
+        replace_foreign = ?config.replace_foreign,
+        concurrency = config.concurrency,
+        listen = config.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        "starting"
+    );
+    for bad in &config.bad_domains {
+        warn!(error = %bad, "name in DOMAINS left out");
+    }
+    for note in &config.notes {
+        warn!(note, "setting without effect");
+    }
+    if config.domains.is_empty() && !config.reads_labels {
+        warn!("nothing is wanted: DOMAINS is empty and DYNAMIC_CONFIG is off");
+    }
+    if config.is_staging {
+        warn!(
+            "STAGING is on: certificates are for trying out, no browser trusts them; set STAGING=False when all works"
+        );
+    }
+}
+
+/// Waits for the lock of the store. Whoever waits stands by: it takes over when the other instance ends.
+async fn hold_lock(store: &Store<RealDisk>, disk: &RealDisk) -> File {
+    let mut said = String::new();
+    loop {
+        let tried = store
+            .prepare()
+            .map_err(|error| error.to_string())
+            .and_then(|()| {
+                disk.try_lock(&store.lock_path())
+                    .map_err(|error| format!("{}: {error}", store.lock_path().display()))
+            });
+        let fault = match tried {
+            Ok(Some(lock)) => {
+                start::sign_lock(&lock, now());
+                return lock;
+            }
+            Ok(None) => {
+                let holder = std::fs::read_to_string(store.lock_path()).unwrap_or_default();
+                format!(
+                    "standing by, another instance holds the store: {}",
+                    client::one_line(holder.trim())
+                )
+            }
+            Err(error) => format!("the store cannot be used: {error}"),
+        };
+        if said != fault {
+            warn!(reason = fault, "not started yet");
+            said = fault;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+}
+
+async fn healthcheck(config: &Config) -> ExitCode {
+    let Some(address) = config.listen else {
+        println_healthy("LISTEN is off, nothing to ask");
+        return ExitCode::SUCCESS;
+    };
+    let host = if address.ip().is_unspecified() {
+        "127.0.0.1".to_owned()
+    } else {
+        address.ip().to_string()
+    };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
+    let url = format!("http://{host}:{}/healthz", address.port());
+    let asked = async {
+        let roots = Roots::default();
+        let client =
+            client::with_roots(client::builder(config.connect_timeout).no_proxy(), &roots)?;
+        let client = client.build().map_err(|error| client::explain(&error))?;
+        let response = client
+            .get(&url)
+            .send()
+            .await
+            .map_err(|error| client::explain(&error))?;
+        Ok::<_, String>(response.status())
+    };
+    match asked.await {
+        Ok(status) if status.is_success() => ExitCode::SUCCESS,
+        Ok(status) => {
+            eprintln!("{url}: answered {status}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{url}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command is for whoever called it"
+)]
+fn println_healthy(text: &str) {
+    println!("{text}");
+}
+
+/// The one place where the machine's clock is read.
+#[expect(clippy::disallowed_methods, reason = "the clock port begins here")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> OffsetDateTime {
+        now()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(time.try_into().unwrap_or_default())
+    }
+}
+
+/// The adapters that make up the real world.
+struct Adapters {
+    rancher: Rancher,
+    authority: AcmeAuthority,
+    webroot: Webroot,
+    disk: Arc<RealDisk>,
+}
+
+impl Adapters {
+    fn new(config: &Config) -> Result<Self, Faults> {
+        let mut faults = Vec::new();
+        let default_ca = PathBuf::from(RANCHER_CA);
+        let rancher_ca = config
+            .rancher_ca_file
+            .clone()
+            .or_else(|| default_ca.exists().then_some(default_ca));
+        let mut reader = |name, path: Option<&Path>, is_extra_only| {
+            roots(name, path, is_extra_only).unwrap_or_else(|fault| {
+                faults.push(fault);
+                Roots::default()
+            })
+        };
+        let rancher_roots = reader("RANCHER_CA_FILE", rancher_ca.as_deref(), false);
+        let acme_roots = reader("ACME_CA_FILE", config.acme_ca_file.as_deref(), true);
+        let mut build = |name, builder: Result<reqwest::ClientBuilder, String>| {
+            let built = builder
+                .and_then(|builder| builder.build().map_err(|error| client::explain(&error)));
+            built
+                .map_err(|accepted| {
+                    faults.push(Fault {
+                        name,
+                        value: None,
+                        accepted,
+                    })
+                })
+                .ok()
+        };
+        let timeout = config.connect_timeout;
+        let rancher = build(
+            "RANCHER_CA_FILE",
+            client::with_roots(client::builder(timeout), &rancher_roots),
+        );
+        let acme = build(
+            "ACME_CA_FILE",
+            client::with_roots(client::builder(timeout), &acme_roots),
+        );
+        // Plain HTTP on the host's own network: no roots, no proxy.
+        let metadata = build(
+            "RANCHER_METADATA_URL",
+            client::with_roots(client::builder(timeout).no_proxy(), &Roots::default()),
+        );
+        let webroot = Webroot::new(
+            &config.webroot,
+            config.self_check_port,
+            config.self_check_address.as_deref(),
+            timeout,
+        );
+        let webroot = webroot
+            .map_err(|accepted| {
+                faults.push(Fault {
+                    name: "SELF_CHECK",
+                    value: None,
+                    accepted,
+                })
+            })
+            .ok();
+        let (Some(rancher), Some(acme), Some(metadata), Some(webroot)) =
+            (rancher, acme, metadata, webroot)
+        else {
+            return Err(Faults(faults));
+        };
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        let base = Base::parse(&config.rancher_url);
+        let api = Api::new(
+            rancher,
+            base,
+            config.rancher_access_key.clone(),
+            config.rancher_secret_key.clone(),
+        );
+        Ok(Self {
+            rancher: Rancher::new(api, Metadata::new(metadata, &config.metadata_url)),
+            authority: AcmeAuthority::new(acme),
+            webroot,
+            disk: Arc::new(RealDisk),
+        })
+    }
+}
+
+fn roots(name: &'static str, path: Option<&Path>, is_extra_only: bool) -> Result<Roots, Fault> {
+    let Some(path) = path else {
+        return Ok(Roots::default());
+    };
+    match std::fs::read(path) {
+        Ok(pem) => Ok(Roots {
+            extra: Some(pem),
+            is_extra_only,
+        }),
+        Err(error) => Err(Fault {
+            name,
+            value: Some(path.display().to_string()),
+            accepted: format!("the file cannot be read: {error}"),
+        }),
+    }
+}
+
+impl World for Adapters {
+    type Orchestrator = Rancher;
+    type Authority = AcmeAuthority;
+    type Challenge = Webroot;
+    type Disk = RealDisk;
+    type Clock = SystemClock;
+
+    fn orchestrator(&self) -> &Rancher {
+        &self.rancher
+    }
+
+    fn authority(&self) -> &AcmeAuthority {
+        &self.authority
+    }
+
+    fn challenge(&self) -> &Webroot {
+        &self.webroot
+    }
+
+    fn disk(&self) -> &Arc<RealDisk> {
+        &self.disk
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &SystemClock
+    }
+}

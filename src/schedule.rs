@@ -58,6 +58,11 @@ pub fn after_setback(failures: u32, loop_time: Duration) -> Duration {
 /// How many answers of the same kind in a row open the breaker.
 pub const BREAKER_OPENS_AFTER: u32 = 3;
 
+/// Whether so many answers in a row leave a CA alone.
+pub fn is_open(failures: u32) -> bool {
+    failures >= BREAKER_OPENS_AFTER
+}
+
 /// How long a CA that cannot be reached is left alone: one minute at first, doubling to an hour.
 pub fn after_outage(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(BREAKER_OPENS_AFTER).min(6);

@@ -187,9 +187,11 @@ mod tests {
     fn a_rate_limit_is_read_from_header_or_text() {
         let text = "too many certificates, retry after 2026-11-23 01:02:03 UTC: see https://x.test";
         let at = RetryAfter::At(datetime!(2026-11-23 01:02:03 UTC));
-        let limited = |error| match error {
-            AuthorityError::RateLimited { retry_after, .. } => retry_after,
-            other => panic!("{other:?}"),
+        let limited = |error| {
+            let AuthorityError::RateLimited { retry_after, .. } = error else {
+                panic!("{error:?}")
+            };
+            retry_after
         };
         assert_eq!(limited(sort(429, "rateLimited", text)), Some(at));
         assert_eq!(

@@ -56,6 +56,11 @@ pub enum Subject {
         /// Its leaf.
         leaf: Fingerprint,
     },
+    /// No account could be made.
+    Account {
+        /// Directory URL of the authority.
+        directory: String,
+    },
     /// The authority cannot be reached, or fails: one breaker for all.
     Authority {
         /// Directory URL of the authority.

@@ -12,6 +12,7 @@ use crate::classify::DiskCopy;
 use crate::classify::Stored;
 use crate::ports::Disk;
 use crate::ports::Stamp;
+use crate::ports::Token;
 use crate::store::CERTIFICATES;
 use crate::store::PENDING;
 use crate::store::Store;
@@ -200,6 +201,16 @@ impl<D: Disk> Store<D> {
         }
     }
 
+    /// The tokens of all orders in flight.
+    pub fn published_tokens(&self) -> Result<BTreeSet<Token>, StoreError> {
+        let names = self.list_or_nothing(&self.own(PENDING))?;
+        let orders = names.iter().filter_map(|name| match self.pending(name) {
+            Pending::Order(order) => Some(order.challenges.into_values()),
+            Pending::None | Pending::Unreadable(_) => None,
+        });
+        Ok(orders.flatten().map(|challenge| challenge.token).collect())
+    }
+
     /// Keeps an order in flight.
     pub fn save_pending(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
         let folder = self.own(PENDING).join(name);
@@ -225,6 +236,13 @@ impl<D: Disk> Store<D> {
     pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
         let path = self.own(PENDING).join(name).join(ORDER);
         self.set_aside(&path, "its certificate was refused")
+    }
+
+    /// Reads a record; none if there is none, or it is broken.
+    pub fn record(&self, name: &str) -> Result<Option<Record>, StoreError> {
+        Ok(self
+            .read_json(&self.record_path(name))?
+            .and_then(Result::ok))
     }
 
     /// Keeps a record as it is.

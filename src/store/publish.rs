@@ -67,9 +67,7 @@ impl<D: Disk> Store<D> {
         bundle: &Bundle,
         origin: &Origin,
     ) -> Result<Record, StoreError> {
-        let before = self
-            .read_json::<Record>(&self.record_path(lineage))?
-            .and_then(Result::ok);
+        let before = self.record(lineage)?;
         let archive = self.archive(lineage);
         self.disk
             .make_folder(&archive)

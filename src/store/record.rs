@@ -94,7 +94,14 @@ pub struct PendingOrder {
 pub struct PublishedChallenge {
     /// The file in the webroot.
     pub token: Token,
-    /// When the authority was told to validate it.
+    /// When the authority was first told to validate it.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub first_told_at: Option<OffsetDateTime>,
+    /// When it was told the last time.
     #[serde(
         default,
         with = "time::serde::rfc3339::option",

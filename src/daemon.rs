@@ -1,0 +1,286 @@
+//! The loop: a pass at start, after `LOOP_TIME` at the latest, when a wait ends, and when wanted names change.
+//!
+//! Jobs run beside the loop, so that a change is acted on while another certificate waits on a stalled request.
+
+use std::collections::BTreeSet;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use crate::engine::Engine;
+use crate::ports::Clock;
+use crate::ports::Orchestrator;
+use crate::ports::World;
+use crate::push::wake;
+use crate::reconcile::Reconciler;
+use crate::reconcile::job::Done;
+use crate::reconcile::job::Job;
+use crate::reconcile::report::Report;
+use crate::store::ledger::Subject;
+
+/// What those who look may see.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// When the loop last turned.
+    pub turned_at: Option<OffsetDateTime>,
+    /// How many passes have ended.
+    pub passes: u64,
+    /// What the last pass found.
+    pub report: Option<Arc<Report>>,
+}
+
+/// The loop turns at least this often, so that a look from outside can tell whether it does.
+const LONGEST_REST: Duration = Duration::seconds(10);
+/// Passes that were not planned keep this distance.
+const SHORTEST_ROUND: Duration = Duration::seconds(1);
+/// Balancers are woken once for all pushes; a slow certificate keeps the others waiting no longer than this.
+const LONGEST_DEBT: Duration = Duration::seconds(5);
+/// Pushes and restores beside the orders.
+const OTHERS: usize = 8;
+
+/// Resolves when names may have changed.
+type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What a spawned task comes back with.
+enum Finished {
+    Job { done: Done, is_order: bool },
+    Wake,
+}
+
+/// The daemon.
+pub struct Daemon<W: World> {
+    engine: Arc<Engine<W>>,
+    reconciler: Reconciler<W>,
+    snapshot: watch::Sender<Snapshot>,
+    queue: VecDeque<Job>,
+    running: JoinSet<Finished>,
+    in_hand: BTreeSet<String>,
+    orders: usize,
+    others: usize,
+    is_waking: bool,
+    owed_since: Option<OffsetDateTime>,
+    pushed: Vec<String>,
+    next: OffsetDateTime,
+    last: Option<OffsetDateTime>,
+}
+
+impl<W: World> Daemon<W> {
+    /// A daemon that begins with a pass; what it sees is published in `snapshot`.
+    pub fn new(
+        engine: Arc<Engine<W>>,
+        reconciler: Reconciler<W>,
+        snapshot: watch::Sender<Snapshot>,
+    ) -> Self {
+        let next = engine.now();
+        Self {
+            engine,
+            reconciler,
+            snapshot,
+            queue: VecDeque::new(),
+            running: JoinSet::new(),
+            in_hand: BTreeSet::new(),
+            orders: 0,
+            others: 0,
+            is_waking: false,
+            owed_since: None,
+            pushed: Vec::new(),
+            next,
+            last: None,
+        }
+    }
+
+    /// Runs until `shutdown` resolves. Dropping what is in hand is safe at any point: orders stay resumable, and a
+    /// write that has begun ends on its own thread.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let engine = Arc::clone(&self.engine);
+        let turns = async {
+            let reads_labels = self.reconciler.reads_labels();
+            let watch = || -> Changed<'_> {
+                if reads_labels {
+                    Box::pin(engine.world.orchestrator().changed())
+                } else {
+                    Box::pin(std::future::pending())
+                }
+            };
+            let mut changed = watch();
+            loop {
+                if self.turn(&mut changed).await {
+                    changed = watch();
+                }
+            }
+        };
+        let mut turns = pin!(turns);
+        tokio::select! {
+            () = shutdown => {}
+            () = &mut turns => {}
+        }
+    }
+
+    /// One turn of the loop. Answers whether names may have changed, which was seen to.
+    async fn turn(&mut self, changed: &mut Changed<'_>) -> bool {
+        self.start_work();
+        let now = self.engine.now();
+        self.snapshot
+            .send_modify(|snapshot| snapshot.turned_at = Some(now));
+        if self.next <= now {
+            self.pass().await;
+            return false;
+        }
+        let rest = self.rest(now);
+        let engine = Arc::clone(&self.engine);
+        tokio::select! {
+            Some(finished) = self.running.join_next() => {
+                self.finish(finished);
+                false
+            }
+            () = changed => {
+                if self.reconciler.read_labels().await {
+                    debug!("wanted names changed");
+                    self.next = self.engine.now();
+                }
+                true
+            }
+            () = engine.world.clock().sleep(rest) => false,
+        }
+    }
+
+    fn rest(&self, now: OffsetDateTime) -> Duration {
+        let until_next = self.next - now;
+        let until_wake = self
+            .owed_since
+            .map(|since| since + LONGEST_DEBT - now)
+            .filter(|time| *time > Duration::ZERO);
+        until_next
+            .min(until_wake.unwrap_or(LONGEST_REST))
+            .min(LONGEST_REST)
+    }
+
+    async fn pass(&mut self) {
+        // The first pass needs no second reading: the poll that begins with it brings what came in between.
+        self.reconciler.read_labels().await;
+        let pass = self.reconciler.pass(&self.in_hand).await;
+        debug!(
+            certificates = pass.report.rows.len(),
+            jobs = pass.jobs.len(),
+            "pass ended"
+        );
+        let now = self.engine.now();
+        self.last = Some(now);
+        self.next = pass
+            .report
+            .next
+            .map_or(now + self.engine.settings.loop_time, |next| {
+                next.min(now + self.engine.settings.loop_time)
+            });
+        self.queue = pass.jobs.into();
+        let report = Arc::new(pass.report);
+        self.snapshot.send_modify(|snapshot| {
+            snapshot.passes += 1;
+            snapshot.report = Some(report);
+        });
+    }
+
+    /// Starts what is due as far as there is room, the most urgent first.
+    fn start_work(&mut self) {
+        let mut waiting = VecDeque::new();
+        while let Some(job) = self.queue.pop_front() {
+            let is_order = job.is_order();
+            let (running, most) = if is_order {
+                (&mut self.orders, self.engine.settings.concurrency)
+            } else {
+                (&mut self.others, OTHERS)
+            };
+            if *running >= most {
+                waiting.push_back(job);
+                continue;
+            }
+            *running += 1;
+            self.in_hand.insert(job.primary.clone());
+            let engine = Arc::clone(&self.engine);
+            let primary = job.primary.clone();
+            self.running.spawn(async move {
+                // A bug that one certificate meets must not end the others.
+                let done = AssertUnwindSafe(job.run(&engine)).catch_unwind().await;
+                let done = done.unwrap_or_else(|_| Done::after_panic(primary));
+                Finished::Job { done, is_order }
+            });
+        }
+        self.queue = waiting;
+        self.start_wake();
+    }
+
+    /// Wakes the balancers once all pushes are through, or when they have waited long enough.
+    fn start_wake(&mut self) {
+        if !self.engine.is_wake_owed() {
+            self.owed_since = None;
+            return;
+        }
+        let now = self.engine.now();
+        let since = *self.owed_since.get_or_insert(now);
+        let is_quiet = self.in_hand.is_empty() && self.queue.is_empty();
+        let is_late = since + LONGEST_DEBT <= now;
+        let is_waiting = self.engine.ledger().waiting(&Subject::Wake, now).is_some();
+        // Before the first pass nothing is known of what else there is to push.
+        if self.is_waking || is_waiting || self.last.is_none() || !(is_quiet || is_late) {
+            return;
+        }
+        self.is_waking = true;
+        let engine = Arc::clone(&self.engine);
+        let pushed = std::mem::take(&mut self.pushed);
+        self.running.spawn(async move {
+            match AssertUnwindSafe(wake(&engine, &pushed))
+                .catch_unwind()
+                .await
+            {
+                Ok(Ok(())) => {}
+                Ok(Err(setback)) => tracing::warn!(error = setback.reason, "balancers not woken"),
+                Err(_) => tracing::error!("waking the balancers panicked"),
+            }
+            Finished::Wake
+        });
+    }
+
+    fn finish(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
+        match finished {
+            Ok(Finished::Job { done, is_order }) => {
+                let running = if is_order {
+                    &mut self.orders
+                } else {
+                    &mut self.others
+                };
+                *running = running.saturating_sub(1);
+                self.in_hand.remove(&done.primary);
+                self.pushed.extend(done.pushed);
+                // Another name of the same certificate, or another certificate, may have become possible.
+                if done.follow_up {
+                    self.plan(self.engine.now());
+                }
+                if let Some(until) = done.setback.and_then(|setback| setback.until) {
+                    self.plan(until);
+                }
+            }
+            Ok(Finished::Wake) => {
+                self.is_waking = false;
+                self.owed_since = None;
+            }
+            // Jobs and wake-ups catch their own panics; nothing else ends a task before its time.
+            Err(error) => tracing::error!(%error, "a task ended"),
+        }
+    }
+
+    /// A pass at `at`, if none comes earlier, but not right behind the last one.
+    fn plan(&mut self, at: OffsetDateTime) {
+        let earliest = self.last.map_or(at, |last| last + SHORTEST_ROUND);
+        self.next = self.next.min(at.max(earliest));
+    }
+}

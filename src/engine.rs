@@ -1,0 +1,370 @@
+//! What every procedure works with: the ports, the store, the settings, and the ledger that remembers failures.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::certificate::Leaf;
+use crate::classify::Policy;
+use crate::classify::day;
+use crate::client::one_line;
+use crate::config::Config;
+use crate::config::SelfCheck;
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::ports::Clock;
+use crate::ports::RetryAfter;
+use crate::ports::World;
+use crate::schedule;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::ledger::Ledger;
+use crate::store::ledger::Line;
+use crate::store::ledger::Subject;
+use crate::store::ledger::Wait;
+use crate::store::record::WakeOwed;
+
+/// The part of the settings that procedures need.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What the settings say about deciding.
+    pub policy: Policy,
+    /// Contact of the account.
+    pub email: Option<String>,
+    /// Longest time between two passes.
+    pub loop_time: Duration,
+    /// What a failed fetch of our own token means.
+    pub self_check: SelfCheck,
+    /// Orders in flight at once.
+    pub concurrency: usize,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            policy: Policy {
+                is_staging: config.is_staging,
+                production_directory: config.production_directory.to_string(),
+                staging_directory: config.staging_directory.to_string(),
+                renew_before: config.renew_before,
+                replace_foreign: config.replace_foreign,
+            },
+            email: config.email.clone(),
+            loop_time: config.loop_time.try_into().unwrap_or(Duration::DAY),
+            self_check: config.self_check,
+            concurrency: config.concurrency,
+        }
+    }
+}
+
+/// Why something did not come to its end, in plain words, and when it is tried again.
+///
+/// What must survive a restart is on record already when one of these is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setback {
+    /// What happened.
+    pub reason: String,
+    /// When it is tried again.
+    pub until: Option<OffsetDateTime>,
+    /// Whether something failed; else it just takes its time.
+    pub is_failure: bool,
+}
+
+impl Setback {
+    /// Nothing failed; there is more to do later.
+    pub fn later(reason: impl Into<String>, until: OffsetDateTime) -> Self {
+        Self {
+            reason: reason.into(),
+            until: Some(until),
+            is_failure: false,
+        }
+    }
+
+    /// Something failed and is tried again at a time.
+    pub fn failure_until(reason: impl Into<String>, until: OffsetDateTime) -> Self {
+        Self {
+            reason: reason.into(),
+            until: Some(until),
+            is_failure: true,
+        }
+    }
+
+    /// Something failed and is tried again by the next pass.
+    pub fn failure(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            until: None,
+            is_failure: true,
+        }
+    }
+}
+
+/// The debt of a wake-up.
+struct Wake {
+    is_owed: bool,
+    generation: u64,
+}
+
+/// What every procedure works with.
+pub struct Engine<W: World> {
+    /// The doors to the outside.
+    pub world: W,
+    /// The store.
+    pub store: Arc<Store<W::Disk>>,
+    /// The settings.
+    pub settings: Settings,
+    ledger: Mutex<Ledger>,
+    wake: Mutex<Wake>,
+    /// Held while an account is made.
+    pub(crate) registering: tokio::sync::Mutex<()>,
+}
+
+impl<W: World> Engine<W> {
+    /// Reads the ledger.
+    pub async fn open(
+        world: W,
+        store: Arc<Store<W::Disk>>,
+        settings: Settings,
+    ) -> Result<Self, (W, StoreError)> {
+        let now = world.clock().now();
+        let read = store.run(move |store| {
+            store.prepare()?;
+            Ok((store.read_ledger(now)?, store.is_wake_owed()?))
+        });
+        match read.await {
+            Ok((ledger, is_owed)) => {
+                let (ledger, wake) = (
+                    Mutex::new(ledger),
+                    Mutex::new(Wake {
+                        is_owed,
+                        generation: 0,
+                    }),
+                );
+                let registering = tokio::sync::Mutex::default();
+                Ok(Self {
+                    world,
+                    store,
+                    settings,
+                    ledger,
+                    wake,
+                    registering,
+                })
+            }
+            Err(error) => Err((world, error)),
+        }
+    }
+
+    /// The time.
+    pub fn now(&self) -> OffsetDateTime {
+        self.world.clock().now()
+    }
+
+    /// The ledger, for a look that takes no time.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether balancers are to be woken.
+    pub fn is_wake_owed(&self) -> bool {
+        self.wake().is_owed
+    }
+
+    /// Notes that balancers are to be woken, before and after each write to Rancher: whatever happens in between,
+    /// and however a wake-up runs beside it, they will hear of it.
+    pub async fn owe_wake(&self) {
+        let was_owed = {
+            let mut wake = self.wake();
+            wake.generation += 1;
+            std::mem::replace(&mut wake.is_owed, true)
+        };
+        if was_owed {
+            return;
+        }
+        let owed = WakeOwed { since: self.now() };
+        match self.store.run(move |store| store.owe_wake(&owed)).await {
+            Ok(()) => tracing::debug!("wake owed"),
+            // A full disk must not keep a good certificate from Rancher.
+            Err(error) => {
+                tracing::warn!(%error, "wake-up not written down, a restart would forget it")
+            }
+        }
+    }
+
+    /// Tells one state of the debt from another; taken before balancers are woken.
+    pub fn wake_generation(&self) -> u64 {
+        self.wake().generation
+    }
+
+    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken.
+    pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
+        if self.wake().generation != generation {
+            return Ok(());
+        }
+        self.store.run(|store| store.clear_wake()).await?;
+        let mut wake = self.wake();
+        // Owed again in the meantime: then the file may be gone, and the next pass writes before it puts.
+        wake.is_owed = wake.generation != generation;
+        Ok(())
+    }
+
+    fn wake(&self) -> MutexGuard<'_, Wake> {
+        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a failure that is tried again at `until`.
+    pub async fn fail_until(&self, subject: Subject, until: OffsetDateTime, detail: &str) -> Wait {
+        let now = self.now();
+        let (wait, line) = {
+            let mut ledger = self.ledger();
+            let failures = ledger.failures(&subject).saturating_add(1);
+            let wait = Wait {
+                failures,
+                until,
+                detail: one_line(detail),
+            };
+            (wait.clone(), ledger.fail(subject, wait, now))
+        };
+        self.write(line).await;
+        wait
+    }
+
+    /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
+    pub async fn fail(
+        &self,
+        subject: Subject,
+        after: impl Fn(u32) -> Duration,
+        detail: &str,
+    ) -> Wait {
+        let failures = self.ledger().failures(&subject).saturating_add(1);
+        let until = self.now() + after(failures);
+        self.fail_until(subject, until, detail).await
+    }
+
+    /// Notes a failure on the clock of pushes, wake-ups and self-checks.
+    pub async fn fail_soon(&self, subject: Subject, detail: &str) -> Wait {
+        let loop_time = self.settings.loop_time;
+        self.fail(
+            subject,
+            |failures| schedule::after_setback(failures, loop_time),
+            detail,
+        )
+        .await
+    }
+
+    /// Notes that a subject is well.
+    pub async fn clear(&self, subject: &Subject) {
+        let line = self.ledger().clear(subject, self.now());
+        if let Some(line) = line {
+            self.write(line).await;
+        }
+    }
+
+    /// The wait of an authority that is left alone at present.
+    pub fn open_breaker(&self, breaker: &Subject) -> Option<Wait> {
+        let now = self.now();
+        self.ledger()
+            .waiting(breaker, now)
+            .filter(|wait| schedule::is_open(wait.failures))
+            .cloned()
+    }
+
+    /// Notes an answer that says nothing but that the authority fails. Several in a row open the breaker; while it
+    /// is open, answers to what was asked before count no more.
+    pub async fn note_outage(
+        &self,
+        breaker: Subject,
+        retry_after: Option<RetryAfter>,
+        detail: &str,
+    ) {
+        if self.open_breaker(&breaker).is_some() {
+            return;
+        }
+        let now = self.now();
+        let failures = self.ledger().failures(&breaker).saturating_add(1);
+        let mut until = now;
+        if schedule::is_open(failures) {
+            let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
+            until = asked.max(now + schedule::after_outage(failures));
+            tracing::warn!(error = detail, next_try = %day(until), "authority left alone after several failures in a row");
+        }
+        self.fail_until(breaker, until, detail).await;
+    }
+
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for.
+    pub async fn note_finalizing(&self, directory: &str, names: NameSet) -> Result<(), StoreError> {
+        let line = self.ledger().finalizing(directory, names, self.now());
+        self.store
+            .run(move |store| store.append_ledger(&line))
+            .await
+    }
+
+    /// Notes a certificate that was issued.
+    pub async fn note_issued(&self, directory: &str, names: NameSet, leaf: &Leaf) {
+        let line = self.ledger().issued(directory, names, leaf, self.now());
+        self.write(line).await;
+    }
+
+    /// What cannot be written down is still remembered until the end of this process.
+    async fn write(&self, line: Line) {
+        if let Err(error) = self
+            .store
+            .run(move |store| store.append_ledger(&line))
+            .await
+        {
+            tracing::warn!(%error, "ledger not written, a restart would forget");
+        }
+    }
+
+    /// Names that wait after a failed validation, a refusal or a failed self-check.
+    pub fn waiting_names<'a>(
+        &self,
+        names: impl Iterator<Item = &'a DomainName>,
+        account: &str,
+    ) -> NameSet {
+        let now = self.now();
+        let ledger = self.ledger();
+        let directory = self.settings.policy.wanted_directory();
+        let is_waiting = |name: &&DomainName| {
+            ledger
+                .waiting(&refusals(directory, account, name), now)
+                .is_some()
+                || ledger
+                    .waiting(
+                        &Subject::SelfCheck {
+                            name: (*name).clone(),
+                        },
+                        now,
+                    )
+                    .is_some()
+        };
+        names.filter(is_waiting).cloned().collect()
+    }
+
+    /// The longest of the waits of some names, with its reason.
+    pub fn wait_of(&self, names: &NameSet, account: &str) -> Option<Wait> {
+        let now = self.now();
+        let ledger = self.ledger();
+        let directory = self.settings.policy.wanted_directory();
+        let waits = names.iter().flat_map(|name| {
+            let subjects = [
+                refusals(directory, account, name),
+                Subject::SelfCheck { name: name.clone() },
+            ];
+            subjects.map(|subject| ledger.waiting(&subject, now).cloned())
+        });
+        waits.flatten().max_by_key(|wait| wait.until)
+    }
+}
+
+/// The clock of failed validations and refusals of a name.
+pub fn refusals(directory: &str, account: &str, name: &DomainName) -> Subject {
+    Subject::Name {
+        directory: directory.to_owned(),
+        account: account.to_owned(),
+        name: name.clone(),
+    }
+}

@@ -1,0 +1,597 @@
+//! Getting a certificate, step by step, so that a crash between any two steps costs none.
+//!
+//! 1. May an order be opened? Resuming is never gated.
+//! 2. An order in flight is resumed. Otherwise the key and the intent are saved, the order is opened, its URL saved.
+//! 3. Every authorization that is not valid yet: publish the token, check it, note `told`, tell, look.
+//! 4. Finalize with the saved key, look, download, keep the chain as it came.
+//! 5. Verify it: that decides about publishing, never about keeping.
+//! 6. Store it.
+
+use rcgen::CertificateParams;
+use rcgen::DistinguishedName;
+use rcgen::KeyPair;
+use time::Duration;
+use tracing::debug;
+use tracing::info;
+use tracing::warn;
+
+use crate::bundle::Bundle;
+use crate::bundle::Secret;
+use crate::classify::day;
+use crate::engine::Engine;
+use crate::engine::Setback;
+use crate::issue::stop::Stop;
+use crate::names::NameSet;
+use crate::names::Names;
+use crate::ports::Account;
+use crate::ports::Authority;
+use crate::ports::AuthorityError;
+use crate::ports::Challenge;
+use crate::ports::Clock;
+use crate::ports::Order;
+use crate::ports::OrderStatus;
+use crate::ports::World;
+use crate::schedule;
+use crate::store::ledger::Subject;
+use crate::store::lineage::Pending;
+use crate::store::publish::Origin;
+use crate::store::record::PendingOrder;
+use crate::store::record::Received;
+use crate::store::record::Source;
+
+mod account;
+mod challenges;
+mod pace;
+mod stop;
+
+/// What is to be obtained.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// The lineage, or none while it has no folder yet.
+    pub lineage: Option<String>,
+    /// What the certificate is for; the first name is the one at Rancher.
+    pub entry: Names,
+    /// What is ordered: the same, but for names that wait and surplus names that somebody wants.
+    pub order: Names,
+}
+
+/// A certificate that was obtained and stored.
+#[derive(Debug)]
+pub struct Obtained {
+    /// The bundle.
+    pub bundle: Bundle,
+    /// Directory URL of the authority.
+    pub directory: String,
+}
+
+/// How long a certificate that was refused stands in the way of another order for the same names.
+const BLOCKED_FOR: Duration = Duration::DAY;
+
+/// Whether an order may be opened now, and if not: why, and until when. Resuming never asks.
+pub fn gate<W: World>(
+    engine: &Engine<W>,
+    names: &NameSet,
+    pending: &Pending,
+    is_ephemeral: bool,
+) -> Result<(), Setback> {
+    let now = engine.now();
+    let policy = &engine.settings.policy;
+    let directory = policy.wanted_directory();
+    if is_ephemeral && !policy.is_staging {
+        return Err(Setback::failure(EPHEMERAL));
+    }
+    match pending {
+        Pending::Unreadable(why) => {
+            return Err(Setback::failure(format!(
+                "the order in flight cannot be read: {why}"
+            )));
+        }
+        Pending::Order(order) => {
+            let blocks = order.directory == directory && order.names.set() == *names;
+            if let Some(setback) = blocks.then(|| refused(order, now)).flatten() {
+                return Err(setback);
+            }
+        }
+        Pending::None => {}
+    }
+    let ledger = engine.ledger();
+    let directory = directory.to_owned();
+    if let Some(wait) = ledger.waiting(
+        &Subject::Account {
+            directory: directory.clone(),
+        },
+        now,
+    ) {
+        return Err(Setback::failure_until(
+            format!("no account at the authority: {}", wait.detail),
+            wait.until,
+        ));
+    }
+    let breaker = Subject::Authority {
+        directory: directory.clone(),
+    };
+    if let Some(wait) = ledger
+        .waiting(&breaker, now)
+        .filter(|wait| schedule::is_open(wait.failures))
+    {
+        return Err(Setback::failure_until(
+            format!("the authority cannot be used at present: {}", wait.detail),
+            wait.until,
+        ));
+    }
+    match ledger.floor(&directory, names, now) {
+        Some(opens) => Err(Setback::later(
+            format!(
+                "a certificate for these names was asked for less than a day ago; the next not before {}",
+                day(opens)
+            ),
+            opens,
+        )),
+        None => Ok(()),
+    }
+}
+
+const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
+                         ordered; mount a volume at LETSENCRYPT_ROOTDIR";
+
+/// Whether what an authority issued for an order was refused, and still stands in the way of another.
+fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
+    let received = order.received.as_ref()?;
+    let why = received.refused.as_ref()?;
+    let until = received.at + BLOCKED_FOR;
+    let reason = format!("the authority sent a certificate that cannot be used: {why}");
+    (now < until).then(|| Setback::failure_until(reason, until))
+}
+
+/// Obtains and stores a certificate, or brings the order in flight of this lineage to its end first.
+pub async fn obtain<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<Obtained, Setback> {
+    let subject = Subject::Attempt {
+        certificate: wish.entry.primary().to_string(),
+    };
+    let result = match lineage(engine, wish).await {
+        Ok(lineage) => {
+            Attempt {
+                engine,
+                wish,
+                lineage,
+            }
+            .run()
+            .await
+        }
+        Err(stop) => Err(stop),
+    };
+    match result {
+        Ok(obtained) => {
+            engine.clear(&subject).await;
+            Ok(obtained)
+        }
+        Err(stop) => Err(stop.into_setback(engine, subject, &wish.order).await),
+    }
+}
+
+async fn lineage<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<String, Stop> {
+    match &wish.lineage {
+        Some(lineage) => Ok(lineage.clone()),
+        None => {
+            let primary = wish.entry.primary().clone();
+            Ok(engine
+                .store
+                .run(move |store| store.free_name(&primary))
+                .await?)
+        }
+    }
+}
+
+/// One try to obtain a certificate.
+struct Attempt<'a, W: World> {
+    engine: &'a Engine<W>,
+    wish: &'a Wish,
+    lineage: String,
+}
+
+/// How often one try begins again, after an account was forgotten or an order is gone.
+const BEGINNINGS: usize = 3;
+
+impl<W: World> Attempt<'_, W> {
+    async fn run(&self) -> Result<Obtained, Stop> {
+        let mut last = None;
+        for _ in 0..BEGINNINGS {
+            match self.once().await {
+                Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
+                    warn!(
+                        lineage = self.lineage,
+                        error = why,
+                        "account unknown to the authority, made again with the same key"
+                    );
+                    self.forget_account().await?;
+                    last = Some(AuthorityError::AccountUnknown(why));
+                }
+                Err(Stop::Authority(AuthorityError::Gone(why))) => {
+                    debug!(
+                        lineage = self.lineage,
+                        error = why,
+                        "order gone, opened again"
+                    );
+                    self.drop_pending().await?;
+                    last = Some(AuthorityError::Gone(why));
+                }
+                result => return result,
+            }
+        }
+        Err(Stop::Authority(last.unwrap_or_else(|| {
+            AuthorityError::Gone("no order lasts".to_owned())
+        })))
+    }
+
+    async fn once(&self) -> Result<Obtained, Stop> {
+        let pending = self.pending().await;
+        if let Pending::Order(order) = &pending
+            && let Some(obtained) = self.resume((**order).clone()).await?
+        {
+            return Ok(obtained);
+        }
+        let names = self.wish.order.set();
+        let is_ephemeral = self.engine.store.run(|store| store.is_ephemeral()).await;
+        gate(self.engine, &names, &self.pending().await, is_ephemeral)?;
+        let (order, state) = self.open().await?;
+        self.finish(order, state).await
+    }
+
+    async fn pending(&self) -> Pending {
+        let lineage = self.lineage.clone();
+        self.engine
+            .store
+            .run(move |store| store.pending(&lineage))
+            .await
+    }
+
+    /// Brings an order in flight to its end if that is what is wanted, or if it was finalized already: what an
+    /// authority has issued is stored whatever is wanted by now. None if a new order is to be opened.
+    async fn resume(&self, order: PendingOrder) -> Result<Option<Obtained>, Stop> {
+        if order.received.is_some() {
+            return self.settle_again(order).await;
+        }
+        let account = self.account_of(&order).await?;
+        let (Some(account), Some(url)) = (account, order.url.clone()) else {
+            // An intent without an answer: the same key is used for the order that is opened now.
+            return if order.url.is_none() && self.is_wanted(&order) {
+                Ok(None)
+            } else {
+                self.give_up(&order).await
+            };
+        };
+        let state = self
+            .ask(&account.directory, || self.authority().look(&account, &url))
+            .await?;
+        let is_finalized = matches!(state.status, OrderStatus::Processing | OrderStatus::Valid);
+        if !is_finalized && !self.is_wanted(&order) {
+            return self.give_up(&order).await;
+        }
+        debug!(lineage = self.lineage, order = url, status = ?state.status, "order resumed");
+        self.finish(order, state).await.map(Some)
+    }
+
+    /// Looks again at what was issued. Refused for the names that are wanted, it stands in the way for a day.
+    async fn settle_again(&self, order: PendingOrder) -> Result<Option<Obtained>, Stop> {
+        let is_wanted = self.is_wanted(&order);
+        match self.settle(order.clone()).await {
+            Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
+                let lineage = self.lineage.clone();
+                self.engine
+                    .store
+                    .run(move |store| store.set_pending_aside(&lineage))
+                    .await?;
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    fn is_wanted(&self, order: &PendingOrder) -> bool {
+        order.directory == self.engine.settings.policy.wanted_directory()
+            && order.names.set() == self.wish.order.set()
+    }
+
+    async fn give_up(&self, order: &PendingOrder) -> Result<Option<Obtained>, Stop> {
+        debug!(lineage = self.lineage, names = %order.names, "order dropped, it is not wanted any more");
+        self.drop_order(order).await?;
+        Ok(None)
+    }
+
+    /// Makes the key, saves it with the intent, opens the order, saves its URL.
+    async fn open(&self) -> Result<(PendingOrder, Order), Stop> {
+        let account = self.account().await?;
+        let key = match self.pending().await {
+            Pending::Order(order) if order.url.is_none() && order.account == account.url => {
+                order.key.clone()
+            }
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => new_key()?,
+        };
+        let mut order = PendingOrder {
+            names: self.wish.order.clone(),
+            directory: account.directory.clone(),
+            account: account.url.clone(),
+            key,
+            intended_at: self.engine.now(),
+            url: None,
+            challenges: std::collections::BTreeMap::new(),
+            received: None,
+        };
+        self.save(&order).await?;
+        debug!(lineage = self.lineage, "key and intent saved");
+        let opened = self
+            .ask(&account.directory, || {
+                self.authority().open(&account, &order.names)
+            })
+            .await;
+        if let Err(Stop::Authority(
+            AuthorityError::Refused(_) | AuthorityError::RateLimited { .. },
+        )) = &opened
+        {
+            // There is no order to come back to.
+            self.drop_order(&order).await?;
+        }
+        let state = opened?;
+        debug!(lineage = self.lineage, order = state.url, "order opened");
+        order.url = Some(state.url.clone());
+        self.save(&order).await?;
+        debug!(lineage = self.lineage, "order saved");
+        Ok((order, state))
+    }
+
+    /// From an order on record to a certificate in the store.
+    async fn finish(&self, mut order: PendingOrder, state: Order) -> Result<Obtained, Stop> {
+        let account = self
+            .account_of(&order)
+            .await?
+            .ok_or_else(|| AuthorityError::Gone("its account is gone".to_owned()))?;
+        let mut state = state;
+        if state.status == OrderStatus::Pending {
+            self.authorize(&account, &mut order, &state).await?;
+            // An order whose authorizations are all valid is ready (RFC 8555, section 7.1.6): no need to look.
+            state.status = OrderStatus::Ready;
+        }
+        if state.status == OrderStatus::Ready {
+            state = self.finalize(&account, &mut order, &state.url).await?;
+        }
+        let mut pace = pace::Pace::new(self.engine.now());
+        while state.status == OrderStatus::Processing {
+            self.rest(
+                &mut pace,
+                &state.retry_after,
+                "the authority is still issuing",
+            )
+            .await?;
+            state = self
+                .ask(&account.directory, || {
+                    self.authority().look(&account, &state.url)
+                })
+                .await?;
+            debug!(lineage = self.lineage, status = ?state.status, "order looked at");
+        }
+        if state.status != OrderStatus::Valid {
+            return Err(self.fail_order(&account, &order, &state).await?);
+        }
+        let chain = self
+            .ask(&account.directory, || {
+                self.authority().download(&account, &state.url)
+            })
+            .await?;
+        debug!(lineage = self.lineage, "chain downloaded");
+        order.received = Some(Received {
+            chain,
+            at: self.engine.now(),
+            refused: None,
+        });
+        self.save(&order).await?;
+        debug!(lineage = self.lineage, "chain kept");
+        self.settle(order).await
+    }
+
+    /// The floor is on record before the request leaves, so that no crash can ask twice.
+    async fn finalize(
+        &self,
+        account: &Account,
+        order: &mut PendingOrder,
+        url: &str,
+    ) -> Result<Order, Stop> {
+        let request = signing_request(order)?;
+        self.engine
+            .note_finalizing(&order.directory, order.names.set())
+            .await?;
+        debug!(lineage = self.lineage, "finalize noted");
+        let finalized = self
+            .ask_once(&account.directory, || {
+                self.authority().finalize(account, url, &request)
+            })
+            .await;
+        let error = match finalized {
+            Ok(state) => {
+                debug!(lineage = self.lineage, status = ?state.status, "order finalized");
+                return Ok(state);
+            }
+            // It may have been done all the same.
+            Err(Stop::Authority(
+                error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
+            )) => error,
+            Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
+                self.drop_order(order).await?;
+                return Err(error.into());
+            }
+            Err(stop) => return Err(stop),
+        };
+        let state = self
+            .ask(&account.directory, || self.authority().look(account, url))
+            .await?;
+        match (state.status, &error) {
+            (
+                OrderStatus::Ready,
+                AuthorityError::Unavailable {
+                    retry_after: None, ..
+                },
+            ) => {
+                self.ask(&account.directory, || {
+                    self.authority().finalize(account, url, &request)
+                })
+                .await
+            }
+            (OrderStatus::Ready | OrderStatus::Pending, _) => Err(error.into()),
+            _ => Ok(state),
+        }
+    }
+
+    /// Why an order became invalid: the reason is in its authorizations, or in the order itself.
+    async fn fail_order(
+        &self,
+        account: &Account,
+        order: &PendingOrder,
+        state: &Order,
+    ) -> Result<Stop, Stop> {
+        for url in &state.authorizations {
+            let authorization = self
+                .ask(&account.directory, || {
+                    self.authority().look_at(account, &state.url, url)
+                })
+                .await?;
+            self.note_outcome(account, &authorization).await;
+        }
+        self.drop_order(order).await?;
+        let failed = self.engine.wait_of(&order.names.set(), &account.url);
+        Ok(match (failed, &state.error) {
+            (Some(wait), _) => Setback::failure_until(wait.detail, wait.until).into(),
+            (None, Some(problem)) => AuthorityError::Refused(problem.clone()).into(),
+            (None, None) => {
+                AuthorityError::Gone("the order became invalid without a reason".to_owned()).into()
+            }
+        })
+    }
+
+    /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
+    async fn settle(&self, mut order: PendingOrder) -> Result<Obtained, Stop> {
+        let now = self.engine.now();
+        let Some(received) = &mut order.received else {
+            return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
+        };
+        let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
+        let verified =
+            bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
+        let bundle = match verified {
+            Ok(bundle) => bundle,
+            Err(why) => {
+                let is_news = received.refused.as_ref() != Some(&why);
+                received.refused = Some(why.clone());
+                let until = received.at + BLOCKED_FOR;
+                if is_news {
+                    self.save(&order).await?;
+                }
+                let reason = format!("the authority sent a certificate that cannot be used: {why}");
+                return Err(Setback::failure_until(reason, until).into());
+            }
+        };
+        let names = if self.is_wanted(&order) {
+            self.wish.entry.clone()
+        } else {
+            order.names.clone()
+        };
+        let origin = Origin {
+            directory: Some(order.directory.clone()),
+            source: Source::Issued,
+            at: now,
+        };
+        let (lineage, stored) = (self.lineage.clone(), bundle.clone());
+        self.engine
+            .store
+            .run(move |store| store.publish(&lineage, &names, &stored, &origin))
+            .await?;
+        self.engine
+            .note_issued(&order.directory, order.names.set(), bundle.leaf())
+            .await;
+        debug!(lineage = self.lineage, "issue noted");
+        self.drop_order(&order).await?;
+        debug!(lineage = self.lineage, "order cleared");
+        let directory = order.directory;
+        info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
+        Ok(Obtained { bundle, directory })
+    }
+
+    async fn save(&self, order: &PendingOrder) -> Result<(), Stop> {
+        let (lineage, order) = (self.lineage.clone(), order.clone());
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.save_pending(&lineage, &order))
+            .await?)
+    }
+
+    async fn drop_pending(&self) -> Result<(), Stop> {
+        match self.pending().await {
+            Pending::Order(order) => self.drop_order(&order).await,
+            Pending::None | Pending::Unreadable(_) => Ok(()),
+        }
+    }
+
+    /// Takes the tokens away, then forgets the order.
+    async fn drop_order(&self, order: &PendingOrder) -> Result<(), Stop> {
+        for challenge in order.challenges.values() {
+            self.withdraw(&challenge.token).await;
+        }
+        let lineage = self.lineage.clone();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.clear_pending(&lineage))
+            .await?)
+    }
+
+    /// A token that stays is swept at the next start; it is no reason to stop.
+    async fn withdraw(&self, token: &crate::ports::Token) {
+        if let Err(error) = self.engine.world.challenge().withdraw(token).await {
+            warn!(lineage = self.lineage, %error, "challenge file not removed");
+        }
+    }
+
+    fn authority(&self) -> &W::Authority {
+        self.engine.world.authority()
+    }
+
+    /// Waits before the next look, as the authority says or ever longer; or stops, so that others get the place.
+    async fn rest(
+        &self,
+        pace: &mut pace::Pace,
+        retry_after: &Option<crate::ports::RetryAfter>,
+        why: &str,
+    ) -> Result<(), Stop> {
+        match pace.next(*retry_after, self.engine.now()) {
+            Ok(time) => {
+                self.engine.world.clock().sleep(time).await;
+                Ok(())
+            }
+            Err(until) => Err(Setback::later(why, until).into()),
+        }
+    }
+}
+
+fn new_key() -> Result<Secret, Stop> {
+    let key = KeyPair::generate()
+        .map_err(|error| Setback::failure(format!("no key could be made: {error}")))?;
+    Ok(Secret::new(key.serialize_pem()))
+}
+
+/// A certificate signing request (RFC 2986) for the names of an order, with an empty subject.
+fn signing_request(order: &PendingOrder) -> Result<Vec<u8>, Stop> {
+    let make = || {
+        let key = KeyPair::from_pem(order.key.reveal())?;
+        let mut params = CertificateParams::new(
+            order
+                .names
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        )?;
+        params.distinguished_name = DistinguishedName::new();
+        params.serialize_request(&key)
+    };
+    let request = make()
+        .map_err(|error| Setback::failure(format!("no signing request could be made: {error}")))?;
+    Ok(request.der().to_vec())
+}

@@ -1,0 +1,171 @@
+//! The account that orders are opened with.
+
+use rcgen::KeyPair;
+use tracing::debug;
+use tracing::info;
+
+use crate::bundle::Secret;
+use crate::engine::Engine;
+use crate::engine::Setback;
+use crate::issue::Attempt;
+use crate::issue::stop::Stop;
+use crate::ports::Account;
+use crate::ports::Authority;
+use crate::ports::AuthorityError;
+use crate::ports::World;
+use crate::schedule;
+use crate::store::ledger::Subject;
+use crate::store::lineage::Pending;
+use crate::store::record::AccountRecord;
+use crate::store::record::PendingOrder;
+
+impl<W: World> Engine<W> {
+    /// URL of the account at the wanted authority; empty while there is none.
+    pub async fn account_url(&self) -> String {
+        let directory = self.settings.policy.wanted_directory().to_owned();
+        let account = self.store.run(move |store| store.account(&directory)).await;
+        account
+            .ok()
+            .flatten()
+            .and_then(|account| account.url)
+            .unwrap_or_default()
+    }
+}
+
+impl<W: World> Attempt<'_, W> {
+    /// The account at the wanted authority, which is made if there is none. One certificate makes it for all.
+    pub(super) async fn account(&self) -> Result<Account, Stop> {
+        let directory = self.engine.settings.policy.wanted_directory();
+        if let Some(account) = self.known_account(directory).await? {
+            return Ok(account);
+        }
+        let _one_at_a_time = self.engine.registering.lock().await;
+        if let Some(account) = self.known_account(directory).await? {
+            return Ok(account);
+        }
+        let subject = Subject::Account {
+            directory: directory.to_owned(),
+        };
+        if let Some(wait) = self.engine.ledger().waiting(&subject, self.engine.now()) {
+            return Err(Setback::failure_until(wait.detail.clone(), wait.until).into());
+        }
+        match self.register(directory).await {
+            Ok(account) => {
+                self.engine.clear(&subject).await;
+                Ok(account)
+            }
+            Err(Stop::Authority(
+                error @ (AuthorityError::Refused(_) | AuthorityError::RateLimited { .. }),
+            )) => {
+                let detail = format!("no account could be made: {error}");
+                let wait = if let AuthorityError::RateLimited {
+                    retry_after: Some(retry_after),
+                    ..
+                } = error
+                {
+                    self.engine
+                        .fail_until(subject, retry_after.at(self.engine.now()), &detail)
+                        .await
+                } else {
+                    self.engine
+                        .fail(subject, schedule::after_refusal, &detail)
+                        .await
+                };
+                Err(Setback::failure_until(wait.detail, wait.until).into())
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The key is on the disk before it is used: asked again with it, an authority answers the same account.
+    async fn register(&self, directory: &str) -> Result<Account, Stop> {
+        let mut record = match self.account_record(directory).await? {
+            Some(record) => record,
+            None => {
+                let key = KeyPair::generate().map_err(|error| {
+                    Setback::failure(format!("no account key could be made: {error}"))
+                })?;
+                let key = Secret::new(key.serialize_pem());
+                AccountRecord {
+                    directory: directory.to_owned(),
+                    key,
+                    url: None,
+                }
+            }
+        };
+        self.save_account(&record).await?;
+        debug!(directory, "account key saved");
+        let contact = self.engine.settings.email.as_deref();
+        let url = self
+            .ask(directory, || {
+                self.authority().register(directory, &record.key, contact)
+            })
+            .await?;
+        debug!(directory, account = url, "account made");
+        record.url = Some(url.clone());
+        self.save_account(&record).await?;
+        info!(directory, account = url, "account on record");
+        Ok(Account {
+            directory: record.directory,
+            url,
+            key: record.key,
+        })
+    }
+
+    /// The account of an order in flight; none if it is another by now.
+    pub(super) async fn account_of(&self, order: &PendingOrder) -> Result<Option<Account>, Stop> {
+        let account = self.known_account(&order.directory).await?;
+        Ok(account.filter(|account| account.url == order.account))
+    }
+
+    /// The authority does not know the account any more: the key stays, and its orders are gone with it.
+    pub(super) async fn forget_account(&self) -> Result<(), Stop> {
+        let wanted = self.engine.settings.policy.wanted_directory();
+        let directory = match self.pending().await {
+            Pending::Order(order) => order.directory.clone(),
+            Pending::None | Pending::Unreadable(_) => wanted.to_owned(),
+        };
+        if let Some(record) = self.account_record(&directory).await? {
+            self.save_account(&AccountRecord {
+                url: None,
+                ..record
+            })
+            .await?;
+        }
+        self.drop_pending().await
+    }
+
+    async fn known_account(&self, directory: &str) -> Result<Option<Account>, Stop> {
+        let record = self.account_record(directory).await?;
+        Ok(record.and_then(|record| {
+            let AccountRecord {
+                directory,
+                key,
+                url,
+            } = record;
+            url.map(|url| Account {
+                directory,
+                url,
+                key,
+            })
+        }))
+    }
+
+    async fn account_record(&self, directory: &str) -> Result<Option<AccountRecord>, Stop> {
+        let directory = directory.to_owned();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.account(&directory))
+            .await?)
+    }
+
+    async fn save_account(&self, record: &AccountRecord) -> Result<(), Stop> {
+        let record = record.clone();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.save_account(&record))
+            .await?)
+    }
+}

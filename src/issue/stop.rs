@@ -1,0 +1,213 @@
+//! Why an attempt stopped, and what is noted about it.
+
+use std::future::Future;
+
+use time::Duration;
+
+use crate::classify::day;
+use crate::engine::Engine;
+use crate::engine::Setback;
+use crate::engine::refusals;
+use crate::issue::Attempt;
+use crate::names::DomainName;
+use crate::names::Names;
+use crate::ports::AuthorityError;
+use crate::ports::Clock;
+use crate::ports::Problem;
+use crate::ports::RetryAfter;
+use crate::ports::World;
+use crate::schedule;
+use crate::store::StoreError;
+use crate::store::ledger::Subject;
+
+/// Why an attempt stopped.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Everything about it is on record already.
+    Setback(Setback),
+    /// The authority's answer.
+    Authority(AuthorityError),
+    /// The disk.
+    Store(StoreError),
+}
+
+impl From<Setback> for Stop {
+    fn from(setback: Setback) -> Self {
+        Self::Setback(setback)
+    }
+}
+
+impl From<AuthorityError> for Stop {
+    fn from(error: AuthorityError) -> Self {
+        Self::Authority(error)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// How often a request is made that gets no answer, before the certificate waits.
+const TRIES: u32 = 3;
+/// What an authority asks us to wait without leaving the place.
+const SHORT: Duration = Duration::seconds(2);
+
+impl Stop {
+    /// Notes on the right clock what stopped an attempt, and says when it is tried again.
+    pub(super) async fn into_setback<W: World>(
+        self,
+        engine: &Engine<W>,
+        attempt: Subject,
+        names: &Names,
+    ) -> Setback {
+        let now = engine.now();
+        let wait = match self {
+            Self::Setback(setback) => return setback,
+            Self::Store(error) => engine.fail_soon(attempt, &error.to_string()).await,
+            Self::Authority(AuthorityError::Unavailable {
+                retry_after: Some(retry_after),
+                detail,
+            }) => {
+                engine
+                    .fail_until(attempt, retry_after.at(now), &unavailable(&detail))
+                    .await
+            }
+            Self::Authority(AuthorityError::RateLimited {
+                retry_after,
+                detail,
+            }) => {
+                return rate_limited(engine, names, retry_after, &detail).await;
+            }
+            Self::Authority(AuthorityError::Refused(problem)) => {
+                return refused(engine, names, &problem).await;
+            }
+            Self::Authority(error) => {
+                let detail = unavailable(&error.to_string());
+                engine.fail(attempt, schedule::after_refusal, &detail).await
+            }
+        };
+        Setback::failure_until(wait.detail, wait.until)
+    }
+}
+
+fn unavailable(detail: &str) -> String {
+    format!("the authority gives no usable answer: {detail}")
+}
+
+/// Every name waits as long as the authority says; without a time a person must act, and once a day is enough.
+async fn rate_limited<W: World>(
+    engine: &Engine<W>,
+    names: &Names,
+    retry_after: Option<RetryAfter>,
+    detail: &str,
+) -> Setback {
+    let now = engine.now();
+    let until = retry_after.map_or(now + Duration::DAY, |retry_after| {
+        retry_after.at(now).max(now + Duration::SECOND)
+    });
+    let detail = match retry_after {
+        Some(_) => format!(
+            "the authority limits these names until {}: {detail}",
+            day(until)
+        ),
+        None => format!("the authority has paused these names until a person acts: {detail}"),
+    };
+    let account = engine.account_url().await;
+    for name in names.iter() {
+        engine
+            .fail_until(
+                refusals(engine.settings.policy.wanted_directory(), &account, name),
+                until,
+                &detail,
+            )
+            .await;
+    }
+    Setback::failure_until(detail, until)
+}
+
+/// The names that the authority singles out wait, or all of them if it does not.
+async fn refused<W: World>(engine: &Engine<W>, names: &Names, problem: &Problem) -> Setback {
+    let singled: Vec<&DomainName> = problem.names.iter().map(|(name, _)| name).collect();
+    let is_waiting = |name: &&DomainName| singled.is_empty() || singled.contains(name);
+    let detail = format!("the authority refuses: {problem}");
+    let account = engine.account_url().await;
+    let mut until = engine.now();
+    for name in names.iter().filter(is_waiting) {
+        let subject = refusals(engine.settings.policy.wanted_directory(), &account, name);
+        until = until.max(
+            engine
+                .fail(subject, schedule::after_refusal, &detail)
+                .await
+                .until,
+        );
+    }
+    Setback::failure_until(detail, until)
+}
+
+impl<W: World> Attempt<'_, W> {
+    /// Asks the authority; where no answer comes, again after a moment.
+    pub(super) async fn ask<T, F>(
+        &self,
+        directory: &str,
+        request: impl Fn() -> F,
+    ) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, AuthorityError>> + Send,
+    {
+        let mut pause = Duration::milliseconds(250);
+        for _ in 1..TRIES {
+            match self.ask_once(directory, &request).await {
+                Err(Stop::Authority(AuthorityError::Unavailable { retry_after, .. })) => {
+                    let now = self.engine.now();
+                    let asked = retry_after.map(|retry_after| retry_after.at(now) - now);
+                    if asked.is_some_and(|asked| asked > SHORT) {
+                        break;
+                    }
+                    self.engine
+                        .world
+                        .clock()
+                        .sleep(asked.unwrap_or(pause).max(pause))
+                        .await;
+                    pause *= 4;
+                }
+                result => return result,
+            }
+        }
+        self.ask_once(directory, request).await
+    }
+
+    /// Asks the authority once, unless the breaker is open, which this answer may open or close.
+    pub(super) async fn ask_once<T, F>(
+        &self,
+        directory: &str,
+        request: impl Fn() -> F,
+    ) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, AuthorityError>> + Send,
+    {
+        let breaker = Subject::Authority {
+            directory: directory.to_owned(),
+        };
+        if let Some(wait) = self.engine.open_breaker(&breaker) {
+            let retry_after = Some(RetryAfter::At(wait.until));
+            return Err(AuthorityError::Unavailable {
+                retry_after,
+                detail: wait.detail,
+            }
+            .into());
+        }
+        let result = request().await;
+        match &result {
+            Err(AuthorityError::Unavailable {
+                retry_after,
+                detail,
+            }) => {
+                self.engine.note_outage(breaker, *retry_after, detail).await;
+            }
+            Ok(_) | Err(_) => self.engine.clear(&breaker).await,
+        }
+        Ok(result?)
+    }
+}

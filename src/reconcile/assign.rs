@@ -1,0 +1,214 @@
+//! Which lineage and which certificate at Rancher belong to which wanted certificate.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::classify::DiskCopy;
+use crate::names::NameSet;
+use crate::names::Names;
+use crate::ports::Held;
+use crate::store::lineage::Lineage;
+use crate::store::lineage::Pending;
+use crate::wanted::Entry;
+
+/// What belongs to one wanted certificate.
+#[derive(Debug, Clone, Default)]
+pub struct Assigned {
+    /// In the store.
+    pub lineage: Option<Arc<Lineage>>,
+    /// At Rancher.
+    pub remote: Option<Held>,
+}
+
+/// What belongs to every wanted certificate, in their order, and the lineages that nobody wants.
+#[derive(Debug, Default)]
+pub struct Assignment {
+    /// One for each entry.
+    pub entries: Vec<Assigned>,
+    /// The rest.
+    pub left: Vec<Arc<Lineage>>,
+}
+
+/// Finds what belongs to each entry; nothing belongs to two.
+///
+/// In the store by names and primary name, then by an equal set of names, then by primary name. At Rancher by
+/// certificate name, then by an equal set of names; of several the lowest id, as the balancers do.
+pub fn assign(entries: &[Entry], lineages: &[Arc<Lineage>], held: &[Held]) -> Assignment {
+    let stores = assign_lineages(entries, lineages);
+    let remotes = assign_held(entries, held);
+    let taken: BTreeSet<&str> = stores
+        .iter()
+        .flatten()
+        .map(|lineage| lineage.name.as_str())
+        .collect();
+    let left = lineages
+        .iter()
+        .filter(|lineage| !taken.contains(lineage.name.as_str()))
+        .cloned()
+        .collect();
+    let entries = stores
+        .iter()
+        .zip(remotes)
+        .map(|(lineage, remote)| Assigned {
+            lineage: lineage.clone(),
+            remote: remote.cloned(),
+        });
+    Assignment {
+        entries: entries.collect(),
+        left,
+    }
+}
+
+fn assign_lineages(entries: &[Entry], lineages: &[Arc<Lineage>]) -> Vec<Option<Arc<Lineage>>> {
+    let mut by_set: BTreeMap<NameSet, Vec<&Arc<Lineage>>> = BTreeMap::new();
+    let mut by_primary: BTreeMap<&str, Vec<&Arc<Lineage>>> = BTreeMap::new();
+    for lineage in lineages {
+        match names(lineage) {
+            Some(names) => {
+                by_set.entry(names.set()).or_default().push(lineage);
+                by_primary
+                    .entry(names.primary().as_str())
+                    .or_default()
+                    .push(lineage);
+            }
+            // Its record cannot be read: all that is known is the name of its folder.
+            None => by_primary
+                .entry(base_name(&lineage.name))
+                .or_default()
+                .push(lineage),
+        }
+    }
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    let mut found: Vec<Option<Arc<Lineage>>> = vec![None; entries.len()];
+    let is_primary = |lineage: &Lineage, entry: &Entry| {
+        names(lineage).is_none_or(|names| names.primary() == entry.names.primary())
+    };
+    type Candidates<'a> = Box<dyn Fn(&Entry) -> Vec<&'a Arc<Lineage>> + 'a>;
+    let equal = |entry: &Entry| by_set.get(&entry.names.set()).cloned().unwrap_or_default();
+    let primary = |entry: &Entry| {
+        by_primary
+            .get(entry.names.primary().as_str())
+            .cloned()
+            .unwrap_or_default()
+    };
+    let rounds: [Candidates<'_>; 3] = [
+        Box::new(|entry| {
+            equal(entry)
+                .into_iter()
+                .filter(|lineage| is_primary(lineage, entry))
+                .collect()
+        }),
+        Box::new(equal),
+        Box::new(primary),
+    ];
+    for candidates in &rounds {
+        for (entry, found) in entries
+            .iter()
+            .zip(&mut found)
+            .filter(|(_, found)| found.is_none())
+        {
+            let free = candidates(entry)
+                .into_iter()
+                .filter(|lineage| !taken.contains(lineage.name.as_str()));
+            if let Some(best) = free.max_by_key(|lineage| worth(lineage)) {
+                taken.insert(&best.name);
+                *found = Some(Arc::clone(best));
+            }
+        }
+    }
+    found
+}
+
+/// Of several lineages the one that lasts longest; what cannot be read counts most, because nothing may be issued
+/// in its place.
+fn worth(lineage: &Lineage) -> (u8, Option<OffsetDateTime>) {
+    match &lineage.copy {
+        DiskCopy::Unknown(_) => (3, None),
+        DiskCopy::Whole(stored) => (2, Some(stored.shown.leaf.not_after)),
+        DiskCopy::Broken(_) => (1, None),
+        DiskCopy::Absent => (0, None),
+    }
+}
+
+fn names(lineage: &Lineage) -> Option<&Names> {
+    match (&lineage.record, &lineage.pending) {
+        (Some(record), _) => Some(&record.names),
+        (None, Pending::Order(order)) => Some(&order.names),
+        (None, Pending::None | Pending::Unreadable(_)) => None,
+    }
+}
+
+/// A folder's name without certbot's `-0001`.
+fn base_name(lineage: &str) -> &str {
+    match lineage.rsplit_once('-') {
+        Some((base, number))
+            if number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            base
+        }
+        Some(_) | None => lineage,
+    }
+}
+
+/// Whether a folder has the name that certbot would give to a lineage of this primary name.
+pub fn is_named_after(lineage: &str, primary: &str) -> bool {
+    lineage == primary || base_name(lineage) == primary
+}
+
+fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>> {
+    let mut by_name: BTreeMap<&str, &Held> = BTreeMap::new();
+    let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
+    for held in held {
+        let lowest = by_name.entry(&held.name).or_insert(held);
+        if held.rank < lowest.rank {
+            *lowest = held;
+        }
+        if let Ok(shown) = &held.content {
+            by_names
+                .entry(shown.leaf.names().collect())
+                .or_default()
+                .push(held);
+        }
+    }
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    let named = |entry: &Entry| by_name.get(entry.names.primary().as_str()).copied();
+    let mut found: Vec<Option<&Held>> = entries.iter().map(named).collect();
+    taken.extend(found.iter().flatten().map(|held| held.id.as_str()));
+    for (entry, found) in entries
+        .iter()
+        .zip(&mut found)
+        .filter(|(_, found)| found.is_none())
+    {
+        let set = entry.names.set();
+        let sorted: Vec<&str> = set.iter().map(|name| name.as_str()).collect();
+        let equal = by_names
+            .get(&sorted)
+            .into_iter()
+            .flatten()
+            .filter(|held| !taken.contains(held.id.as_str()));
+        *found = equal.min_by_key(|held| held.rank).copied();
+        taken.extend(found.map(|held| held.id.as_str()));
+    }
+    found
+}
+
+/// The certificate at Rancher of a lineage that nobody wants.
+pub fn of_lineage<'a>(lineage: &Lineage, held: &'a [Held]) -> Option<&'a Held> {
+    let record = lineage.record.as_ref()?;
+    let is_ours = |held: &&Held| {
+        held.content.as_ref().is_ok_and(|shown| {
+            record
+                .versions
+                .iter()
+                .any(|version| version.leaf == Some(shown.leaf.fingerprint))
+        })
+    };
+    let by_name = held
+        .iter()
+        .filter(|held| held.name == record.names.primary().as_str())
+        .min_by_key(|held| held.rank);
+    by_name.or_else(|| held.iter().filter(is_ours).min_by_key(|held| held.rank))
+}

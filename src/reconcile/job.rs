@@ -1,0 +1,196 @@
+//! What is done about one certificate, from its verdict to Rancher.
+
+use time::OffsetDateTime;
+use tracing::debug;
+use tracing::info;
+use tracing::warn;
+
+use crate::bundle::Bundle;
+use crate::classify::day;
+use crate::engine::Engine;
+use crate::engine::Setback;
+use crate::issue::Wish;
+use crate::issue::obtain;
+use crate::ports::World;
+use crate::push::Target;
+use crate::push::push;
+use crate::push::restore;
+
+/// Something to be done about one certificate.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its primary name, by which it is known to be in hand.
+    pub primary: String,
+    /// What it is for, and what was at Rancher.
+    pub target: Target,
+    /// Its lineage, and the number of the live version.
+    pub live: Option<(String, u32)>,
+    /// Its lineage, if it has one.
+    pub lineage: Option<String>,
+    /// What is done.
+    pub kind: Kind,
+    /// Lowest first: renewals by expiry, then what has no certificate yet.
+    pub urgency: (bool, Option<OffsetDateTime>),
+}
+
+/// What is done about a certificate.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Push the copy in the store.
+    Push,
+    /// Take it back from Rancher.
+    Restore,
+    /// Obtain a new one and push it.
+    Obtain {
+        /// What is ordered.
+        wish: Wish,
+        /// Whether the copy in the store is pushed before.
+        pushes_first: bool,
+    },
+}
+
+impl Job {
+    /// Whether it opens or resumes an order.
+    pub fn is_order(&self) -> bool {
+        matches!(self.kind, Kind::Obtain { .. })
+    }
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub struct Done {
+    /// The primary name of the certificate.
+    pub primary: String,
+    /// Ids of certificates that were written at Rancher.
+    pub pushed: Vec<String>,
+    /// Why it did not come to its end.
+    pub setback: Option<Setback>,
+    /// Whether the next pass may find something else to do for it.
+    pub follow_up: bool,
+}
+
+impl Done {
+    /// What is told when the work itself broke down.
+    pub fn after_panic(primary: String) -> Self {
+        tracing::error!(
+            domain = primary,
+            "the work on a certificate panicked, please report it"
+        );
+        let setback = Setback::failure("an error in this program");
+        Self {
+            primary,
+            pushed: Vec::new(),
+            setback: Some(setback),
+            follow_up: false,
+        }
+    }
+}
+
+impl Job {
+    /// Does it.
+    pub async fn run<W: World>(self, engine: &Engine<W>) -> Done {
+        debug!(domain = self.primary, kind = ?self.kind_name(), "job begun");
+        let mut pushed = Vec::new();
+        let (follow_up, setback) = match self.steps(engine, &mut pushed).await {
+            Ok(follow_up) => (follow_up, None),
+            // What has no time of its own is seen to by the next planned pass.
+            Err(setback) => (setback.until.is_some(), Some(setback)),
+        };
+        match &setback {
+            Some(setback) if setback.is_failure => {
+                let next_try = setback.until.map_or_else(|| "next pass".to_owned(), day);
+                warn!(names = %self.target.names, error = setback.reason, next_try, "certificate not done");
+            }
+            Some(setback) => debug!(
+                domain = self.primary,
+                reason = setback.reason,
+                "more to do later"
+            ),
+            None => debug!(domain = self.primary, "job done"),
+        }
+        Done {
+            primary: self.primary,
+            pushed,
+            setback,
+            follow_up,
+        }
+    }
+
+    fn kind_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Push => "push",
+            Kind::Restore => "restore",
+            Kind::Obtain { .. } => "obtain",
+        }
+    }
+
+    /// Answers whether the next pass may find something else to do.
+    async fn steps<W: World>(
+        &self,
+        engine: &Engine<W>,
+        pushed: &mut Vec<String>,
+    ) -> Result<bool, Setback> {
+        match &self.kind {
+            Kind::Push => self.push_stored(engine, pushed).await?,
+            Kind::Restore => {
+                if let Some(held) = &self.target.remote {
+                    restore(engine, &self.target, held, self.lineage.as_deref()).await?;
+                }
+            }
+            Kind::Obtain { wish, pushes_first } => {
+                if *pushes_first && let Err(setback) = self.push_stored(engine, pushed).await {
+                    // A new one is needed all the same, and is pushed with its own luck.
+                    warn!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
+                }
+                let obtained = obtain(engine, wish).await?;
+                // Another order may have come to its end than the one that is wanted: the next pass decides.
+                if !obtained.bundle.leaf().names_equal(&wish.order.set()) {
+                    return Ok(true);
+                }
+                self.push(engine, &obtained.bundle, Some(&obtained.directory), pushed)
+                    .await?;
+            }
+        }
+        Ok(false)
+    }
+
+    async fn push_stored<W: World>(
+        &self,
+        engine: &Engine<W>,
+        pushed: &mut Vec<String>,
+    ) -> Result<(), Setback> {
+        let Some((lineage, live)) = self.live.clone() else {
+            return Ok(());
+        };
+        let read = engine.store.run(move |store| {
+            let record = store.record(&lineage)?;
+            Ok::<_, crate::store::StoreError>((store.read_bundle(&lineage, live)?, record))
+        });
+        let (bundle, record) = match read.await {
+            Ok((Ok(bundle), record)) => (bundle, record),
+            Ok((Err(flaw), _)) => return Err(Setback::failure(flaw.to_string())),
+            Err(error) => return Err(Setback::failure(error.to_string())),
+        };
+        let version = record.as_ref().and_then(|record| {
+            record
+                .versions
+                .iter()
+                .find(|version| version.number == live)
+        });
+        let directory = version.and_then(|version| version.directory.as_deref());
+        self.push(engine, &bundle, directory, pushed).await
+    }
+
+    async fn push<W: World>(
+        &self,
+        engine: &Engine<W>,
+        bundle: &Bundle,
+        directory: Option<&str>,
+        pushed: &mut Vec<String>,
+    ) -> Result<(), Setback> {
+        let id = push(engine, &self.target, bundle, directory).await?;
+        info!(names = %self.target.names, not_after = %day(bundle.leaf().not_after), id, "certificate at Rancher");
+        pushed.push(id);
+        Ok(())
+    }
+}

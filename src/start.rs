@@ -1,0 +1,106 @@
+//! What is done once, before the loop turns.
+
+use std::fs::File;
+use std::io::Seek;
+use std::io::Write;
+use std::sync::Arc;
+
+use time::Duration;
+use time::OffsetDateTime;
+use tracing::debug;
+use tracing::warn;
+
+use crate::classify::day;
+use crate::engine::Engine;
+use crate::engine::Settings;
+use crate::ports::Authority;
+use crate::ports::Challenge;
+use crate::ports::Clock;
+use crate::ports::World;
+use crate::store::Store;
+
+/// How often a store that cannot be read is tried again.
+const TRY_AGAIN: Duration = Duration::seconds(1);
+
+/// Reads the ledger; waits until that is possible, because without it every wait would be forgotten.
+pub async fn open_engine<W: World>(
+    world: W,
+    store: Arc<Store<W::Disk>>,
+    settings: Settings,
+) -> Engine<W> {
+    let mut world = world;
+    let mut said = String::new();
+    loop {
+        match Engine::open(world, Arc::clone(&store), settings.clone()).await {
+            Ok(engine) => return engine,
+            Err((back, error)) => {
+                let error = error.to_string();
+                if said != error {
+                    warn!(error, "store not usable, tried again");
+                    said = error;
+                }
+                world = back;
+                world.clock().sleep(TRY_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Removes challenge files of ours that belong to no order: what a crash left behind. Files of others stay.
+pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
+    let read = engine.store.run(|store| {
+        Ok::<_, crate::store::StoreError>((store.accounts()?, store.published_tokens()?))
+    });
+    let (accounts, in_use) = match read.await {
+        Ok(read) => read,
+        Err(error) => return warn!(%error, "webroot not swept"),
+    };
+    let thumbprints: Vec<String> = accounts
+        .iter()
+        .filter_map(|account| engine.world.authority().thumbprint(&account.key))
+        .collect();
+    let published = match engine.world.challenge().published().await {
+        Ok(published) => published,
+        Err(error) => return warn!(%error, "webroot not swept"),
+    };
+    for (token, content) in published {
+        let is_ours = thumbprints
+            .iter()
+            .any(|thumbprint| content == format!("{}.{thumbprint}", token.as_str()));
+        if !is_ours || in_use.contains(&token) {
+            continue;
+        }
+        match engine.world.challenge().withdraw(&token).await {
+            Ok(()) => debug!("stray challenge file removed"),
+            Err(error) => warn!(%error, "stray challenge file not removed"),
+        }
+    }
+}
+
+/// Says loudly that everything in the store will be lost with the container.
+pub async fn warn_if_ephemeral<W: World>(engine: &Engine<W>) {
+    if engine.store.run(|store| store.is_ephemeral()).await {
+        tracing::error!(
+            "the store is not on a volume: certificates and account would be lost with this container, so no \
+             production certificate is ordered; mount a volume at LETSENCRYPT_ROOTDIR"
+        );
+    }
+}
+
+/// Writes into the lock who holds it and since when; for people only, the kernel's lock is what counts.
+pub fn sign_lock(mut lock: &File, now: OffsetDateTime) {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let text = format!(
+        "process {} on {} since {}\n",
+        std::process::id(),
+        host.trim(),
+        day(now)
+    );
+    let signed = lock
+        .set_len(0)
+        .and_then(|()| lock.rewind())
+        .and_then(|()| lock.write_all(text.as_bytes()));
+    if let Err(error) = signed {
+        debug!(%error, "lock not signed");
+    }
+}
