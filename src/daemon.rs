@@ -172,6 +172,7 @@ impl<W: World> Daemon<W> {
         debug!(
             certificates = pass.report.rows.len(),
             jobs = pass.jobs.len(),
+            in_hand = self.in_hand.len(),
             "pass ended"
         );
         let now = self.engine.now();

@@ -1,0 +1,51 @@
+# `make demo` shows the main job on embedded parts; `make test` runs everything. See README.md.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+MUSL := x86_64-unknown-linux-musl
+# Real parts that the tests run against, and what builds the image.
+PACKAGES := pebble nginx-light haproxy certbot musl-tools
+COMMANDS := pebble nginx haproxy certbot musl-gcc
+
+.PHONY: help
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: ## the main job on embedded parts, no root, nothing to install (KEEP=1 stays up)
+	cargo build --workspace --bins
+	target/debug/demo target/debug/rancher-lets-encrypt $(if $(KEEP),--keep)
+
+.PHONY: test
+test: setup static ## everything: style, lints, docs, all tests on real parts, the image in Docker
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
+	cargo test --workspace
+
+.PHONY: quick
+quick: ## the tests that need no installed program: for the edit-test loop
+	cargo test -p rancher-lets-encrypt --lib
+	cargo test -p rancher-lets-encrypt --test it -- --skip real:: --skip docker::
+
+.PHONY: static
+static: setup ## the static binary of the image
+	cargo build --release --locked --target $(MUSL) --bin rancher-lets-encrypt
+
+.PHONY: bench
+bench: ## speed, CPU and memory against the sandbox and against Pebble
+	cargo build --release --workspace --bins
+	target/release/bench target/release/rancher-lets-encrypt
+
+.PHONY: setup
+setup: ## installs with apt and rustup what the tests need
+	@missing=; for command in $(COMMANDS); do PATH="$$PATH:/usr/sbin" command -v $$command >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+		echo 'installing $(PACKAGES)'; \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -q; \
+		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
+	fi
+	@rustc --print target-libdir --target $(MUSL) 2>/dev/null | xargs test -d || rustup target add $(MUSL)

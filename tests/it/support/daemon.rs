@@ -1,0 +1,158 @@
+//! The built daemon as a child process; its log is what a test waits on.
+
+use std::process::ExitStatus;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use rustix::process::Pid;
+use rustix::process::Signal;
+use rustix::process::kill_process;
+use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncRead;
+use tokio::io::BufReader;
+use tokio::process::Child;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use super::Settings;
+use super::guarded;
+
+/// A running daemon. It dies with this value.
+pub(crate) struct Daemon {
+    child: Child,
+    lines: Arc<watch::Sender<Vec<Value>>>,
+    cursor: usize,
+}
+
+pub(crate) fn command(settings: &Settings) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rancher-lets-encrypt"));
+    command
+        .env_clear()
+        .envs(settings.vars())
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    command
+}
+
+impl Daemon {
+    pub(crate) fn start(settings: &Settings) -> Self {
+        let mut child = command(settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(watch::Sender::new(Vec::new()));
+        tokio::spawn(read(child.stdout.take().unwrap(), Arc::clone(&lines)));
+        tokio::spawn(read(child.stderr.take().unwrap(), Arc::clone(&lines)));
+        Self {
+            child,
+            lines,
+            cursor: 0,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Every line so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        self.lines.borrow().clone()
+    }
+
+    /// Every line so far as one text.
+    pub(crate) fn text(&self) -> String {
+        let lines: Vec<String> = self.lines.borrow().iter().map(Value::to_string).collect();
+        lines.join("\n")
+    }
+
+    /// Waits for the next line that matches, after the one that was waited for last.
+    pub(crate) async fn next(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let mut lines = self.lines.subscribe();
+        let from = self.cursor;
+        let position = |lines: &Vec<Value>| lines.iter().skip(from).position(&matches);
+        let waiting = lines.wait_for(|lines| position(lines).is_some());
+        let found = match tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await {
+            Ok(Ok(lines)) => position(&lines).map(|at| (at, lines[from + at].clone())),
+            _ => None,
+        };
+        let Some((at, line)) = found else {
+            panic!("no line about {what} in the log:\n{}", self.text())
+        };
+        self.cursor = from + at + 1;
+        line
+    }
+
+    /// Waits for the next line with this message.
+    pub(crate) async fn says(&mut self, message: &str) -> Value {
+        self.next(message, |line| line["message"] == message).await
+    }
+
+    /// Waits for the next line that contains a text.
+    pub(crate) async fn mentions(&mut self, text: &str) -> Value {
+        self.next(text, |line| line.to_string().contains(text))
+            .await
+    }
+
+    /// Waits until a whole number of passes has ended that began after this call.
+    pub(crate) async fn passes(&mut self, count: usize) {
+        self.cursor = self.lines.borrow().len();
+        // The first one may have begun before.
+        for _ in 0..=count {
+            self.says("pass ended").await;
+        }
+    }
+
+    /// Waits for a pass, begun after this call, that found nothing to do and nothing in hand.
+    pub(crate) async fn settles(&mut self) {
+        self.passes(1).await;
+        let is_idle = |line: &Value| {
+            line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
+        };
+        self.next("an idle pass", is_idle).await;
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it as `docker stop` does.
+    pub(crate) async fn stop(mut self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        let status = guarded("the daemon to end", self.child.wait())
+            .await
+            .unwrap();
+        (status, self.text())
+    }
+
+    /// Ends it as a power cut does.
+    pub(crate) async fn kill(mut self) -> String {
+        self.child.kill().await.unwrap();
+        self.text()
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ends(mut self) -> (ExitStatus, String) {
+        let status = guarded("the daemon to end", self.child.wait())
+            .await
+            .unwrap();
+        // What it wrote last may still be on its way.
+        guarded("its last words", async {
+            while Arc::strong_count(&self.lines) > 1 {
+                tokio::task::yield_now().await
+            }
+        })
+        .await;
+        (status, self.text())
+    }
+}
+
+async fn read(pipe: impl AsyncRead + Unpin, into: Arc<watch::Sender<Vec<Value>>>) {
+    let mut lines = BufReader::new(pipe).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+        into.send_modify(|lines| lines.push(value));
+    }
+}
