@@ -1,7 +1,17 @@
 //! Stand-ins for tests and the demo: real sockets, real cryptography, state in memory. Never part of the image.
 //!
+//! - [`authority`]: an ACME authority that validates, signs and refuses as Let's Encrypt does
+//! - [`certs`]: authorities, leaves, self-signed certificates, TLS for servers
+//! - [`rancher`]: Rancher's API and metadata, over one model
+//! - [`balancer`]: a TLS server that serves what Rancher holds, once it is woken
+//! - [`webserver`]: files of the webroot, as nginx serves them
 //! - [`serve`]: HTTP servers over plain sockets or TLS on free loopback ports, gone when dropped
 //! - [`faults`]: what a server does wrong, on which request, how often
 
+pub mod authority;
+pub mod balancer;
+pub mod certs;
 pub mod faults;
+pub mod rancher;
 pub mod serve;
+pub mod webserver;

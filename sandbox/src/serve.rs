@@ -36,6 +36,10 @@ pub type Asked = Request<Bytes>;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
+/// Among the extensions of an answer: the connection is closed without one.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut;
+
 /// What a server answers with: requests in, answers out; every request passes the faults first.
 pub trait Answers: Send + Sync + 'static {
     /// Names the request, for faults and tests: the endpoint and its subject.
@@ -48,7 +52,7 @@ pub trait Answers: Send + Sync + 'static {
 /// A running server. Dropping it closes the port and every connection.
 pub struct Server {
     address: SocketAddr,
-    _task: AbortOnDrop,
+    task: AbortOnDrop,
 }
 
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -76,7 +80,16 @@ impl Server {
         faults: Faults,
         answers: Arc<impl Answers>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(at).await?;
+        Self::start_on(TcpListener::bind(at).await?, tls, faults, answers)
+    }
+
+    /// Starts on a socket that listens already.
+    pub fn start_on(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        faults: Faults,
+        answers: Arc<impl Answers>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let task = tokio::spawn(accept(
             listener,
@@ -86,8 +99,15 @@ impl Server {
         ));
         Ok(Self {
             address,
-            _task: AbortOnDrop(task),
+            task: AbortOnDrop(task),
         })
+    }
+
+    /// Ends it; when this resolves, the port refuses connections.
+    pub async fn stop(mut self) {
+        self.task.0.abort();
+        // The task was told to end, so how it ended is no news.
+        drop((&mut self.task.0).await);
     }
 
     /// Where it listens.
@@ -200,6 +220,9 @@ async fn answer(
         | None => {}
     }
     let response = answers.answer(request).await;
+    if response.extensions().get::<Cut>().is_some() {
+        return cut();
+    }
     match &what {
         Some(What::DoThenClose) => return cut(),
         Some(What::DoThenStall) => std::future::pending().await,
