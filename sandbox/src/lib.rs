@@ -5,6 +5,7 @@
 //! - [`rancher`]: Rancher's API and metadata, over one model
 //! - [`balancer`]: a TLS server that serves what Rancher holds, once it is woken
 //! - [`webserver`]: files of the webroot, as nginx serves them
+//! - [`town`]: all of them together, and the settings of a daemon that lives there
 //! - [`serve`]: HTTP servers over plain sockets or TLS on free loopback ports, gone when dropped
 //! - [`faults`]: what a server does wrong, on which request, how often
 
@@ -14,4 +15,5 @@ pub mod certs;
 pub mod faults;
 pub mod rancher;
 pub mod serve;
+pub mod town;
 pub mod webserver;

@@ -28,8 +28,12 @@ const LARGEST: usize = 64 << 20;
 /// How long the server may hold a poll, and how much later than that it may answer.
 const POLL: Duration = Duration::from_secs(60);
 const POLL_OVERSHOOT: Duration = Duration::from_secs(10);
-/// A server that answers at once whatever is asked must not be asked without end.
-const SHORTEST_ROUND: Duration = Duration::from_secs(1);
+/// A server that answers at once whatever is asked must not be asked without end: after each answer that came this
+/// quickly the pause doubles, up to a round.
+const QUICK: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
+/// The longest pause while nothing answers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// The metadata service.
@@ -42,8 +46,10 @@ pub struct Metadata {
 #[derive(Default)]
 struct Polled {
     version: Option<String>,
-    last: Option<Instant>,
+    /// Polls in a row that failed.
     failures: u32,
+    /// Polls in a row that were answered at once.
+    quick: u32,
 }
 
 #[derive(Deserialize)]
@@ -160,24 +166,18 @@ impl Metadata {
             let asked = Instant::now();
             let answer = self.poll(version.as_deref()).await;
             let mut polled = self.polled();
-            polled.last = Some(asked);
+            let was_well = polled.failures == 0;
+            polled.note(answer.is_ok(), asked.elapsed());
             match answer {
-                Ok(now) => {
-                    polled.failures = 0;
-                    if polled.version.as_ref() != Some(&now) {
-                        polled.version = Some(now);
-                        return;
-                    }
+                Ok(now) if polled.version.as_ref() != Some(&now) => {
+                    polled.version = Some(now);
+                    return;
                 }
-                Err(error) => {
-                    if polled.failures == 0 {
-                        tracing::info!(
-                            error,
-                            "metadata does not answer, the names last known hold"
-                        );
-                    }
-                    polled.failures = polled.failures.saturating_add(1);
+                Ok(_) => {}
+                Err(error) if was_well => {
+                    tracing::info!(error, "metadata does not answer, the names last known hold")
                 }
+                Err(_) => {}
             }
         }
     }
@@ -244,15 +244,25 @@ impl Metadata {
 }
 
 impl Polled {
-    fn pause(&self) -> Duration {
-        let Some(last) = self.last else {
-            return Duration::ZERO;
-        };
-        let round = if self.failures == 0 {
-            SHORTEST_ROUND
+    /// Notes how a poll went, for the pause before the next one.
+    fn note(&mut self, is_answered: bool, lasted: Duration) {
+        self.failures = if is_answered {
+            0
         } else {
-            (SHORTEST_ROUND * 2_u32.saturating_pow(self.failures.min(8) - 1)).min(LONGEST_PAUSE)
+            self.failures.saturating_add(1)
         };
-        round.saturating_sub(last.elapsed())
+        self.quick = if lasted < QUICK {
+            self.quick.saturating_add(1)
+        } else {
+            0
+        };
+    }
+
+    fn pause(&self) -> Duration {
+        if self.failures > 0 {
+            return (LONGEST_ROUND * 2_u32.saturating_pow(self.failures.min(8) - 1))
+                .min(LONGEST_PAUSE);
+        }
+        (SHORTEST_PAUSE * 2_u32.saturating_pow(self.quick.min(8))).min(LONGEST_ROUND)
     }
 }
