@@ -167,15 +167,17 @@ impl<W: World> Daemon<W> {
 
     async fn pass(&mut self) {
         // The first pass needs no second reading: the poll that begins with it brings what came in between.
+        let begun = self.engine.now();
         self.reconciler.read_labels().await;
         let pass = self.reconciler.pass(&self.in_hand).await;
+        let now = self.engine.now();
         debug!(
             certificates = pass.report.rows.len(),
             jobs = pass.jobs.len(),
             in_hand = self.in_hand.len(),
+            elapsed_ms = u64::try_from((now - begun).whole_milliseconds()).unwrap_or(0),
             "pass ended"
         );
-        let now = self.engine.now();
         self.last = Some(now);
         self.next = pass
             .report

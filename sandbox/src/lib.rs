@@ -4,6 +4,7 @@
 //! - [`certs`]: authorities, leaves, self-signed certificates, TLS for servers
 //! - [`rancher`]: Rancher's API and metadata, over one model
 //! - [`balancer`]: a TLS server that serves what Rancher holds, once it is woken
+//! - [`bare`]: the least that gets certificates, for comparison
 //! - [`webserver`]: files of the webroot, as nginx serves them
 //! - [`town`]: all of them together, and the settings of a daemon that lives there
 //! - [`serve`]: HTTP servers over plain sockets or TLS on free loopback ports, gone when dropped
@@ -11,6 +12,7 @@
 
 pub mod authority;
 pub mod balancer;
+pub mod bare;
 pub mod certs;
 pub mod faults;
 pub mod rancher;

@@ -1,0 +1,304 @@
+//! How fast, and at what cost: `make bench`. Prints figures; asserts nothing.
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+
+use std::error::Error;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use sandbox::bare::Bare;
+use sandbox::bare::Tokens;
+use sandbox::rancher::Rancher;
+use sandbox::town::Town;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::process::Child;
+use tokio::process::Command;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const MANY: usize = 200;
+const FRESH: usize = 10_000;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((daemon, wanted)) = arguments.split_first() else {
+        println!("usage: bench PATH-OF-THE-DAEMON [one|many|fresh|label]...");
+        return ExitCode::from(64);
+    };
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        println!("another TLS provider is installed");
+        return ExitCode::FAILURE;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let result = runtime
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(all(Path::new(daemon), wanted)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn all(daemon: &Path, wanted: &[String]) -> Result<(), Failure> {
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|own| own == name);
+    if is_wanted("one") {
+        one(daemon).await?;
+    }
+    if is_wanted("many") {
+        many(daemon).await?;
+    }
+    if is_wanted("label") {
+        label(daemon).await?;
+    }
+    if is_wanted("fresh") {
+        fresh(daemon).await?;
+    }
+    Ok(())
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("n{number}.example.com"))
+        .collect()
+}
+
+/// A daemon and what it cost so far.
+struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    fn start(daemon: &Path, town: &Town, vars: &[(&str, &str)]) -> Result<Self, Failure> {
+        let log = town.path("daemon.log");
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)?;
+        let child = Command::new(daemon)
+            .env_clear()
+            .envs(town.environment())
+            .envs(vars.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok(Self { child, log })
+    }
+
+    /// CPU time of all threads (proc(5), clock ticks of 10 ms), and the most memory it had.
+    fn cost(&self) -> Result<(Duration, u64), Failure> {
+        let pid = self.child.id().ok_or("the daemon has ended")?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let ticks = |at: usize| {
+            fields
+                .get(at)
+                .and_then(|field| field.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        let cpu = Duration::from_millis(10 * (ticks(11) + ticks(12)));
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap_or_default();
+        let kilobytes = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+        Ok((cpu, kilobytes / 1024))
+    }
+
+    async fn stop(mut self) -> Result<(), Failure> {
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    fn failed(&self, what: &str) -> Failure {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(20).collect();
+        format!(
+            "{what}; the log ends with:\n{}",
+            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+        )
+        .into()
+    }
+}
+
+async fn holds(rancher: &Rancher, count: usize, running: &Running) -> Result<(), Failure> {
+    let enough = rancher.until(move |model| model.certificates().count() >= count);
+    match tokio::time::timeout(Duration::from_secs(120), enough).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(running.failed("not all certificates arrived")),
+    }
+}
+
+async fn one(daemon: &Path) -> Result<(), Failure> {
+    let town = Town::start().await?;
+    let start = Instant::now();
+    let running = Running::start(daemon, &town, &[("DOMAINS", "one.example.com")])?;
+    holds(&town.rancher, 1, &running).await?;
+    println!(
+        "one name, from start of the process to Rancher: {:.3} s",
+        start.elapsed().as_secs_f64()
+    );
+    running.stop().await
+}
+
+async fn many(daemon: &Path) -> Result<(), Failure> {
+    for at_once in [4, 8, 16] {
+        let town = Town::start().await?;
+        let tokens = Arc::new(Tokens::default());
+        let server = tokens.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let names = names(MANY);
+        let (port, ours) = (server.port(), town.web.port());
+        town.production
+            .set(|settings| settings.validation_port = port);
+        let directory = town.production.directory_url();
+        let bare =
+            Arc::new(Bare::register(&directory, town.production.tls_root_pem(), tokens).await?);
+        let start = Instant::now();
+        bare.obtain_all(&names, at_once).await?;
+        let bare_time = start.elapsed();
+        town.production
+            .set(|settings| settings.validation_port = ours);
+        let concurrency = at_once.to_string();
+        let start = Instant::now();
+        let domains = names.join(",");
+        let running = Running::start(
+            daemon,
+            &town,
+            &[("DOMAINS", &domains), ("CONCURRENCY", &concurrency)],
+        )?;
+        holds(&town.rancher, MANY, &running).await?;
+        let time = start.elapsed();
+        let (cpu, peak) = running.cost()?;
+        println!(
+            "{MANY} names, {at_once} orders at once, sandbox CA: bare client {:.2} s, daemon {:.2} s ({:.2} times); {:.1} ms CPU each, {peak} MiB at most",
+            bare_time.as_secs_f64(),
+            time.as_secs_f64(),
+            time.as_secs_f64() / bare_time.as_secs_f64(),
+            cpu.as_secs_f64() * 1000.0 / MANY as f64,
+        );
+        running.stop().await?;
+    }
+    Ok(())
+}
+
+async fn label(daemon: &Path) -> Result<(), Failure> {
+    let town = Town::start().await?;
+    let running = Running::start(daemon, &town, &[("DOMAINS", "first.example.com")])?;
+    holds(&town.rancher, 1, &running).await?;
+    let start = Instant::now();
+    town.announce("shop", "web", "label.example.com");
+    holds(&town.rancher, 2, &running).await?;
+    println!(
+        "a label that appears, to the certificate in Rancher: {:.3} s",
+        start.elapsed().as_secs_f64()
+    );
+    running.stop().await
+}
+
+/// Issues very many certificates once, then watches passes that have nothing to do.
+async fn fresh(daemon: &Path) -> Result<(), Failure> {
+    let town = Town::start().await?;
+    let domains = names(FRESH).join(",");
+    let vars = [
+        ("DOMAINS", domains.as_str()),
+        ("SELF_CHECK", "off"),
+        ("CONCURRENCY", "16"),
+        ("LOG", "warn"),
+    ];
+    let start = Instant::now();
+    let running = Running::start(daemon, &town, &vars)?;
+    let enough = town
+        .rancher
+        .until(|model| model.certificates().count() >= FRESH);
+    tokio::time::timeout(Duration::from_secs(900), enough)
+        .await
+        .map_err(|_| running.failed("not all arrived"))?;
+    println!(
+        "{FRESH} certificates issued and pushed in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
+    running.stop().await?;
+    let before = newest_change(&town.store())?;
+    let lists = |town: &Town| town.rancher.faults().count("list-certificates");
+    let listed = lists(&town);
+    let mut child = Command::new(daemon)
+        .env_clear()
+        .envs(town.environment())
+        .envs([
+            ("DOMAINS", domains.as_str()),
+            ("LOOP_TIME", "1"),
+            ("LOG_FORMAT", "json"),
+        ])
+        .env("LOG", "warn,rancher_lets_encrypt::daemon=debug")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let out = child.stdout.take().ok_or("no output")?;
+    let mut lines = BufReader::new(out).lines();
+    let mut times = Vec::new();
+    while times.len() < 6 {
+        let line = lines.next_line().await?.ok_or("the daemon ended")?;
+        let value: serde_json::Value = serde_json::from_str(&line)?;
+        if value["message"] == "pass ended" {
+            times.push(value["elapsed_ms"].as_u64().unwrap_or(0));
+        }
+    }
+    let running = Running {
+        child,
+        log: town.path("daemon.log"),
+    };
+    let (_, peak) = running.cost()?;
+    let pages = (lists(&town) - listed) as f64 / times.len() as f64;
+    println!(
+        "{FRESH} fresh certificates: first pass {} ms, then {:?} ms; {pages:.1} list requests a pass; {peak} MiB at most",
+        times[0],
+        &times[1..]
+    );
+    let after = newest_change(&town.store())?;
+    println!(
+        "newest change of a file in the store, before and after these passes: {before} and {after} (s.ns)"
+    );
+    running.stop().await
+}
+
+/// The newest change (ctime) of any certificate file or record; the lock and the wake-up are signed at every start.
+fn newest_change(store: &Path) -> Result<String, Failure> {
+    use std::os::unix::fs::MetadataExt;
+    let mut newest = (0, 0);
+    let mut folders = vec![store.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let metadata = entry.path().symlink_metadata()?;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() != "lock" {
+                newest = newest.max((metadata.ctime(), metadata.ctime_nsec()));
+            }
+        }
+    }
+    Ok(format!("{}.{:09}", newest.0, newest.1))
+}
