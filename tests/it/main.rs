@@ -8,3 +8,4 @@
 mod compose;
 mod first_issue;
 mod support;
+mod tidy;

@@ -1,0 +1,206 @@
+//! What a reviewer would look for each time: layers, tables in the README, versions.
+
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+
+use rancher_lets_encrypt::config;
+use rancher_lets_encrypt::decide;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Every source file of the daemon, with the module at the top that it belongs to.
+fn sources() -> Vec<(String, String, String)> {
+    let mut sources = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path
+                .strip_prefix(root().join("src"))
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let module = name.split(['/', '.']).next().unwrap().to_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            // Unit tests may look up to what they need; files of tests too.
+            let code = text.split("\n#[cfg(test)]\n").next().unwrap();
+            let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let code = code.join("\n");
+            if !name.ends_with("tests.rs") {
+                sources.push((name, module, code));
+            }
+        }
+    }
+    sources
+}
+
+fn layers() -> Vec<String> {
+    let text = text("src/lib.rs");
+    let modules = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    modules.map(str::to_owned).collect()
+}
+
+#[test]
+fn modules_use_only_those_above_them() {
+    let layers = layers();
+    let place = |module: &str| layers.iter().position(|layer| layer == module);
+    for (file, module, code) in sources() {
+        let Some(own) = place(&module) else { continue };
+        for (used, _) in code.match_indices("crate::") {
+            let used: String = code[used + 7..]
+                .chars()
+                .take_while(|char| char.is_ascii_alphanumeric() || *char == '_')
+                .collect();
+            let Some(used_place) = place(&used) else {
+                panic!("{file} uses crate::{used}, which is no module")
+            };
+            assert!(
+                used_place <= own,
+                "{file} uses crate::{used}, which stands below it"
+            );
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_behind_their_adapters() {
+    let allowed: [(&str, &[&str]); 6] = [
+        ("instant_acme", &["acme"]),
+        (
+            "reqwest",
+            &["client", "acme", "rancher", "webroot", "config", "main"],
+        ),
+        ("axum", &["http"]),
+        ("std::fs", &["disk", "webroot", "start", "main"]),
+        ("std::env", &["main"]),
+        ("now_utc", &["main"]),
+    ];
+    for (file, module, code) in sources() {
+        for (library, modules) in allowed {
+            assert!(
+                !code.contains(library) || modules.contains(&module.as_str()),
+                "{file} uses {library}"
+            );
+        }
+    }
+    let of = |module: &str, other: &str| {
+        sources()
+            .iter()
+            .any(|(_, own, code)| own == module && code.contains(&format!("crate::{other}")))
+    };
+    assert!(!of("rancher", "acme") && !of("acme", "rancher"));
+}
+
+/// What stands between two marks in a Markdown file.
+fn block(markdown: &str, name: &str) -> String {
+    let begin = format!("<!-- {name} -->\n");
+    let end = format!("<!-- end of {name} -->");
+    let from = markdown
+        .find(&begin)
+        .unwrap_or_else(|| panic!("no {begin}"))
+        + begin.len();
+    let to = markdown[from..]
+        .find(&end)
+        .unwrap_or_else(|| panic!("no {end}"))
+        + from;
+    markdown[from..to].to_owned()
+}
+
+#[test]
+fn the_tables_in_the_readme_are_those_of_the_code() {
+    let readme = text("README.md");
+    assert_eq!(
+        block(&readme, "settings"),
+        config::render(),
+        "README.md, settings"
+    );
+    assert_eq!(
+        block(&readme, "decisions"),
+        decide::render(),
+        "README.md, decisions"
+    );
+}
+
+#[test]
+fn every_path_that_the_documents_name_is_there() {
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let text = text(document);
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let path = link.split('#').next().unwrap();
+            if path.is_empty() || path.contains("://") {
+                continue;
+            }
+            assert!(root().join(path).exists(), "{document} links to {path}");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_in_the_changelog() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        text("CHANGELOG.md").contains(&format!("## {version}")),
+        "{version}"
+    );
+}
+
+#[test]
+fn no_second_tls_library_is_built() {
+    let lock = text("Cargo.lock");
+    for name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"] {
+        assert!(
+            !lock.contains(&format!("name = \"{name}\"\n")),
+            "{name} is in Cargo.lock"
+        );
+    }
+    let paths: Vec<PathBuf> = vec![root().join("Cargo.toml"), root().join("sandbox/Cargo.toml")];
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let section = |at: usize| {
+            lines[..at]
+                .iter()
+                .rev()
+                .find(|line| line.starts_with('['))
+                .copied()
+                .unwrap_or("")
+        };
+        for (at, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| section(*at).contains("dependencies"))
+        {
+            let is_dependency =
+                line.contains(" = ") && !line.starts_with('#') && !line.starts_with("sandbox");
+            if is_dependency {
+                let before = lines[..at]
+                    .iter()
+                    .rev()
+                    .find(|line| line.starts_with('#') || line.is_empty());
+                assert!(
+                    before.is_some_and(|line| line.starts_with('#')),
+                    "{}: no reason for {line}",
+                    path.display()
+                );
+            }
+        }
+    }
+}
