@@ -13,11 +13,13 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::engine::Engine;
+use crate::engine::Places;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
 use crate::ports::World;
@@ -53,7 +55,7 @@ type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What a spawned task comes back with.
 enum Finished {
-    Job { done: Done, is_order: bool },
+    Job(Done),
     Wake,
 }
 
@@ -65,8 +67,9 @@ pub struct Daemon<W: World> {
     queue: VecDeque<Job>,
     running: JoinSet<Finished>,
     in_hand: BTreeSet<String>,
-    orders: usize,
-    others: usize,
+    orders: Places,
+    others: Places,
+    freed: Arc<Notify>,
     is_waking: bool,
     owed_since: Option<OffsetDateTime>,
     pushed: Vec<String>,
@@ -82,15 +85,17 @@ impl<W: World> Daemon<W> {
         snapshot: watch::Sender<Snapshot>,
     ) -> Self {
         let next = engine.now();
+        let freed = Arc::new(Notify::new());
         Self {
-            engine,
             reconciler,
             snapshot,
             queue: VecDeque::new(),
             running: JoinSet::new(),
             in_hand: BTreeSet::new(),
-            orders: 0,
-            others: 0,
+            orders: Places::new(engine.settings.concurrency, Arc::clone(&freed)),
+            others: Places::new(OTHERS, Arc::clone(&freed)),
+            freed,
+            engine,
             is_waking: false,
             owed_since: None,
             pushed: Vec::new(),
@@ -150,6 +155,8 @@ impl<W: World> Daemon<W> {
                 }
                 true
             }
+            // A place is free for what is queued.
+            () = self.freed.notified() => false,
             () = engine.world.clock().sleep(rest) => false,
         }
     }
@@ -197,25 +204,25 @@ impl<W: World> Daemon<W> {
     fn start_work(&mut self) {
         let mut waiting = VecDeque::new();
         while let Some(job) = self.queue.pop_front() {
-            let is_order = job.is_order();
-            let (running, most) = if is_order {
-                (&mut self.orders, self.engine.settings.concurrency)
+            let places = if job.is_order() {
+                &self.orders
             } else {
-                (&mut self.others, OTHERS)
+                &self.others
             };
-            if *running >= most {
+            let Some(place) = places.take() else {
                 waiting.push_back(job);
                 continue;
-            }
-            *running += 1;
+            };
             self.in_hand.insert(job.primary.clone());
             let engine = Arc::clone(&self.engine);
-            let primary = job.primary.clone();
+            let (primary, pushes) = (job.primary.clone(), self.others.clone());
             self.running.spawn(async move {
                 // A bug that one certificate meets must not end the others.
-                let done = AssertUnwindSafe(job.run(&engine)).catch_unwind().await;
+                let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
+                    .catch_unwind()
+                    .await;
                 let done = done.unwrap_or_else(|_| Done::after_panic(primary));
-                Finished::Job { done, is_order }
+                Finished::Job(done)
             });
         }
         self.queue = waiting;
@@ -255,13 +262,7 @@ impl<W: World> Daemon<W> {
 
     fn finish(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
         match finished {
-            Ok(Finished::Job { done, is_order }) => {
-                let running = if is_order {
-                    &mut self.orders
-                } else {
-                    &mut self.others
-                };
-                *running = running.saturating_sub(1);
+            Ok(Finished::Job(done)) => {
                 self.in_hand.remove(&done.primary);
                 self.pushed.extend(done.pushed);
                 // Another name of the same certificate, or another certificate, may have become possible.

@@ -47,6 +47,23 @@ fn temporary(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.tmp"))
 }
 
+fn write_temporary(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let path = temporary(folder, name);
+    // Whatever an interrupted write left there may have another mode.
+    unless_gone(fs::remove_file(&path))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Room is what is missing most often: give back what was taken.
+        drop(fs::remove_file(&path));
+    }
+    written
+}
+
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -142,22 +159,25 @@ impl Disk for RealDisk {
     }
 
     fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-        for (name, content) in files {
-            let path = temporary(folder, name);
-            // Whatever an interrupted write left there may have another mode.
-            unless_gone(fs::remove_file(&path))?;
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
-            let written = file.write_all(content).and_then(|()| file.sync_all());
-            if written.is_err() {
-                // Room is what is missing most often: give back what was taken.
-                drop(fs::remove_file(&path));
-            }
-            written?;
-        }
+        // Synced side by side: the disk commits them together, where one after the other would each wait for a commit.
+        std::thread::scope(|scope| {
+            let (first, others) = files
+                .split_first()
+                .map_or((None, files), |(first, others)| (Some(first), others));
+            let spawned: Vec<_> = others
+                .iter()
+                .map(|(name, content)| scope.spawn(move || write_temporary(folder, name, content)))
+                .collect();
+            let first = first.map_or(Ok(()), |(name, content)| {
+                write_temporary(folder, name, content)
+            });
+            let rest = spawned.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(io::Error::other("a thread that writes a file ended")))
+            });
+            rest.fold(first, Result::and)
+        })?;
         for (name, _) in files {
             fs::rename(temporary(folder, name), folder.join(name))?;
         }

@@ -7,6 +7,9 @@ use std::sync::PoisonError;
 
 use time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 
 use crate::certificate::Leaf;
 use crate::classify::Policy;
@@ -100,6 +103,53 @@ impl Setback {
             until: None,
             is_failure: true,
         }
+    }
+}
+
+/// One of the places that work may take at the same time; whoever waits for one hears of it when it is given back.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.freed.notify_one();
+    }
+}
+
+/// Places for one kind of work.
+#[derive(Debug, Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    freed: Arc<Notify>,
+}
+
+impl Places {
+    /// So many places.
+    pub fn new(count: usize, freed: Arc<Notify>) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(count)),
+            freed,
+        }
+    }
+
+    /// Takes a place, if one is free.
+    pub fn take(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(Place {
+            _permit: permit,
+            freed: Arc::clone(&self.freed),
+        })
+    }
+
+    /// Waits for a place.
+    pub async fn wait(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        Some(Place {
+            _permit: permit,
+            freed: Arc::clone(&self.freed),
+        })
     }
 }
 

@@ -7,6 +7,9 @@
 //! 5. Verify it: that decides about publishing, never about keeping.
 //! 6. Store it.
 
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use rcgen::CertificateParams;
 use rcgen::DistinguishedName;
 use rcgen::KeyPair;
@@ -19,6 +22,7 @@ use crate::bundle::Bundle;
 use crate::bundle::Secret;
 use crate::classify::day;
 use crate::engine::Engine;
+use crate::engine::Place;
 use crate::engine::Setback;
 use crate::issue::stop::Stop;
 use crate::names::NameSet;
@@ -144,7 +148,13 @@ fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
 }
 
 /// Obtains and stores a certificate, or brings the order in flight of this lineage to its end first.
-pub async fn obtain<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<Obtained, Setback> {
+///
+/// `place` is given back as soon as the authority has nothing more to do for this order.
+pub async fn obtain<W: World>(
+    engine: &Engine<W>,
+    wish: &Wish,
+    place: Place,
+) -> Result<Obtained, Setback> {
     let subject = Subject::Attempt {
         certificate: wish.entry.primary().to_string(),
     };
@@ -154,6 +164,7 @@ pub async fn obtain<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<Obtaine
                 engine,
                 wish,
                 lineage,
+                place: Mutex::new(Some(place)),
             }
             .run()
             .await
@@ -187,6 +198,7 @@ struct Attempt<'a, W: World> {
     engine: &'a Engine<W>,
     wish: &'a Wish,
     lineage: String,
+    place: Mutex<Option<Place>>,
 }
 
 /// How often one try begins again, after an account was forgotten or an order is gone.
@@ -385,6 +397,12 @@ impl<W: World> Attempt<'_, W> {
         });
         self.save(&order).await?;
         debug!(lineage = self.lineage, "chain kept");
+        drop(
+            self.place
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         self.settle(order).await
     }
 

@@ -243,7 +243,7 @@ impl<W: World> Pushing<'_, W> {
     async fn until_same(&self, written: Held) -> Result<(), Failure> {
         let patience = self.engine.now() + LONGEST_CHANGE;
         let mut held = written;
-        let mut pause = Duration::milliseconds(10);
+        let mut pause = Duration::milliseconds(4);
         while held.is_changing {
             if patience < self.engine.now() {
                 return Err(Failure::Said(format!(

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::ports::Disk;
+use crate::store::ledger::Queue;
 use crate::store::lineage::Cached;
 use crate::store::record::AccountRecord;
 use crate::store::record::LabelsRecord;
@@ -89,6 +90,8 @@ pub struct Store<D> {
     root: PathBuf,
     webroot: PathBuf,
     cache: Mutex<BTreeMap<String, Cached>>,
+    ledger_queue: Mutex<Queue>,
+    ledger_turn: Mutex<()>,
 }
 
 impl<D: Disk> Store<D> {
@@ -99,6 +102,8 @@ impl<D: Disk> Store<D> {
             root: root.to_owned(),
             webroot: webroot.to_owned(),
             cache: Mutex::default(),
+            ledger_queue: Mutex::default(),
+            ledger_turn: Mutex::default(),
         }
     }
 

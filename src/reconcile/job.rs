@@ -8,6 +8,8 @@ use tracing::warn;
 use crate::bundle::Bundle;
 use crate::classify::day;
 use crate::engine::Engine;
+use crate::engine::Place;
+use crate::engine::Places;
 use crate::engine::Setback;
 use crate::issue::Wish;
 use crate::issue::obtain;
@@ -87,11 +89,12 @@ impl Done {
 }
 
 impl Job {
-    /// Does it.
-    pub async fn run<W: World>(self, engine: &Engine<W>) -> Done {
+    /// Does it. An order gives its place back when the authority has nothing more to do for it, and waits for one of
+    /// `pushes` before it goes on to Rancher; everything else has such a place from the start.
+    pub async fn run<W: World>(self, engine: &Engine<W>, place: Place, pushes: &Places) -> Done {
         debug!(domain = self.primary, kind = ?self.kind_name(), "job begun");
         let mut pushed = Vec::new();
-        let (follow_up, setback) = match self.steps(engine, &mut pushed).await {
+        let (follow_up, setback) = match self.steps(engine, place, pushes, &mut pushed).await {
             Ok(follow_up) => (follow_up, None),
             // What has no time of its own is seen to by the next planned pass.
             Err(setback) => (setback.until.is_some(), Some(setback)),
@@ -128,6 +131,8 @@ impl Job {
     async fn steps<W: World>(
         &self,
         engine: &Engine<W>,
+        place: Place,
+        pushes: &Places,
         pushed: &mut Vec<String>,
     ) -> Result<bool, Setback> {
         match &self.kind {
@@ -142,11 +147,12 @@ impl Job {
                     // A new one is needed all the same, and is pushed with its own luck.
                     warn!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
                 }
-                let obtained = obtain(engine, wish).await?;
+                let obtained = obtain(engine, wish, place).await?;
                 // Another order may have come to its end than the one that is wanted: the next pass decides.
                 if !obtained.bundle.leaf().names_equal(&wish.order.set()) {
                     return Ok(true);
                 }
+                let _place = pushes.wait().await;
                 self.push(engine, &obtained.bundle, Some(&obtained.directory), pushed)
                     .await?;
             }

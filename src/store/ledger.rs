@@ -4,7 +4,10 @@
 //! written down before it is asked.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -314,11 +317,78 @@ impl<D: Disk> Store<D> {
         Ok(ledger)
     }
 
-    /// Writes a line down.
+    /// Writes a line down, with those that others want written at the same moment: one sync serves all.
     pub fn append_ledger(&self, line: &Line) -> Result<(), StoreError> {
         let path = self.ledger_path();
         let text = text(std::slice::from_ref(line), &path)?;
-        self.disk.append(&path, &text).during("write", &path)
+        let ticket = self.queue().push(&text);
+        // Whoever comes first writes for all that queue behind.
+        let _turn = self
+            .ledger_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (batch, upto) = match self.queue().take(ticket) {
+            Taken::Done(result) => return result.map_err(io::Error::other).during("write", &path),
+            Taken::Batch(batch, upto) => (batch, upto),
+        };
+        let written = self.disk.append(&path, &batch);
+        self.queue()
+            .done(upto, written.as_ref().err().map(ToString::to_string));
+        written.during("write", &path)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.ledger_queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines that wait to be written.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Vec<u8>,
+    /// How many lines were ever queued, and how many of them are dealt with.
+    queued: u64,
+    done: u64,
+    /// What went wrong with the lines of each batch that was not written.
+    failed: Vec<(std::ops::RangeInclusive<u64>, String)>,
+}
+
+enum Taken {
+    /// Somebody else wrote it, or failed to.
+    Done(Result<(), String>),
+    /// It is to be written now, with all before it.
+    Batch(Vec<u8>, u64),
+}
+
+impl Queue {
+    fn push(&mut self, line: &[u8]) -> u64 {
+        self.waiting.extend_from_slice(line);
+        self.queued += 1;
+        self.queued
+    }
+
+    fn take(&mut self, ticket: u64) -> Taken {
+        if ticket > self.done {
+            return Taken::Batch(std::mem::take(&mut self.waiting), self.queued);
+        }
+        let failed = self
+            .failed
+            .iter()
+            .find(|(tickets, _)| tickets.contains(&ticket));
+        Taken::Done(failed.map_or(Ok(()), |(_, error)| Err(error.clone())))
+    }
+
+    fn done(&mut self, upto: u64, error: Option<String>) {
+        /// Nobody waits for a batch that is this many batches old.
+        const REMEMBERED: usize = 64;
+        self.failed
+            .extend(error.map(|error| (self.done + 1..=upto, error)));
+        if self.failed.len() > REMEMBERED {
+            self.failed.remove(0);
+        }
+        self.done = upto;
     }
 }
 
@@ -326,7 +396,7 @@ fn text(lines: &[Line], path: &std::path::Path) -> Result<Vec<u8>, StoreError> {
     let mut text = Vec::new();
     for line in lines {
         serde_json::to_writer(&mut text, line)
-            .map_err(std::io::Error::other)
+            .map_err(io::Error::other)
             .during("write", path)?;
         text.push(b'\n');
     }

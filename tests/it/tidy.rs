@@ -36,7 +36,10 @@ fn sources() -> Vec<(String, String, String)> {
             let text = fs::read_to_string(&path).unwrap();
             // Unit tests may look up to what they need; files of tests too.
             let code = text.split("\n#[cfg(test)]\n").next().unwrap();
-            let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            let code: Vec<&str> = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
             let code = code.join("\n");
             if !name.ends_with("tests.rs") {
                 sources.push((name, module, code));
