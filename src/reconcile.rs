@@ -437,7 +437,7 @@ impl<W: World> Reconciler<W> {
         let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
         if !is_resumed {
             if verdict.action == Action::Renew {
-                latch(stored, policy.renew_before)?;
+                latch(stored, policy.renew_before, now)?;
             }
             gate(engine, &order.set(), pending, gathering.is_ephemeral)?;
         }
@@ -576,17 +576,19 @@ impl<W: World> Reconciler<W> {
     }
 }
 
-/// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names.
+/// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names, as
+/// long as it is valid.
 fn latch(
     stored: Option<&crate::classify::Stored>,
     renew_before: Option<time::Duration>,
+    now: OffsetDateTime,
 ) -> Result<(), Setback> {
     let Some(stored) = stored else { return Ok(()) };
     let leaf = &stored.shown.leaf;
     let was_due = stored
         .stored_at
-        .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at && at < leaf.not_after);
-    if !was_due {
+        .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at);
+    if !was_due || leaf.not_after <= now {
         return Ok(());
     }
     let reason = format!(
