@@ -151,7 +151,8 @@ impl<W: World> Reconciler<W> {
             wanted: wanted.names(),
             known: known(&lineages),
         });
-        let assigned = assign::assign(&wanted.entries, &lineages, &view.held);
+        let policy = &self.engine.settings.policy;
+        let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let gathering = Gathering {
             view,
             rancher_fault,
