@@ -6,5 +6,6 @@
 )]
 
 mod compose;
+mod decision;
 mod first_issue;
 mod support;
