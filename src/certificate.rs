@@ -190,6 +190,10 @@ impl Shown {
     /// Reads a certificate, with or without chain behind it, and a further chain.
     pub fn parse(certificate: &str, chain: &str) -> Result<Self, Flaw> {
         let mut ders = certificates(certificate)?;
+        // What stands behind a leaf must not be taken for it.
+        if ders.is_empty() {
+            return Err(broken("there is no certificate in it"));
+        }
         // A chain that does not parse is still told from another by its bytes.
         ders.extend(certificates(chain).unwrap_or_else(|_| vec![chain.as_bytes().to_vec()]));
         Self::of(&ders)
@@ -348,6 +352,14 @@ pub(crate) mod tests {
         );
         assert_ne!(Shown::parse(leaf, "").unwrap(), whole);
         assert_ne!(Shown::parse(leaf, &chain).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_chain_is_not_taken_for_the_leaf_that_is_missing_before_it() {
+        let (chain, _) = pems(&params(&["a.example.com"], Duration::ZERO, Duration::DAY));
+        assert!(matches!(Shown::parse("", &chain), Err(Flaw::Broken(_))));
+        let torn = &chain[..200];
+        assert!(matches!(Shown::parse(torn, &chain), Err(Flaw::Broken(_))));
     }
 
     #[test]

@@ -278,7 +278,12 @@ impl<'a> Facts<'a> {
             return (AtRancher::Same, "Rancher has it".to_owned());
         }
         let ours = self.ours(held, shown);
+        let is_worse_kind = ours
+            .is_some_and(|directory| !self.policy.is_production(&shown.leaf, directory))
+            && self.disk_is_production()
+            && self.disk_leaf().is_some_and(|leaf| leaf.is_current(now));
         if let Some(directory) = &ours
+            && !is_worse_kind
             && self.fitness(&shown.leaf, *directory, now).0 == OnDisk::Fresh
             && (on_disk != OnDisk::Fresh
                 || self
@@ -301,14 +306,17 @@ impl<'a> Facts<'a> {
         now: OffsetDateTime,
     ) -> (AtRancher, String) {
         let leaf = &shown.leaf;
-        if ours.is_some() {
-            return (
-                AtRancher::Replaceable,
-                format!(
-                    "Rancher has an older copy of ours, until {}",
-                    day(leaf.not_after)
-                ),
-            );
+        if let Some(directory) = ours {
+            let until = day(leaf.not_after);
+            let is_same = |own: &Leaf| own.fingerprint == leaf.fingerprint;
+            let what = if self.disk_leaf().is_some_and(is_same) {
+                "our certificate with another chain".to_owned()
+            } else if self.policy.is_production(leaf, directory) {
+                format!("an older copy of ours, until {until}")
+            } else {
+                format!("a staging copy of ours, until {until}")
+            };
+            return (AtRancher::Replaceable, format!("Rancher has {what}"));
         }
         if leaf.is_self_signed {
             return (AtRancher::Replaceable, "self-signed at Rancher".to_owned());

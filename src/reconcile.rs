@@ -25,6 +25,7 @@ use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::issue::Wish;
 use crate::issue::gate;
+use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Orchestrator;
 use crate::ports::Service;
@@ -57,6 +58,8 @@ pub struct Reconciler<W: World> {
     labels: LabelsRecord,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
+    /// The same of every certificate, by primary name.
+    told: BTreeMap<DomainName, BTreeSet<String>>,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
     unreadable: BTreeMap<String, String>,
 }
@@ -86,6 +89,7 @@ impl<W: World> Reconciler<W> {
             reads_labels,
             labels,
             said: BTreeSet::new(),
+            told: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
         reconciler.take_over().await;
@@ -147,7 +151,8 @@ impl<W: World> Reconciler<W> {
             wanted: wanted.names(),
             known: known(&lineages),
         });
-        let assigned = assign::assign(&wanted.entries, &lineages, &view.held);
+        let policy = &self.engine.settings.policy;
+        let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let gathering = Gathering {
             view,
             rancher_fault,
@@ -278,7 +283,7 @@ impl<W: World> Reconciler<W> {
             known: &gathering.view.known,
             policy: &engine.settings.policy,
         };
-        let verdict = judge(&facts, gathering.now);
+        let mut verdict = judge(&facts, gathering.now);
         let target = Target {
             names: entry.names.clone(),
             waiting: waiting.clone(),
@@ -290,6 +295,14 @@ impl<W: World> Reconciler<W> {
             Ok(job) => (job, None),
             Err(setback) => (None, Some(setback)),
         };
+        let is_only_pushed = matches!(&job, Some(job) if matches!(job.kind, Kind::Push));
+        if is_only_pushed && verdict.action != Action::Push {
+            verdict.action = Action::Push;
+            verdict.reason = format!(
+                "the copy in the store is better than what Rancher has ({})",
+                verdict.reason
+            );
+        }
         let row = Row::new(entry, disk, remote, verdict, held_back);
         self.tell(&row);
         pass.report.rows.push(row);
@@ -437,7 +450,7 @@ impl<W: World> Reconciler<W> {
         let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
         if !is_resumed {
             if verdict.action == Action::Renew {
-                latch(stored, policy.renew_before)?;
+                latch(stored, policy.renew_before, now)?;
             }
             gate(engine, &order.set(), pending, gathering.is_ephemeral)?;
         }
@@ -553,40 +566,56 @@ impl<W: World> Reconciler<W> {
         }
     }
 
-    /// A verdict is told when it is news.
+    /// A verdict is told when it is news: a sentence once, until all is well again.
     fn tell(&mut self, row: &Row) {
         let primary = row.entry.names.primary();
         let action = row.action();
-        debug!(domain = %primary, %action, reason = row.reason(), until = ?row.until, "decided");
-        let sentence = format!("{primary}: {action} {}", row.reason());
-        let is_quiet = !row.needs_attention() && action != Action::Leave;
-        if is_quiet || !self.said.insert(sentence) {
+        let reason = row.reason();
+        debug!(domain = %primary, %action, reason, until = ?row.until, "decided");
+        if action == Action::Keep {
+            self.told.remove(primary);
+        }
+        let is_quiet = match action {
+            Action::Keep | Action::Wait => !row.needs_attention(),
+            Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
+        };
+        let sentence = format!("{action} {reason}");
+        if is_quiet
+            || !self
+                .told
+                .entry(primary.clone())
+                .or_default()
+                .insert(sentence)
+        {
             return;
         }
         let names = row.entry.names.to_string();
         match (row.needs_attention(), row.until) {
             (true, Some(until)) => {
-                warn!(names, %action, reason = row.reason(), next_try = %crate::classify::day(until), "certificate needs attention")
+                warn!(names, %action, reason, next_try = %crate::classify::day(until), "certificate needs attention")
             }
-            (true, None) => {
-                warn!(names, %action, reason = row.reason(), "certificate needs attention")
+            (true, None) => warn!(names, %action, reason, "certificate needs attention"),
+            (false, _) if action == Action::Leave => {
+                info!(names, reason, "certificate left alone")
             }
-            (false, _) => info!(names, reason = row.reason(), "certificate left alone"),
+            (false, _) => info!(names, %action, reason, "acting on a certificate"),
         }
     }
 }
 
-/// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names.
+/// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names, as
+/// long as it is valid.
 fn latch(
     stored: Option<&crate::classify::Stored>,
     renew_before: Option<time::Duration>,
+    now: OffsetDateTime,
 ) -> Result<(), Setback> {
     let Some(stored) = stored else { return Ok(()) };
     let leaf = &stored.shown.leaf;
     let was_due = stored
         .stored_at
-        .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at && at < leaf.not_after);
-    if !was_due {
+        .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at);
+    if !was_due || leaf.not_after <= now {
         return Ok(());
     }
     let reason = format!(

@@ -288,7 +288,7 @@ fn staging_is_told_by_record_then_mark_then_the_cas_own_marks() {
         Missing,
         Replaceable,
         Issue,
-        "older copy of ours",
+        "a staging copy of ours",
     );
     let theirs = staging(&[NAME], -Duration::DAY, Duration::days(90));
     case()
@@ -317,6 +317,19 @@ fn ours_is_known_by_record_without_a_mark() {
     record
         .at_rancher(older)
         .is(Fresh, Replaceable, Push, "older copy of ours");
+}
+
+#[test]
+fn another_chain_behind_our_leaf_is_replaced_and_told() {
+    let stored = fresh();
+    let mut other = stored.clone();
+    other.chain = Fingerprint::of(&[b"another"]);
+    case().on_disk(stored, PRODUCTION).at_rancher(other).is(
+        Fresh,
+        Replaceable,
+        Push,
+        "our certificate with another chain",
+    );
 }
 
 #[test]
@@ -429,6 +442,24 @@ fn staging_never_replaces_better() {
     case()
         .staging_wanted()
         .on_disk(due(), PRODUCTION)
+        .at_rancher(staged())
+        .marked(STAGING)
+        .is(
+            Due,
+            Replaceable,
+            Push,
+            "production certificate in the store",
+        );
+    case()
+        .staging_wanted()
+        .on_disk(fresh(), PRODUCTION)
+        .at_rancher(staging(&[NAME], Duration::ZERO, Duration::days(90)))
+        .marked(STAGING)
+        .is(Fresh, Replaceable, Push, "a staging copy of ours");
+    // Unless that one has expired.
+    case()
+        .staging_wanted()
+        .on_disk(with_left(&[NAME], -1), PRODUCTION)
         .at_rancher(staged())
         .marked(STAGING)
         .is(Due, Newer, Restore, "");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::classify::DiskCopy;
+use crate::classify::Policy;
 use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Held;
@@ -36,8 +37,14 @@ pub struct Assignment {
 ///
 /// In the store by names and primary name, then by an equal set of names, then by primary name. At Rancher by
 /// certificate name, then by an equal set of names; of several the lowest id, as the balancers do.
-pub fn assign(entries: &[Entry], lineages: &[Arc<Lineage>], held: &[Held]) -> Assignment {
-    let stores = assign_lineages(entries, lineages);
+pub fn assign(
+    entries: &[Entry],
+    lineages: &[Arc<Lineage>],
+    held: &[Held],
+    policy: &Policy,
+    now: OffsetDateTime,
+) -> Assignment {
+    let stores = assign_lineages(entries, lineages, |lineage| worth(lineage, policy, now));
     let remotes = assign_held(entries, held);
     let taken: BTreeSet<&str> = stores
         .iter()
@@ -62,7 +69,11 @@ pub fn assign(entries: &[Entry], lineages: &[Arc<Lineage>], held: &[Held]) -> As
     }
 }
 
-fn assign_lineages(entries: &[Entry], lineages: &[Arc<Lineage>]) -> Vec<Option<Arc<Lineage>>> {
+fn assign_lineages<O: Ord>(
+    entries: &[Entry],
+    lineages: &[Arc<Lineage>],
+    worth: impl Fn(&Lineage) -> O,
+) -> Vec<Option<Arc<Lineage>>> {
     let mut by_set: BTreeMap<NameSet, Vec<&Arc<Lineage>>> = BTreeMap::new();
     let mut by_primary: BTreeMap<&str, Vec<&Arc<Lineage>>> = BTreeMap::new();
     for lineage in lineages {
@@ -122,14 +133,23 @@ fn assign_lineages(entries: &[Entry], lineages: &[Arc<Lineage>]) -> Vec<Option<A
     found
 }
 
-/// Of several lineages the one that lasts longest; what cannot be read counts most, because nothing may be issued
-/// in its place.
-fn worth(lineage: &Lineage) -> (u8, Option<OffsetDateTime>) {
+/// Of several lineages a production one that is valid, then the one that lasts longest; what cannot be read counts
+/// most, because nothing may be issued in its place.
+fn worth(
+    lineage: &Lineage,
+    policy: &Policy,
+    now: OffsetDateTime,
+) -> (u8, bool, Option<OffsetDateTime>) {
     match &lineage.copy {
-        DiskCopy::Unknown(_) => (3, None),
-        DiskCopy::Whole(stored) => (2, Some(stored.shown.leaf.not_after)),
-        DiskCopy::Broken(_) => (1, None),
-        DiskCopy::Absent => (0, None),
+        DiskCopy::Unknown(_) => (3, false, None),
+        DiskCopy::Whole(stored) => {
+            let leaf = &stored.shown.leaf;
+            let is_good =
+                leaf.is_current(now) && policy.is_production(leaf, stored.directory.as_deref());
+            (2, is_good, Some(leaf.not_after))
+        }
+        DiskCopy::Broken(_) => (1, false, None),
+        DiskCopy::Absent => (0, false, None),
     }
 }
 
@@ -212,3 +232,6 @@ pub fn of_lineage<'a>(lineage: &Lineage, held: &'a [Held]) -> Option<&'a Held> {
         .min_by_key(|held| held.rank);
     by_name.or_else(|| held.iter().filter(is_ours).min_by_key(|held| held.rank))
 }
+
+#[cfg(test)]
+mod tests;

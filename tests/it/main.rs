@@ -6,6 +6,7 @@
 )]
 
 mod compose;
+mod decision;
 mod first_issue;
 mod support;
 mod tidy;
