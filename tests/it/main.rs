@@ -7,4 +7,10 @@
 
 mod compose;
 mod first_issue;
+mod labels;
+mod metadata;
+mod rancher_api;
+mod rancher_push;
+mod settings;
 mod support;
+mod wake;
