@@ -411,7 +411,14 @@ impl Typing {
         schemes: &[&str],
     ) -> Url {
         match value {
-            Some(value) if is_url(&value, schemes) => Url::parse(&value).ok(),
+            Some(value) if is_url(&value, schemes) => match Url::parse(&value).ok() {
+                // These URLs are shown everywhere, and Rancher's has its own key.
+                Some(url) if !url.username().is_empty() || url.password().is_some() => {
+                    self.fault(name, None, "a URL without user name and password");
+                    None
+                }
+                url => url,
+            },
             Some(value) => {
                 // A URL may carry a password.
                 let shown = (!value.contains('@')).then_some(value);

@@ -56,7 +56,10 @@ type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// What a spawned task comes back with.
 enum Finished {
     Job(Done),
-    Wake,
+    Wake {
+        /// Ids of pushed certificates that balancers have not heard of.
+        unheard: Vec<String>,
+    },
 }
 
 /// The daemon.
@@ -248,15 +251,19 @@ impl<W: World> Daemon<W> {
         let engine = Arc::clone(&self.engine);
         let pushed = std::mem::take(&mut self.pushed);
         self.running.spawn(async move {
-            match AssertUnwindSafe(wake(&engine, &pushed))
+            let woken = AssertUnwindSafe(wake(&engine, &pushed))
                 .catch_unwind()
-                .await
-            {
-                Ok(Ok(())) => {}
+                .await;
+            match woken {
+                Ok(Ok(())) => {
+                    return Finished::Wake {
+                        unheard: Vec::new(),
+                    };
+                }
                 Ok(Err(setback)) => tracing::warn!(error = setback.reason, "balancers not woken"),
                 Err(_) => tracing::error!("waking the balancers panicked"),
             }
-            Finished::Wake
+            Finished::Wake { unheard: pushed }
         });
     }
 
@@ -273,8 +280,9 @@ impl<W: World> Daemon<W> {
                     self.plan(until);
                 }
             }
-            Ok(Finished::Wake) => {
+            Ok(Finished::Wake { unheard }) => {
                 self.is_waking = false;
+                self.pushed.extend(unheard);
                 self.owed_since = None;
             }
             // Jobs and wake-ups catch their own panics; nothing else ends a task before its time.

@@ -169,6 +169,8 @@ pub struct Engine<W: World> {
     pub settings: Settings,
     ledger: Mutex<Ledger>,
     wake: Mutex<Wake>,
+    /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
+    writing_wake: tokio::sync::Mutex<()>,
     /// Held while an account is made.
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
@@ -194,13 +196,14 @@ impl<W: World> Engine<W> {
                         generation: 0,
                     }),
                 );
-                let registering = tokio::sync::Mutex::default();
+                let (writing_wake, registering) = Default::default();
                 Ok(Self {
                     world,
                     store,
                     settings,
                     ledger,
                     wake,
+                    writing_wake,
                     registering,
                 })
             }
@@ -226,6 +229,7 @@ impl<W: World> Engine<W> {
     /// Notes that balancers are to be woken, before and after each write to Rancher: whatever happens in between,
     /// and however a wake-up runs beside it, they will hear of it.
     pub async fn owe_wake(&self) {
+        let _writing = self.writing_wake.lock().await;
         let was_owed = {
             let mut wake = self.wake();
             wake.generation += 1;
@@ -251,13 +255,12 @@ impl<W: World> Engine<W> {
 
     /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken.
     pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
+        let _writing = self.writing_wake.lock().await;
         if self.wake().generation != generation {
             return Ok(());
         }
         self.store.run(|store| store.clear_wake()).await?;
-        let mut wake = self.wake();
-        // Owed again in the meantime: then the file may be gone, and the next pass writes before it puts.
-        wake.is_owed = wake.generation != generation;
+        self.wake().is_owed = false;
         Ok(())
     }
 

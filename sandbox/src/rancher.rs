@@ -31,6 +31,7 @@ mod walk;
 use std::io;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::sync::watch;
 
 use crate::faults::Faults;
@@ -51,6 +52,7 @@ use crate::rancher::service::ServiceSpec;
 use crate::rancher::settings::Availability;
 use crate::rancher::settings::RancherSettings;
 use crate::rancher::settings::Role;
+use crate::serve::Server;
 
 /// A running Rancher with one project. Dropping it closes its ports.
 pub struct Rancher {
@@ -147,6 +149,14 @@ impl Rancher {
         (access, secret)
     }
 
+    /// Accepts one more key for a role.
+    pub fn add_key(&self, role: Role, access: &str, secret: &str) {
+        change(&self.shared, |model| {
+            let owner = (secret.to_owned(), role);
+            model.keys.insert(access.to_owned(), owner);
+        });
+    }
+
     /// Changes the settings.
     pub fn settings(&self, set: impl FnOnce(&mut RancherSettings)) {
         change(&self.shared, |model| {
@@ -179,6 +189,12 @@ impl Rancher {
         self.api
             .open(&self.api_faults, Arc::new(Api { shared }))
             .await
+    }
+
+    /// Serves the API over TLS as well, as behind a proxy, until the server is dropped.
+    pub async fn api_over_tls(&self, tls: Arc<ServerConfig>) -> io::Result<Server> {
+        let shared = Arc::clone(&self.shared);
+        Server::start(Some(tls), self.api_faults.clone(), Arc::new(Api { shared })).await
     }
 
     /// Closes the port of the API: connections end, new ones are refused.

@@ -41,7 +41,7 @@ pub enum Body {
 
 #[derive(Deserialize)]
 struct Collection<T> {
-    data: Option<Vec<T>>,
+    data: Vec<T>,
     pagination: Option<Pagination>,
 }
 
@@ -143,7 +143,7 @@ impl Api {
     ) -> Result<Vec<K>, OrchestratorError> {
         let place = self.place(kind).await?;
         for _ in 0..TRIES {
-            if let Some(rows) = self.list_once(&place, query, &keep).await? {
+            if let Some(rows) = self.list_once(kind, &place, query, &keep).await? {
                 return Ok(rows);
             }
         }
@@ -156,6 +156,7 @@ impl Api {
     /// last row of the one before; none if that is not so any more.
     async fn list_once<T: Row, K>(
         &self,
+        kind: &str,
         place: &str,
         query: &str,
         keep: &impl Fn(T) -> Option<K>,
@@ -171,7 +172,7 @@ impl Api {
                 .send(Method::GET, &url, None)
                 .await?
                 .read("GET", place)?;
-            let mut data = page.data.unwrap_or_default().into_iter();
+            let mut data = page.data.into_iter();
             if overlaps && data.next().map(|row| row.id().to_owned()) != last {
                 return Ok(None);
             }
@@ -181,9 +182,13 @@ impl Api {
                 last = Some(row.id().to_owned());
                 rows.extend(keep(row));
             }
-            let next = page.pagination.and_then(|pagination| pagination.next);
-            let Some(next) = next.as_deref().and_then(marker_of).filter(|_| progressed) else {
+            let Some(next) = page.pagination.and_then(|pagination| pagination.next) else {
                 return Ok(Some(rows));
+            };
+            let Some(next) = marker_of(&next).filter(|_| progressed) else {
+                return Err(OrchestratorError::Unavailable(format!(
+                    "the list of {kind} goes on, but its next page cannot be asked for"
+                )));
             };
             // Only the marker is taken from the server's URL: what stands around it may be another host.
             match next
@@ -218,8 +223,17 @@ impl Api {
     async fn find_project(&self) -> Result<String, OrchestratorError> {
         let url = format!("{}/projects", self.base.url);
         let answer = self.send(Method::GET, &url, None).await?;
+        // What an older server makes of an unknown key. It would write into any environment.
+        if answer.account_kind() == "admin" {
+            return Err(OrchestratorError::Denied(format!(
+                "Rancher takes us for its administrator: access control is off, and CATTLE_ACCESS_KEY and \
+                 CATTLE_SECRET_KEY are wrong, or belong to a container that is gone; if the key really is an \
+                 administrator's, name the environment in CATTLE_URL, like {}/projects/1a5",
+                self.base.url
+            )));
+        }
         let collection: Collection<Project> = answer.read("GET", "projects")?;
-        let mut projects = collection.data.unwrap_or_default();
+        let mut projects = collection.data;
         match projects.len() {
             1 => Ok(projects.remove(0).id),
             0 => Err(OrchestratorError::Denied(role_missing(
@@ -327,7 +341,7 @@ impl Answer {
         Err(match (self.status.as_u16(), code) {
             (401, _) => OrchestratorError::Denied(
                 "Rancher refuses the API key (401): CATTLE_ACCESS_KEY and CATTLE_SECRET_KEY are wrong, or belong to a \
-                 container that is gone"
+                 container that is gone; a good key is needed even while access control is off"
                     .to_owned(),
             ),
             (403, _) => OrchestratorError::Denied(format!(

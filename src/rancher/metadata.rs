@@ -122,9 +122,27 @@ impl Metadata {
     /// What services announce, and containers without a service: a stopped old container of a service would bring
     /// back the label from before an upgrade. Only of our own environment.
     pub async fn announcements(&self) -> Result<Vec<Announcement>, String> {
+        let read = self.read_announcements().await;
+        match &read {
+            Ok(_) => self.polled().failures = 0,
+            // A change that could not be read is to be seen again.
+            Err(error) => {
+                let mut polled = self.polled();
+                polled.fail(error);
+                polled.version = None;
+            }
+        }
+        read
+    }
+
+    async fn read_announcements(&self) -> Result<Vec<Announcement>, String> {
         let environment = self.environment().await?;
         let services: Option<Vec<Service>> = self.read("services").await?;
         let containers: Option<Vec<Service>> = self.read("containers").await?;
+        // We run in one of them ourselves.
+        if services.is_none() && containers.is_none() {
+            return Err("metadata knows neither services nor containers: no data now".to_owned());
+        }
         let is_own =
             |service: &Service| service.environment_uuid.as_deref() == Some(environment.as_str());
         let services = services
@@ -166,18 +184,19 @@ impl Metadata {
             let asked = Instant::now();
             let answer = self.poll(version.as_deref()).await;
             let mut polled = self.polled();
-            let was_well = polled.failures == 0;
-            polled.note(answer.is_ok(), asked.elapsed());
+            polled.quick = if asked.elapsed() < QUICK {
+                polled.quick.saturating_add(1)
+            } else {
+                0
+            };
             match answer {
-                Ok(now) if polled.version.as_ref() != Some(&now) => {
+                Ok(now) if polled.version.as_ref() == Some(&now) => polled.failures = 0,
+                // Whether all is well again is seen when the lists are read.
+                Ok(now) => {
                     polled.version = Some(now);
                     return;
                 }
-                Ok(_) => {}
-                Err(error) if was_well => {
-                    tracing::info!(error, "metadata does not answer, the names last known hold")
-                }
-                Err(_) => {}
+                Err(error) => polled.fail(&error),
             }
         }
     }
@@ -187,18 +206,16 @@ impl Metadata {
     }
 
     async fn poll(&self, version: Option<&str>) -> Result<String, String> {
-        let url = match version {
-            // The bare value: with the quotes of its JSON form it would never be equal.
-            Some(version) => {
-                let value = super::base::encode(version);
-                format!(
-                    "{}/{VERSION}/version?wait=true&value={value}&maxWait={}",
-                    self.url,
-                    POLL.as_secs()
-                )
-            }
-            None => format!("{}/{VERSION}/version", self.url),
+        let Some(version) = version else {
+            return self.read("version").await;
         };
+        // The bare value: with the quotes of its JSON form it would never be equal.
+        let value = super::base::encode(version);
+        let url = format!(
+            "{}/{VERSION}/version?wait=true&value={value}&maxWait={}",
+            self.url,
+            POLL.as_secs()
+        );
         self.ask(&url, Some(POLL + POLL_OVERSHOOT)).await
     }
 
@@ -244,18 +261,11 @@ impl Metadata {
 }
 
 impl Polled {
-    /// Notes how a poll went, for the pause before the next one.
-    fn note(&mut self, is_answered: bool, lasted: Duration) {
-        self.failures = if is_answered {
-            0
-        } else {
-            self.failures.saturating_add(1)
-        };
-        self.quick = if lasted < QUICK {
-            self.quick.saturating_add(1)
-        } else {
-            0
-        };
+    fn fail(&mut self, error: &str) {
+        if self.failures == 0 {
+            tracing::info!(error, "metadata does not answer, the names last known hold");
+        }
+        self.failures = self.failures.saturating_add(1);
     }
 
     fn pause(&self) -> Duration {

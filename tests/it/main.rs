@@ -8,5 +8,11 @@
 mod compose;
 mod decision;
 mod first_issue;
+mod labels;
+mod metadata;
+mod rancher_api;
+mod rancher_push;
+mod settings;
 mod support;
 mod tidy;
+mod wake;

@@ -29,7 +29,8 @@ impl Asker {
         if let Some(role) = role(request, model) {
             return Ok(Self::Key(role));
         }
-        let enforced = header(request, "x-enforce-authentication") == Some("true");
+        let enforced = model.settings.enforces_authentication
+            && header(request, "x-enforce-authentication") == Some("true");
         if model.settings.access_control || enforced {
             return Err(Problem::plain(StatusCode::UNAUTHORIZED));
         }

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct RancherSettings {
     /// Off, as on a fresh server: a request with a wrong key, or none, acts as the administrator.
     pub access_control: bool,
+    /// Whether `X-Enforce-Authentication` makes the server refuse a wrong key all the same.
+    pub enforces_authentication: bool,
     /// How long a resource stays in a state such as `activating`.
     pub activation: Activation,
     /// What a PUT gets that comes while the certificate is `activating`.
@@ -26,6 +28,7 @@ impl Default for RancherSettings {
     fn default() -> Self {
         Self {
             access_control: true,
+            enforces_authentication: true,
             activation: Activation::Reads(0),
             conflict: Conflict::Sometimes,
             reveals_key: true,

@@ -81,7 +81,7 @@ async fn a_restart_asks_nobody_for_anything() {
     daemon.passes(2).await;
     assert_eq!((world.asked(), world.writes(), world.reveals()), before);
     assert_eq!(world.rancher.wakes(), wakes);
-    assert_eq!(daemon.count("acting on a certificate"), 0);
+    assert_eq!(daemon.with("acting on a certificate").len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

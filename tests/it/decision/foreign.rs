@@ -180,7 +180,7 @@ async fn what_is_at_risk_is_told_as_a_warning() {
     assert_eq!(line["level"], "WARN");
     assert!(line["reason"].as_str().unwrap().contains("at risk"));
     daemon.passes(2).await;
-    assert_eq!(daemon.count("certificate needs attention"), 1);
+    assert_eq!(daemon.with("certificate needs attention").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

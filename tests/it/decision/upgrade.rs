@@ -38,7 +38,7 @@ async fn after_a_failed_push_of_an_upgrade_the_next_pass_pushes() {
     daemon.idles().await;
     assert_eq!(world.production.issued().len(), 1);
     assert_eq!(world.held(A).leaves.len(), 2);
-    assert_eq!(world.rancher.faults().count("put-certificate"), 3);
+    assert_eq!(world.rancher.faults().with("put-certificate").len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

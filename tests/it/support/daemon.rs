@@ -67,6 +67,22 @@ impl Daemon {
         lines.join("\n")
     }
 
+    /// How many lines so far have this message.
+    pub(crate) fn count(&self, message: &str) -> usize {
+        let lines = self.lines.borrow();
+        lines
+            .iter()
+            .filter(|line| line["message"] == message)
+            .count()
+    }
+
+    /// Every line so far that contains a text.
+    pub(crate) fn with(&self, text: &str) -> Vec<Value> {
+        let lines = self.lines.borrow();
+        let found = lines.iter().filter(|line| line.to_string().contains(text));
+        found.cloned().collect()
+    }
+
     /// Waits for the next line that matches, after the one that was waited for last.
     pub(crate) async fn next(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         let mut lines = self.lines.subscribe();

@@ -1,0 +1,315 @@
+//! Names that services and containers announce, from the label to Rancher and back to nothing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sandbox::rancher::service::ContainerSpec;
+use sandbox::rancher::service::ServiceKind;
+use sandbox::rancher::service::ServiceSpec;
+use sandbox::rancher::settings::Availability;
+
+use crate::support::LABEL;
+use crate::support::World;
+use crate::support::guarded;
+
+fn announcing(stack: &str, name: &str, hosts: &str) -> ServiceSpec {
+    ServiceSpec::new(stack, name).label(LABEL, hosts)
+}
+
+/// Every name that was ever ordered.
+fn ordered(world: &World) -> BTreeSet<String> {
+    let orders = world.production.orders();
+    orders.into_iter().flat_map(|order| order.names).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_appears_is_acted_on_without_waiting_for_a_pass() {
+    let world = World::start().await;
+    let mut daemon = world
+        .settings()
+        .with("LOOP_TIME", "3600")
+        .with("DOMAINS", "a.example.com")
+        .start();
+    world.pushed("a.example.com").await;
+    daemon.says("balancers woken").await;
+    world.announce("web", "site", "b.example.com");
+    world.pushed("b.example.com").await;
+    daemon
+        .next("the wake-up", |line| line["service"] == "letsencrypt-nginx")
+        .await;
+    assert_eq!(daemon.count("pass ended"), 2, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_metadata_that_changes_no_names_starts_no_pass() {
+    let world = World::start().await;
+    let service = world.announce("web", "site", "a.example.com");
+    let mut daemon = world.settings().with("LOOP_TIME", "3600").start();
+    world.pushed("a.example.com").await;
+    daemon
+        .next("the wake-up", |line| line["service"] == "letsencrypt-nginx")
+        .await;
+    let metadata = world.rancher.metadata_faults();
+    for _ in 0..2 {
+        let before = metadata.count("containers");
+        world.rancher.reload_metadata();
+        // Also a label of no concern, on a service of ours.
+        world.rancher.set_label(&service, "color", Some("blue"));
+        let read = metadata.until(|seen| {
+            let reads = seen.iter().filter(|seen| seen.endpoint == "containers");
+            reads.count() > before
+        });
+        guarded("another reading", read).await;
+    }
+    world
+        .rancher
+        .set_label(&service, LABEL, Some("a.example.com,b.example.com"));
+    world.pushed("b.example.com").await;
+    assert_eq!(daemon.count("pass ended"), 2, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_changes_brings_a_certificate_and_takes_none() {
+    let world = World::start().await;
+    let service = world.announce("web", "site", "a.example.com");
+    let mut daemon = world.settings().with("LOOP_TIME", "3600").start();
+    world.pushed("a.example.com").await;
+    daemon.says("balancers woken").await;
+    world
+        .rancher
+        .set_label(&service, LABEL, Some("b.example.com"));
+    world.pushed("b.example.com").await;
+    daemon.stop().await;
+    let mut daemon = world.daemon("");
+    daemon.settles().await;
+    let held = world.rancher.certificates();
+    assert_eq!(held.len(), 2);
+    assert!(held.iter().all(|held| held.puts == 0));
+    assert_eq!(world.issued("a.example.com").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_disappears_leaves_its_certificate_and_is_told_once() {
+    let world = World::start().await;
+    let service = world.announce("web", "site", "a.example.com");
+    let mut daemon = world.daemon("");
+    world.pushed("a.example.com").await;
+    daemon.settles().await;
+    let before = world.rancher.certificates();
+    world.rancher.set_label(&service, LABEL, None);
+    daemon
+        .mentions("nobody wants this certificate any more")
+        .await;
+    daemon.settles().await;
+    world.rancher.remove_service(&service);
+    daemon.settles().await;
+    assert_eq!(daemon.with("nobody wants").len(), 1);
+    daemon.stop().await;
+    let mut daemon = world.daemon("");
+    daemon.settles().await;
+    assert_eq!(daemon.with("nobody wants").len(), 0);
+    assert_eq!(world.rancher.certificates(), before);
+    assert!(world.live("a.example.com", "fullchain.pem").exists());
+
+    // Wanted again, it is there already.
+    world.announce("web", "again", "a.example.com");
+    daemon.mentions("fresh until").await;
+    daemon.settles().await;
+    assert_eq!(world.issued("a.example.com").len(), 1);
+    assert_eq!(world.rancher.certificates(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_disappeared_is_renewed_while_a_balancer_lists_it() {
+    let world = World::start().await;
+    world.production.set(|settings| {
+        (settings.lifetime, settings.backdate) = (Duration::from_secs(10), Duration::ZERO);
+    });
+    let service = world.announce("web", "site", "a.example.com");
+    let mut daemon = world.daemon("");
+    world.pushed("a.example.com").await;
+    let id = world.rancher.certificate("a.example.com").unwrap().id;
+    world.rancher.add_balancer("lb", Some(&id), &[], "active");
+    world.rancher.set_label(&service, LABEL, None);
+    let renewed = world.production.until(|state| state.issued().len() >= 2);
+    guarded("the renewal", renewed).await;
+    world.pushed("a.example.com").await;
+    daemon.passes(1).await;
+    assert_eq!(daemon.with("nobody wants").len(), 0, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_of_another_environment_are_none_of_ours() {
+    let world = World::start().await;
+    let linked = Some("11111111-2222-3333-4444-555555555555".to_owned());
+    let mut service = announcing("far", "site", "far.example.com");
+    service.environment = linked.clone();
+    let mut container = ContainerSpec::new("far-container").label(LABEL, "farther.example.com");
+    container.environment = linked;
+    world.rancher.add_container(container);
+    world
+        .rancher
+        .add_services([service, announcing("web", "site", "a.example.com")]);
+    let mut daemon = world.daemon("");
+    world.pushed("a.example.com").await;
+    daemon.settles().await;
+    assert_eq!(ordered(&world), set(&["a.example.com"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_of_every_kind_and_scale_announce_names() {
+    let world = World::start().await;
+    let primary = announcing("web", "primary", "primary.example.com");
+    let mut sidekick = announcing("web", "sidekick", "sidekick.example.com");
+    sidekick.sidekick_of = Some("primary".to_owned());
+    let mut zero = announcing("web", "zero", "zero.example.com");
+    zero.scale = 0;
+    let mut external = announcing("web", "external", "external.example.com");
+    external.kind = ServiceKind::External;
+    let mut alias = announcing("web", "alias", "alias.example.com");
+    alias.kind = ServiceKind::Dns;
+    let mut inactive = announcing("web", "inactive", "inactive.example.com");
+    inactive.state = "inactive".to_owned();
+    world
+        .rancher
+        .add_services([primary, sidekick, zero, external, alias, inactive]);
+    let _daemon = world.daemon("");
+    for name in [
+        "primary", "sidekick", "zero", "external", "alias", "inactive",
+    ] {
+        world.pushed(&format!("{name}.example.com")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_without_a_service_announces_names_while_it_runs() {
+    let world = World::start().await;
+    let mut stopped = ContainerSpec::new("old").label(LABEL, "old.example.com");
+    stopped.state = "stopped".to_owned();
+    world.rancher.add_container(stopped);
+    world
+        .rancher
+        .add_container(ContainerSpec::new("new").label(LABEL, "new.example.com"));
+    let mut daemon = world.daemon("");
+    world.pushed("new.example.com").await;
+    daemon.settles().await;
+    assert_eq!(ordered(&world), set(&["new.example.com"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_container_of_an_upgrade_does_not_bring_its_label_back() {
+    let world = World::start().await;
+    let moved = world.announce("web", "moved", "old.example.com");
+    let gone = world.announce("web", "gone", "gone.example.com");
+    // Upgraded before the daemon has seen the old labels at all.
+    world
+        .rancher
+        .begin_upgrade(&moved, LABEL, Some("new.example.com"));
+    world.rancher.begin_upgrade(&gone, LABEL, None);
+    let mut daemon = world.daemon("");
+    world.pushed("new.example.com").await;
+    daemon.settles().await;
+    world.rancher.finish_upgrade(&moved);
+    world.rancher.finish_upgrade(&gone);
+    daemon.settles().await;
+    assert_eq!(ordered(&world), set(&["new.example.com"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_on_record_hold_while_metadata_is_not_ready_at_boot() {
+    let world = World::start().await;
+    world.announce("web", "site", "b.example.com a.example.com");
+    let mut daemon = world.daemon("c.example.com");
+    world.pushed("b.example.com").await;
+    daemon.settles().await;
+    daemon.stop().await;
+
+    world
+        .rancher
+        .metadata_is(Availability::NoData)
+        .await
+        .unwrap();
+    let id = world.rancher.certificate("b.example.com").unwrap().id;
+    world.rancher.remove_certificate(&id);
+    let mut daemon = world.daemon("c.example.com");
+    world.pushed("b.example.com").await;
+    daemon.settles().await;
+    world.rancher.metadata_is(Availability::Up).await.unwrap();
+    daemon.settles().await;
+    assert_eq!(world.issued("a.example.com").len(), 1, "{}", daemon.text());
+    assert_eq!(world.production.orders().len(), 2);
+    assert_eq!(daemon.with("nobody wants").len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_order_of_the_same_names_is_the_same_certificate() {
+    let world = World::start().await;
+    let service = world.announce("web", "site", "b.example.com a.example.com");
+    let mut daemon = world.daemon("");
+    world.pushed("b.example.com").await;
+    daemon.settles().await;
+    world
+        .rancher
+        .set_label(&service, LABEL, Some("a.example.com b.example.com"));
+    daemon.settles().await;
+    daemon.settles().await;
+    assert_eq!(world.production.orders().len(), 1, "{}", daemon.text());
+    assert_eq!(world.rancher.certificates().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on() {
+    let world = World::start().await;
+    let long = "x".repeat(300);
+    let bad = [
+        ("*.example.com", "wildcard"),
+        ("under_score.example.com", "underscore"),
+        ("../etc", "empty"),
+        ("a..example.com", "empty"),
+        (&long, "longer than 63"),
+        ("1.2.3.4.5.6.7.8.9.example.com", "at most 10 labels"),
+        ("co.uk", "public suffix"),
+        ("192.0.2.1", "IP address"),
+        ("[2001:db8::1]", "IP address"),
+        ("localhost", "one dot"),
+        ("-a.example.com", "hyphen"),
+        ("a/b.example.com", "only letters"),
+        ("a.example.com:443", "only letters"),
+    ];
+    let names: Vec<&str> = bad.iter().map(|(name, _)| *name).collect();
+    let label = format!("good.example.com {}, , rest.example.com", names.join(" "));
+    world.announce("web", "site", &label);
+    let mut daemon = world.daemon("own.example.com, *.own.example.com");
+    for name in ["good.example.com", "rest.example.com", "own.example.com"] {
+        world.pushed(name).await;
+    }
+    daemon.settles().await;
+    world.rancher.reload_metadata();
+    daemon.settles().await;
+    for (name, rule) in bad {
+        let shown = &name[..name.len().min(80)];
+        let told: Vec<_> = daemon
+            .log()
+            .into_iter()
+            .filter(|line| {
+                let notice = line["notice"].as_str().unwrap_or_default();
+                notice.starts_with(&format!("web/site announces `{shown}"))
+            })
+            .collect();
+        assert_eq!(told.len(), 1, "{name}: {}", daemon.text());
+        let notice = told[0]["notice"].as_str().unwrap();
+        assert!(notice.contains(rule), "{notice}");
+    }
+    assert_eq!(
+        daemon.with("`*.own.example.com`").len(),
+        1,
+        "{}",
+        daemon.text()
+    );
+    let expected = ["good.example.com", "rest.example.com", "own.example.com"];
+    assert_eq!(ordered(&world), set(&expected));
+}

@@ -1,0 +1,472 @@
+//! Settings as a whole process takes them, its health page, and what never leaves it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Output;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering;
+
+use http::Method;
+use rancher_lets_encrypt::config::ANCESTORS;
+use sandbox::faults::What;
+use sandbox::rancher::service::ServiceSpec;
+use sandbox::rancher::settings::Availability;
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::Daemon;
+use crate::support::LABEL;
+use crate::support::Settings;
+use crate::support::World;
+use crate::support::daemon::command;
+use crate::support::guarded;
+use crate::support::platform::add;
+use crate::support::platform::answer;
+use crate::support::platform::http_client;
+use crate::support::platform::self_signed;
+use crate::support::platform::status;
+
+async fn output(settings: &Settings, arguments: &[&str]) -> Output {
+    let mut command = command(settings);
+    guarded("the program", command.args(arguments).output())
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
+    let world = World::start().await;
+    let wrong = [
+        ("STAGING", "prod"),
+        ("LOOP_TIME", "0"),
+        ("CONCURRENCY", "many"),
+        ("LISTEN", "everywhere"),
+        ("SELF_CHECK", "sometimes"),
+        ("REPLACE_FOREIGN", "yes"),
+        ("RENEW_BEFORE_DAYS", "-3"),
+        ("LETSENCRYPT_ROOTDIR", "relative"),
+        ("ACME_DIRECTORY", "http://insecure.test/directory"),
+        ("CATTLE_URL", "http://someone:top-secret@rancher.test/v1"),
+        (
+            "RANCHER_METADATA_URL",
+            "http://someone:top-secret@metadata.test",
+        ),
+        (
+            "ACME_STAGING_DIRECTORY",
+            "https://someone:top-secret@ca.test/directory",
+        ),
+        ("NOTIFY_URL", "hooks.test/top-secret"),
+        ("HEARTBEAT_URL", "top-secret"),
+        ("LOG", "=="),
+    ];
+    let mut settings = world
+        .settings()
+        .with("CATTLE_ACCESS_KEY", "top-secret")
+        .with("CATTLE_SECRET_KEY", "")
+        .without("RANCHER_CA_FILE");
+    for (name, value) in wrong {
+        settings = settings.with(name, value);
+    }
+    let output = output(&settings, &[]).await;
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    for (name, _) in wrong {
+        assert!(text.contains(&format!("\n  {name}")), "{name}: {text}");
+    }
+    assert!(text.contains("\n  CATTLE_SECRET_KEY: not set"), "{text}");
+    assert!(
+        text.starts_with(&format!("{} setting(s)", wrong.len() + 1)),
+        "{text}"
+    );
+    assert!(
+        !text.contains("secret@") && !text.contains("top-secret"),
+        "{text}"
+    );
+    assert_eq!(output.stdout, b"", "nothing was started");
+    assert_eq!(std::fs::read_dir(world.store()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_environment_is_told_what_a_container_needs() {
+    let world = World::start().await;
+    let mut settings = world.settings();
+    let names: Vec<String> = settings.vars().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        settings = settings.without(&name);
+    }
+    let output = output(&settings, &[]).await;
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    for part in [
+        "CATTLE_URL",
+        "CATTLE_ACCESS_KEY",
+        "CATTLE_SECRET_KEY",
+        "io.rancher.container.create_agent: 'true'",
+        "io.rancher.container.agent.role: environment",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_of_the_ancestors_are_accepted_with_a_line_each() {
+    let world = World::start().await;
+    let mut settings = world.settings().with("DOMAINS", "a.example.com");
+    for (name, _) in ANCESTORS {
+        settings = settings.with(name, "5");
+    }
+    let mut daemon = settings.start();
+    world.pushed("a.example.com").await;
+    daemon.settles().await;
+    for (name, instead) in ANCESTORS {
+        let told = daemon.with(&format!("\"{name} has no effect"));
+        assert_eq!(told.len(), 1, "{name}: {}", daemon.text());
+        assert!(told[0].to_string().contains(instead), "{told:?}");
+    }
+    assert_eq!(daemon.count("setting without effect"), ANCESTORS.len());
+}
+
+/// An address of this machine that no other test, in this process or another, listens on.
+fn own_address() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    ([127, 1 + high % 250, low, next], 8080).into()
+}
+
+async fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    guarded("the answer", stream.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_shown_where_listen_says() {
+    let world = World::start().await;
+    let address = own_address();
+    let settings = world
+        .settings()
+        .with("LISTEN", address.to_string())
+        .with("DOMAINS", "a.example.com");
+    let health = async || output(&settings, &["healthcheck"]).await;
+    assert_eq!(health().await.status.code(), Some(1), "nobody is there");
+
+    let mut daemon = settings.clone().start();
+    daemon.says("starting").await;
+    let answer = raw(
+        address,
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // As Rancher's health check asks.
+    let answer = raw(address, "GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    let answer = raw(address, "GET /secret HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 404"), "{answer}");
+    let answer = raw(address, "POST /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 405"), "{answer}");
+    assert_eq!(health().await.status.code(), Some(0));
+    world.pushed("a.example.com").await;
+    daemon.settles().await;
+    assert_eq!(health().await.status.code(), Some(0));
+
+    let (status, _) = daemon.stop().await;
+    assert!(status.success());
+    let output = health().await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&address.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_well_while_rancher_metadata_and_authority_are_not() {
+    let world = World::start().await;
+    let address = own_address();
+    world.rancher.close_api().await;
+    world
+        .rancher
+        .metadata_is(Availability::Stalls)
+        .await
+        .unwrap();
+    let mut daemon = world.settings().with("LISTEN", address.to_string()).start();
+    daemon.passes(1).await;
+    let answer = raw(address, "GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_address_of_the_machine_is_asked_at_the_local_one() {
+    let world = World::start().await;
+    // Below the ports that the system gives away by itself.
+    let port = 20_000 + std::process::id() % 10_000;
+    for listen in [format!("0.0.0.0:{port}"), format!("[::1]:{port}")] {
+        let settings = world.settings().with("LISTEN", listen);
+        let mut daemon = settings.clone().start();
+        daemon.says("starting").await;
+        assert_eq!(
+            output(&settings, &["healthcheck"]).await.status.code(),
+            Some(0)
+        );
+        daemon.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_listens_when_listen_is_off() {
+    let world = World::start().await;
+    let settings = world.settings().with("DOMAINS", "a.example.com");
+    let _daemon = settings.clone().start();
+    world.pushed("a.example.com").await;
+    let output = output(&settings, &["healthcheck"]).await;
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("LISTEN is off"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_taken_ends_the_start() {
+    let world = World::start().await;
+    let taken = tokio::net::TcpListener::bind(own_address()).await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let daemon = world.settings().with("LISTEN", address.clone()).start();
+    let (status, text) = daemon.ends().await;
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(text.contains("LISTEN") && text.contains(&address), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_lines_are_text_unless_asked_for_otherwise() {
+    let world = World::start().await;
+    let settings = world
+        .settings()
+        .without("LOG_FORMAT")
+        .with("LOG", "")
+        .with("RUST_LOG", "warn,rancher_lets_encrypt=info")
+        .with("DOMAINS", "a.example.com");
+    let mut daemon = settings.start();
+    world.pushed("a.example.com").await;
+    let line = daemon.mentions("certificate at Rancher").await;
+    let line = line.as_str().expect("text, not JSON");
+    assert!(line.contains("INFO") && !line.contains('\u{1b}'), "{line}");
+    assert_eq!(daemon.with("DEBUG").len(), 0);
+}
+
+/// Everything that must not be seen: keys of the API, private keys line by line and as bytes, tokens of services.
+#[derive(Default)]
+struct Secrets(BTreeSet<String>);
+
+impl Secrets {
+    fn add(&mut self, secret: &str) {
+        assert!(secret.len() >= 8, "too short to be looked for: {secret}");
+        self.0.insert(secret.to_owned());
+    }
+
+    fn add_api_key(&mut self, access: &str, secret: &str) {
+        self.add(secret);
+        self.add(access);
+        self.add(&base64(format!("{access}:{secret}").as_bytes())[..24]);
+    }
+
+    /// Adds every private key in a text, also where line breaks are escaped.
+    fn add_keys(&mut self, text: &str) {
+        let text = text.replace("\\n", "\n");
+        for block in pem::parse_many(&text).unwrap_or_default() {
+            if !block.tag().ends_with("PRIVATE KEY") {
+                continue;
+            }
+            for line in pem::encode(&block)
+                .lines()
+                .filter(|line| !line.starts_with('-'))
+            {
+                self.add(line);
+            }
+            // The tail of PKCS#8 is the public key; the scalar of P-256 follows its length.
+            let der = block.contents();
+            let at = der
+                .windows(2)
+                .position(|pair| pair == [0x04, 0x20])
+                .unwrap()
+                + 2;
+            let scalar = &der[at..at + 32];
+            self.add(&format!("{:?}", &scalar[..8]).replace(['[', ']'], ""));
+            self.add(
+                &scalar
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>(),
+            );
+            let text = base64(scalar);
+            self.add(&text[..40]);
+            self.add(&text[..40].replace('+', "-").replace('/', "_"));
+        }
+    }
+
+    fn add_files(&mut self, folder: &Path) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => self.add_files(&path),
+                false => self.add_keys(&String::from_utf8_lossy(&std::fs::read(&path).unwrap())),
+            }
+        }
+    }
+
+    /// Looks through a log, with and without the escapes of JSON.
+    fn check(&self, log: &str) {
+        let plain = log.replace("\\n", "\n").replace("\\\"", "\"");
+        for secret in &self.0 {
+            let found = log
+                .lines()
+                .chain(plain.lines())
+                .find(|line| line.contains(secret));
+            assert!(found.is_none(), "{secret} stands in {found:?}");
+        }
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let block = pem::encode(&pem::Pem::new("X", bytes));
+    block
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect()
+}
+
+/// The tokens that metadata tells of services.
+async fn tokens(world: &World) -> Vec<String> {
+    let mut tokens = Vec::new();
+    for path in ["services", "self/service"] {
+        let url = format!("{}/2015-12-19/{path}", world.rancher.metadata_url());
+        let request = http_client().request(Method::GET, url);
+        let response = request
+            .header("Accept", "application/json")
+            .send()
+            .await
+            .unwrap();
+        let told: Value = response.json().await.unwrap();
+        let services = told.as_array().cloned().unwrap_or_else(|| vec![told]);
+        tokens.extend(
+            services
+                .iter()
+                .filter_map(|service| service["token"].as_str().map(str::to_owned)),
+        );
+    }
+    tokens
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_ever_logged() {
+    let world = World::start().await;
+    let mut secrets = Secrets::default();
+    let mut logs = Vec::new();
+    let (access, secret) = world
+        .rancher
+        .key(sandbox::rancher::settings::Role::Environment);
+    secrets.add_api_key(&access, &secret);
+    secrets.add_api_key("WRONGACCESS", "wrong-secret-key");
+    // A service without containers shows its token to everybody.
+    let mut service =
+        ServiceSpec::new("web", "site").label(LABEL, "label.example.com *.bad.example.com");
+    service.scale = 0;
+    world.rancher.add_service(service);
+    let found = tokens(&world).await;
+    assert_eq!(found.len(), 2);
+    found.iter().for_each(|token| secrets.add(token));
+    let old = self_signed(&["put.example.com"]);
+    add(&world.rancher, "put.example.com", &old);
+    secrets.add_keys(&old.key_pem);
+    let settings = world
+        .settings()
+        .with("LOG", "trace")
+        .with(
+            "DOMAINS",
+            "put.example.com, new.example.com, failing.example.com",
+        )
+        .with("NOTIFY_URL", "https://hooks.test/very-secret-hook")
+        .with("HEARTBEAT_URL", "https://hooks.test/very-secret-hook");
+    secrets.add("very-secret-hook");
+
+    // The wrong key.
+    let mut daemon = settings
+        .clone()
+        .with("CATTLE_ACCESS_KEY", "WRONGACCESS")
+        .with("CATTLE_SECRET_KEY", "wrong-secret-key")
+        .start();
+    daemon.says("Rancher cannot be read").await;
+    daemon.passes(1).await;
+    logs.push(daemon.kill().await);
+
+    // Everything that can go wrong with a request that carries a key.
+    let faults = world.rancher.faults();
+    let html = "<html><body>maintenance</body></html>";
+    for endpoint in [
+        "list-certificates",
+        "get-certificate",
+        "create-certificate",
+        "put-certificate",
+        "wake",
+    ] {
+        faults.add(endpoint, 1, status(500));
+        faults.add(endpoint, 1, What::Truncate);
+        faults.add(endpoint, 1, answer(200, html));
+        faults.add(
+            endpoint,
+            1,
+            answer(
+                422,
+                r#"{"code":"InvalidFormat","fieldName":"key","message":"bad key"}"#,
+            ),
+        );
+        faults.add(endpoint, 1, What::DoThenClose);
+    }
+    let metadata = world.rancher.metadata_faults();
+    metadata.add("services", 1, What::Truncate);
+    metadata.add("services", 1, answer(200, html));
+    world.production.set(|settings| {
+        settings.unresolved.insert("failing.example.com".to_owned());
+        settings.bad_nonce_every = Some(7);
+    });
+    for endpoint in ["new-account", "new-order", "finalize", "certificate"] {
+        world
+            .production
+            .faults()
+            .add(endpoint, 1, What::DoThenClose);
+    }
+    let mut daemon = settings.clone().start();
+    for name in ["put.example.com", "new.example.com", "label.example.com"] {
+        world.pushed(name).await;
+    }
+    let is_woken = world.rancher.until(|model| !model.wakes().is_empty());
+    guarded("the wake-up", is_woken).await;
+    daemon.passes(1).await;
+    logs.push(daemon.kill().await);
+    secrets.add_files(&world.store());
+
+    // A lost store: certificate and key come back from Rancher.
+    std::fs::remove_dir_all(world.store()).unwrap();
+    std::fs::create_dir(world.store()).unwrap();
+    let mut daemon: Daemon = settings.start();
+    daemon.mentions("certificate restored from Rancher").await;
+    daemon.passes(1).await;
+    let (_, log) = daemon.stop().await;
+    logs.push(log);
+    secrets.add_files(&world.store());
+    for held in world.rancher.certificates() {
+        secrets.add_keys(&held.key);
+    }
+
+    let log = logs.join("\n");
+    assert!(
+        log.contains(r#""level":"TRACE""#),
+        "the log shows everything there is"
+    );
+    assert!(faults.count("reveal-certificate") > 0);
+    assert!(secrets.0.len() > 40, "{}", secrets.0.len());
+    secrets.check(&log);
+}
