@@ -115,7 +115,7 @@ async fn rate_limited<W: World>(
         None => format!("the authority has paused these names until a person acts: {detail}"),
     };
     let account = engine.account_url().await;
-    for name in names.iter() {
+    for name in mentioned(names, &detail) {
         engine
             .fail_until(
                 refusals(engine.settings.policy.wanted_directory(), &account, name),
@@ -130,11 +130,16 @@ async fn rate_limited<W: World>(
 /// The names that the authority singles out wait, or all of them if it does not.
 async fn refused<W: World>(engine: &Engine<W>, names: &Names, problem: &Problem) -> Setback {
     let singled: Vec<&DomainName> = problem.names.iter().map(|(name, _)| name).collect();
-    let is_waiting = |name: &&DomainName| singled.is_empty() || singled.contains(name);
+    let waiting: Vec<&DomainName> = names.iter().filter(|name| singled.contains(name)).collect();
+    let waiting = if waiting.is_empty() {
+        mentioned(names, &problem.detail)
+    } else {
+        waiting
+    };
     let detail = format!("the authority refuses: {problem}");
     let account = engine.account_url().await;
     let mut until = engine.now();
-    for name in names.iter().filter(is_waiting) {
+    for name in waiting {
         let subject = refusals(engine.settings.policy.wanted_directory(), &account, name);
         until = until.max(
             engine
@@ -144,6 +149,20 @@ async fn refused<W: World>(engine: &Engine<W>, names: &Names, problem: &Problem)
         );
     }
     Setback::failure_until(detail, until)
+}
+
+/// The names that a text is about, all of them if it mentions none. Boulder tells a single name in the text only
+/// (boulder `policy/pa.go`).
+fn mentioned<'a>(names: &'a Names, text: &str) -> Vec<&'a DomainName> {
+    let is_apart = |char: char| !char.is_ascii_alphanumeric() && char != '.' && char != '-';
+    let words: Vec<&str> = text
+        .split(is_apart)
+        .map(|word| word.trim_matches('.'))
+        .collect();
+    let (told, others): (Vec<_>, Vec<_>) = names
+        .iter()
+        .partition(|name| words.contains(&name.as_str()));
+    if told.is_empty() { others } else { told }
 }
 
 impl<W: World> Attempt<'_, W> {
