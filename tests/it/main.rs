@@ -5,6 +5,8 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod broken_names;
 mod compose;
 mod first_issue;
+mod self_check;
 mod support;

@@ -15,6 +15,7 @@ use sandbox::webserver::WebServer;
 use tempfile::TempDir;
 
 pub(crate) mod daemon;
+pub(crate) mod records;
 
 pub(crate) use daemon::Daemon;
 

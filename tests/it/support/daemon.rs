@@ -113,6 +113,20 @@ impl Daemon {
         self.next("an idle pass", is_idle).await;
     }
 
+    /// Waits for the next pass that found nothing to do and nothing in hand.
+    pub(crate) async fn idles(&mut self) {
+        let is_idle = |line: &Value| {
+            line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
+        };
+        self.next("an idle pass", is_idle).await;
+    }
+
+    /// Waits for an idle pass that began after this call.
+    pub(crate) async fn rests(&mut self) {
+        self.passes(0).await;
+        self.idles().await;
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
