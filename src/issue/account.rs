@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::stop::Stop;
+use crate::issue::stop::limit_ends;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
@@ -63,9 +64,8 @@ impl<W: World> Attempt<'_, W> {
                     ..
                 } = error
                 {
-                    self.engine
-                        .fail_until(subject, retry_after.at(self.engine.now()), &detail)
-                        .await
+                    let until = limit_ends(retry_after, self.engine.now());
+                    self.engine.fail_until(subject, until, &detail).await
                 } else {
                     self.engine
                         .fail(subject, schedule::after_refusal, &detail)
