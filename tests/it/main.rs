@@ -8,5 +8,6 @@
 mod broken_names;
 mod compose;
 mod first_issue;
+mod refusals;
 mod self_check;
 mod support;
