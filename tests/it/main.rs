@@ -8,6 +8,7 @@
 mod broken_names;
 mod compose;
 mod first_issue;
+mod orders;
 mod refusals;
 mod self_check;
 mod support;

@@ -47,10 +47,6 @@ impl World {
             .add(endpoint, times, What::Answer(answer));
     }
 
-    fn asked(&self, endpoint: &str) -> usize {
-        self.production.faults().count(endpoint)
-    }
-
     /// Starts a daemon again and shows that it asks the authority nothing before a wait ends.
     async fn is_silent_after_a_restart(&self, daemon: Daemon, domains: &str) {
         daemon.stop().await;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub(crate) mod daemon;
 pub(crate) mod records;
+pub(crate) mod requests;
 
 pub(crate) use daemon::Daemon;
 
