@@ -5,10 +5,13 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod bad_certificates;
 mod broken_names;
 mod compose;
+mod economy;
 mod first_issue;
 mod orders;
 mod refusals;
 mod self_check;
 mod support;
+mod tokens;

@@ -183,4 +183,9 @@ impl Settings {
     pub(crate) fn start(self) -> Daemon {
         Daemon::start(&self)
     }
+
+    /// Starts it after a command of the shell, in the same process.
+    pub(crate) fn start_in_shell(self, before: &str) -> Daemon {
+        Daemon::start_in_shell(&self, before)
+    }
 }
