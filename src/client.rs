@@ -110,7 +110,8 @@ pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
 
 /// Foreign text made fit for one log line.
 pub fn one_line(text: &str) -> String {
-    const LONGEST: usize = 500;
+    // An address that a person is to visit may be long.
+    const LONGEST: usize = 2000;
     let mut line: String = text
         .chars()
         .take(LONGEST)

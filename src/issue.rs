@@ -71,6 +71,9 @@ pub struct Obtained {
 /// How long a certificate that was refused stands in the way of another order for the same names.
 const BLOCKED_FOR: Duration = Duration::DAY;
 
+/// An order in flight is looked at this often, whatever the authority says.
+const LONGEST_REST: Duration = Duration::HOUR;
+
 /// Whether an order may be opened now, and if not: why, and until when. Resuming never asks.
 pub fn gate<W: World>(
     engine: &Engine<W>,
@@ -208,6 +211,7 @@ impl<W: World> Attempt<'_, W> {
     async fn run(&self) -> Result<Obtained, Stop> {
         let mut last = None;
         for _ in 0..BEGINNINGS {
+            let account = self.account_in_use().await?;
             match self.once().await {
                 Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
                     warn!(
@@ -215,7 +219,10 @@ impl<W: World> Attempt<'_, W> {
                         error = why,
                         "account unknown to the authority, made again with the same key"
                     );
-                    self.forget_account().await?;
+                    if let Some(account) = account {
+                        self.forget_account(&account).await?;
+                    }
+                    self.drop_pending().await?;
                     last = Some(AuthorityError::AccountUnknown(why));
                 }
                 Err(Stop::Authority(AuthorityError::Gone(why))) => {
@@ -327,6 +334,7 @@ impl<W: World> Attempt<'_, W> {
             intended_at: self.engine.now(),
             url: None,
             challenges: std::collections::BTreeMap::new(),
+            look_after: None,
             received: None,
         };
         self.save(&order).await?;
@@ -369,8 +377,9 @@ impl<W: World> Attempt<'_, W> {
         let mut pace = pace::Pace::new(self.engine.now());
         while state.status == OrderStatus::Processing {
             self.rest(
+                &mut order,
                 &mut pace,
-                &state.retry_after,
+                state.retry_after,
                 "the authority is still issuing",
             )
             .await?;
@@ -572,19 +581,27 @@ impl<W: World> Attempt<'_, W> {
         self.engine.world.authority()
     }
 
-    /// Waits before the next look, as the authority says or ever longer; or stops, so that others get the place.
+    /// Waits before the next look, as the authority says or ever longer; or stops, so that others get the place, and
+    /// keeps in mind when to go on.
     async fn rest(
         &self,
+        order: &mut PendingOrder,
         pace: &mut pace::Pace,
-        retry_after: &Option<crate::ports::RetryAfter>,
+        retry_after: Option<crate::ports::RetryAfter>,
         why: &str,
     ) -> Result<(), Stop> {
-        match pace.next(*retry_after, self.engine.now()) {
+        let now = self.engine.now();
+        match pace.next(retry_after, now) {
             Ok(time) => {
                 self.engine.world.clock().sleep(time).await;
                 Ok(())
             }
-            Err(until) => Err(Setback::later(why, until).into()),
+            Err(until) => {
+                let until = until.min(now + LONGEST_REST);
+                order.look_after = Some(until);
+                self.save(order).await?;
+                Err(Setback::later(why, until).into())
+            }
         }
     }
 }

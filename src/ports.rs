@@ -312,6 +312,11 @@ impl RetryAfter {
             Self::At(time) => time,
         }
     }
+
+    /// The same, unless that is now or over: then it says nothing.
+    pub fn later_than(self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        Some(self.at(now)).filter(|time| now < *time)
+    }
 }
 
 /// A problem document (RFC 8555, section 6.7), its text made fit for one line.

@@ -447,6 +447,14 @@ impl<W: World> Reconciler<W> {
             }
         })?;
         let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
+        if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
+            && let Some(until) = pending.look_after.filter(|at| now < *at)
+            && pending.directory == policy.wanted_directory()
+            && pending.names.set() == order.set()
+        {
+            let reason = "the authority takes its time with the order in flight";
+            return Err(Setback::later(reason, until));
+        }
         let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
         if !is_resumed {
             if verdict.action == Action::Renew {

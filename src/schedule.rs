@@ -69,6 +69,11 @@ pub fn after_outage(failures: u32) -> Duration {
     (Duration::minutes(1) * 2_i32.pow(doublings)).min(Duration::HOUR)
 }
 
+/// After an attempt that got no usable answer: as for the CA, because it says nothing about the names.
+pub fn after_silence(failures: u32) -> Duration {
+    after_outage(failures.saturating_add(BREAKER_OPENS_AFTER - 1))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::ProptestConfig;
@@ -94,6 +99,8 @@ mod tests {
         assert_eq!(after_setback(9, Duration::HOUR), Duration::HOUR);
         let outages: Vec<_> = (3..=10).map(after_outage).collect();
         assert_eq!(minutes(&outages), [1, 2, 4, 8, 16, 32, 60, 60]);
+        let silences: Vec<_> = (1..=8).map(after_silence).collect();
+        assert_eq!(silences, outages);
     }
 
     #[test]

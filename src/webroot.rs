@@ -166,6 +166,13 @@ fn judge(url: &Url, status: StatusCode, body: &[u8], expected: &str) -> Result<(
     ))
 }
 
+/// Ends the name of a file that is still being written; no token has a dot.
+const TEMPORARY: &str = ".tmp";
+
+fn temporary(folder: &Path, token: &Token) -> PathBuf {
+    folder.join(format!("{}{TEMPORARY}", token.as_str()))
+}
+
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     // The umask is the operator's; a web server's workers read as somebody else.
     if fs::metadata(path)?.permissions().mode() & 0o777 == mode {
@@ -193,7 +200,7 @@ impl Challenge for Webroot {
             make_folders(folder)?;
             let path = folder.join(token.as_str());
             // Its content is public; a rename makes it appear whole.
-            let temporary = folder.join(format!("{}.tmp", token.as_str()));
+            let temporary = temporary(folder, &token);
             let mut file = fs::OpenOptions::new()
                 .write(true)
                 .create(true)
@@ -221,12 +228,15 @@ impl Challenge for Webroot {
 
     async fn withdraw(&self, token: &Token) -> io::Result<()> {
         let token = token.clone();
-        self.run(
-            move |folder| match fs::remove_file(folder.join(token.as_str())) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-        )
+        self.run(move |folder| {
+            for path in [folder.join(token.as_str()), temporary(folder, &token)] {
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            Ok(())
+        })
         .await
     }
 
@@ -239,12 +249,12 @@ impl Challenge for Webroot {
             let mut published = Vec::new();
             for entry in entries {
                 let entry = entry?;
-                let Some(token) = entry
-                    .file_name()
-                    .into_string()
-                    .ok()
-                    .and_then(|name| Token::try_from(name).ok())
-                else {
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
+                // An interrupted write is listed as what it was to become.
+                let name = name.strip_suffix(TEMPORARY).unwrap_or(&name);
+                let Ok(token) = Token::try_from(name.to_owned()) else {
                     continue;
                 };
                 // Whatever is no small text file is not ours.

@@ -23,6 +23,8 @@ pub struct Seen {
     pub endpoint: &'static str,
     /// Domain names or other subject, where the server knows it; else empty.
     pub subject: String,
+    /// Who asked, as they say; empty if they do not.
+    pub user_agent: String,
     /// The status that was answered; none while it is being worked on, or when nothing was answered.
     pub status: Option<u16>,
 }

@@ -198,11 +198,14 @@ async fn answer(
         .path_and_query()
         .map_or("/", |path| path.as_str())
         .to_owned();
+    let user_agent = request.headers().get(http::header::USER_AGENT);
+    let user_agent = user_agent.and_then(|name| name.to_str().ok());
     let seen = Seen {
         method: request.method().clone(),
         path,
         endpoint,
         subject,
+        user_agent: user_agent.unwrap_or_default().to_owned(),
         status: None,
     };
     let (index, what) = faults.take(seen);

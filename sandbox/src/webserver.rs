@@ -16,7 +16,9 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::header::HOST;
 use http::header::LOCATION;
+use rustls::ServerConfig;
 
+use crate::certs::server_config;
 use crate::faults::Faults;
 use crate::serve::Answers;
 use crate::serve::Asked;
@@ -56,6 +58,18 @@ impl WebServer {
     /// Starts over a folder, which is taken for a volume: its own mode does not matter, only that
     /// of what is below it.
     pub async fn start(root: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::start_over(None, root).await
+    }
+
+    /// The same over TLS, with a certificate of nobody's.
+    pub async fn start_tls(root: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::start_over(Some(server_config(&[]).config), root).await
+    }
+
+    async fn start_over(
+        tls: Option<Arc<ServerConfig>>,
+        root: impl Into<PathBuf>,
+    ) -> io::Result<Self> {
         let faults = Faults::default();
         let settings = Arc::default();
         let files = Files {
@@ -63,7 +77,7 @@ impl WebServer {
             settings: Arc::clone(&settings),
         };
         Ok(Self {
-            server: Server::start(None, faults.clone(), Arc::new(files)).await?,
+            server: Server::start(tls, faults.clone(), Arc::new(files)).await?,
             faults,
             settings,
         })

@@ -8,6 +8,9 @@ use crate::ports::AuthorityError;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 
+/// How much is shown of a page that is no problem document.
+const LONGEST_PAGE: usize = 200;
+
 const NAMESPACE: &str = "urn:ietf:params:acme:error:";
 
 /// An answer that was not a success.
@@ -117,13 +120,14 @@ impl Failure {
                     names: names.collect(),
                 }
             }
-            Err(_) => local(
-                "",
-                &format!(
-                    "an answer that is no problem document: {}",
-                    String::from_utf8_lossy(&self.body)
-                ),
-            ),
+            Err(_) => {
+                let start = &self.body[..self.body.len().min(LONGEST_PAGE)];
+                let start = String::from_utf8_lossy(start);
+                local(
+                    "",
+                    &format!("an answer that is no problem document: {start}"),
+                )
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::stop::Stop;
+use crate::issue::stop::limit_ends;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
@@ -63,9 +64,8 @@ impl<W: World> Attempt<'_, W> {
                     ..
                 } = error
                 {
-                    self.engine
-                        .fail_until(subject, retry_after.at(self.engine.now()), &detail)
-                        .await
+                    let until = limit_ends(retry_after, self.engine.now());
+                    self.engine.fail_until(subject, until, &detail).await
                 } else {
                     self.engine
                         .fail(subject, schedule::after_refusal, &detail)
@@ -118,21 +118,29 @@ impl<W: World> Attempt<'_, W> {
         Ok(account.filter(|account| account.url == order.account))
     }
 
-    /// The authority does not know the account any more: the key stays, and its orders are gone with it.
-    pub(super) async fn forget_account(&self) -> Result<(), Stop> {
+    /// The account that this attempt works with, unless it is still to be made.
+    pub(super) async fn account_in_use(&self) -> Result<Option<Account>, Stop> {
         let wanted = self.engine.settings.policy.wanted_directory();
-        let directory = match self.pending().await {
-            Pending::Order(order) => order.directory.clone(),
-            Pending::None | Pending::Unreadable(_) => wanted.to_owned(),
-        };
-        if let Some(record) = self.account_record(&directory).await? {
+        match self.pending().await {
+            Pending::Order(order) => self.known_account(&order.directory).await,
+            Pending::None | Pending::Unreadable(_) => self.known_account(wanted).await,
+        }
+    }
+
+    /// The authority does not know an account any more: the key stays. Another certificate may have found out and
+    /// made it again already.
+    pub(super) async fn forget_account(&self, account: &Account) -> Result<(), Stop> {
+        let _one_at_a_time = self.engine.registering.lock().await;
+        if let Some(record) = self.account_record(&account.directory).await?
+            && record.url.as_ref() == Some(&account.url)
+        {
             self.save_account(&AccountRecord {
                 url: None,
                 ..record
             })
             .await?;
         }
-        self.drop_pending().await
+        Ok(())
     }
 
     async fn known_account(&self, directory: &str) -> Result<Option<Account>, Stop> {

@@ -220,7 +220,12 @@ impl<W: World> Attempt<'_, W> {
         let mut is_dead = false;
         while !tasks.is_empty() {
             if let Err(stop) = self
-                .rest(&mut pace, &retry_after, "the authority is still validating")
+                .rest(
+                    order,
+                    &mut pace,
+                    retry_after,
+                    "the authority is still validating",
+                )
                 .await
             {
                 return Err(self

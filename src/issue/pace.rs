@@ -31,8 +31,9 @@ impl Pace {
         now: OffsetDateTime,
     ) -> Result<Duration, OffsetDateTime> {
         let patience = self.since + PATIENCE;
-        let time = match retry_after {
-            Some(retry_after) => (retry_after.at(now) - now).max(Duration::ZERO),
+        let asked = retry_after.and_then(|retry_after| retry_after.later_than(now));
+        let time = match asked {
+            Some(at) => at - now,
             None => {
                 let time = self.next;
                 self.next = (time * 2_i32).min(SLOWEST);
@@ -71,10 +72,8 @@ mod tests {
         let three = Duration::seconds(3);
         assert_eq!(pace.next(Some(RetryAfter::In(three)), NOW), Ok(three));
         assert_eq!(pace.next(Some(RetryAfter::At(NOW + three)), NOW), Ok(three));
-        assert_eq!(
-            pace.next(Some(RetryAfter::At(NOW - three)), NOW),
-            Ok(Duration::ZERO)
-        );
+        // A time that is over is no leave to look without a pause.
+        assert_eq!(pace.next(Some(RetryAfter::At(NOW - three)), NOW), Ok(FIRST));
         assert_eq!(
             pace.next(Some(RetryAfter::In(Duration::HOUR)), NOW),
             Err(NOW + Duration::HOUR)

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use time::Duration;
+use time::OffsetDateTime;
 
 use crate::classify::day;
 use crate::engine::Engine;
@@ -67,12 +68,14 @@ impl Stop {
             Self::Setback(setback) => return setback,
             Self::Store(error) => engine.fail_soon(attempt, &error.to_string()).await,
             Self::Authority(AuthorityError::Unavailable {
-                retry_after: Some(retry_after),
+                retry_after,
                 detail,
             }) => {
-                engine
-                    .fail_until(attempt, retry_after.at(now), &unavailable(&detail))
-                    .await
+                let detail = unavailable(&detail);
+                match retry_after.and_then(|asked| asked.later_than(now)) {
+                    Some(until) => engine.fail_until(attempt, until, &detail).await,
+                    None => engine.fail(attempt, schedule::after_silence, &detail).await,
+                }
             }
             Self::Authority(AuthorityError::RateLimited {
                 retry_after,
@@ -96,6 +99,12 @@ fn unavailable(detail: &str) -> String {
     format!("the authority gives no usable answer: {detail}")
 }
 
+/// When a limit ends: as the authority says, but not at once.
+pub(super) fn limit_ends(retry_after: RetryAfter, now: OffsetDateTime) -> OffsetDateTime {
+    let at_least = now + schedule::after_refusal(1);
+    retry_after.later_than(now).unwrap_or(at_least)
+}
+
 /// Every name waits as long as the authority says; without a time a person must act, and once a day is enough.
 async fn rate_limited<W: World>(
     engine: &Engine<W>,
@@ -104,9 +113,10 @@ async fn rate_limited<W: World>(
     detail: &str,
 ) -> Setback {
     let now = engine.now();
-    let until = retry_after.map_or(now + Duration::DAY, |retry_after| {
-        retry_after.at(now).max(now + Duration::SECOND)
-    });
+    let until = match retry_after {
+        Some(asked) => limit_ends(asked, now),
+        None => now + Duration::DAY,
+    };
     let detail = match retry_after {
         Some(_) => format!(
             "the authority limits these names until {}: {detail}",
@@ -115,7 +125,7 @@ async fn rate_limited<W: World>(
         None => format!("the authority has paused these names until a person acts: {detail}"),
     };
     let account = engine.account_url().await;
-    for name in names.iter() {
+    for name in mentioned(names, &detail) {
         engine
             .fail_until(
                 refusals(engine.settings.policy.wanted_directory(), &account, name),
@@ -130,11 +140,16 @@ async fn rate_limited<W: World>(
 /// The names that the authority singles out wait, or all of them if it does not.
 async fn refused<W: World>(engine: &Engine<W>, names: &Names, problem: &Problem) -> Setback {
     let singled: Vec<&DomainName> = problem.names.iter().map(|(name, _)| name).collect();
-    let is_waiting = |name: &&DomainName| singled.is_empty() || singled.contains(name);
+    let waiting: Vec<&DomainName> = names.iter().filter(|name| singled.contains(name)).collect();
+    let waiting = if waiting.is_empty() {
+        mentioned(names, &problem.detail)
+    } else {
+        waiting
+    };
     let detail = format!("the authority refuses: {problem}");
     let account = engine.account_url().await;
     let mut until = engine.now();
-    for name in names.iter().filter(is_waiting) {
+    for name in waiting {
         let subject = refusals(engine.settings.policy.wanted_directory(), &account, name);
         until = until.max(
             engine
@@ -144,6 +159,20 @@ async fn refused<W: World>(engine: &Engine<W>, names: &Names, problem: &Problem)
         );
     }
     Setback::failure_until(detail, until)
+}
+
+/// The names that a text is about, all of them if it mentions none. Boulder tells a single name in the text only
+/// (boulder `policy/pa.go`).
+fn mentioned<'a>(names: &'a Names, text: &str) -> Vec<&'a DomainName> {
+    let is_apart = |char: char| !char.is_ascii_alphanumeric() && char != '.' && char != '-';
+    let words: Vec<&str> = text
+        .split(is_apart)
+        .map(|word| word.trim_matches('.'))
+        .collect();
+    let (told, others): (Vec<_>, Vec<_>) = names
+        .iter()
+        .partition(|name| words.contains(&name.as_str()));
+    if told.is_empty() { others } else { told }
 }
 
 impl<W: World> Attempt<'_, W> {
@@ -157,25 +186,23 @@ impl<W: World> Attempt<'_, W> {
         F: Future<Output = Result<T, AuthorityError>> + Send,
     {
         let mut pause = Duration::milliseconds(250);
-        for _ in 1..TRIES {
-            match self.ask_once(directory, &request).await {
-                Err(Stop::Authority(AuthorityError::Unavailable { retry_after, .. })) => {
-                    let now = self.engine.now();
-                    let asked = retry_after.map(|retry_after| retry_after.at(now) - now);
-                    if asked.is_some_and(|asked| asked > SHORT) {
-                        break;
-                    }
-                    self.engine
-                        .world
-                        .clock()
-                        .sleep(asked.unwrap_or(pause).max(pause))
-                        .await;
-                    pause *= 4;
-                }
-                result => return result,
+        let mut tries = 1;
+        loop {
+            let result = self.ask_once(directory, &request).await;
+            let Err(Stop::Authority(AuthorityError::Unavailable { retry_after, .. })) = &result
+            else {
+                return result;
+            };
+            let now = self.engine.now();
+            let asked = retry_after.map(|retry_after| retry_after.at(now) - now);
+            if tries == TRIES || asked.is_some_and(|asked| asked > SHORT) {
+                return result;
             }
+            let time = asked.unwrap_or(pause).max(pause);
+            self.engine.world.clock().sleep(time).await;
+            pause *= 4;
+            tries += 1;
         }
-        self.ask_once(directory, request).await
     }
 
     /// Asks the authority once, unless the breaker is open, which this answer may open or close.

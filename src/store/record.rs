@@ -84,6 +84,13 @@ pub struct PendingOrder {
     /// The challenges that were published, by URL of the authorization.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub challenges: BTreeMap<String, PublishedChallenge>,
+    /// Before this there is no use in looking at it, because the authority takes its time.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub look_after: Option<OffsetDateTime>,
     /// The chain as the authority sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<Received>,

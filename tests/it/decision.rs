@@ -65,16 +65,16 @@ impl World {
     /// How often a certificate was made or changed at Rancher, by whichever answer.
     fn writes(&self) -> usize {
         let faults = self.rancher.faults();
-        faults.with("create-certificate").len() + faults.with("put-certificate").len()
+        faults.count("create-certificate") + faults.count("put-certificate")
     }
 
     /// How often Rancher was asked for a private key.
     fn reveals(&self) -> usize {
-        self.rancher.faults().with("reveal-certificate").len()
+        self.rancher.faults().count("reveal-certificate")
     }
 
     /// How often the authorities were asked for anything.
-    fn asked(&self) -> usize {
+    fn asked_anything(&self) -> usize {
         self.production.faults().seen().len() + self.staging.faults().seen().len()
     }
 
@@ -168,13 +168,5 @@ impl Daemon {
         lines
             .iter()
             .any(|line| is_decision(line, name, action, reason))
-    }
-
-    /// Waits for the next pass that finds nothing to do and nothing in hand.
-    async fn idles(&mut self) {
-        let is_idle = |line: &Value| {
-            line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
-        };
-        self.next("an idle pass", is_idle).await;
     }
 }

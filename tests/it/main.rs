@@ -5,14 +5,21 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod bad_certificates;
+mod broken_names;
 mod compose;
 mod decision;
+mod economy;
 mod first_issue;
 mod labels;
 mod metadata;
+mod orders;
 mod rancher_api;
 mod rancher_push;
+mod refusals;
+mod self_check;
 mod settings;
 mod support;
 mod tidy;
+mod tokens;
 mod wake;

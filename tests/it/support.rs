@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 pub(crate) mod daemon;
 pub(crate) mod platform;
+pub(crate) mod records;
+pub(crate) mod requests;
 
 pub(crate) use daemon::Daemon;
 
@@ -181,5 +183,10 @@ impl Settings {
 
     pub(crate) fn start(self) -> Daemon {
         Daemon::start(&self)
+    }
+
+    /// Starts it after a command of the shell, in the same process.
+    pub(crate) fn start_in_shell(self, before: &str) -> Daemon {
+        Daemon::start_in_shell(&self, before)
     }
 }

@@ -32,6 +32,7 @@ use super::shared::Shared;
 use super::shared::post_as_get;
 use super::shared::read;
 use super::state::State;
+use crate::certs::CertificateAuthority;
 use crate::certs::LeafContent;
 use crate::certs::new_key;
 use crate::serve::Asked;
@@ -121,6 +122,11 @@ impl Rules {
         let der = certificate.der();
         let mut names = content.names;
         names.sort();
+        let chain = if settings.wrong_chain {
+            CertificateAuthority::new(&settings.root, settings.chain()).chain_pem()
+        } else {
+            self.issuer.chain_pem()
+        };
         Signed {
             serial: serial(der),
             record: Issued {
@@ -130,7 +136,7 @@ impl Rules {
                 not_after: content.not_after,
                 account: order.account.clone(),
                 order: order.url.clone(),
-                chain_pem: format!("{}{}", certificate.pem(), self.issuer.chain_pem()),
+                chain_pem: format!("{}{chain}", certificate.pem()),
             },
         }
     }

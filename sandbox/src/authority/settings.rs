@@ -54,6 +54,8 @@ pub struct AuthoritySettings {
     pub wrong_names: Option<Vec<String>>,
     /// Issues certificates for a key that nobody has.
     pub wrong_key: bool,
+    /// Sends intermediates of the right names that did not sign the leaf.
+    pub wrong_chain: bool,
 
     /// Where HTTP-01 is fetched.
     pub validation_address: IpAddr,
@@ -137,6 +139,7 @@ impl AuthoritySettings {
             common_name: true,
             wrong_names: None,
             wrong_key: false,
+            wrong_chain: false,
             validation_address: Ipv4Addr::LOCALHOST.into(),
             validation_port: 80,
             validation_tls_port: 443,

@@ -117,6 +117,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
         url: None,
         challenges: BTreeMap::new(),
         received: None,
+        look_after: None,
     };
     Arc::new(Lineage {
         name: folder(name),

@@ -70,7 +70,7 @@ async fn a_restart_asks_nobody_for_anything() {
     daemon.says("balancers woken").await;
     daemon.idles().await;
     daemon.stop().await;
-    let before = (world.asked(), world.writes(), world.reveals());
+    let before = (world.asked_anything(), world.writes(), world.reveals());
     let wakes = world.rancher.wakes();
 
     let mut daemon = world.daemon(A);
@@ -79,7 +79,10 @@ async fn a_restart_asks_nobody_for_anything() {
         .decides("shop.example.com", "Keep", "fresh until")
         .await;
     daemon.passes(2).await;
-    assert_eq!((world.asked(), world.writes(), world.reveals()), before);
+    assert_eq!(
+        (world.asked_anything(), world.writes(), world.reveals()),
+        before
+    );
     assert_eq!(world.rancher.wakes(), wakes);
     assert_eq!(daemon.with("acting on a certificate").len(), 0);
 }

@@ -31,7 +31,7 @@ impl World {
         daemon.decides(A, "Leave", reason).await;
         daemon.passes(1).await;
         assert_eq!(self.held(name), before);
-        assert_eq!(self.asked(), 0, "{}", daemon.text());
+        assert_eq!(self.asked_anything(), 0, "{}", daemon.text());
         assert_eq!((self.writes(), self.reveals()), (0, 0));
         assert_eq!(self.rancher.certificates().len(), 1);
         assert!(self.rancher.wakes().is_empty());
@@ -220,7 +220,7 @@ async fn a_bought_certificate_pasted_over_ours_is_left_alone() {
     let mut daemon = world.daemon(A);
     world.pushed(A).await;
     daemon.idles().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     let id = world.held(A).id;
     let pair = bought(&[A], 1, 364);
     world.rancher.change_certificate(&id, |held| {
@@ -240,7 +240,7 @@ async fn a_bought_certificate_pasted_over_ours_is_left_alone() {
     daemon.decides(A, "Leave", "is not ours").await;
     daemon.passes(1).await;
     assert_eq!(world.held(A), pasted);
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.reveals(), 0, "its key is none of our business");
 }
 
@@ -254,12 +254,12 @@ async fn a_mark_copied_to_another_certificate_does_not_make_it_ours() {
     daemon.stop().await;
     let mark = world.description(B);
     world.paste(A, &bought(&[A], 1, 364), Some(&mark));
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     let mut daemon = world.daemon("a.example.com, b.example.com");
     daemon.decides(A, "Leave", "is not ours").await;
     daemon.passes(1).await;
     assert_eq!(
-        (world.asked(), world.writes(), world.reveals()),
+        (world.asked_anything(), world.writes(), world.reveals()),
         (before.0, before.1, 0)
     );
 }
@@ -321,7 +321,7 @@ async fn without_its_mark_and_without_the_volume_ours_is_left_as_a_strangers() {
     world.rancher.change_certificate(&id, |held| {
         held.description = Some("of the shop".to_owned())
     });
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     // On record it is ours, and the same: there is nothing to write.
     daemon.passes(1).await;
     daemon.decides(A, "Keep", "fresh until").await;
@@ -331,7 +331,7 @@ async fn without_its_mark_and_without_the_volume_ours_is_left_as_a_strangers() {
     let mut daemon = world.daemon(A);
     daemon.decides(A, "Leave", "is not ours").await;
     daemon.passes(1).await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.reveals(), 0);
     assert_eq!(world.description(A), "of the shop");
 }

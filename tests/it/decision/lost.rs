@@ -54,7 +54,7 @@ async fn a_lost_volume_is_restored_from_rancher() {
     daemon.idles().await;
     daemon.stop().await;
     world.lose_volume();
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon("a.example.com b.example.com");
     daemon
@@ -62,7 +62,7 @@ async fn a_lost_volume_is_restored_from_rancher() {
         .await;
     daemon.decides(A, "Keep", "fresh until").await;
     daemon.idles().await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
     let key = std::fs::read_to_string(world.live(A, "privkey.pem")).unwrap();
     assert_eq!(key.trim(), world.held(A).key.trim());
@@ -86,7 +86,7 @@ async fn a_key_that_rancher_keeps_to_itself_is_asked_for_once_a_day() {
     daemon.stop().await;
     world.lose_volume();
     world.rancher.settings(keeps_keys);
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon(A);
     daemon
@@ -101,7 +101,7 @@ async fn a_key_that_rancher_keeps_to_itself_is_asked_for_once_a_day() {
         .await;
     daemon.passes(1).await;
     assert_eq!(world.reveals(), 1);
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.issued(A), [world.held(A).leaf()]);
 }
 
@@ -145,14 +145,14 @@ async fn an_older_volume_takes_the_newer_certificate_from_rancher() {
     daemon.idles().await;
     daemon.stop().await;
     world.restore_volume("backup");
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon("a.example.com b.example.com");
     daemon
         .decides(A, "Restore", "Rancher has a better copy of ours")
         .await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
 }
 
@@ -172,14 +172,14 @@ async fn a_volume_from_before_a_renewal_takes_the_renewed_one_from_rancher() {
     daemon.idles().await;
     daemon.stop().await;
     world.restore_volume("backup");
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon(A);
     daemon
         .decides(A, "Restore", "Rancher has a better copy of ours")
         .await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
 }
 
@@ -198,7 +198,7 @@ async fn an_older_rancher_gets_the_newer_certificate_from_the_volume() {
     daemon.idles().await;
     daemon.stop().await;
     world.rancher.restore(backup);
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     let mut daemon = world.daemon("a.example.com b.example.com");
     daemon
@@ -206,7 +206,7 @@ async fn an_older_rancher_gets_the_newer_certificate_from_the_volume() {
         .await;
     world.pushed(A).await;
     daemon.idles().await;
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
     assert_eq!(world.rancher.certificates().len(), 1);
     world.assert_newest_everywhere(A);
 }
@@ -227,7 +227,7 @@ async fn a_copy_that_expired_at_rancher_gives_way_to_the_fresh_one_on_disk() {
     }
     daemon.stop().await;
     world.rancher.restore(backup);
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     let mut daemon = world.daemon("a.example.com b.example.com");
     daemon
@@ -235,7 +235,7 @@ async fn a_copy_that_expired_at_rancher_gives_way_to_the_fresh_one_on_disk() {
         .await;
     world.pushed(A).await;
     daemon.idles().await;
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
     world.assert_newest_everywhere(A);
 }
 

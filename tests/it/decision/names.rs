@@ -42,7 +42,7 @@ async fn a_name_that_is_removed_changes_nothing_before_the_renewal() {
     let mut daemon = world.daemon("");
     world.pushed(A).await;
     daemon.idles().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     world.rancher.set_label(&service, LABEL, Some(A));
     daemon.mentions("wanted names changed").await;
     daemon.decides(A, "Keep", "fresh until").await;
@@ -50,7 +50,7 @@ async fn a_name_that_is_removed_changes_nothing_before_the_renewal() {
     daemon.stop().await;
     let mut daemon = world.daemon("");
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
 }
 
@@ -79,12 +79,12 @@ async fn names_in_another_order_are_the_same_certificate() {
     world.pushed(A).await;
     daemon.idles().await;
     daemon.stop().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon("b.example.com a.example.com");
     daemon.decides(B, "Keep", "fresh until").await;
     daemon.passes(1).await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.rancher.certificates().len(), 1);
     assert!(!world.store().join("live").join(B).exists());
     daemon.stop().await;
@@ -94,7 +94,7 @@ async fn names_in_another_order_are_the_same_certificate() {
     let mut daemon = world.daemon("b.example.com a.example.com");
     daemon.decides(B, "Restore", "a better copy of ours").await;
     daemon.decides(B, "Keep", "fresh until").await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.live_leaf(B), world.held(A).leaf());
 }
 
@@ -235,7 +235,7 @@ async fn a_name_that_comes_back_finds_its_certificate() {
     world.pushed(C).await;
     daemon.idles().await;
     daemon.stop().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     let mut daemon = world.daemon(A);
     daemon
         .mentions("nobody wants this certificate any more")
@@ -243,7 +243,7 @@ async fn a_name_that_comes_back_finds_its_certificate() {
     daemon.stop().await;
     let mut daemon = world.daemon("a.example.com, c.example.com");
     daemon.decides(C, "Keep", "fresh until").await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
 }
 
 /// Whoever lists it in a balancer may have given it a better name.

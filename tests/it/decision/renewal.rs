@@ -110,7 +110,7 @@ async fn a_second_certificate_for_the_same_names_is_not_asked_for_within_a_day()
     daemon.idles().await;
     daemon.stop().await;
     world.forget(A);
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     for _ in 0..2 {
         let mut daemon = world.daemon(A);
@@ -126,7 +126,7 @@ async fn a_second_certificate_for_the_same_names_is_not_asked_for_within_a_day()
         daemon.passes(1).await;
         daemon.stop().await;
     }
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
     assert_eq!(world.production.issued().len(), 1);
 }
 
@@ -159,7 +159,7 @@ async fn a_certificate_that_is_due_when_it_comes_is_pushed_and_no_other_is_asked
     let why = "the authority's last certificate was due for renewal already when it came";
     daemon.decides(A, "Wait", why).await;
     daemon.passes(2).await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     daemon.stop().await;
 
     let mut daemon = world.daemon(A);
@@ -168,7 +168,7 @@ async fn a_certificate_that_is_due_when_it_comes_is_pushed_and_no_other_is_asked
     assert_eq!(line["level"], "WARN");
     assert!(line["reason"].as_str().unwrap().contains(why));
     daemon.passes(1).await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.production.issued().len(), 1);
     world.assert_newest_everywhere(A);
 }

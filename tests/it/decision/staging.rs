@@ -108,7 +108,7 @@ async fn staging_never_replaces_a_production_certificate_that_is_due() {
     world.pushed(A).await;
     daemon.idles().await;
     daemon.stop().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.without_production(A).start();
     let line = daemon.decides(A, "Leave", "set STAGING=False").await;
@@ -118,7 +118,7 @@ async fn staging_never_replaces_a_production_certificate_that_is_due() {
     assert_eq!(line["level"], "WARN");
     assert!(line["reason"].as_str().unwrap().contains("STAGING=False"));
     daemon.passes(1).await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     assert!(world.staging.issued().is_empty());
 }
 
@@ -129,14 +129,14 @@ async fn with_staging_a_name_added_to_a_production_certificate_is_left_and_told(
     world.pushed(A).await;
     daemon.idles().await;
     daemon.stop().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world
         .without_production("a.example.com b.example.com")
         .start();
     daemon.decides(A, "Leave", "set STAGING=False").await;
     daemon.passes(1).await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,13 +147,13 @@ async fn with_staging_a_production_certificate_is_still_pushed() {
     daemon.idles().await;
     daemon.stop().await;
     world.rancher.remove_certificate(&world.held(A).id);
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
     daemon.decides(A, "Push", "Rancher does not have it").await;
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,7 +165,7 @@ async fn with_staging_a_production_certificate_that_is_due_is_still_pushed() {
     daemon.idles().await;
     daemon.stop().await;
     world.rancher.remove_certificate(&world.held(A).id);
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
     daemon
@@ -177,7 +177,7 @@ async fn with_staging_a_production_certificate_that_is_due_is_still_pushed() {
         .await;
     world.pushed(A).await;
     daemon.decides(A, "Leave", "set STAGING=False").await;
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,14 +188,14 @@ async fn with_staging_a_production_certificate_is_still_restored() {
     daemon.idles().await;
     daemon.stop().await;
     world.lose_volume();
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.without_production(A).start();
     daemon
         .decides(A, "Restore", "Rancher has a better copy of ours")
         .await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
 }
 
@@ -215,7 +215,7 @@ async fn with_staging_the_production_certificate_still_replaces_a_staging_one() 
     daemon.idles().await;
     daemon.stop().await;
     world.rancher.restore(backup);
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
     daemon
@@ -223,7 +223,7 @@ async fn with_staging_the_production_certificate_still_replaces_a_staging_one() 
         .await;
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
 }
 
 /// The newer staging certificate at Rancher is no better than what is in the store.
@@ -246,12 +246,12 @@ async fn with_staging_a_newer_staging_certificate_never_takes_the_place_of_a_pro
     daemon.idles().await;
     daemon.stop().await;
     world.restore_volume("production");
-    let asked = world.asked();
+    let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!(world.asked(), asked);
+    assert_eq!(world.asked_anything(), asked);
     world.assert_newest_everywhere(A);
 }
 
@@ -339,7 +339,7 @@ async fn another_production_directory_makes_nothing_unfit() {
     world.pushed(A).await;
     daemon.idles().await;
     daemon.stop().await;
-    let before = (world.asked(), world.writes());
+    let before = (world.asked_anything(), world.writes());
     let settings = world
         .settings()
         .with("DOMAINS", A)
@@ -348,5 +348,5 @@ async fn another_production_directory_makes_nothing_unfit() {
     let mut daemon = settings.start();
     daemon.decides(A, "Keep", "fresh until").await;
     daemon.passes(1).await;
-    assert_eq!((world.asked(), world.writes()), before);
+    assert_eq!((world.asked_anything(), world.writes()), before);
 }

@@ -37,7 +37,24 @@ pub(crate) fn command(settings: &Settings) -> Command {
 
 impl Daemon {
     pub(crate) fn start(settings: &Settings) -> Self {
-        let mut child = command(settings)
+        Self::spawn(command(settings))
+    }
+
+    pub(crate) fn start_in_shell(settings: &Settings, before: &str) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .arg("-c")
+            .arg(format!("{before} && exec \"$0\""))
+            .arg(env!("CARGO_BIN_EXE_rancher-lets-encrypt"))
+            .env_clear()
+            .envs(settings.vars())
+            .kill_on_drop(true)
+            .stdin(Stdio::null());
+        Self::spawn(shell)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -127,6 +144,20 @@ impl Daemon {
             line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
         };
         self.next("an idle pass", is_idle).await;
+    }
+
+    /// Waits for the next pass that found nothing to do and nothing in hand.
+    pub(crate) async fn idles(&mut self) {
+        let is_idle = |line: &Value| {
+            line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
+        };
+        self.next("an idle pass", is_idle).await;
+    }
+
+    /// Waits for an idle pass that began after this call.
+    pub(crate) async fn rests(&mut self) {
+        self.passes(0).await;
+        self.idles().await;
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

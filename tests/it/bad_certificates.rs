@@ -1,0 +1,122 @@
+//! A certificate that is not what was ordered is kept, not published, and stands in the way of another for a day.
+
+use sandbox::authority::settings::AuthoritySettings;
+
+use crate::support::World;
+use crate::support::records::earlier;
+
+const NAME: &str = "a.example.com";
+const REFUSED: &str = "the authority sent a certificate that cannot be used";
+
+/// Shows what becomes of a certificate that is wrong in one way; the words must be told.
+async fn check(break_it: impl Fn(&mut AuthoritySettings, bool), words: &str) {
+    let world = World::start().await;
+    world.production.set(|settings| break_it(settings, true));
+    let mut daemon = world.daemon(NAME);
+    let line = daemon.mentions(REFUSED).await;
+    assert!(line.to_string().contains(words), "{line}");
+    daemon.rests().await;
+    daemon.stop().await;
+    for _ in 0..2 {
+        let mut daemon = world.daemon(NAME);
+        let line = daemon.mentions(REFUSED).await;
+        assert!(line.to_string().contains(words), "{line}");
+        daemon.idles().await;
+        daemon.stop().await;
+    }
+    assert_eq!(world.asked("new-order"), 1, "{words}");
+    assert_eq!(world.production.issued().len(), 1, "{words}");
+    let kept = world.pending(NAME).unwrap();
+    let issued = &world.production.issued()[0].chain_pem;
+    assert_eq!(kept["received"]["chain"], issued.as_str());
+    assert!(
+        kept["received"]["refused"]
+            .as_str()
+            .unwrap()
+            .contains(words),
+        "{kept}"
+    );
+    assert!(!world.live(NAME, "cert.pem").exists());
+    assert!(!world.store().join("archive").join(NAME).exists());
+    assert_eq!(world.rancher.certificates(), []);
+
+    // A day later, at an authority that has been put right.
+    world.production.set(|settings| break_it(settings, false));
+    let day = time::Duration::days(1);
+    world.edit_pending(NAME, |order| {
+        order["received"]["at"] = earlier(&order["received"]["at"], day);
+    });
+    world.edit_ledger(|line| line["at"] = earlier(&line["at"], day));
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
+    let aside = world.pending_path(NAME).with_file_name("order.json.broken");
+    let aside = std::fs::read_to_string(aside).unwrap();
+    assert!(
+        aside.contains("received"),
+        "what was refused is never deleted: {}",
+        daemon.text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_for_other_names_is_kept_and_blocks_for_a_day() {
+    let names = || vec!["other.example.com".to_owned()];
+    check(
+        |settings, is_wrong| settings.wrong_names = is_wrong.then(names),
+        "other.example.com",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_for_another_key_is_kept_and_blocks_for_a_day() {
+    check(
+        |settings, is_wrong| settings.wrong_key = is_wrong,
+        "belongs to another certificate",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_whose_chain_does_not_link_is_kept_and_blocks_for_a_day() {
+    check(
+        |settings, is_wrong| settings.wrong_chain = is_wrong,
+        "does not link",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_wrong_takes_nothing_away_from_what_is_served() {
+    let world = World::start().await;
+    let mut daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    daemon.rests().await;
+    daemon.stop().await;
+    let served = world.rancher.certificate(NAME).unwrap();
+    let live = std::fs::read(world.live(NAME, "fullchain.pem")).unwrap();
+
+    world.production.set(|settings| settings.wrong_key = true);
+    let mut daemon = world.daemon("a.example.com b.example.com");
+    daemon.mentions(REFUSED).await;
+    daemon.rests().await;
+    assert_eq!(world.rancher.certificate(NAME).unwrap(), served);
+    assert_eq!(
+        std::fs::read(world.live(NAME, "fullchain.pem")).unwrap(),
+        live
+    );
+    assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
+
+    // Other names are another matter: they are ordered at once.
+    daemon.stop().await;
+    world.production.set(|settings| settings.wrong_key = false);
+    let daemon = world.daemon("a.example.com c.example.com");
+    let is_there = |model: &sandbox::rancher::model::Model| {
+        model
+            .certificate(NAME)
+            .is_some_and(|held| held.leaf() != served.leaf())
+    };
+    crate::support::guarded("the third certificate", world.rancher.until(is_there)).await;
+    assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
+}

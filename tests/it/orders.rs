@@ -1,0 +1,462 @@
+//! Orders in flight: answers that are lost, validations that take their time, orders and accounts that are gone.
+
+use std::time::Duration;
+
+use sandbox::authority::problem::RetryAfter;
+use sandbox::authority::records::AuthorizationStatus;
+use sandbox::authority::records::OrderStatus;
+use sandbox::authority::settings::SecondTell;
+use sandbox::authority::state::State;
+use sandbox::faults::What;
+
+use crate::support::World;
+use crate::support::guarded;
+use crate::support::records::earlier;
+
+const NAME: &str = "a.example.com";
+
+impl World {
+    #[track_caller]
+    fn issued_once(&self, what: &str) {
+        assert_eq!(self.production.issued().len(), 1, "{what}");
+        assert_eq!(self.production.accounts().len(), 1, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_lost_on_the_way_costs_no_certificate_and_no_account() {
+    let endpoints = [
+        "new-account",
+        "new-order",
+        "authorization",
+        "challenge",
+        "finalize",
+        "order",
+        "certificate",
+    ];
+    for processing in [Duration::ZERO, Duration::from_millis(100)] {
+        for endpoint in endpoints
+            .into_iter()
+            .filter(|endpoint| *endpoint != "order" || !processing.is_zero())
+        {
+            for what in [What::DoThenClose, What::Truncate] {
+                let world = World::start().await;
+                world
+                    .production
+                    .set(|settings| settings.processing = processing);
+                world.production.faults().add(endpoint, 1, what.clone());
+                let daemon = world.daemon(NAME);
+                world.pushed(NAME).await;
+                world.issued_once(&format!("{endpoint} {what:?}: {}", daemon.text()));
+                assert_eq!(world.production.orders().len(), 1, "{endpoint} {what:?}");
+                assert_eq!(
+                    world.production.validations().len(),
+                    1,
+                    "{endpoint} {what:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_whose_answer_never_came_is_returned_again_to_the_next_start() {
+    let world = World::start().await;
+    let gate = world.holds("new-order", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order", gate.reached(1)).await;
+    daemon.kill().await;
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.asked("new-order"), 2);
+    assert_eq!(world.production.orders().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_validating_already_is_told_again_and_waited_for() {
+    let world = World::start().await;
+    world
+        .production
+        .set(|settings| settings.second_tell = SecondTell::Conflict409);
+    let gate = world.holds_validations_of(NAME);
+    let mut daemon = world.daemon(NAME);
+    guarded("the validation", gate.reached(1)).await;
+    daemon.says("authority told").await;
+    daemon.kill().await;
+
+    // Not before two minutes.
+    let mut daemon = world.daemon(NAME);
+    daemon.says("order resumed").await;
+    daemon.says("authorization looked at").await;
+    daemon.says("authorization looked at").await;
+    daemon.kill().await;
+    assert_eq!(world.asked("challenge"), 1);
+    world.edit_pending(NAME, |order| {
+        for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
+            challenge["told_at"] = earlier(&challenge["told_at"], time::Duration::minutes(5));
+        }
+    });
+    let mut daemon = world.daemon(NAME);
+    daemon.says("authority told").await;
+    daemon.says("authorization looked at").await;
+    let seen = world.production.faults().seen();
+    let tells = seen.iter().filter(|seen| seen.endpoint == "challenge");
+    let statuses: Vec<_> = tells.filter_map(|seen| seen.status).collect();
+    assert_eq!(statuses, [200, 409], "{}", daemon.text());
+    gate.open();
+    world.pushed(NAME).await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.production.orders().len(), 1);
+    assert_eq!(world.production.validations().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authorization_that_stays_pending_frees_its_place_and_is_resumed_when_it_was_to_be() {
+    let world = World::start().await;
+    let gate = world.holds_validations_of(NAME);
+    let hour = RetryAfter::Seconds(3600);
+    world
+        .production
+        .set(|settings| settings.retry_after_pending = Some(hour));
+    let settings = world
+        .settings()
+        .with("CONCURRENCY", "1")
+        .with("DOMAINS", NAME);
+    let mut daemon = settings.clone().start();
+    daemon.says("more to do later").await;
+
+    // Its place is free, and it is left alone as long as the authority wants it, over a restart.
+    world
+        .production
+        .set(|settings| settings.retry_after_pending = None);
+    world.announce("shop", "web", "b.example.com");
+    world.pushed("b.example.com").await;
+    daemon.rests().await;
+    let looks = world.asked_about("authorization", NAME);
+    assert!(looks <= 3, "{looks}: {}", daemon.text());
+    daemon.stop().await;
+    let mut daemon = settings.clone().start();
+    daemon.idles().await;
+    assert_eq!(
+        world.asked_about("authorization", NAME),
+        looks,
+        "{}",
+        daemon.text()
+    );
+    daemon.stop().await;
+
+    world.edit_pending(NAME, |order| {
+        order["look_after"] = earlier(&order["look_after"], time::Duration::hours(2));
+    });
+    gate.open();
+    let daemon = settings.start();
+    world.pushed(NAME).await;
+    assert_eq!(world.asked_about("new-order", NAME), 1, "{}", daemon.text());
+    let validations = world.production.validations();
+    assert_eq!(
+        validations.iter().filter(|done| done.name == NAME).count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authorization_that_stays_pending_for_an_hour_is_given_up_with_its_order() {
+    let world = World::start().await;
+    let gate = world.holds_validations_of(NAME);
+    let hour = RetryAfter::Seconds(3600);
+    world
+        .production
+        .set(|settings| settings.retry_after_pending = Some(hour));
+    let mut daemon = world.daemon(NAME);
+    daemon.says("more to do later").await;
+    daemon.stop().await;
+    world.edit_pending(NAME, |order| {
+        let two_hours = time::Duration::hours(2);
+        order["look_after"] = earlier(&order["look_after"], two_hours);
+        for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
+            challenge["first_told_at"] = earlier(&challenge["first_told_at"], two_hours);
+        }
+    });
+    let mut daemon = world.daemon(NAME);
+    daemon
+        .says("authorization pending for an hour, given up")
+        .await;
+    // The first one is found out by what became of it at the authority.
+    let is_given_up = |state: &State| {
+        state
+            .authorizations()
+            .any(|authorization| authorization.status == AuthorizationStatus::Deactivated)
+    };
+    guarded(
+        "the authorization to be given up",
+        world.production.until(is_given_up),
+    )
+    .await;
+    daemon.says("order saved").await;
+    world
+        .production
+        .set(|settings| settings.retry_after_pending = None);
+    gate.open();
+    daemon.rests().await;
+    daemon.stop().await;
+    if let Some(order) = world.pending(NAME)
+        && order.get("look_after").is_some_and(|at| !at.is_null())
+    {
+        // The second one was looked at while it still was to wait for an hour.
+        world.edit_pending(NAME, |order| {
+            order["look_after"] = earlier(&order["look_after"], time::Duration::hours(2));
+        });
+    }
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.production.orders().len(), 2, "{}", daemon.text());
+    assert!(world.tokens().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_that_a_pending_authorization_asks_for_is_kept() {
+    for retry_after in [
+        RetryAfter::Seconds(1),
+        RetryAfter::Date(Duration::from_secs(1)),
+    ] {
+        let world = World::start().await;
+        world.production.set(|settings| {
+            settings.retry_after_pending = Some(retry_after);
+            settings.validation_delay = Duration::from_millis(1500);
+        });
+        let daemon = world.daemon(NAME);
+        world.pushed(NAME).await;
+        // Before the tell, at once, after one second, after two.
+        let looks = world.asked("authorization");
+        assert!(
+            (3..=4).contains(&looks),
+            "{retry_after:?}: {looks} looks: {}",
+            daemon.text()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_that_a_processing_order_asks_for_is_kept() {
+    for retry_after in [
+        RetryAfter::Seconds(1),
+        RetryAfter::Date(Duration::from_secs(1)),
+    ] {
+        let world = World::start().await;
+        world.production.set(|settings| {
+            settings.retry_after_processing = Some(retry_after);
+            settings.processing = Duration::from_millis(1500);
+        });
+        let daemon = world.daemon(NAME);
+        world.pushed(NAME).await;
+        let looks = world.asked("order");
+        assert!(
+            (1..=2).contains(&looks),
+            "{retry_after:?}: {looks} looks: {}",
+            daemon.text()
+        );
+        world.issued_once(&daemon.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_takes_long_to_issue_frees_its_place_and_is_downloaded_later() {
+    let world = World::start().await;
+    world.production.set(|settings| {
+        settings.retry_after_processing = Some(RetryAfter::Seconds(3600));
+        settings.processing = Duration::from_millis(300);
+    });
+    let mut daemon = world.daemon(NAME);
+    daemon.says("more to do later").await;
+    daemon.rests().await;
+    assert_eq!(world.asked("order"), 0, "{}", daemon.text());
+    daemon.stop().await;
+    let is_valid = |state: &State| {
+        state
+            .orders()
+            .all(|order| order.status == OrderStatus::Valid)
+    };
+    guarded("the order to be valid", world.production.until(is_valid)).await;
+    world.edit_pending(NAME, |order| {
+        order["look_after"] = earlier(&order["look_after"], time::Duration::hours(2));
+    });
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.production.orders().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_still_processing_is_downloaded_by_the_next_start() {
+    let world = World::start().await;
+    world
+        .production
+        .set(|settings| settings.processing = Duration::from_millis(500));
+    let mut daemon = world.daemon(NAME);
+    daemon.says("order finalized").await;
+    daemon.kill().await;
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.asked("finalize"), 1, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_nonces_lose_no_certificate() {
+    for every in [2, 3, 7] {
+        let world = World::start().await;
+        world
+            .production
+            .set(|settings| settings.bad_nonce_every = Some(every));
+        let names: Vec<String> = (1..=8)
+            .map(|number| format!("n{number}.example.com"))
+            .collect();
+        let daemon = world.daemon(&names.join(","));
+        for name in &names {
+            world.pushed(name).await;
+        }
+        assert_eq!(
+            world.production.issued().len(),
+            names.len(),
+            "{every}: {}",
+            daemon.text()
+        );
+        assert_eq!(world.production.orders().len(), names.len(), "{every}");
+        assert_eq!(world.production.accounts().len(), 1, "{every}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_the_authority_forgot_is_made_again_once_with_the_same_key() {
+    let world = World::start().await;
+    let mut daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    daemon.rests().await;
+    world.production.forget_accounts();
+    let names: Vec<String> = (1..=5)
+        .map(|number| format!("n{number}.example.com"))
+        .collect();
+    world.announce("shop", "web", &names.join(","));
+    for name in &names {
+        world.pushed(name).await;
+        assert_eq!(world.issued(name).len(), 1, "{}", daemon.text());
+    }
+    let accounts = world.production.accounts();
+    let keys: std::collections::BTreeSet<_> =
+        accounts.iter().map(|account| &account.thumbprint).collect();
+    assert_eq!((accounts.len(), keys.len()), (2, 1), "{}", daemon.text());
+    assert_eq!(world.asked("new-account"), 2, "{}", daemon.text());
+    assert_eq!(world.issued(NAME).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_is_forgotten_with_an_order_in_flight_costs_one_new_order() {
+    let world = World::start().await;
+    let gate = world.holds("challenge", What::Hold);
+    let daemon = world.daemon(NAME);
+    guarded("the tell", gate.reached(1)).await;
+    daemon.kill().await;
+    world.production.forget_accounts();
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
+    assert_eq!(world.production.orders().len(), 2, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_gone_or_expired_is_opened_again() {
+    for is_expired in [false, true] {
+        let world = World::start().await;
+        let gate = world.holds("challenge", What::Hold);
+        let daemon = world.daemon(NAME);
+        guarded("the tell", gate.reached(1)).await;
+        daemon.kill().await;
+        let order = world.production.orders().pop().unwrap().url;
+        if is_expired {
+            world.production.expire_order(&order);
+        } else {
+            world.production.forget_order(&order);
+        }
+        let mut daemon = world.daemon(NAME);
+        world.pushed(NAME).await;
+        daemon.rests().await;
+        world.issued_once(&daemon.text());
+        assert_eq!(world.production.orders().len(), 2, "{}", daemon.text());
+        assert!(world.tokens().is_empty(), "{}", daemon.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_is_gone_after_it_was_finalized_is_not_replaced_for_a_day() {
+    let world = World::start().await;
+    let gate = world.holds("finalize", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    let order = world.production.orders().pop().unwrap().url;
+    world.production.forget_order(&order);
+    for _ in 0..2 {
+        let mut daemon = world.daemon(NAME);
+        let line = daemon
+            .mentions("a certificate for these names was asked for less than a day ago")
+            .await;
+        daemon.idles().await;
+        daemon.stop().await;
+        assert_eq!(world.asked("new-order"), 1, "{line}");
+    }
+    // A day later.
+    world.edit_ledger(|line| {
+        if line["event"] == "finalizing" {
+            line["at"] = earlier(&line["at"], time::Duration::days(1));
+        }
+    });
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_whose_names_are_not_wanted_any_more_is_dropped_with_its_tokens() {
+    let world = World::start().await;
+    let gate = world.holds("challenge", What::Hold);
+    let daemon = world.daemon("a.example.com b.example.com");
+    guarded("the tell", gate.reached(1)).await;
+    daemon.kill().await;
+    let mut daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    daemon.rests().await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.production.issued()[0].names, [NAME]);
+    assert!(world.tokens().is_empty(), "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_was_finalized_for_other_names_is_stored_before_the_next_one() {
+    let world = World::start().await;
+    let gate = world.holds("finalize", What::DoThenHold);
+    let daemon = world.daemon("a.example.com b.example.com");
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    let mut daemon = world.daemon("a.example.com c.example.com");
+    let is_second = |state: &State| state.issued().len() == 2;
+    guarded("the second certificate", world.production.until(is_second)).await;
+    daemon.rests().await;
+    let archive = world.store().join("archive").join(NAME);
+    assert!(archive.join("cert2.pem").exists(), "{}", daemon.text());
+    let issued: Vec<_> = world
+        .production
+        .issued()
+        .into_iter()
+        .map(|issued| issued.names)
+        .collect();
+    assert_eq!(
+        issued,
+        [
+            ["a.example.com", "b.example.com"],
+            ["a.example.com", "c.example.com"]
+        ]
+    );
+    assert_eq!(world.rancher.certificates().len(), 1);
+}

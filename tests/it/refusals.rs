@@ -1,0 +1,318 @@
+//! An authority that limits, is overloaded, fails: what is asked again, when, and what a restart changes about it.
+
+use bytes::Bytes;
+use http::Response;
+use http::StatusCode;
+use sandbox::authority::problem::Problem;
+use sandbox::authority::problem::RetryAfter;
+use sandbox::faults::Seen;
+use sandbox::faults::What;
+
+use crate::support::Daemon;
+use crate::support::World;
+
+const NAME: &str = "a.example.com";
+
+fn limited(retry_after: Option<RetryAfter>) -> Response<Bytes> {
+    let problem = Problem::new(429, "rateLimited", "too many of something");
+    let problem = match retry_after {
+        Some(retry_after) => problem.retry_after(retry_after),
+        None => problem,
+    };
+    problem.response()
+}
+
+fn failing() -> Response<Bytes> {
+    Problem::new(500, "serverInternal", "Error creating new order").response()
+}
+
+/// What a load balancer answers in front of an authority that is down.
+fn page(retry_after: Option<&str>) -> Response<Bytes> {
+    let mut page = Response::new(Bytes::from_static(
+        b"<html>\n<h1>503 Service Unavailable</h1>\n</html>",
+    ));
+    *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let headers = page.headers_mut();
+    headers.insert("content-type", "text/html".parse().unwrap());
+    if let Some(retry_after) = retry_after {
+        headers.insert("retry-after", retry_after.parse().unwrap());
+    }
+    page
+}
+
+impl World {
+    fn refuses(&self, endpoint: &'static str, times: u32, answer: Response<Bytes>) {
+        self.production
+            .faults()
+            .add(endpoint, times, What::Answer(answer));
+    }
+
+    /// Starts a daemon again and shows that it asks the authority nothing before a wait ends.
+    async fn is_silent_after_a_restart(&self, daemon: Daemon, domains: &str) {
+        daemon.stop().await;
+        let before = self.production.faults().seen().len();
+        let mut daemon = self.daemon(domains);
+        daemon.idles().await;
+        daemon.stop().await;
+        assert_eq!(self.production.faults().seen().len(), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_orders_is_waited_for_as_long_as_it_says_over_a_restart() {
+    let hour = std::time::Duration::from_secs(3600);
+    for retry_after in [RetryAfter::Seconds(3600), RetryAfter::Date(hour)] {
+        let world = World::start().await;
+        world.refuses("new-order", 1, limited(Some(retry_after)));
+        let mut daemon = world.daemon(NAME);
+        daemon
+            .mentions("the authority limits these names until")
+            .await;
+        daemon.rests().await;
+        assert_eq!(world.asked("new-order"), 1, "{}", daemon.text());
+        world.is_silent_after_a_restart(daemon, NAME).await;
+        let wait = world.failures("name").pop().unwrap();
+        assert_eq!(wait.minutes(), 60, "{retry_after:?}: {wait:?}");
+        assert!(wait.detail.contains("too many of something"), "{wait:?}");
+        world.end_waits();
+        let _daemon = world.daemon(NAME);
+        world.pushed(NAME).await;
+        assert_eq!(world.asked("new-order"), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_tells_its_end_in_words_only_is_understood() {
+    let world = World::start().await;
+    let detail = "too many new orders (300) from this account, retry after 2100-01-01 12:00:00 UTC: see https://x.test";
+    world.refuses(
+        "new-order",
+        1,
+        Problem::new(429, "rateLimited", detail).response(),
+    );
+    let mut daemon = world.daemon(NAME);
+    daemon
+        .mentions("the authority limits these names until 2100-01-01T12:00:00Z")
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_limit_is_waited_for_without_a_restart() {
+    let world = World::start().await;
+    world.refuses("new-order", 1, limited(Some(RetryAfter::Seconds(1))));
+    let _daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert_eq!(world.asked("new-order"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_ends_at_once_is_not_asked_about_again_and_again() {
+    let world = World::start().await;
+    for endpoint in ["new-account", "new-order"] {
+        world.refuses(endpoint, 2, limited(Some(RetryAfter::Seconds(0))));
+    }
+    let domains = "a.example.com, b.example.com, c.example.com";
+    let mut daemon = world.daemon(domains);
+    daemon.says("certificate not done").await;
+    daemon.rests().await;
+    assert_eq!(world.asked("new-account"), 1, "{}", daemon.text());
+    daemon.stop().await;
+    world.production.faults().clear();
+    world.refuses("new-order", 3, limited(Some(RetryAfter::Seconds(0))));
+    world.end_waits();
+    let mut daemon = world.daemon(domains);
+    daemon.says("certificate not done").await;
+    daemon.rests().await;
+    assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
+    assert_eq!(world.failures("name").pop().unwrap().minutes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_of_accounts_is_met_once_for_all_certificates() {
+    let world = World::start().await;
+    world.refuses("new-account", 1, limited(Some(RetryAfter::Seconds(3600))));
+    let names: Vec<String> = (1..=5)
+        .map(|number| format!("n{number}.example.com"))
+        .collect();
+    let domains = names.join(",");
+    let mut daemon = world.daemon(&domains);
+    for _ in &names {
+        daemon.says("certificate not done").await;
+    }
+    daemon.rests().await;
+    assert_eq!(world.asked("new-account"), 1, "{}", daemon.text());
+    world.is_silent_after_a_restart(daemon, &domains).await;
+    assert_eq!(world.failures("account").pop().unwrap().minutes(), 60);
+    assert!(world.failures("name").is_empty());
+    world.end_waits();
+    let _daemon = world.daemon(&domains);
+    for name in &names {
+        world.pushed(name).await;
+    }
+    assert_eq!(world.asked("new-account"), 2);
+    assert_eq!(world.production.accounts().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overloaded_authority_that_says_when_is_left_alone_until_then() {
+    for retry_after in ["600", "Fri, 01 Jan 2100 12:00:00 GMT"] {
+        let world = World::start().await;
+        world.refuses("new-order", 1, page(Some(retry_after)));
+        let mut daemon = world.daemon(NAME);
+        daemon.says("certificate not done").await;
+        daemon.rests().await;
+        assert_eq!(world.asked("new-order"), 1, "{}", daemon.text());
+        world.is_silent_after_a_restart(daemon, NAME).await;
+        let wait = world.failures("attempt").pop().unwrap();
+        assert!(retry_after != "600" || wait.minutes() == 10, "{wait:?}");
+        assert!(
+            retry_after == "600" || wait.until.year() == 2100,
+            "{wait:?}"
+        );
+        assert!(
+            world.failures("name").is_empty(),
+            "it says nothing about a name"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overloaded_authority_that_does_not_say_when_is_asked_again_after_a_moment() {
+    let world = World::start().await;
+    world.refuses("new-order", 2, page(None));
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
+    assert!(world.failures("name").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_fails_once_at_any_point_still_issues_once() {
+    let endpoints = [
+        "directory",
+        "new-nonce",
+        "new-account",
+        "new-order",
+        "authorization",
+        "challenge",
+        "order",
+        "finalize",
+        "certificate",
+    ];
+    for endpoint in endpoints {
+        for answer in [failing(), page(None)] {
+            let world = World::start().await;
+            // So that the order is looked at as well.
+            world
+                .production
+                .set(|settings| settings.processing = std::time::Duration::from_millis(50));
+            world.refuses(endpoint, 1, answer);
+            let daemon = world.daemon(NAME);
+            world.pushed(NAME).await;
+            let is_hit = |seen: &Seen| {
+                seen.endpoint == endpoint && seen.status.is_some_and(|status| status >= 500)
+            };
+            let seen = world.production.faults().seen();
+            assert_eq!(
+                seen.iter().filter(|seen| is_hit(seen)).count(),
+                1,
+                "{endpoint}"
+            );
+            assert_eq!(
+                world.production.issued().len(),
+                1,
+                "{endpoint}: {}",
+                daemon.text()
+            );
+            assert_eq!(world.production.accounts().len(), 1, "{endpoint}");
+            assert_eq!(world.production.orders().len(), 1, "{endpoint}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_failures_in_a_row_leave_the_authority_alone_for_all_over_a_restart() {
+    let world = World::start().await;
+    world.refuses("new-order", u32::MAX, failing());
+    let names: Vec<String> = (1..=6)
+        .map(|number| format!("n{number}.example.com"))
+        .collect();
+    let domains = names.join(",");
+    let settings = world.settings().with("CONCURRENCY", "1");
+    let mut daemon = settings.with("DOMAINS", &domains).start();
+    daemon
+        .says("authority left alone after several failures in a row")
+        .await;
+    daemon.rests().await;
+    assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
+    assert!(
+        daemon
+            .text()
+            .contains("the authority cannot be used at present"),
+        "{}",
+        daemon.text()
+    );
+    world.is_silent_after_a_restart(daemon, &domains).await;
+    assert_eq!(world.failures("authority").pop().unwrap().minutes(), 1);
+    assert!(
+        world.failures("name").is_empty(),
+        "it says nothing about a name"
+    );
+
+    // The first that is asked again fails: nobody else needs to find out.
+    world.end_waits();
+    let mut daemon = world.daemon(&domains);
+    daemon
+        .says("authority left alone after several failures in a row")
+        .await;
+    daemon.rests().await;
+    daemon.stop().await;
+    assert_eq!(world.failures("authority").pop().unwrap().minutes(), 2);
+
+    world.production.faults().clear();
+    world.end_waits();
+    let _daemon = world.daemon(&domains);
+    for name in &names {
+        world.pushed(name).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_was_down_for_long_is_asked_again_within_the_hour() {
+    // Nothing can be ordered; or what was ordered stays in the middle, and can be resumed.
+    for endpoint in ["new-order", "finalize"] {
+        let world = World::start().await;
+        world.refuses(endpoint, u32::MAX, failing());
+        for _ in 0..6 {
+            let mut daemon = world.daemon(NAME);
+            daemon.says("certificate not done").await;
+            daemon.kill().await;
+            for kind in ["attempt", "authority", "name", "account"] {
+                for wait in world.failures(kind) {
+                    assert!(wait.minutes() <= 60, "{endpoint}: {wait:?}");
+                }
+            }
+            world.end_waits();
+        }
+        world.production.faults().clear();
+        let _daemon = world.daemon(NAME);
+        world.pushed(NAME).await;
+        assert_eq!(world.production.issued().len(), 1, "{endpoint}");
+        assert_eq!(world.production.orders().len(), 1, "{endpoint}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_the_authority_has_closed_is_told_and_not_hammered() {
+    let world = World::start().await;
+    let mut daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    let account = world.production.accounts().pop().unwrap();
+    world.production.deactivate_account(&account.url);
+    world.announce("shop", "web", "b.example.com");
+    daemon.mentions("has status").await;
+    daemon.rests().await;
+    assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
+    assert_eq!(world.asked("new-account"), 1, "{}", daemon.text());
+    assert_eq!(world.failures("name").pop().unwrap().minutes(), 1);
+}

@@ -1,0 +1,104 @@
+//! What the daemon has on record, and what a test may make of it while no daemon runs.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::World;
+
+impl World {
+    fn ledger_path(&self) -> PathBuf {
+        self.store().join("rancher-lets-encrypt/ledger.jsonl")
+    }
+
+    /// Every line of the ledger.
+    pub(crate) fn ledger(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.ledger_path()).unwrap_or_default();
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().unwrap()
+    }
+
+    /// The failures on record about one kind of subject, oldest first.
+    pub(crate) fn failures(&self, kind: &str) -> Vec<Failure> {
+        let is_asked = |line: &Value| line["event"] == "failed" && line["subject"]["kind"] == *kind;
+        let ledger = self.ledger();
+        let failures = ledger.iter().filter(|line| is_asked(line));
+        failures.map(Failure::of).collect()
+    }
+
+    /// Changes every line of the ledger.
+    pub(crate) fn edit_ledger(&self, edit: impl Fn(&mut Value)) {
+        let mut lines = self.ledger();
+        lines.iter_mut().for_each(edit);
+        let lines: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(self.ledger_path(), lines.concat()).unwrap();
+    }
+
+    /// Ends every wait, as if its time had passed.
+    pub(crate) fn end_waits(&self) {
+        self.edit_ledger(|line| {
+            if line["event"] == "failed" {
+                line["until"] = line["at"].clone();
+            }
+        });
+    }
+
+    pub(crate) fn pending_path(&self, lineage: &str) -> PathBuf {
+        let own = self.store().join("rancher-lets-encrypt");
+        own.join("pending").join(lineage).join("order.json")
+    }
+
+    /// The order in flight of a lineage.
+    pub(crate) fn pending(&self, lineage: &str) -> Option<Value> {
+        let text = std::fs::read_to_string(self.pending_path(lineage)).ok()?;
+        Some(serde_json::from_str(&text).unwrap())
+    }
+
+    /// Changes the order in flight of a lineage.
+    pub(crate) fn edit_pending(&self, lineage: &str, edit: impl FnOnce(&mut Value)) {
+        let mut order = self.pending(lineage).unwrap();
+        edit(&mut order);
+        std::fs::write(self.pending_path(lineage), order.to_string()).unwrap();
+    }
+}
+
+/// A failure on record.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) subject: Value,
+    pub(crate) detail: String,
+    pub(crate) count: u64,
+    pub(crate) at: OffsetDateTime,
+    pub(crate) until: OffsetDateTime,
+}
+
+impl Failure {
+    fn of(line: &Value) -> Self {
+        Self {
+            subject: line["subject"].clone(),
+            detail: line["detail"].as_str().unwrap().to_owned(),
+            count: line["failures"].as_u64().unwrap(),
+            at: moment(&line["at"]),
+            until: moment(&line["until"]),
+        }
+    }
+
+    /// How long is waited, but for the moment that noting it took.
+    pub(crate) fn minutes(&self) -> i64 {
+        let wait = self.until - self.at + Duration::seconds(15);
+        wait.whole_minutes()
+    }
+}
+
+/// A time on record.
+pub(crate) fn moment(value: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(value.as_str().unwrap(), &Rfc3339).unwrap()
+}
+
+/// The same time on record, but so much earlier.
+pub(crate) fn earlier(value: &Value, by: Duration) -> Value {
+    (moment(value) - by).format(&Rfc3339).unwrap().into()
+}
