@@ -204,11 +204,12 @@ impl<W: World> Engine<W> {
         if self.wake().generation != generation {
             return Ok(());
         }
-        self.store.run(|store| store.clear_wake()).await?;
+        let cleared = self.store.run(|store| store.clear_wake()).await;
         let mut wake = self.wake();
-        // Owed again in the meantime: then the file may be gone, and the next pass writes before it puts.
+        // Owed again in the meantime: then the file may be gone, and the next pass writes before it puts. Paid even
+        // if the file stays: on a read-only store the balancers would be woken without end.
         wake.is_owed = wake.generation != generation;
-        Ok(())
+        cleared
     }
 
     fn wake(&self) -> MutexGuard<'_, Wake> {
