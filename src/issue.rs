@@ -138,7 +138,7 @@ const EPHEMERAL: &str = "the store is not on a volume and would be lost with the
 fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
     let received = order.received.as_ref()?;
     let why = received.refused.as_ref()?;
-    let until = received.at + BLOCKED_FOR;
+    let until = received.at.saturating_add(BLOCKED_FOR);
     let reason = format!("the authority sent a certificate that cannot be used: {why}");
     (now < until).then(|| Setback::failure_until(reason, until))
 }
@@ -480,7 +480,7 @@ impl<W: World> Attempt<'_, W> {
             Err(why) => {
                 let is_news = received.refused.as_ref() != Some(&why);
                 received.refused = Some(why.clone());
-                let until = received.at + BLOCKED_FOR;
+                let until = received.at.saturating_add(BLOCKED_FOR);
                 if is_news {
                     self.save(&order).await?;
                 }

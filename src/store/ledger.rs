@@ -160,7 +160,10 @@ impl Ledger {
         now: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
         let last = self.issues.get(&(directory.to_owned(), names.clone()))?;
-        let opens = last.at + schedule::floor(last.issued.map(|(_, lifetime)| lifetime));
+        // The file may hold any date.
+        let opens = last
+            .at
+            .saturating_add(schedule::floor(last.issued.map(|(_, lifetime)| lifetime)));
         (now < opens).then_some(opens)
     }
 
