@@ -89,12 +89,9 @@ impl<W: World> Reconciler<W> {
             unreadable: BTreeMap::new(),
         };
         reconciler.take_over().await;
-        if let Err(error) = reconciler
-            .engine
-            .store
-            .run(|store| store.repair_live())
-            .await
-        {
+        let now = reconciler.engine.now();
+        let store = &reconciler.engine.store;
+        if let Err(error) = store.run(move |store| store.repair_live(now)).await {
             warn!(%error, "live view not repaired");
         }
         reconciler
@@ -130,8 +127,12 @@ impl<W: World> Reconciler<W> {
             self.take_over().await;
         }
         let listed = self.engine.world.orchestrator().certificates().await;
-        let lineages = self.engine.store.run(|store| store.lineages()).await;
         let now = self.engine.now();
+        let lineages = self
+            .engine
+            .store
+            .run(move |store| store.lineages(now))
+            .await;
         let (lineages, store_fault) = match lineages {
             Ok(lineages) => (lineages, None),
             Err(error) => (Vec::new(), Some(error.to_string())),

@@ -238,10 +238,7 @@ impl<D: Disk> Store<D> {
         value: &impl Serialize,
     ) -> Result<(), StoreError> {
         let path = folder.join(name);
-        let mut text = serde_json::to_vec_pretty(value)
-            .map_err(io::Error::other)
-            .during("write", &path)?;
-        text.push(b'\n');
+        let text = json(value, &path)?;
         self.disk
             .write(folder, &[(name, &text)])
             .during("write", &path)
@@ -256,10 +253,15 @@ impl<D: Disk> Store<D> {
 
     /// A file that is broken is never deleted: somebody may want to look at it.
     fn set_aside(&self, path: &Path, why: &str) -> Result<(), StoreError> {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("file");
+        let aside = self.aside(path)?;
+        self.disk.rename(path, &aside).during("set aside", path)?;
+        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
+        Ok(())
+    }
+
+    /// A free name for a file that is set aside.
+    fn aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
+        let name = file_name(path);
         let mut aside = path.with_file_name(format!("{name}.broken"));
         for number in 2.. {
             if !self.disk.exists(&aside).during("look for", &aside)? {
@@ -267,14 +269,27 @@ impl<D: Disk> Store<D> {
             }
             aside = path.with_file_name(format!("{name}.broken-{number}"));
         }
-        self.disk.rename(path, &aside).during("set aside", path)?;
-        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
-        Ok(())
+        Ok(aside)
     }
 
     fn with_cache<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Cached>) -> T) -> T {
         work(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn json(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, StoreError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(io::Error::other)
+        .during("write", path)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The last part of one of our paths.
+fn file_name(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("file")
 }
 
 /// A file name that an operator recognizes: host and path of the directory URL.

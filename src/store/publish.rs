@@ -105,8 +105,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// Brings the live view of every lineage in line with its record.
-    pub fn repair_live(&self) -> Result<(), StoreError> {
-        for lineage in self.lineages()? {
+    pub fn repair_live(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        for lineage in self.lineages(now)? {
             if let Some(record) = &lineage.record {
                 // One folder that cannot be repaired says nothing about the others.
                 if let Err(error) = self.show_live(&lineage.name, record) {
