@@ -123,7 +123,8 @@ impl<D: Disk> Store<D> {
         } else {
             Pending::None
         };
-        let is_settled = matches!(pending, Pending::None);
+        // What could not be told is asked again, whether the file has changed or not.
+        let is_settled = matches!(pending, Pending::None) && !matches!(copy, DiskCopy::Unknown(_));
         let lineage = Arc::new(Lineage {
             name: name.to_owned(),
             record: Some(record),
