@@ -25,6 +25,7 @@ use crate::store::json;
 use crate::store::record::PendingOrder;
 use crate::store::record::Record;
 use crate::store::record::Source;
+use crate::store::record::Version;
 
 /// A lineage, read whole.
 #[derive(Debug)]
@@ -182,7 +183,9 @@ impl<D: Disk> Store<D> {
     fn copy(&self, name: &str, record: &Record) -> DiskCopy {
         match self.read_bundle(name, record.live) {
             Ok(Ok(bundle)) => {
-                let version = record.live_version();
+                let leaf = bundle.leaf().fingerprint;
+                let is_own = |version: &&Version| version.leaf == Some(leaf);
+                let version = record.live_version().filter(is_own);
                 DiskCopy::Whole(Stored {
                     shown: bundle.shown().clone(),
                     directory: version.and_then(|version| version.directory.clone()),
