@@ -111,6 +111,11 @@ impl<D: Disk> Store<D> {
         else {
             return Ok(Err("it has no version in the archive".to_owned()));
         };
+        if !versions.contains_key(&live) {
+            // The live link leads nowhere: that is no proof that there is no certificate.
+            let path = self.archive(lineage).join(format!("fullchain{live}.pem"));
+            self.read(&path)?;
+        }
         let Some((_, Some(shown))) = versions.get(&live) else {
             return Ok(Err("its live certificate does not parse".to_owned()));
         };
