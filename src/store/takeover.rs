@@ -100,7 +100,10 @@ impl<D: Disk> Store<D> {
             }
             conf => conf?,
         };
-        let text = String::from_utf8_lossy(&conf).into_owned();
+        // Certbot itself reads it as UTF-8.
+        let Ok(text) = String::from_utf8(conf) else {
+            return Ok(Err("its renewal file is not UTF-8".to_owned()));
+        };
         let Some(renewal) = Renewal::parse(&text) else {
             return Ok(Err("its renewal file names no ACME server".to_owned()));
         };
