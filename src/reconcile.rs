@@ -128,11 +128,12 @@ impl<W: World> Reconciler<W> {
         }
         let listed = self.engine.world.orchestrator().certificates().await;
         let now = self.engine.now();
-        let lineages = self
-            .engine
-            .store
-            .run(move |store| store.lineages(now))
-            .await;
+        let store = &self.engine.store;
+        let lineages = store.run(move |store| {
+            store.repair_stale();
+            store.lineages(now)
+        });
+        let lineages = lineages.await;
         let (lineages, store_fault) = match lineages {
             Ok(lineages) => (lineages, None),
             Err(error) => (Vec::new(), Some(error.to_string())),

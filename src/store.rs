@@ -5,6 +5,7 @@
 //! it that is repaired at start. What an interrupted write leaves behind is always the state before it.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub struct Store<D> {
     root: PathBuf,
     webroot: PathBuf,
     cache: Mutex<BTreeMap<String, Cached>>,
+    /// Lineages whose live view is not in line with the record.
+    stale: Mutex<BTreeSet<String>>,
 }
 
 impl<D: Disk> Store<D> {
@@ -99,6 +102,7 @@ impl<D: Disk> Store<D> {
             root: root.to_owned(),
             webroot: webroot.to_owned(),
             cache: Mutex::default(),
+            stale: Mutex::default(),
         }
     }
 

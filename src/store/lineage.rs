@@ -316,6 +316,6 @@ impl<D: Disk> Store<D> {
     }
 
     fn live_files(&self, name: &str, number: u32) -> [PathBuf; 2] {
-        ["fullchain", "privkey"].map(|file| self.archive(name).join(format!("{file}{number}.pem")))
+        ["fullchain", "privkey"].map(|file| self.archived_file(name, file, number))
     }
 }
