@@ -303,9 +303,15 @@ impl<W: World> Engine<W> {
             .await
     }
 
-    /// Notes a certificate that was issued.
-    pub async fn note_issued(&self, directory: &str, names: NameSet, leaf: &Leaf) {
-        let line = self.ledger().issued(directory, names, leaf, self.now());
+    /// Notes a certificate that was issued, and came at `at`.
+    pub async fn note_issued(
+        &self,
+        directory: &str,
+        names: NameSet,
+        leaf: &Leaf,
+        at: OffsetDateTime,
+    ) {
+        let line = self.ledger().issued(directory, names, leaf, at);
         self.write(line).await;
     }
 

@@ -12,6 +12,7 @@ use crate::bundle::Secret;
 use crate::certificate::Flaw;
 use crate::classify::DiskCopy;
 use crate::classify::Stored;
+use crate::fingerprint::Fingerprint;
 use crate::ports::Disk;
 use crate::ports::Stamp;
 use crate::ports::Token;
@@ -216,6 +217,21 @@ impl<D: Disk> Store<D> {
         let chain = text(self.read(&chain)?);
         let key = Secret::new(text(self.read(&key)?));
         Ok(Bundle::parse(&chain, &key))
+    }
+
+    /// Whether a version of a lineage has this leaf, and can be used.
+    pub fn is_stored(&self, name: &str, leaf: &Fingerprint) -> Result<bool, StoreError> {
+        let record = self.record(name)?;
+        let versions = record.iter().flat_map(|record| &record.versions);
+        for version in versions.filter(|version| version.leaf.as_ref() == Some(leaf)) {
+            match self.read_bundle(name, version.number) {
+                Ok(Ok(bundle)) if bundle.leaf().fingerprint == *leaf => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 
     /// Reads an order in flight.
