@@ -55,6 +55,8 @@ pub struct Reconciler<W: World> {
     domains: Vec<Names>,
     reads_labels: bool,
     labels: LabelsRecord,
+    /// Whether the names on record were read, or those that services announce: else nobody knows what is wanted.
+    knows_labels: bool,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
@@ -73,21 +75,16 @@ impl<W: World> Reconciler<W> {
     /// Begins with the names last learned from labels, a tree that certbot left taken over, and the live view
     /// repaired.
     pub async fn start(engine: Arc<Engine<W>>, domains: Vec<Names>, reads_labels: bool) -> Self {
-        let labels = match engine.store.run(|store| store.labels()).await {
-            Ok(labels) => labels,
-            Err(error) => {
-                warn!(%error, "names last learned from labels not read");
-                LabelsRecord::default()
-            }
-        };
         let mut reconciler = Self {
             engine,
             domains,
             reads_labels,
-            labels,
+            labels: LabelsRecord::default(),
+            knows_labels: !reads_labels,
             said: BTreeSet::new(),
             unreadable: BTreeMap::new(),
         };
+        reconciler.recall_labels().await;
         reconciler.take_over().await;
         let now = reconciler.engine.now();
         let store = &reconciler.engine.store;
@@ -102,6 +99,21 @@ impl<W: World> Reconciler<W> {
         self.reads_labels
     }
 
+    /// Takes the names last learned from labels from the store, unless they are known by now.
+    async fn recall_labels(&mut self) {
+        if self.knows_labels {
+            return;
+        }
+        match self.engine.store.run(|store| store.labels()).await {
+            Ok(Some(labels)) => {
+                self.labels = labels;
+                self.knows_labels = true;
+            }
+            Ok(None) => {}
+            Err(error) => self.say(format!("names last learned from labels not read: {error}")),
+        }
+    }
+
     /// Reads what services announce. Answers whether it is something else than before.
     pub async fn read_labels(&mut self) -> bool {
         if !self.reads_labels {
@@ -111,6 +123,7 @@ impl<W: World> Reconciler<W> {
             Ok(announcements) => {
                 let is_changed = announcements != self.labels.announcements;
                 self.labels.announcements = announcements;
+                self.knows_labels = true;
                 is_changed
             }
             Err(error) => {
@@ -122,6 +135,7 @@ impl<W: World> Reconciler<W> {
 
     /// Gathers and decides. `in_hand` are the primary names whose jobs still run.
     pub async fn pass(&mut self, in_hand: &BTreeSet<String>) -> Pass {
+        self.recall_labels().await;
         let wanted = self.wanted().await;
         if !self.unreadable.is_empty() {
             self.take_over().await;
@@ -200,7 +214,7 @@ impl<W: World> Reconciler<W> {
                 warn!(notice, "name left out or moved");
             }
         }
-        if self.reads_labels {
+        if self.reads_labels && self.knows_labels {
             let record = LabelsRecord {
                 holders: wanted.holders.clone(),
                 ..self.labels.clone()
@@ -213,9 +227,11 @@ impl<W: World> Reconciler<W> {
     /// Written only if it is something else than what stands there.
     async fn save_labels(&mut self, record: LabelsRecord) {
         let save = record.clone();
-        let saved = self.engine.store.run(move |store| match store.labels() {
-            Ok(present) if present == save => Ok(()),
-            _ => store.save_labels(&save),
+        let saved = self.engine.store.run(move |store| {
+            if store.labels()?.as_ref() == Some(&save) {
+                return Ok(());
+            }
+            store.save_labels(&save)
         });
         if let Err(error) = saved.await {
             self.say(format!("names learned from labels not kept: {error}"));
@@ -494,7 +510,8 @@ impl<W: World> Reconciler<W> {
                     };
                     served.push((entry, assigned));
                 }
-                None => self.tell_gone(lineage).await,
+                None if self.knows_labels => self.tell_gone(lineage).await,
+                None => {}
             }
         }
         served

@@ -177,16 +177,16 @@ impl<D: Disk> Store<D> {
         )
     }
 
-    /// What was last learned from labels.
-    pub fn labels(&self) -> Result<LabelsRecord, StoreError> {
+    /// What was last learned from labels, if that is on record.
+    pub fn labels(&self) -> Result<Option<LabelsRecord>, StoreError> {
         let path = self.own(LABELS);
         match self.read_json(&path)? {
-            Some(Ok(record)) => Ok(record),
+            Some(Ok(record)) => Ok(Some(record)),
             Some(Err(why)) => {
                 self.set_aside(&path, &why)?;
-                Ok(LabelsRecord::default())
+                Ok(None)
             }
-            None => Ok(LabelsRecord::default()),
+            None => Ok(None),
         }
     }
 
