@@ -277,7 +277,7 @@ impl<W: World> Reconciler<W> {
         let engine = &self.engine;
         let present = assigned.lineage.as_deref();
         let absent = DiskCopy::Absent;
-        let unknown = self.unknown_copy(gathering, &primary);
+        let unknown = self.unknown_copy(gathering, &primary, present);
         let disk = unknown
             .as_ref()
             .or_else(|| present.map(|lineage| &lineage.copy))
@@ -315,9 +315,18 @@ impl<W: World> Reconciler<W> {
     }
 
     /// Why nothing can be said about the store's copy, where that is not in the lineage itself.
-    fn unknown_copy(&self, gathering: &Gathering<'_>, primary: &str) -> Option<DiskCopy> {
+    fn unknown_copy(
+        &self,
+        gathering: &Gathering<'_>,
+        primary: &str,
+        present: Option<&Lineage>,
+    ) -> Option<DiskCopy> {
         if let Some(fault) = &gathering.store_fault {
             return Some(DiskCopy::Unknown(fault.clone()));
+        }
+        // With a certificate of its own it needs none of those that certbot left.
+        if present.is_some_and(|lineage| lineage.record.is_some()) {
+            return None;
         }
         let fault = self
             .unreadable
