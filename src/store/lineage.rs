@@ -236,7 +236,7 @@ impl<D: Disk> Store<D> {
 
     /// Reads an order in flight.
     pub fn pending(&self, name: &str) -> Pending {
-        let path = self.own(PENDING).join(name).join(ORDER);
+        let path = self.order_path(name);
         match self.read_json::<PendingOrder>(&path) {
             Ok(Some(Ok(order))) => Pending::Order(Box::new(order)),
             Ok(None) => Pending::None,
@@ -281,7 +281,7 @@ impl<D: Disk> Store<D> {
 
     /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
     pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.own(PENDING).join(name).join(ORDER);
+        let path = self.order_path(name);
         self.set_aside(&path, "its certificate was refused")
     }
 
@@ -317,6 +317,10 @@ impl<D: Disk> Store<D> {
 
     pub(super) fn record_path(&self, name: &str) -> PathBuf {
         self.own(CERTIFICATES).join(format!("{name}.json"))
+    }
+
+    pub(super) fn order_path(&self, name: &str) -> PathBuf {
+        self.own(PENDING).join(name).join(ORDER)
     }
 
     pub(super) fn archive(&self, name: &str) -> PathBuf {

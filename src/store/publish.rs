@@ -42,23 +42,35 @@ impl<D: Disk> Store<D> {
     pub fn free_name(&self, primary: &DomainName) -> Result<String, StoreError> {
         let mut name = primary.to_string();
         for number in 1.. {
-            let mut is_free = true;
-            let own = self.own("pending").join(&name);
-            for path in [
-                self.record_path(&name),
-                own,
-                self.archive(&name),
-                self.live(&name),
-                self.renewal(&name),
-            ] {
-                is_free &= !self.disk.exists(&path).during("look for", &path)?;
-            }
-            if is_free {
+            let Some(taken) = self.taken_by(&name)? else {
                 break;
-            }
+            };
+            let path = taken.display();
+            tracing::info!(%path, "left alone, it is not ours; the next free name is used");
             name = format!("{primary}-{number:04}");
         }
         Ok(name)
+    }
+
+    fn taken_by(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
+        let paths = [
+            self.record_path(name),
+            self.order_path(name),
+            self.live(name),
+            self.renewal(name),
+        ];
+        for path in paths {
+            if self.disk.exists(&path).during("look for", &path)? {
+                return Ok(Some(path));
+            }
+        }
+        // A write that failed leaves a folder with nothing in it.
+        let archive = self.archive(name);
+        let archived = self.list_or_nothing(&archive)?;
+        Ok(archived
+            .iter()
+            .any(|name| !name.starts_with('.'))
+            .then_some(archive))
     }
 
     /// Stores a bundle as the newest version of a lineage: the files, then the record, then the live view.
