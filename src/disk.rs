@@ -47,6 +47,18 @@ fn temporary(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.tmp"))
 }
 
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    // Whatever an interrupted write left there may have another mode.
+    unless_gone(fs::remove_file(path))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -143,18 +155,12 @@ impl Disk for RealDisk {
 
     fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
         for (name, content) in files {
-            let path = temporary(folder, name);
-            // Whatever an interrupted write left there may have another mode.
-            unless_gone(fs::remove_file(&path))?;
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
-            let written = file.write_all(content).and_then(|()| file.sync_all());
+            let written = write_new(&temporary(folder, name), content);
             if written.is_err() {
                 // Room is what is missing most often: give back what was taken.
-                drop(fs::remove_file(&path));
+                for (name, _) in files {
+                    drop(fs::remove_file(temporary(folder, name)));
+                }
             }
             written?;
         }
