@@ -260,10 +260,11 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// The number in the name of a file in the archive.
+/// The number in the name of a file in the archive; none that has no successor.
 pub(super) fn version_number(name: &str) -> Option<u32> {
     let stem = name.strip_suffix(".pem")?;
-    FILES
+    let number: u32 = FILES
         .iter()
-        .find_map(|file| stem.strip_prefix(file)?.parse().ok())
+        .find_map(|file| stem.strip_prefix(file)?.parse().ok())?;
+    (number < u32::MAX).then_some(number)
 }
