@@ -142,7 +142,8 @@ async fn run(config: Config) -> ExitCode {
             &config.store,
             &config.webroot,
         ));
-        let _lock = hold_lock(&store, world.disk()).await;
+        // Held until the process ends, not only this task: a write in hand ends after it.
+        std::mem::forget(hold_lock(&store, world.disk()).await);
         let engine = Arc::new(start::open_engine(world, store, Settings::from(&config)).await);
         start::sweep_webroot(&engine).await;
         start::warn_if_ephemeral(&engine).await;
