@@ -117,7 +117,7 @@ pub struct Engine<W: World> {
     pub store: Arc<Store<W::Disk>>,
     /// The settings.
     pub settings: Settings,
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
     wake: Mutex<Wake>,
     /// Held while an account is made.
     pub(crate) registering: tokio::sync::Mutex<()>,
@@ -138,7 +138,7 @@ impl<W: World> Engine<W> {
         match read.await {
             Ok((ledger, is_owed)) => {
                 let (ledger, wake) = (
-                    Mutex::new(ledger),
+                    Arc::new(Mutex::new(ledger)),
                     Mutex::new(Wake {
                         is_owed,
                         generation: 0,
@@ -165,7 +165,7 @@ impl<W: World> Engine<W> {
 
     /// The ledger, for a look that takes no time.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 
     /// Whether balancers are to be woken.
@@ -317,11 +317,12 @@ impl<W: World> Engine<W> {
 
     /// What cannot be written down is still remembered until the end of this process.
     async fn write(&self, line: Line) {
-        if let Err(error) = self
-            .store
-            .run(move |store| store.append_ledger(&line))
-            .await
-        {
+        let (ledger, now) = (Arc::clone(&self.ledger), self.now());
+        let written = self.store.run(move |store| {
+            store.append_ledger(&line)?;
+            store.compact_ledger(|| lock(&ledger).compacted(now))
+        });
+        if let Err(error) = written.await {
             tracing::warn!(%error, "ledger not written, a restart would forget");
         }
     }
@@ -365,6 +366,10 @@ impl<W: World> Engine<W> {
         });
         waits.flatten().max_by_key(|wait| wait.until)
     }
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The clock of failed validations and refusals of a name.

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::ports::Disk;
+use crate::store::ledger::Length;
 use crate::store::lineage::Cached;
 use crate::store::record::AccountRecord;
 use crate::store::record::LabelsRecord;
@@ -90,6 +91,7 @@ pub struct Store<D> {
     root: PathBuf,
     webroot: PathBuf,
     cache: Mutex<BTreeMap<String, Cached>>,
+    ledger: Mutex<Length>,
     /// Lineages whose live view is not in line with the record.
     stale: Mutex<BTreeSet<String>>,
 }
@@ -102,6 +104,7 @@ impl<D: Disk> Store<D> {
             root: root.to_owned(),
             webroot: webroot.to_owned(),
             cache: Mutex::default(),
+            ledger: Mutex::default(),
             stale: Mutex::default(),
         }
     }

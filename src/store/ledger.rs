@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -243,7 +245,7 @@ impl Ledger {
     }
 
     /// The shortest account of what still matters at `now`.
-    fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
+    pub fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
         let failed = self.waits.iter().map(|(subject, wait)| Line {
             at: now,
             event: Event::Failed {
@@ -274,8 +276,26 @@ impl Ledger {
     }
 }
 
-/// Lines above which the file is rewritten at start, if most of them no longer matter.
+/// Lines above which the file is rewritten, if most of them no longer matter.
 const COMPACTED_ABOVE: usize = 1000;
+
+/// How long the file is. Locked while it is written: a line that fails is taken back, and must not take another
+/// one with it.
+#[derive(Debug)]
+pub(super) struct Length {
+    lines: usize,
+    /// From here on it is worth a look how many of them matter.
+    looked_at_above: usize,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self {
+            lines: 0,
+            looked_at_above: COMPACTED_ABOVE,
+        }
+    }
+}
 
 const LEDGER: &str = "ledger.jsonl";
 
@@ -305,15 +325,11 @@ impl<D: Disk> Store<D> {
                 }
             }
         }
-        let compacted = ledger.compacted(now);
-        if lines > COMPACTED_ABOVE && compacted.len() * 2 < lines {
-            let text = text(&compacted, &path)?;
-            self.disk
-                .write(&self.own(""), &[(LEDGER, &text)])
-                .during("write", &path)?;
-        } else if content.last().is_some_and(|byte| *byte != b'\n') {
+        if content.last().is_some_and(|byte| *byte != b'\n') {
             self.disk.append(&path, b"\n").during("write", &path)?;
         }
+        self.ledger_length().lines = lines;
+        self.compact_ledger(|| ledger.compacted(now))?;
         Ok(ledger)
     }
 
@@ -321,7 +337,34 @@ impl<D: Disk> Store<D> {
     pub fn append_ledger(&self, line: &Line) -> Result<(), StoreError> {
         let path = self.ledger_path();
         let text = text(std::slice::from_ref(line), &path)?;
-        self.disk.append(&path, &text).during("write", &path)
+        let mut length = self.ledger_length();
+        self.disk.append(&path, &text).during("write", &path)?;
+        length.lines += 1;
+        Ok(())
+    }
+
+    /// Rewrites a ledger that has grown long, if most of it no longer matters; `matters` is what does.
+    pub fn compact_ledger(&self, matters: impl FnOnce() -> Vec<Line>) -> Result<(), StoreError> {
+        let mut length = self.ledger_length();
+        if length.lines <= length.looked_at_above {
+            return Ok(());
+        }
+        // What is noted from here on is appended behind it.
+        let matters = matters();
+        if matters.len() * 2 < length.lines {
+            let path = self.ledger_path();
+            let text = text(&matters, &path)?;
+            self.disk
+                .write(&self.own(""), &[(LEDGER, &text)])
+                .during("write", &path)?;
+            length.lines = matters.len();
+        }
+        length.looked_at_above = COMPACTED_ABOVE.max(2 * matters.len());
+        Ok(())
+    }
+
+    fn ledger_length(&self) -> MutexGuard<'_, Length> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
