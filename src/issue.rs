@@ -135,7 +135,7 @@ const EPHEMERAL: &str = "the store is not on a volume and would be lost with the
                          ordered; mount a volume at LETSENCRYPT_ROOTDIR";
 
 /// Whether what an authority issued for an order was refused, and still stands in the way of another.
-fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
+pub(crate) fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
     let received = order.received.as_ref()?;
     let why = received.refused.as_ref()?;
     let until = received.at.saturating_add(BLOCKED_FOR);

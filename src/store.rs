@@ -317,3 +317,6 @@ fn account_file(directory: &str) -> String {
         .collect();
     format!("{}.json", safe.trim_start_matches('.'))
 }
+
+#[cfg(test)]
+mod tests;
