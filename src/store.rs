@@ -49,6 +49,15 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// What could not be done with which file; the action is a verb.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Whether the file is simply not there.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
@@ -76,11 +85,7 @@ trait While<T> {
 
 impl<T> While<T> for io::Result<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError {
-            action,
-            path: path.to_owned(),
-            source,
-        })
+        self.map_err(|source| StoreError::new(action, path, source))
     }
 }
 
