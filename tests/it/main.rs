@@ -7,4 +7,7 @@
 
 mod compose;
 mod first_issue;
+mod store_room;
+mod store_takeover;
+mod store_torn;
 mod support;
