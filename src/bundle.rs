@@ -24,6 +24,7 @@ use crate::certificate::parse;
 use crate::names::NameSet;
 
 const PRIVATE_KEY: &str = "PRIVATE KEY";
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 fn to_pem(tag: &str, der: &[u8]) -> String {
     let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
@@ -74,6 +75,10 @@ impl Bundle {
     /// Reads a chain (leaf first) and its key, both PEM.
     pub fn parse(chain: &str, key: &Secret) -> Result<Self, Flaw> {
         let mut ders = certificates(chain)?;
+        // The reader passes over a block without an end, and the leaf alone is not what was issued.
+        if chain.matches(BEGIN).count() != ders.len() {
+            return Err(broken("its chain is torn"));
+        }
         let shown = Shown::of(&ders)?;
         let certificate = ders.remove(0);
         let key = fitting_key(&parse(&certificate)?, key)?;
@@ -265,6 +270,22 @@ mod tests {
         ] {
             let read = Bundle::parse(&chain, &Secret::new(key));
             assert!(matches!(read, Err(Flaw::Broken(_))), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn a_chain_that_is_torn_is_not_a_leaf_alone() {
+        let (chain, key) = pems(&params(
+            &["a.example.com"],
+            Duration::ZERO,
+            Duration::days(90),
+        ));
+        let key = Secret::new(key);
+        let behind_leaf = chain.rfind("-----BEGIN").unwrap();
+        Bundle::parse(&chain[..behind_leaf], &key).unwrap();
+        for length in [behind_leaf + BEGIN.len(), chain.len() - 20, chain.len() - 4] {
+            let read = Bundle::parse(&chain[..length], &key);
+            assert!(matches!(read, Err(Flaw::Broken(_))), "{length}: {read:?}");
         }
     }
 

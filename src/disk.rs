@@ -47,21 +47,37 @@ fn temporary(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.tmp"))
 }
 
-fn write_temporary(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
-    let path = temporary(folder, name);
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     // Whatever an interrupted write left there may have another mode.
-    unless_gone(fs::remove_file(&path))?;
+    unless_gone(fs::remove_file(path))?;
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&path)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    if written.is_err() {
-        // Room is what is missing most often: give back what was taken.
-        drop(fs::remove_file(&path));
-    }
-    written
+        .open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Written and synced side by side: the disk commits files together that would each wait for a commit one after the
+/// other.
+fn write_all_new(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    let write = |(name, content): &(&str, &[u8])| write_new(&temporary(folder, name), content);
+    let Some((first, others)) = files.split_first() else {
+        return Ok(());
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others
+            .iter()
+            .map(|file| scope.spawn(move || write(file)))
+            .collect();
+        let written = others.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a thread that writes a file panicked")))
+        });
+        written.fold(write(first), Result::and)
+    })
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -159,25 +175,14 @@ impl Disk for RealDisk {
     }
 
     fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-        // Synced side by side: the disk commits them together, where one after the other would each wait for a commit.
-        std::thread::scope(|scope| {
-            let (first, others) = files
-                .split_first()
-                .map_or((None, files), |(first, others)| (Some(first), others));
-            let spawned: Vec<_> = others
-                .iter()
-                .map(|(name, content)| scope.spawn(move || write_temporary(folder, name, content)))
-                .collect();
-            let first = first.map_or(Ok(()), |(name, content)| {
-                write_temporary(folder, name, content)
-            });
-            let rest = spawned.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(io::Error::other("a thread that writes a file ended")))
-            });
-            rest.fold(first, Result::and)
-        })?;
+        let written = write_all_new(folder, files);
+        if written.is_err() {
+            // Room is what is missing most often: give back what was taken.
+            for (name, _) in files {
+                drop(fs::remove_file(temporary(folder, name)));
+            }
+        }
+        written?;
         for (name, _) in files {
             fs::rename(temporary(folder, name), folder.join(name))?;
         }

@@ -167,7 +167,7 @@ pub struct Engine<W: World> {
     pub store: Arc<Store<W::Disk>>,
     /// The settings.
     pub settings: Settings,
-    ledger: Mutex<Ledger>,
+    ledger: Arc<Mutex<Ledger>>,
     wake: Mutex<Wake>,
     /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
     writing_wake: tokio::sync::Mutex<()>,
@@ -190,7 +190,7 @@ impl<W: World> Engine<W> {
         match read.await {
             Ok((ledger, is_owed)) => {
                 let (ledger, wake) = (
-                    Mutex::new(ledger),
+                    Arc::new(Mutex::new(ledger)),
                     Mutex::new(Wake {
                         is_owed,
                         generation: 0,
@@ -218,7 +218,7 @@ impl<W: World> Engine<W> {
 
     /// The ledger, for a look that takes no time.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 
     /// Whether balancers are to be woken.
@@ -259,9 +259,10 @@ impl<W: World> Engine<W> {
         if self.wake().generation != generation {
             return Ok(());
         }
-        self.store.run(|store| store.clear_wake()).await?;
+        let cleared = self.store.run(|store| store.clear_wake()).await;
+        // Paid even if the file stays: on a read-only store the balancers would be woken without end.
         self.wake().is_owed = false;
-        Ok(())
+        cleared
     }
 
     fn wake(&self) -> MutexGuard<'_, Wake> {
@@ -355,19 +356,26 @@ impl<W: World> Engine<W> {
             .await
     }
 
-    /// Notes a certificate that was issued.
-    pub async fn note_issued(&self, directory: &str, names: NameSet, leaf: &Leaf) {
-        let line = self.ledger().issued(directory, names, leaf, self.now());
+    /// Notes a certificate that was issued, and came at `at`.
+    pub async fn note_issued(
+        &self,
+        directory: &str,
+        names: NameSet,
+        leaf: &Leaf,
+        at: OffsetDateTime,
+    ) {
+        let line = self.ledger().issued(directory, names, leaf, at);
         self.write(line).await;
     }
 
     /// What cannot be written down is still remembered until the end of this process.
     async fn write(&self, line: Line) {
-        if let Err(error) = self
-            .store
-            .run(move |store| store.append_ledger(&line))
-            .await
-        {
+        let (ledger, now) = (Arc::clone(&self.ledger), self.now());
+        let written = self.store.run(move |store| {
+            store.append_ledger(&line)?;
+            store.compact_ledger(|| lock(&ledger).compacted(now))
+        });
+        if let Err(error) = written.await {
             tracing::warn!(%error, "ledger not written, a restart would forget");
         }
     }
@@ -411,6 +419,10 @@ impl<W: World> Engine<W> {
         });
         waits.flatten().max_by_key(|wait| wait.until)
     }
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The clock of failed validations and refusals of a name.

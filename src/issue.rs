@@ -142,10 +142,10 @@ const EPHEMERAL: &str = "the store is not on a volume and would be lost with the
                          ordered; mount a volume at LETSENCRYPT_ROOTDIR";
 
 /// Whether what an authority issued for an order was refused, and still stands in the way of another.
-fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
+pub(crate) fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
     let received = order.received.as_ref()?;
     let why = received.refused.as_ref()?;
-    let until = received.at + BLOCKED_FOR;
+    let until = received.at.saturating_add(BLOCKED_FOR);
     let reason = format!("the authority sent a certificate that cannot be used: {why}");
     (now < until).then(|| Setback::failure_until(reason, until))
 }
@@ -293,6 +293,15 @@ impl<W: World> Attempt<'_, W> {
     /// Looks again at what was issued. Refused for the names that are wanted, it stands in the way for a day.
     async fn settle_again(&self, order: PendingOrder) -> Result<Option<Obtained>, Stop> {
         let is_wanted = self.is_wanted(&order);
+        if let (Some(bundle), Some(received)) = (self.stored(&order).await?, &order.received) {
+            debug!(lineage = self.lineage, "stored before, order cleared now");
+            let (directory, names) = (&order.directory, order.names.set());
+            self.engine
+                .note_issued(directory, names, bundle.leaf(), received.at)
+                .await;
+            self.drop_order(&order).await?;
+            return Ok(None);
+        }
         match self.settle(order.clone()).await {
             Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
                 let lineage = self.lineage.clone();
@@ -304,6 +313,21 @@ impl<W: World> Attempt<'_, W> {
             }
             result => result.map(Some),
         }
+    }
+
+    /// What was issued for an order, if it is in the store: a crash came before the order was cleared.
+    async fn stored(&self, order: &PendingOrder) -> Result<Option<Bundle>, Stop> {
+        let chain = order.received.as_ref().map(|received| &received.chain);
+        let Some(Ok(bundle)) = chain.map(|chain| Bundle::parse(chain, &order.key)) else {
+            return Ok(None);
+        };
+        let (lineage, leaf) = (self.lineage.clone(), bundle.leaf().fingerprint);
+        let is_stored = self
+            .engine
+            .store
+            .run(move |store| store.is_stored(&lineage, &leaf))
+            .await?;
+        Ok(is_stored.then_some(bundle))
     }
 
     fn is_wanted(&self, order: &PendingOrder) -> bool {
@@ -499,6 +523,7 @@ impl<W: World> Attempt<'_, W> {
         let Some(received) = &mut order.received else {
             return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
         };
+        let at = received.at;
         let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
         let verified =
             bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
@@ -507,7 +532,7 @@ impl<W: World> Attempt<'_, W> {
             Err(why) => {
                 let is_news = received.refused.as_ref() != Some(&why);
                 received.refused = Some(why.clone());
-                let until = received.at + BLOCKED_FOR;
+                let until = received.at.saturating_add(BLOCKED_FOR);
                 if is_news {
                     self.save(&order).await?;
                 }
@@ -523,7 +548,7 @@ impl<W: World> Attempt<'_, W> {
         let origin = Origin {
             directory: Some(order.directory.clone()),
             source: Source::Issued,
-            at: now,
+            at,
         };
         let (lineage, stored) = (self.lineage.clone(), bundle.clone());
         self.engine
@@ -531,7 +556,7 @@ impl<W: World> Attempt<'_, W> {
             .run(move |store| store.publish(&lineage, &names, &stored, &origin))
             .await?;
         self.engine
-            .note_issued(&order.directory, order.names.set(), bundle.leaf())
+            .note_issued(&order.directory, order.names.set(), bundle.leaf(), at)
             .await;
         debug!(lineage = self.lineage, "issue noted");
         self.drop_order(&order).await?;

@@ -30,6 +30,7 @@ use rancher_lets_encrypt::rancher::metadata::Metadata;
 use rancher_lets_encrypt::reconcile::Reconciler;
 use rancher_lets_encrypt::start;
 use rancher_lets_encrypt::store::Store;
+use rancher_lets_encrypt::store::StoreError;
 use rancher_lets_encrypt::webroot::Webroot;
 use time::Duration;
 use time::OffsetDateTime;
@@ -142,7 +143,8 @@ async fn run(config: Config) -> ExitCode {
             &config.store,
             &config.webroot,
         ));
-        let _lock = hold_lock(&store, world.disk()).await;
+        // Held until the process ends, not only this task: a write in hand ends after it.
+        std::mem::forget(hold_lock(&store, world.disk()).await);
         let engine = Arc::new(start::open_engine(world, store, Settings::from(&config)).await);
         start::sweep_webroot(&engine).await;
         start::warn_if_ephemeral(&engine).await;
@@ -234,13 +236,11 @@ fn say_hello(config: &Config) {
 async fn hold_lock(store: &Store<RealDisk>, disk: &RealDisk) -> File {
     let mut said = String::new();
     loop {
-        let tried = store
-            .prepare()
-            .map_err(|error| error.to_string())
-            .and_then(|()| {
-                disk.try_lock(&store.lock_path())
-                    .map_err(|error| format!("{}: {error}", store.lock_path().display()))
-            });
+        let path = store.lock_path();
+        let tried = store.prepare().and_then(|()| {
+            disk.try_lock(&path)
+                .map_err(|error| StoreError::new("lock", &path, error))
+        });
         let fault = match tried {
             Ok(Some(lock)) => {
                 start::sign_lock(&lock, now());

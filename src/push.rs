@@ -426,7 +426,7 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
             let cleared = engine.clear_wake(generation).await;
             engine.clear(&Subject::Wake).await;
             match (cleared, service) {
-                (Err(error), _) => warn!(%error, "wake-up not noted, it will be repeated"),
+                (Err(error), _) => warn!(%error, "wake-up not noted, a restart repeats it"),
                 (Ok(()), Some(service)) => info!(service, "balancers woken"),
                 (Ok(()), None) => debug!("no balancer to wake"),
             }

@@ -56,6 +56,8 @@ pub struct Reconciler<W: World> {
     domains: Vec<Names>,
     reads_labels: bool,
     labels: LabelsRecord,
+    /// Whether the names on record were read, or those that services announce: else nobody knows what is wanted.
+    knows_labels: bool,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
     /// The same of every certificate, by primary name.
@@ -76,29 +78,21 @@ impl<W: World> Reconciler<W> {
     /// Begins with the names last learned from labels, a tree that certbot left taken over, and the live view
     /// repaired.
     pub async fn start(engine: Arc<Engine<W>>, domains: Vec<Names>, reads_labels: bool) -> Self {
-        let labels = match engine.store.run(|store| store.labels()).await {
-            Ok(labels) => labels,
-            Err(error) => {
-                warn!(%error, "names last learned from labels not read");
-                LabelsRecord::default()
-            }
-        };
         let mut reconciler = Self {
             engine,
             domains,
             reads_labels,
-            labels,
+            labels: LabelsRecord::default(),
+            knows_labels: !reads_labels,
             said: BTreeSet::new(),
             told: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
+        reconciler.recall_labels().await;
         reconciler.take_over().await;
-        if let Err(error) = reconciler
-            .engine
-            .store
-            .run(|store| store.repair_live())
-            .await
-        {
+        let now = reconciler.engine.now();
+        let store = &reconciler.engine.store;
+        if let Err(error) = store.run(move |store| store.repair_live(now)).await {
             warn!(%error, "live view not repaired");
         }
         reconciler
@@ -107,6 +101,21 @@ impl<W: World> Reconciler<W> {
     /// Whether names come from labels as well.
     pub fn reads_labels(&self) -> bool {
         self.reads_labels
+    }
+
+    /// Takes the names last learned from labels from the store, unless they are known by now.
+    async fn recall_labels(&mut self) {
+        if self.knows_labels {
+            return;
+        }
+        match self.engine.store.run(|store| store.labels()).await {
+            Ok(Some(labels)) => {
+                self.labels = labels;
+                self.knows_labels = true;
+            }
+            Ok(None) => {}
+            Err(error) => self.say(format!("names last learned from labels not read: {error}")),
+        }
     }
 
     /// Reads what services announce. Answers whether it is something else than before.
@@ -118,6 +127,7 @@ impl<W: World> Reconciler<W> {
             Ok(announcements) => {
                 let is_changed = announcements != self.labels.announcements;
                 self.labels.announcements = announcements;
+                self.knows_labels = true;
                 is_changed
             }
             Err(error) => {
@@ -129,13 +139,19 @@ impl<W: World> Reconciler<W> {
 
     /// Gathers and decides. `in_hand` are the primary names whose jobs still run.
     pub async fn pass(&mut self, in_hand: &BTreeSet<String>) -> Pass {
+        self.recall_labels().await;
         let wanted = self.wanted().await;
         if !self.unreadable.is_empty() {
             self.take_over().await;
         }
         let listed = self.engine.world.orchestrator().certificates().await;
-        let lineages = self.engine.store.run(|store| store.lineages()).await;
         let now = self.engine.now();
+        let store = &self.engine.store;
+        let lineages = store.run(move |store| {
+            store.repair_stale();
+            store.lineages(now)
+        });
+        let lineages = lineages.await;
         let (lineages, store_fault) = match lineages {
             Ok(lineages) => (lineages, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
@@ -203,7 +219,7 @@ impl<W: World> Reconciler<W> {
                 warn!(notice, "name left out or moved");
             }
         }
-        if self.reads_labels {
+        if self.reads_labels && self.knows_labels {
             let record = LabelsRecord {
                 holders: wanted.holders.clone(),
                 ..self.labels.clone()
@@ -216,9 +232,11 @@ impl<W: World> Reconciler<W> {
     /// Written only if it is something else than what stands there.
     async fn save_labels(&mut self, record: LabelsRecord) {
         let save = record.clone();
-        let saved = self.engine.store.run(move |store| match store.labels() {
-            Ok(present) if present == save => Ok(()),
-            _ => store.save_labels(&save),
+        let saved = self.engine.store.run(move |store| {
+            if store.labels()?.as_ref() == Some(&save) {
+                return Ok(());
+            }
+            store.save_labels(&save)
         });
         if let Err(error) = saved.await {
             self.say(format!("names learned from labels not kept: {error}"));
@@ -264,7 +282,7 @@ impl<W: World> Reconciler<W> {
         let engine = &self.engine;
         let present = assigned.lineage.as_deref();
         let absent = DiskCopy::Absent;
-        let unknown = self.unknown_copy(gathering, &primary);
+        let unknown = self.unknown_copy(gathering, &primary, present);
         let disk = unknown
             .as_ref()
             .or_else(|| present.map(|lineage| &lineage.copy))
@@ -310,9 +328,18 @@ impl<W: World> Reconciler<W> {
     }
 
     /// Why nothing can be said about the store's copy, where that is not in the lineage itself.
-    fn unknown_copy(&self, gathering: &Gathering<'_>, primary: &str) -> Option<DiskCopy> {
+    fn unknown_copy(
+        &self,
+        gathering: &Gathering<'_>,
+        primary: &str,
+        present: Option<&Lineage>,
+    ) -> Option<DiskCopy> {
         if let Some(fault) = &gathering.store_fault {
             return Some(DiskCopy::Unknown(fault.clone()));
+        }
+        // With a certificate of its own it needs none of those that certbot left.
+        if present.is_some_and(|lineage| lineage.record.is_some()) {
+            return None;
         }
         let fault = self
             .unreadable
@@ -513,7 +540,8 @@ impl<W: World> Reconciler<W> {
                     };
                     served.push((entry, assigned));
                 }
-                None => self.tell_gone(lineage).await,
+                None if self.knows_labels => self.tell_gone(lineage).await,
+                None => {}
             }
         }
         served

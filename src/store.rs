@@ -5,6 +5,7 @@
 //! it that is repaired at start. What an interrupted write leaves behind is always the state before it.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::ports::Disk;
+use crate::store::ledger::Length;
 use crate::store::ledger::Queue;
 use crate::store::lineage::Cached;
 use crate::store::record::AccountRecord;
@@ -48,6 +50,15 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// What could not be done with which file; the action is a verb.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// Whether the file is simply not there.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
@@ -75,11 +86,7 @@ trait While<T> {
 
 impl<T> While<T> for io::Result<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, StoreError> {
-        self.map_err(|source| StoreError {
-            action,
-            path: path.to_owned(),
-            source,
-        })
+        self.map_err(|source| StoreError::new(action, path, source))
     }
 }
 
@@ -90,8 +97,11 @@ pub struct Store<D> {
     root: PathBuf,
     webroot: PathBuf,
     cache: Mutex<BTreeMap<String, Cached>>,
-    ledger_queue: Mutex<Queue>,
-    ledger_turn: Mutex<()>,
+    ledger: Mutex<Length>,
+    /// Lines that wait to be written into it.
+    queue: Mutex<Queue>,
+    /// Lineages whose live view is not in line with the record.
+    stale: Mutex<BTreeSet<String>>,
 }
 
 impl<D: Disk> Store<D> {
@@ -102,8 +112,9 @@ impl<D: Disk> Store<D> {
             root: root.to_owned(),
             webroot: webroot.to_owned(),
             cache: Mutex::default(),
-            ledger_queue: Mutex::default(),
-            ledger_turn: Mutex::default(),
+            ledger: Mutex::default(),
+            queue: Mutex::default(),
+            stale: Mutex::default(),
         }
     }
 
@@ -178,16 +189,16 @@ impl<D: Disk> Store<D> {
         )
     }
 
-    /// What was last learned from labels.
-    pub fn labels(&self) -> Result<LabelsRecord, StoreError> {
+    /// What was last learned from labels, if that is on record.
+    pub fn labels(&self) -> Result<Option<LabelsRecord>, StoreError> {
         let path = self.own(LABELS);
         match self.read_json(&path)? {
-            Some(Ok(record)) => Ok(record),
+            Some(Ok(record)) => Ok(Some(record)),
             Some(Err(why)) => {
                 self.set_aside(&path, &why)?;
-                Ok(LabelsRecord::default())
+                Ok(None)
             }
-            None => Ok(LabelsRecord::default()),
+            None => Ok(None),
         }
     }
 
@@ -243,10 +254,7 @@ impl<D: Disk> Store<D> {
         value: &impl Serialize,
     ) -> Result<(), StoreError> {
         let path = folder.join(name);
-        let mut text = serde_json::to_vec_pretty(value)
-            .map_err(io::Error::other)
-            .during("write", &path)?;
-        text.push(b'\n');
+        let text = json(value, &path)?;
         self.disk
             .write(folder, &[(name, &text)])
             .during("write", &path)
@@ -261,10 +269,15 @@ impl<D: Disk> Store<D> {
 
     /// A file that is broken is never deleted: somebody may want to look at it.
     fn set_aside(&self, path: &Path, why: &str) -> Result<(), StoreError> {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or("file");
+        let aside = self.aside(path)?;
+        self.disk.rename(path, &aside).during("set aside", path)?;
+        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
+        Ok(())
+    }
+
+    /// A free name for a file that is set aside.
+    fn aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
+        let name = file_name(path);
         let mut aside = path.with_file_name(format!("{name}.broken"));
         for number in 2.. {
             if !self.disk.exists(&aside).during("look for", &aside)? {
@@ -272,14 +285,27 @@ impl<D: Disk> Store<D> {
             }
             aside = path.with_file_name(format!("{name}.broken-{number}"));
         }
-        self.disk.rename(path, &aside).during("set aside", path)?;
-        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
-        Ok(())
+        Ok(aside)
     }
 
     fn with_cache<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Cached>) -> T) -> T {
         work(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn json(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, StoreError> {
+    let mut text = serde_json::to_vec_pretty(value)
+        .map_err(io::Error::other)
+        .during("write", path)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The last part of one of our paths.
+fn file_name(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("file")
 }
 
 /// A file name that an operator recognizes: host and path of the directory URL.
@@ -300,3 +326,6 @@ fn account_file(directory: &str) -> String {
         .collect();
     format!("{}.json", safe.trim_start_matches('.'))
 }
+
+#[cfg(test)]
+mod tests;

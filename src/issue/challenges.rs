@@ -180,7 +180,7 @@ impl<W: World> Attempt<'_, W> {
         if let Some(challenge) = order.challenges.get_mut(&task.url) {
             if challenge
                 .told_at
-                .is_some_and(|told_at| now < told_at + TELL_AGAIN_AFTER)
+                .is_some_and(|told_at| now < told_at.saturating_add(TELL_AGAIN_AFTER))
             {
                 return Ok(());
             }
@@ -269,7 +269,7 @@ impl<W: World> Attempt<'_, W> {
             let challenge = order.challenges.get(&task.url);
             challenge
                 .and_then(|challenge| challenge.first_told_at)
-                .is_some_and(|told_at| told_at + GIVE_UP_AFTER <= now)
+                .is_some_and(|told_at| told_at.saturating_add(GIVE_UP_AFTER) <= now)
         };
         let lost: Vec<&Task> = tasks.iter().filter(is_lost).collect();
         if lost.is_empty() {

@@ -163,7 +163,10 @@ impl Ledger {
         now: OffsetDateTime,
     ) -> Option<OffsetDateTime> {
         let last = self.issues.get(&(directory.to_owned(), names.clone()))?;
-        let opens = last.at + schedule::floor(last.issued.map(|(_, lifetime)| lifetime));
+        // The file may hold any date.
+        let opens = last
+            .at
+            .saturating_add(schedule::floor(last.issued.map(|(_, lifetime)| lifetime)));
         (now < opens).then_some(opens)
     }
 
@@ -243,7 +246,7 @@ impl Ledger {
     }
 
     /// The shortest account of what still matters at `now`.
-    fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
+    pub fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
         let failed = self.waits.iter().map(|(subject, wait)| Line {
             at: now,
             event: Event::Failed {
@@ -274,8 +277,26 @@ impl Ledger {
     }
 }
 
-/// Lines above which the file is rewritten at start, if most of them no longer matter.
+/// Lines above which the file is rewritten, if most of them no longer matter.
 const COMPACTED_ABOVE: usize = 1000;
+
+/// How long the file is. Locked while it is written: a line that fails is taken back, and must not take another
+/// one with it.
+#[derive(Debug)]
+pub(super) struct Length {
+    lines: usize,
+    /// From here on it is worth a look how many of them matter.
+    looked_at_above: usize,
+}
+
+impl Default for Length {
+    fn default() -> Self {
+        Self {
+            lines: 0,
+            looked_at_above: COMPACTED_ABOVE,
+        }
+    }
+}
 
 const LEDGER: &str = "ledger.jsonl";
 
@@ -305,15 +326,11 @@ impl<D: Disk> Store<D> {
                 }
             }
         }
-        let compacted = ledger.compacted(now);
-        if lines > COMPACTED_ABOVE && compacted.len() * 2 < lines {
-            let text = text(&compacted, &path)?;
-            self.disk
-                .write(&self.own(""), &[(LEDGER, &text)])
-                .during("write", &path)?;
-        } else if content.last().is_some_and(|byte| *byte != b'\n') {
+        if content.last().is_some_and(|byte| *byte != b'\n') {
             self.disk.append(&path, b"\n").during("write", &path)?;
         }
+        self.ledger_length().lines = lines;
+        self.compact_ledger(|| ledger.compacted(now))?;
         Ok(ledger)
     }
 
@@ -322,25 +339,46 @@ impl<D: Disk> Store<D> {
         let path = self.ledger_path();
         let text = text(std::slice::from_ref(line), &path)?;
         let ticket = self.queue().push(&text);
+        let mut length = self.ledger_length();
         // Whoever comes first writes for all that queue behind.
-        let _turn = self
-            .ledger_turn
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (batch, upto) = match self.queue().take(ticket) {
-            Taken::Done(result) => return result.map_err(io::Error::other).during("write", &path),
-            Taken::Batch(batch, upto) => (batch, upto),
+        let (batch, lines) = match self.queue().take(ticket) {
+            Taken::Done(result) => return result.during("write", &path),
+            Taken::Batch(batch, lines) => (batch, lines),
         };
         let written = self.disk.append(&path, &batch);
-        self.queue()
-            .done(upto, written.as_ref().err().map(ToString::to_string));
+        if written.is_ok() {
+            length.lines += lines;
+        }
+        self.queue().done(lines, &written);
         written.during("write", &path)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.ledger_queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rewrites a ledger that has grown long, if most of it no longer matters; `matters` is what does.
+    pub fn compact_ledger(&self, matters: impl FnOnce() -> Vec<Line>) -> Result<(), StoreError> {
+        let mut length = self.ledger_length();
+        if length.lines <= length.looked_at_above {
+            return Ok(());
+        }
+        // What is noted from here on is appended behind it.
+        let matters = matters();
+        if matters.len() * 2 < length.lines {
+            let path = self.ledger_path();
+            let text = text(&matters, &path)?;
+            self.disk
+                .write(&self.own(""), &[(LEDGER, &text)])
+                .during("write", &path)?;
+            length.lines = matters.len();
+        }
+        length.looked_at_above = COMPACTED_ABOVE.max(2 * matters.len());
+        Ok(())
+    }
+
+    fn ledger_length(&self) -> MutexGuard<'_, Length> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -349,46 +387,53 @@ impl<D: Disk> Store<D> {
 pub(super) struct Queue {
     waiting: Vec<u8>,
     /// How many lines were ever queued, and how many of them are dealt with.
-    queued: u64,
-    done: u64,
+    queued: usize,
+    done: usize,
     /// What went wrong with the lines of each batch that was not written.
-    failed: Vec<(std::ops::RangeInclusive<u64>, String)>,
+    failed: Vec<(std::ops::RangeInclusive<usize>, io::ErrorKind, String)>,
 }
 
 enum Taken {
     /// Somebody else wrote it, or failed to.
-    Done(Result<(), String>),
-    /// It is to be written now, with all before it.
-    Batch(Vec<u8>, u64),
+    Done(io::Result<()>),
+    /// So many lines are to be written now, this one among them.
+    Batch(Vec<u8>, usize),
 }
 
 impl Queue {
-    fn push(&mut self, line: &[u8]) -> u64 {
+    fn push(&mut self, line: &[u8]) -> usize {
         self.waiting.extend_from_slice(line);
         self.queued += 1;
         self.queued
     }
 
-    fn take(&mut self, ticket: u64) -> Taken {
+    fn take(&mut self, ticket: usize) -> Taken {
         if ticket > self.done {
-            return Taken::Batch(std::mem::take(&mut self.waiting), self.queued);
+            return Taken::Batch(std::mem::take(&mut self.waiting), self.queued - self.done);
         }
         let failed = self
             .failed
             .iter()
-            .find(|(tickets, _)| tickets.contains(&ticket));
-        Taken::Done(failed.map_or(Ok(()), |(_, error)| Err(error.clone())))
+            .find(|(tickets, ..)| tickets.contains(&ticket));
+        Taken::Done(failed.map_or(Ok(()), |(_, kind, text)| {
+            Err(io::Error::new(*kind, text.clone()))
+        }))
     }
 
-    fn done(&mut self, upto: u64, error: Option<String>) {
+    fn done(&mut self, lines: usize, written: &io::Result<()>) {
         /// Nobody waits for a batch that is this many batches old.
         const REMEMBERED: usize = 64;
-        self.failed
-            .extend(error.map(|error| (self.done + 1..=upto, error)));
+        let tickets = self.done + 1..=self.done + lines;
+        self.failed.extend(
+            written
+                .as_ref()
+                .err()
+                .map(|error| (tickets, error.kind(), error.to_string())),
+        );
         if self.failed.len() > REMEMBERED {
             self.failed.remove(0);
         }
-        self.done = upto;
+        self.done += lines;
     }
 }
 

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use time::OffsetDateTime;
+
 use crate::bundle::Bundle;
 use crate::bundle::Secret;
 use crate::certificate::Flaw;
 use crate::classify::DiskCopy;
 use crate::classify::Stored;
+use crate::fingerprint::Fingerprint;
 use crate::ports::Disk;
 use crate::ports::Stamp;
 use crate::ports::Token;
@@ -18,9 +21,12 @@ use crate::store::PENDING;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
+use crate::store::file_name;
+use crate::store::json;
 use crate::store::record::PendingOrder;
 use crate::store::record::Record;
 use crate::store::record::Source;
+use crate::store::record::Version;
 
 /// A lineage, read whole.
 #[derive(Debug)]
@@ -58,7 +64,7 @@ const ORDER: &str = "order.json";
 
 impl<D: Disk> Store<D> {
     /// Reads every lineage. Files that did not change since the last time are not read again.
-    pub fn lineages(&self) -> Result<Vec<Arc<Lineage>>, StoreError> {
+    pub fn lineages(&self, now: OffsetDateTime) -> Result<Vec<Arc<Lineage>>, StoreError> {
         let folder = self.own(CERTIFICATES);
         let names = self.disk.list(&folder).during("list", &folder)?;
         let mut pending: BTreeSet<String> = self
@@ -68,8 +74,10 @@ impl<D: Disk> Store<D> {
         let mut lineages = Vec::with_capacity(names.len());
         let visible = names.iter().filter(|name| !name.starts_with('.'));
         for name in visible.filter_map(|name| name.strip_suffix(".json")) {
-            let is_pending = pending.remove(name);
-            lineages.extend(self.lineage(name, is_pending)?);
+            if let Some(lineage) = self.lineage(name, pending.contains(name), now) {
+                pending.remove(name);
+                lineages.push(lineage);
+            }
         }
         for name in pending {
             let order = self.pending(&name);
@@ -88,20 +96,16 @@ impl<D: Disk> Store<D> {
         Ok(lineages)
     }
 
-    /// Reads one lineage; none if its record is broken, and is set aside now.
-    fn lineage(&self, name: &str, is_pending: bool) -> Result<Option<Arc<Lineage>>, StoreError> {
+    /// Reads one lineage; none if it has no record, or a broken one that cannot be made again.
+    fn lineage(&self, name: &str, is_pending: bool, now: OffsetDateTime) -> Option<Arc<Lineage>> {
         let path = self.record_path(name);
         if !is_pending && let Some(cached) = self.cached(name, &path) {
-            return Ok(Some(cached));
+            return Some(cached);
         }
         let stamp = self.disk.stamp(&path);
-        let record = match self.read_json::<Record>(&path) {
-            Ok(Some(Ok(record))) => record,
-            Ok(Some(Err(why))) => {
-                self.set_aside(&path, &why)?;
-                return Ok(None);
-            }
-            Ok(None) => return Ok(None),
+        let record = match self.record_or_remade(name, now) {
+            Ok(Some(record)) => record,
+            Ok(None) => return None,
             Err(error) => {
                 let copy = DiskCopy::Unknown(error.to_string());
                 let lineage = Lineage {
@@ -110,7 +114,7 @@ impl<D: Disk> Store<D> {
                     copy,
                     pending: Pending::None,
                 };
-                return Ok(Some(Arc::new(lineage)));
+                return Some(Arc::new(lineage));
             }
         };
         let [chain, key] = self.live_files(name, record.live);
@@ -121,7 +125,8 @@ impl<D: Disk> Store<D> {
         } else {
             Pending::None
         };
-        let is_settled = matches!(pending, Pending::None);
+        // What could not be told is asked again, whether the file has changed or not.
+        let is_settled = matches!(pending, Pending::None) && !matches!(copy, DiskCopy::Unknown(_));
         let lineage = Arc::new(Lineage {
             name: name.to_owned(),
             record: Some(record),
@@ -135,7 +140,32 @@ impl<D: Disk> Store<D> {
             };
             self.with_cache(|cache| cache.insert(name.to_owned(), cached));
         }
-        Ok(Some(lineage))
+        Some(lineage)
+    }
+
+    /// Reads a record. A broken one is set aside and made again from the certificates beside it, as if certbot had
+    /// left them: they are as good as before.
+    fn record_or_remade(
+        &self,
+        name: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<Record>, StoreError> {
+        let path = self.record_path(name);
+        let why = match self.read_json::<Record>(&path)? {
+            Some(Ok(record)) => return Ok(Some(record)),
+            Some(Err(why)) => why,
+            None => return Ok(None),
+        };
+        match self.found(name, now)? {
+            Ok(found) => {
+                self.set_record_aside(name, &found.record, &why)?;
+                Ok(Some(found.record))
+            }
+            Err(nothing) => {
+                self.set_aside(&path, &format!("{why}, and {nothing}"))?;
+                Ok(None)
+            }
+        }
     }
 
     fn cached(&self, name: &str, record: &Path) -> Option<Arc<Lineage>> {
@@ -154,7 +184,9 @@ impl<D: Disk> Store<D> {
     fn copy(&self, name: &str, record: &Record) -> DiskCopy {
         match self.read_bundle(name, record.live) {
             Ok(Ok(bundle)) => {
-                let version = record.live_version();
+                let leaf = bundle.leaf().fingerprint;
+                let is_own = |version: &&Version| version.leaf == Some(leaf);
+                let version = record.live_version().filter(is_own);
                 DiskCopy::Whole(Stored {
                     shown: bundle.shown().clone(),
                     directory: version.and_then(|version| version.directory.clone()),
@@ -187,9 +219,24 @@ impl<D: Disk> Store<D> {
         Ok(Bundle::parse(&chain, &key))
     }
 
+    /// Whether a version of a lineage has this leaf, and can be used.
+    pub fn is_stored(&self, name: &str, leaf: &Fingerprint) -> Result<bool, StoreError> {
+        let record = self.record(name)?;
+        let versions = record.iter().flat_map(|record| &record.versions);
+        for version in versions.filter(|version| version.leaf.as_ref() == Some(leaf)) {
+            match self.read_bundle(name, version.number) {
+                Ok(Ok(bundle)) if bundle.leaf().fingerprint == *leaf => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
     /// Reads an order in flight.
     pub fn pending(&self, name: &str) -> Pending {
-        let path = self.own(PENDING).join(name).join(ORDER);
+        let path = self.order_path(name);
         match self.read_json::<PendingOrder>(&path) {
             Ok(Some(Ok(order))) => Pending::Order(Box::new(order)),
             Ok(None) => Pending::None,
@@ -234,7 +281,7 @@ impl<D: Disk> Store<D> {
 
     /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
     pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.own(PENDING).join(name).join(ORDER);
+        let path = self.order_path(name);
         self.set_aside(&path, "its certificate was refused")
     }
 
@@ -250,8 +297,30 @@ impl<D: Disk> Store<D> {
         self.write_json(&self.own(CERTIFICATES), &format!("{name}.json"), record)
     }
 
+    /// Puts a new record in the place of a broken one, which is kept beside it.
+    fn set_record_aside(&self, name: &str, record: &Record, why: &str) -> Result<(), StoreError> {
+        let path = self.record_path(name);
+        let broken = self.read(&path)?;
+        let aside = self.aside(&path)?;
+        let (aside, file) = (file_name(&aside), file_name(&path));
+        // Both or none: without a record the certificate would be missing, and be issued anew.
+        let record = json(record, &path)?;
+        self.disk
+            .write(
+                &self.own(CERTIFICATES),
+                &[(aside, &broken), (file, &record)],
+            )
+            .during("write", &path)?;
+        tracing::warn!(path = %path.display(), aside, error = why, "broken record set aside and made again");
+        Ok(())
+    }
+
     pub(super) fn record_path(&self, name: &str) -> PathBuf {
         self.own(CERTIFICATES).join(format!("{name}.json"))
+    }
+
+    pub(super) fn order_path(&self, name: &str) -> PathBuf {
+        self.own(PENDING).join(name).join(ORDER)
     }
 
     pub(super) fn archive(&self, name: &str) -> PathBuf {
@@ -267,6 +336,6 @@ impl<D: Disk> Store<D> {
     }
 
     fn live_files(&self, name: &str, number: u32) -> [PathBuf; 2] {
-        ["fullchain", "privkey"].map(|file| self.archive(name).join(format!("{file}{number}.pem")))
+        ["fullchain", "privkey"].map(|file| self.archived_file(name, file, number))
     }
 }

@@ -1,7 +1,9 @@
 //! New versions of a lineage, and the view of the live one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use time::OffsetDateTime;
 
@@ -40,23 +42,35 @@ impl<D: Disk> Store<D> {
     pub fn free_name(&self, primary: &DomainName) -> Result<String, StoreError> {
         let mut name = primary.to_string();
         for number in 1.. {
-            let mut is_free = true;
-            let own = self.own("pending").join(&name);
-            for path in [
-                self.record_path(&name),
-                own,
-                self.archive(&name),
-                self.live(&name),
-                self.renewal(&name),
-            ] {
-                is_free &= !self.disk.exists(&path).during("look for", &path)?;
-            }
-            if is_free {
+            let Some(taken) = self.taken_by(&name)? else {
                 break;
-            }
+            };
+            let path = taken.display();
+            tracing::info!(%path, "left alone, it is not ours; the next free name is used");
             name = format!("{primary}-{number:04}");
         }
         Ok(name)
+    }
+
+    fn taken_by(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
+        let paths = [
+            self.record_path(name),
+            self.order_path(name),
+            self.live(name),
+            self.renewal(name),
+        ];
+        for path in paths {
+            if self.disk.exists(&path).during("look for", &path)? {
+                return Ok(Some(path));
+            }
+        }
+        // A write that failed leaves a folder with nothing in it.
+        let archive = self.archive(name);
+        let archived = self.list_or_nothing(&archive)?;
+        Ok(archived
+            .iter()
+            .any(|name| !name.starts_with('.'))
+            .then_some(archive))
     }
 
     /// Stores a bundle as the newest version of a lineage: the files, then the record, then the live view.
@@ -93,28 +107,74 @@ impl<D: Disk> Store<D> {
             is_told_gone: false,
         };
         self.save_record(lineage, &record)?;
-        self.show_live(lineage, &record)?;
-        self.write_renewal(lineage, &record, origin)?;
-        for version in pruned {
-            for file in FILES {
-                let path = archive.join(format!("{file}{}.pem", version.number));
-                self.disk.remove(&path).during("remove", &path)?;
-            }
+        // It is published. What else goes wrong is made good later: an error here would have it stored once more.
+        self.show_or_remember(lineage, &record);
+        if let Err(error) = self.prune(&archive, &pruned) {
+            tracing::warn!(lineage, %error, "old version not removed");
         }
         Ok(record)
     }
 
     /// Brings the live view of every lineage in line with its record.
-    pub fn repair_live(&self) -> Result<(), StoreError> {
-        for lineage in self.lineages()? {
+    pub fn repair_live(&self, now: OffsetDateTime) -> Result<(), StoreError> {
+        for lineage in self.lineages(now)? {
             if let Some(record) = &lineage.record {
-                // One folder that cannot be repaired says nothing about the others.
-                if let Err(error) = self.show_live(&lineage.name, record) {
-                    tracing::warn!(lineage = lineage.name, %error, "live view not repaired");
-                }
+                self.show_or_remember(&lineage.name, record);
             }
         }
         Ok(())
+    }
+
+    /// Tries the live views again that could not be brought in line.
+    pub fn repair_stale(&self) {
+        let stale = self.with_stale(|stale| stale.clone());
+        for lineage in stale {
+            let shown = self
+                .record(&lineage)
+                .and_then(|record| record.map_or(Ok(()), |record| self.show(&lineage, &record)));
+            if shown.is_ok() {
+                self.with_stale(|stale| stale.remove(&lineage));
+            }
+        }
+    }
+
+    /// One folder that cannot be brought in line says nothing about the others.
+    fn show_or_remember(&self, lineage: &str, record: &Record) {
+        if let Err(error) = self.show(lineage, record)
+            && self.with_stale(|stale| stale.insert(lineage.to_owned()))
+        {
+            tracing::warn!(lineage, %error, "live view not in line with the record, tried again");
+        }
+    }
+
+    /// What certbot and the balancer's folder mode see of a lineage. Nothing is shown of what is not there.
+    fn show(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
+        for file in FILES {
+            let path = self.archived_file(lineage, file, record.live);
+            if !self.disk.exists(&path).during("look for", &path)? {
+                return Ok(());
+            }
+        }
+        self.show_live(lineage, record)?;
+        self.write_renewal(lineage, record)
+    }
+
+    fn prune(&self, archive: &Path, versions: &[Version]) -> Result<(), StoreError> {
+        for version in versions {
+            for file in FILES {
+                let path = archive.join(format!("{file}{}.pem", version.number));
+                self.disk.remove(&path).during("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn archived_file(&self, lineage: &str, file: &str, number: u32) -> PathBuf {
+        self.archive(lineage).join(format!("{file}{number}.pem"))
+    }
+
+    fn with_stale<T>(&self, work: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        work(&mut self.stale.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write_version(
@@ -143,17 +203,12 @@ impl<D: Disk> Store<D> {
     /// A real folder, as the balancer's folder mode wants it, with links into the archive.
     fn show_live(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
         let live = self.live(lineage);
-        let archive = self.archive(lineage);
         let mut links: Vec<(String, PathBuf)> = Vec::new();
         for file in FILES {
             let name = format!("{file}.pem");
             let target =
                 PathBuf::from(format!("../../archive/{lineage}/{file}{}.pem", record.live));
             let path = live.join(&name);
-            let there = archive.join(format!("{file}{}.pem", record.live));
-            if !self.disk.exists(&there).during("look for", &there)? {
-                return Ok(());
-            }
             match self.disk.read_link(&path) {
                 Ok(present) if present == target => continue,
                 Ok(_) => {}
@@ -178,17 +233,14 @@ impl<D: Disk> Store<D> {
     }
 
     /// Written once: what an operator or certbot changes in it later stays.
-    fn write_renewal(
-        &self,
-        lineage: &str,
-        record: &Record,
-        origin: &Origin,
-    ) -> Result<(), StoreError> {
+    fn write_renewal(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
         let path = self.renewal(lineage);
         if self.disk.exists(&path).during("look for", &path)? {
             return Ok(());
         }
-        let server = origin.directory.as_deref().unwrap_or("");
+        let version = record.live_version();
+        let server = version.and_then(|version| version.directory.as_deref());
+        let server = server.unwrap_or("");
         let text = renewal::render(&self.root, &self.webroot, lineage, server, &record.names);
         let folder = self.root.join("renewal");
         let name = format!("{lineage}.conf");
@@ -208,10 +260,11 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// The number in the name of a file in the archive.
+/// The number in the name of a file in the archive; none that has no successor.
 pub(super) fn version_number(name: &str) -> Option<u32> {
     let stem = name.strip_suffix(".pem")?;
-    FILES
+    let number: u32 = FILES
         .iter()
-        .find_map(|file| stem.strip_prefix(file)?.parse().ok())
+        .find_map(|file| stem.strip_prefix(file)?.parse().ok())?;
+    (number < u32::MAX).then_some(number)
 }

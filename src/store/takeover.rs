@@ -29,6 +29,14 @@ pub struct Takeover {
     pub unreadable: BTreeMap<String, String>,
 }
 
+/// What was found in a lineage without a record.
+pub(super) struct Found {
+    /// What would be its record.
+    pub(super) record: Record,
+    /// Its renewal file, if certbot would still renew it.
+    renewed_by_certbot: Option<String>,
+}
+
 impl<D: Disk> Store<D> {
     /// Takes over every lineage that has a `renewal/*.conf` which names an ACME server, and no record of ours.
     pub fn take_over(&self, now: OffsetDateTime) -> Result<Takeover, StoreError> {
@@ -65,8 +73,37 @@ impl<D: Disk> Store<D> {
         lineage: &str,
         now: OffsetDateTime,
     ) -> Result<Result<(), String>, StoreError> {
-        let conf = self.renewal(lineage);
-        let text = String::from_utf8_lossy(&self.read(&conf)?).into_owned();
+        let found = match self.found(lineage, now)? {
+            Ok(found) => found,
+            Err(why) => return Ok(Err(why)),
+        };
+        // Certbot first: between the two steps nobody renews it, and the next start goes on here.
+        if let Some(text) = found.renewed_by_certbot {
+            let (folder, name) = (self.root.join("renewal"), format!("{lineage}.conf"));
+            self.disk
+                .write(&folder, &[(&name, turned_off(&text).as_bytes())])
+                .during("write", &self.renewal(lineage))?;
+        }
+        self.save_record(lineage, &found.record)?;
+        Ok(Ok(()))
+    }
+
+    /// Reads what is there of a lineage, or says why it is not one that we may take.
+    pub(super) fn found(
+        &self,
+        lineage: &str,
+        now: OffsetDateTime,
+    ) -> Result<Result<Found, String>, StoreError> {
+        let conf = match self.read(&self.renewal(lineage)) {
+            Err(error) if error.is_not_found() => {
+                return Ok(Err("it has no renewal file".to_owned()));
+            }
+            conf => conf?,
+        };
+        // Certbot itself reads it as UTF-8.
+        let Ok(text) = String::from_utf8(conf) else {
+            return Ok(Err("its renewal file is not UTF-8".to_owned()));
+        };
         let Some(renewal) = Renewal::parse(&text) else {
             return Ok(Err("its renewal file names no ACME server".to_owned()));
         };
@@ -77,6 +114,11 @@ impl<D: Disk> Store<D> {
         else {
             return Ok(Err("it has no version in the archive".to_owned()));
         };
+        if !versions.contains_key(&live) {
+            // The live link leads nowhere: that is no proof that there is no certificate.
+            let path = self.archive(lineage).join(format!("fullchain{live}.pem"));
+            self.read(&path)?;
+        }
         let Some((_, Some(shown))) = versions.get(&live) else {
             return Ok(Err("its live certificate does not parse".to_owned()));
         };
@@ -84,25 +126,16 @@ impl<D: Disk> Store<D> {
             Ok(names) => names,
             Err(why) => return Ok(Err(why)),
         };
-        // Certbot first: between the two steps nobody renews it, and the next start goes on here.
-        if !renewal.is_off {
-            let folder = self.root.join("renewal");
-            let name = format!("{lineage}.conf");
-            self.disk
-                .write(&folder, &[(&name, turned_off(&text).as_bytes())])
-                .during("write", &conf)?;
-        }
-        let versions = versions.into_values().map(|(version, _)| version).collect();
-        self.save_record(
-            lineage,
-            &Record {
-                names,
-                live,
-                versions,
-                is_told_gone: false,
-            },
-        )?;
-        Ok(Ok(()))
+        let record = Record {
+            names,
+            live,
+            versions: versions.into_values().map(|(version, _)| version).collect(),
+            is_told_gone: false,
+        };
+        Ok(Ok(Found {
+            record,
+            renewed_by_certbot: (!renewal.is_off).then_some(text),
+        }))
     }
 
     fn archived(

@@ -25,7 +25,7 @@ fn counts(seen: &[Seen]) -> BTreeMap<&'static str, usize> {
 async fn obtain(world: &World, name: &str) -> Vec<Seen> {
     let before = world.production.faults().seen().len();
     let validated = world.production.validations().len();
-    let gate = world.holds("challenge", What::DoThenHold);
+    let gate = world.gates("challenge", What::DoThenHold);
     world.announce("shop", name.split('.').next().unwrap(), name);
     let is_validated =
         |state: &sandbox::authority::state::State| state.validations().len() > validated;
@@ -176,7 +176,7 @@ async fn a_stop_in_the_middle_of_an_order_ends_well_and_the_next_start_resumes_i
     ] {
         for signal in [Signal::TERM, Signal::INT] {
             let world = World::start().await;
-            let gate = world.holds(endpoint, What::DoThenHold);
+            let gate = world.gates(endpoint, What::DoThenHold);
             let daemon = world.daemon(NAME);
             guarded("the order", gate.reached(1)).await;
             daemon.signal(signal);

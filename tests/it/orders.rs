@@ -62,7 +62,7 @@ async fn an_answer_that_is_lost_on_the_way_costs_no_certificate_and_no_account()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_whose_answer_never_came_is_returned_again_to_the_next_start() {
     let world = World::start().await;
-    let gate = world.holds("new-order", What::DoThenHold);
+    let gate = world.gates("new-order", What::DoThenHold);
     let daemon = world.daemon(NAME);
     guarded("the order", gate.reached(1)).await;
     daemon.kill().await;
@@ -354,7 +354,7 @@ async fn an_account_that_the_authority_forgot_is_made_again_once_with_the_same_k
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_is_forgotten_with_an_order_in_flight_costs_one_new_order() {
     let world = World::start().await;
-    let gate = world.holds("challenge", What::Hold);
+    let gate = world.gates("challenge", What::Hold);
     let daemon = world.daemon(NAME);
     guarded("the tell", gate.reached(1)).await;
     daemon.kill().await;
@@ -369,7 +369,7 @@ async fn an_account_that_is_forgotten_with_an_order_in_flight_costs_one_new_orde
 async fn an_order_that_is_gone_or_expired_is_opened_again() {
     for is_expired in [false, true] {
         let world = World::start().await;
-        let gate = world.holds("challenge", What::Hold);
+        let gate = world.gates("challenge", What::Hold);
         let daemon = world.daemon(NAME);
         guarded("the tell", gate.reached(1)).await;
         daemon.kill().await;
@@ -391,7 +391,7 @@ async fn an_order_that_is_gone_or_expired_is_opened_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_is_gone_after_it_was_finalized_is_not_replaced_for_a_day() {
     let world = World::start().await;
-    let gate = world.holds("finalize", What::DoThenHold);
+    let gate = world.gates("finalize", What::DoThenHold);
     let daemon = world.daemon(NAME);
     guarded("the order to be finalized", gate.reached(1)).await;
     daemon.kill().await;
@@ -420,7 +420,7 @@ async fn an_order_that_is_gone_after_it_was_finalized_is_not_replaced_for_a_day(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_whose_names_are_not_wanted_any_more_is_dropped_with_its_tokens() {
     let world = World::start().await;
-    let gate = world.holds("challenge", What::Hold);
+    let gate = world.gates("challenge", What::Hold);
     let daemon = world.daemon("a.example.com b.example.com");
     guarded("the tell", gate.reached(1)).await;
     daemon.kill().await;
@@ -435,7 +435,7 @@ async fn an_order_whose_names_are_not_wanted_any_more_is_dropped_with_its_tokens
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_was_finalized_for_other_names_is_stored_before_the_next_one() {
     let world = World::start().await;
-    let gate = world.holds("finalize", What::DoThenHold);
+    let gate = world.gates("finalize", What::DoThenHold);
     let daemon = world.daemon("a.example.com b.example.com");
     guarded("the order to be finalized", gate.reached(1)).await;
     daemon.kill().await;

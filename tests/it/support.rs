@@ -18,6 +18,8 @@ pub(crate) mod daemon;
 pub(crate) mod platform;
 pub(crate) mod records;
 pub(crate) mod requests;
+pub(crate) mod namespace;
+pub(crate) mod tree;
 
 pub(crate) use daemon::Daemon;
 
@@ -109,6 +111,7 @@ impl World {
             ("LOG_FORMAT", "json".to_owned()),
         ];
         Settings {
+            wrapper: Vec::new(),
             vars: vars
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
@@ -132,6 +135,15 @@ impl World {
         issued(&self.production, name)
     }
 
+    /// Resolves when Rancher holds a certificate with this leaf under a name.
+    pub(crate) async fn holds(&self, name: &str, leaf: &str) {
+        let holds = |model: &sandbox::rancher::model::Model| {
+            let held = model.certificate(name);
+            held.is_some_and(|held| held.leaf() == leaf)
+        };
+        guarded(&format!("{leaf} at Rancher"), self.rancher.until(holds)).await;
+    }
+
     /// Resolves when Rancher holds the newest certificate of the production authority for a name.
     pub(crate) async fn pushed(&self, name: &str) {
         let holds = |model: &sandbox::rancher::model::Model| {
@@ -144,6 +156,12 @@ impl World {
         )
         .await;
     }
+}
+
+/// SHA-256 of the leaf of a PEM text, as the stand-ins show it.
+pub(crate) fn leaf(pem: &str) -> String {
+    let shown = rancher_lets_encrypt::certificate::Shown::parse(pem, "").unwrap();
+    shown.leaf.fingerprint.to_string()
 }
 
 pub(crate) fn issued(authority: &Authority, name: &str) -> Vec<String> {
@@ -161,6 +179,8 @@ fn text(path: &Path) -> String {
 /// The environment of a daemon that is not started yet.
 #[derive(Clone)]
 pub(crate) struct Settings {
+    /// The command, with arguments, that runs the daemon; none runs it as it is.
+    wrapper: Vec<String>,
     vars: std::collections::BTreeMap<String, String>,
 }
 
@@ -172,6 +192,12 @@ impl Settings {
 
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.vars.remove(name);
+        self
+    }
+
+    /// Runs the daemon by another command, which is given its path.
+    pub(crate) fn within(mut self, wrapper: Vec<String>) -> Self {
+        self.wrapper = wrapper;
         self
     }
 

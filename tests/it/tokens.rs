@@ -18,7 +18,7 @@ fn mode(path: &Path) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_readable_for_nginx_even_under_a_strict_umask() {
     let world = World::start().await;
-    let gate = world.holds("challenge", What::Hold);
+    let gate = world.gates("challenge", What::Hold);
     let settings = world.settings().with("DOMAINS", NAME);
     let daemon = settings.start_in_shell("umask 077");
     guarded("the tell", gate.reached(1)).await;

@@ -26,8 +26,11 @@ pub(crate) struct Daemon {
 }
 
 pub(crate) fn command(settings: &Settings) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rancher-lets-encrypt"));
+    let daemon = env!("CARGO_BIN_EXE_rancher-lets-encrypt");
+    let mut words = settings.wrapper.iter().map(String::as_str).chain([daemon]);
+    let mut command = Command::new(words.next().expect("the daemon is the last one"));
     command
+        .args(words)
         .env_clear()
         .envs(settings.vars())
         .kill_on_drop(true)

@@ -31,7 +31,7 @@ impl World {
 
     /// The next request to an endpoint of the production authority waits before anything is done, or behind it with
     /// its answer.
-    pub(crate) fn holds(&self, endpoint: &'static str, what: impl FnOnce(Gate) -> What) -> Gate {
+    pub(crate) fn gates(&self, endpoint: &'static str, what: impl FnOnce(Gate) -> What) -> Gate {
         let gate = Gate::new();
         self.production
             .faults()

@@ -1,0 +1,334 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use tempfile::TempDir;
+use time::Duration;
+use time::OffsetDateTime;
+
+use super::*;
+use crate::bundle::Bundle;
+use crate::bundle::Secret;
+use crate::certificate::tests::NOW;
+use crate::certificate::tests::params;
+use crate::certificate::tests::pems;
+use crate::classify::DiskCopy;
+use crate::disk::RealDisk;
+use crate::names::Names;
+use crate::ports::Stamp;
+use crate::store::ledger::Ledger;
+use crate::store::ledger::Subject;
+use crate::store::ledger::Wait;
+use crate::store::lineage::Lineage;
+use crate::store::lineage::Pending;
+use crate::store::publish::Origin;
+use crate::store::record::PendingOrder;
+use crate::store::record::Record;
+use crate::store::record::Source;
+
+const DIRECTORY: &str = "https://ca.test/directory";
+const A: &str = "a.example.com";
+const FILES: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
+
+/// A real disk that can be told to fail.
+#[derive(Debug, Default)]
+struct Failing {
+    /// How many changes succeed before the power goes.
+    left: Mutex<Option<usize>>,
+    /// What cannot be read.
+    unreadable: Mutex<Option<PathBuf>>,
+    /// Below this nothing can be changed.
+    frozen: Mutex<Option<PathBuf>>,
+}
+
+impl Failing {
+    fn dies_after(steps: usize) -> Self {
+        Self {
+            left: Mutex::new(Some(steps)),
+            ..Self::default()
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        *self.left.lock().unwrap() == Some(0)
+    }
+
+    fn change(&self, path: &Path) -> io::Result<()> {
+        let frozen = self.frozen.lock().unwrap();
+        if frozen.as_ref().is_some_and(|root| path.starts_with(root)) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        match &mut *self.left.lock().unwrap() {
+            Some(0) => Err(io::Error::other("the power is gone")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn look(&self, path: &Path) -> io::Result<()> {
+        let unreadable = self.unreadable.lock().unwrap();
+        if unreadable.as_deref() == Some(path) {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        Ok(())
+    }
+}
+
+impl Disk for Failing {
+    async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        work(self)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.look(path)?;
+        RealDisk.read(path)
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        RealDisk.stamp(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealDisk.exists(path)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.look(folder)?;
+        RealDisk.list(folder)
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        RealDisk.read_link(path)
+    }
+
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        self.change(folder)?;
+        RealDisk.make_folder(folder)
+    }
+
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+        for file in files {
+            let (name, content) = file;
+            if let Err(error) = self.change(&folder.join(name)) {
+                if self.is_dead() {
+                    let torn = folder.join(format!(".{name}.tmp"));
+                    fs::write(torn, &content[..content.len() / 2])?;
+                }
+                return Err(error);
+            }
+            RealDisk.write(folder, std::slice::from_ref(file))?;
+        }
+        Ok(())
+    }
+
+    fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()> {
+        for link in links {
+            self.change(&folder.join(link.0))?;
+            RealDisk.link(folder, std::slice::from_ref(link))?;
+        }
+        Ok(())
+    }
+
+    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.change(path)?;
+        RealDisk.append(path, content)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change(from)?;
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if RealDisk.exists(path)? {
+            self.change(path)?;
+        }
+        RealDisk.remove(path)
+    }
+
+    fn is_ephemeral(&self, path: &Path) -> bool {
+        RealDisk.is_ephemeral(path)
+    }
+}
+
+/// A folder with a store in it.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        place.store().prepare().unwrap();
+        place
+    }
+
+    /// The store as a new process sees it.
+    fn store(&self) -> Store<Failing> {
+        self.store_on(Failing::default())
+    }
+
+    fn store_on(&self, disk: Failing) -> Store<Failing> {
+        Store::new(Arc::new(disk), self.dir.path(), Path::new("/var/www"))
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Makes a file impossible to read, for root as well. Answers what undoes it.
+    fn block(&self, path: &str) -> impl FnOnce() + use<> {
+        let (path, away) = (self.path(path), self.path("away"));
+        fs::rename(&path, &away).unwrap();
+        fs::create_dir(&path).unwrap();
+        move || {
+            fs::remove_dir(&path).unwrap();
+            fs::rename(&away, &path).unwrap();
+        }
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        RealDisk.list(&self.path(folder)).unwrap()
+    }
+
+    /// Number of the version that the live view shows; all four links agree.
+    #[track_caller]
+    fn shown(&self, lineage: &str) -> u32 {
+        let numbers = FILES.map(|file| {
+            let link = fs::read_link(self.path(&format!("live/{lineage}/{file}.pem"))).unwrap();
+            let link = link.to_str().unwrap().to_owned();
+            let start = format!("../../archive/{lineage}/{file}");
+            let number = link.strip_prefix(&start).unwrap().strip_suffix(".pem");
+            number.unwrap().parse::<u32>().unwrap()
+        });
+        assert!(
+            numbers.iter().all(|number| *number == numbers[0]),
+            "{numbers:?}"
+        );
+        numbers[0]
+    }
+
+    /// A lineage as certbot makes it, with its versions from 1 on.
+    fn certbots(&self, lineage: &str, conf: &str, versions: &[(String, String)]) {
+        for (number, (chain, key)) in (1..).zip(versions) {
+            let leaf = chain.find("-----BEGIN").unwrap()..chain.rfind("-----BEGIN").unwrap();
+            for (file, content) in FILES.iter().zip([
+                &chain[leaf.clone()],
+                &chain[leaf.end..],
+                chain.as_str(),
+                key.as_str(),
+            ]) {
+                self.write(&format!("archive/{lineage}/{file}{number}.pem"), content);
+                let live = self.path(&format!("live/{lineage}/{file}.pem"));
+                fs::create_dir_all(live.parent().unwrap()).unwrap();
+                drop(fs::remove_file(&live));
+                let target = format!("../../archive/{lineage}/{file}{number}.pem");
+                std::os::unix::fs::symlink(target, live).unwrap();
+            }
+        }
+        self.write(&format!("renewal/{lineage}.conf"), conf);
+    }
+}
+
+fn names(text: &str) -> Names {
+    Names::new(text.split(' ').map(|name| name.parse().unwrap())).unwrap()
+}
+
+fn pair(text: &str) -> (String, String) {
+    let names: Vec<&str> = text.split(' ').collect();
+    pems(&params(&names, Duration::ZERO, Duration::days(90)))
+}
+
+fn bundle(text: &str) -> Bundle {
+    let (chain, key) = pair(text);
+    Bundle::parse(&chain, &Secret::new(key)).unwrap()
+}
+
+fn origin() -> Origin {
+    Origin {
+        directory: Some(DIRECTORY.to_owned()),
+        source: Source::Issued,
+        at: NOW,
+    }
+}
+
+fn publish(store: &Store<Failing>, lineage: &str, bundle: &Bundle) -> Record {
+    store
+        .publish(lineage, &names(A), bundle, &origin())
+        .unwrap()
+}
+
+fn order(text: &str) -> PendingOrder {
+    PendingOrder {
+        names: names(text),
+        directory: DIRECTORY.to_owned(),
+        account: "https://ca.test/acct/1".to_owned(),
+        key: Secret::new("key"),
+        intended_at: NOW,
+        url: Some("https://ca.test/order/1".to_owned()),
+        challenges: BTreeMap::new(),
+        received: None,
+        look_after: None,
+    }
+}
+
+#[track_caller]
+fn only(store: &Store<Failing>) -> Arc<Lineage> {
+    let mut lineages = store.lineages(NOW).unwrap();
+    assert_eq!(lineages.len(), 1, "{lineages:?}");
+    lineages.remove(0)
+}
+
+#[track_caller]
+fn leaf(lineage: &Lineage) -> crate::fingerprint::Fingerprint {
+    match &lineage.copy {
+        DiskCopy::Whole(stored) => stored.shown.leaf.fingerprint,
+        copy => panic!("not whole: {copy:?}"),
+    }
+}
+
+fn is_unknown(lineage: &Lineage) -> bool {
+    matches!(lineage.copy, DiskCopy::Unknown(_))
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+const CONF: &str = "# renew_before_expiry = 30 days\nversion = 2.1.0\narchive_dir = /etc/letsencrypt/archive/a.example.com\n\
+    cert = /etc/letsencrypt/live/a.example.com/cert.pem\nprivkey = /etc/letsencrypt/live/a.example.com/privkey.pem\n\n\
+    # Options used in the renewal process\n[renewalparams]\naccount = 0123456789abcdef0123456789abcdef\nauthenticator = webroot\n\
+    webroot_path = /var/www,\nserver = https://ca.test/directory\nkey_type = ecdsa\n[[webroot_map]]\na.example.com = /var/www\n";
+
+mod layout;
+mod ledger;
+mod parsers;
+mod steps;
+mod takeover;
+mod torn;
+mod unreadable;

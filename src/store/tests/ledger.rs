@@ -1,0 +1,251 @@
+//! What must not be forgotten by a restart.
+
+use super::*;
+use crate::bundle::Bundle;
+use crate::store::ledger::Line;
+
+const LEDGER: &str = "rancher-lets-encrypt/ledger.jsonl";
+
+fn wake_wait(failures: u32) -> Wait {
+    Wait {
+        failures,
+        until: NOW + Duration::minutes(i64::from(failures)),
+        detail: "no balancer is active".to_owned(),
+    }
+}
+
+fn name(text: &str) -> Subject {
+    Subject::Name {
+        directory: DIRECTORY.to_owned(),
+        account: "https://ca.test/acct/1".to_owned(),
+        name: text.parse().unwrap(),
+    }
+}
+
+fn subjects(bundle: &Bundle) -> [Subject; 8] {
+    let certificate = A.to_owned();
+    let directory = DIRECTORY.to_owned();
+    [
+        name(A),
+        Subject::SelfCheck {
+            name: A.parse().unwrap(),
+        },
+        Subject::Attempt {
+            certificate: certificate.clone(),
+        },
+        Subject::Push { certificate },
+        Subject::Wake,
+        Subject::Key {
+            leaf: bundle.leaf().fingerprint,
+        },
+        Subject::Account {
+            directory: directory.clone(),
+        },
+        Subject::Authority { directory },
+    ]
+}
+
+fn lines(place: &Place) -> usize {
+    place.read(LEDGER).lines().count()
+}
+
+#[test]
+fn waits_and_the_floor_survive_a_restart() {
+    let place = Place::new();
+    let store = place.store();
+    let bundle = bundle(A);
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    let keep = |line: &Line| store.append_ledger(line).unwrap();
+    for subject in subjects(&bundle) {
+        keep(&ledger.fail(subject, wake_wait(3), NOW));
+    }
+    keep(&ledger.finalizing(DIRECTORY, names(A).set(), NOW));
+    keep(&ledger.issued(DIRECTORY, names(A).set(), bundle.leaf(), NOW));
+    keep(&ledger.clear(&Subject::Wake, NOW).unwrap());
+    assert!(ledger.clear(&Subject::Wake, NOW).is_none());
+
+    let read = place.store().read_ledger(NOW).unwrap();
+    for subject in subjects(&bundle) {
+        let wanted = (subject != Subject::Wake).then(|| wake_wait(3));
+        assert_eq!(read.wait(&subject), wanted.as_ref(), "{subject:?}");
+        assert_eq!(ledger.wait(&subject), wanted.as_ref(), "{subject:?}");
+    }
+    for ledger in [&ledger, &read] {
+        let floor = |at| ledger.floor(DIRECTORY, &names(A).set(), at);
+        let opens = NOW + Duration::DAY;
+        assert_eq!(floor(NOW), Some(opens));
+        assert_eq!(floor(opens - Duration::SECOND), Some(opens));
+        assert_eq!(floor(opens), None);
+        assert_eq!(
+            ledger.floor("https://other.test/d", &names(A).set(), NOW),
+            None
+        );
+        let more = names("a.example.com b.example.com").set();
+        assert_eq!(ledger.floor(DIRECTORY, &more, NOW), None);
+    }
+}
+
+#[test]
+fn the_floor_counts_from_the_request_and_a_short_life_makes_it_shorter() {
+    let mut ledger = Ledger::default();
+    let set = names(A).set();
+    let short = params(&[A], Duration::ZERO, Duration::hours(6));
+    let (chain, key) = pems(&short);
+    let bundle = Bundle::parse(&chain, &Secret::new(key)).unwrap();
+    ledger.finalizing(DIRECTORY, set.clone(), NOW);
+    assert_eq!(
+        ledger.floor(DIRECTORY, &set, NOW),
+        Some(NOW + Duration::DAY)
+    );
+    let later = NOW + Duration::minutes(5);
+    ledger.issued(DIRECTORY, set.clone(), bundle.leaf(), later);
+    assert_eq!(
+        ledger.floor(DIRECTORY, &set, later),
+        Some(NOW + Duration::hours(2))
+    );
+}
+
+#[test]
+fn a_torn_last_line_is_passed_over_and_the_next_one_is_whole() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = Ledger::default();
+    let first = ledger.finalizing(DIRECTORY, names(A).set(), NOW);
+    let second = ledger.fail(Subject::Wake, wake_wait(1), NOW);
+    let third = ledger.fail(name(A), wake_wait(2), NOW);
+    store.append_ledger(&first).unwrap();
+    let length = place.read(LEDGER).len();
+    store.append_ledger(&second).unwrap();
+    let whole = place.read(LEDGER);
+    for cut in length..whole.len() {
+        place.write(LEDGER, &whole[..cut]);
+        let store = place.store();
+        let read = store.read_ledger(NOW).unwrap();
+        assert!(
+            read.floor(DIRECTORY, &names(A).set(), NOW).is_some(),
+            "{cut}"
+        );
+        // Only the line feed is torn off: then nothing is lost at all.
+        let is_whole = cut == whole.len() - 1;
+        assert_eq!(read.wait(&Subject::Wake).is_some(), is_whole, "{cut}");
+        store.append_ledger(&third).unwrap();
+        let again = place.store().read_ledger(NOW).unwrap();
+        assert!(again.wait(&name(A)).is_some(), "{cut}");
+        assert!(
+            again.floor(DIRECTORY, &names(A).set(), NOW).is_some(),
+            "{cut}"
+        );
+        assert!(
+            place.read(LEDGER).starts_with(&whole[..cut]),
+            "nothing is taken away"
+        );
+    }
+}
+
+#[test]
+fn a_broken_line_hides_no_other() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = Ledger::default();
+    let lines = [
+        ledger.finalizing(DIRECTORY, names(A).set(), NOW),
+        ledger.fail(name(A), wake_wait(2), NOW),
+    ];
+    store.append_ledger(&lines[0]).unwrap();
+    let mut content = place.read(LEDGER).into_bytes();
+    content.extend(b"{\"at\": \xff\n\0\0\0\0\n{}\n\n");
+    place.write(LEDGER, &content);
+    store.append_ledger(&lines[1]).unwrap();
+    let read = place.store().read_ledger(NOW).unwrap();
+    assert!(read.floor(DIRECTORY, &names(A).set(), NOW).is_some());
+    assert!(read.wait(&name(A)).is_some());
+    assert!(
+        fs::read(place.path(LEDGER)).unwrap().starts_with(&content),
+        "nothing is taken away"
+    );
+}
+
+#[test]
+fn a_line_that_could_not_be_written_leaves_no_half_of_it() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = Ledger::default();
+    let line = ledger.fail(Subject::Wake, wake_wait(1), NOW);
+    store.append_ledger(&line).unwrap();
+    let before = place.read(LEDGER);
+    *store.disk.left.lock().unwrap() = Some(0);
+    assert!(store.append_ledger(&line).is_err());
+    assert_eq!(place.read(LEDGER), before);
+}
+
+#[test]
+fn a_long_ledger_is_rewritten_at_start_and_nothing_that_matters_is_lost() {
+    let place = Place::new();
+    let store = place.store();
+    let bundle = bundle(A);
+    let mut ledger = Ledger::default();
+    let long_ago = NOW - Duration::days(3);
+    let mut text = String::new();
+    let mut keep = |line: Line| text += &(serde_json::to_string(&line).unwrap() + "\n");
+    keep(ledger.finalizing(DIRECTORY, names("old.example.com").set(), long_ago));
+    keep(ledger.finalizing(DIRECTORY, names(A).set(), NOW - Duration::HOUR));
+    keep(ledger.issued(DIRECTORY, names(A).set(), bundle.leaf(), NOW));
+    for failures in 1..=1200 {
+        keep(ledger.fail(name(A), wake_wait(failures), long_ago));
+    }
+    // Over, but the next failure goes on counting from it.
+    let over = Wait {
+        until: long_ago,
+        ..wake_wait(7)
+    };
+    keep(ledger.fail(Subject::Wake, over.clone(), long_ago));
+    place.write(LEDGER, &text);
+    let read = store.read_ledger(NOW).unwrap();
+    assert_eq!(lines(&place), 4);
+    for ledger in [read, place.store().read_ledger(NOW).unwrap()] {
+        assert_eq!(ledger.wait(&name(A)), Some(&wake_wait(1200)));
+        assert_eq!(ledger.wait(&Subject::Wake), Some(&over));
+        assert_eq!(
+            ledger.floor(DIRECTORY, &names(A).set(), NOW),
+            Some(NOW - Duration::HOUR + Duration::DAY)
+        );
+    }
+}
+
+#[test]
+fn a_ledger_does_not_grow_without_end_while_the_daemon_runs() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    for failures in 1..=3000 {
+        let line = ledger.fail(Subject::Wake, wake_wait(failures), NOW);
+        store.append_ledger(&line).unwrap();
+        store.compact_ledger(|| ledger.compacted(NOW)).unwrap();
+        assert!(lines(&place) <= 1001, "{failures}");
+    }
+    let read = place.store().read_ledger(NOW).unwrap();
+    assert_eq!(read.wait(&Subject::Wake), Some(&wake_wait(3000)));
+}
+
+#[test]
+fn a_long_ledger_whose_lines_all_matter_is_not_rewritten_for_every_line() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    let mut rewritten = 0;
+    for number in 0..2500 {
+        let subject = Subject::Push {
+            certificate: format!("{number}.example.com"),
+        };
+        let line = ledger.fail(subject, wake_wait(1), NOW);
+        store.append_ledger(&line).unwrap();
+        store
+            .compact_ledger(|| {
+                rewritten += 1;
+                ledger.compacted(NOW)
+            })
+            .unwrap();
+    }
+    assert_eq!(lines(&place), 2500);
+    assert!(rewritten <= 2, "{rewritten}");
+}

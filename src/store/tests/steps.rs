@@ -1,0 +1,167 @@
+//! A crash between any two steps leaves the older or the newer state, and the view follows the record.
+
+use super::*;
+
+#[test]
+fn a_crash_at_any_step_of_publishing_leaves_the_older_or_the_newer_version() {
+    let (older, newer) = (bundle(A), bundle(A));
+    let [older_leaf, newer_leaf] = [&older, &newer].map(|bundle| bundle.leaf().fingerprint);
+    let mut seen = Vec::new();
+    for steps in 0.. {
+        let place = Place::new();
+        // Nine more, so that the oldest is removed as well.
+        for _ in 0..10 {
+            publish(&place.store(), A, &older);
+        }
+        let dying = place.store_on(Failing::dies_after(steps));
+        let published = dying.publish(A, &names(A), &newer, &origin());
+        let survives = !dying.disk.is_dead();
+
+        let store = place.store();
+        let lineage = only(&store);
+        let found = leaf(&lineage);
+        assert!([older_leaf, newer_leaf].contains(&found), "step {steps}");
+        // Once it was said to be published, it is.
+        assert!(
+            published.is_err() || found == newer_leaf,
+            "step {steps}: {published:?}"
+        );
+        store.repair_live(NOW).unwrap();
+        let record = lineage.record.as_ref().unwrap();
+        assert_eq!(place.shown(A), record.live, "step {steps}");
+        let live = place.read(&format!("live/{A}/fullchain.pem"));
+        let shown = crate::certificate::Shown::parse(&live, "").unwrap();
+        assert_eq!(shown.leaf.fingerprint, found, "step {steps}");
+        // And it goes on from there.
+        let record = publish(&store, A, &newer);
+        assert_eq!(leaf(&only(&store)), newer_leaf, "step {steps}");
+        assert_eq!(place.shown(A), record.live, "step {steps}");
+        assert_eq!(record.versions.len(), 10, "step {steps}");
+        seen.push(found == newer_leaf);
+        if survives {
+            break;
+        }
+    }
+    // Four files, the record, four links, four files of the oldest version; the record decides.
+    assert_eq!(seen.len(), 15, "{seen:?}");
+    assert_eq!(
+        seen.iter().position(|is_newer| *is_newer),
+        Some(5),
+        "{seen:?}"
+    );
+    assert!(seen.is_sorted(), "{seen:?}");
+}
+
+#[test]
+fn a_crash_at_any_step_of_the_first_publishing_leaves_nothing_or_all() {
+    let bundle = bundle(A);
+    for steps in 0.. {
+        let place = Place::new();
+        let dying = place.store_on(Failing::dies_after(steps));
+        drop(dying.publish(A, &names(A), &bundle, &origin()));
+        let store = place.store();
+        let lineages = store.lineages(NOW).unwrap();
+        store.repair_live(NOW).unwrap();
+        if let [lineage] = lineages.as_slice() {
+            assert_eq!(leaf(lineage), bundle.leaf().fingerprint);
+            assert_eq!(place.shown(A), 1);
+            let conf = place.read(&format!("renewal/{A}.conf"));
+            assert!(conf.contains("autorenew = False"), "{conf}");
+        }
+        assert_eq!(lineages.is_empty(), steps <= 5, "step {steps}");
+        if !dying.disk.is_dead() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_view_that_cannot_be_made_does_not_undo_what_was_published() {
+    let place = Place::new();
+    let disk = Failing {
+        frozen: Mutex::new(Some(place.path("live"))),
+        ..Failing::default()
+    };
+    let store = place.store_on(disk);
+    let bundle = bundle(A);
+    publish(&store, A, &bundle);
+    assert_eq!(leaf(&only(&store)), bundle.leaf().fingerprint);
+    assert!(!place.path(&format!("live/{A}")).exists());
+    store.repair_stale();
+    assert!(!place.path(&format!("live/{A}")).exists());
+    *store.disk.frozen.lock().unwrap() = None;
+    store.repair_stale();
+    assert_eq!(place.shown(A), 1);
+}
+
+#[test]
+fn the_live_view_is_repaired_from_the_record() {
+    let place = Place::new();
+    let store = place.store();
+    for _ in 1..=3 {
+        publish(&store, A, &bundle(A));
+    }
+    let live = |file: &str| place.path(&format!("live/{A}/{file}.pem"));
+    let damage: [(&str, &dyn Fn()); 6] = [
+        ("a link is gone", &|| {
+            fs::remove_file(live("cert")).unwrap();
+        }),
+        ("the folder is gone", &|| {
+            fs::remove_dir_all(place.path(&format!("live/{A}"))).unwrap();
+        }),
+        ("a link leads to an older version", &|| {
+            fs::remove_file(live("privkey")).unwrap();
+            let target = format!("../../archive/{A}/privkey1.pem");
+            std::os::unix::fs::symlink(target, live("privkey")).unwrap();
+        }),
+        ("a link leads nowhere", &|| {
+            fs::remove_file(live("chain")).unwrap();
+            std::os::unix::fs::symlink("/nowhere", live("chain")).unwrap();
+        }),
+        ("an absolute link", &|| {
+            fs::remove_file(live("chain")).unwrap();
+            let target = place.path(&format!("archive/{A}/chain3.pem"));
+            std::os::unix::fs::symlink(target, live("chain")).unwrap();
+        }),
+        ("a plain file is in the way", &|| {
+            fs::remove_file(live("fullchain")).unwrap();
+            fs::write(live("fullchain"), "somebody's").unwrap();
+        }),
+    ];
+    for (what, damage) in damage {
+        damage();
+        place.store().repair_live(NOW).unwrap();
+        assert_eq!(place.shown(A), 3, "{what}");
+    }
+    assert_eq!(
+        place.read(&format!("live/{A}/fullchain.pem.broken")),
+        "somebody's"
+    );
+}
+
+#[test]
+fn one_view_that_cannot_be_repaired_does_not_keep_the_others() {
+    let place = Place::new();
+    let store = place.store();
+    for lineage in ["a.example.com", "b.example.com"] {
+        publish(&store, lineage, &bundle(lineage));
+        fs::remove_dir_all(place.path(&format!("live/{lineage}"))).unwrap();
+    }
+    place.write("live/a.example.com", "a file in place of the folder");
+    store.repair_live(NOW).unwrap();
+    assert_eq!(place.shown("b.example.com"), 1);
+    assert_eq!(
+        place.read("live/a.example.com"),
+        "a file in place of the folder"
+    );
+}
+
+#[test]
+fn a_repair_writes_nothing_where_nothing_is_wrong() {
+    let place = Place::new();
+    publish(&place.store(), A, &bundle(A));
+    let dead = place.store_on(Failing::dies_after(0));
+    dead.repair_live(NOW).unwrap();
+    dead.take_over(NOW).unwrap();
+    leaf(&only(&dead));
+}

@@ -1,0 +1,204 @@
+//! Certbot's lineages become ours, and nothing is issued for what is fresh.
+
+use super::*;
+
+const RECORDS: &str = "rancher-lets-encrypt/certificates";
+
+#[test]
+fn a_certbot_lineage_becomes_ours_with_all_its_versions() {
+    let place = Place::new();
+    let versions = [pair(A), pair(A), pair("a.example.com www.example.com")];
+    place.certbots(A, CONF, &versions);
+    let store = place.store();
+    let takeover = store.take_over(NOW).unwrap();
+    assert_eq!(takeover.taken, [A]);
+    assert!(
+        takeover.left.is_empty() && takeover.unreadable.is_empty(),
+        "{takeover:?}"
+    );
+    let lineage = only(&store);
+    let record = lineage.record.as_ref().unwrap();
+    assert_eq!(record.names, names("a.example.com www.example.com"));
+    assert_eq!(record.live, 3);
+    let found: Vec<_> = record
+        .versions
+        .iter()
+        .map(|version| (version.number, version.leaf.unwrap()))
+        .collect();
+    let wanted: Vec<_> = (1..)
+        .zip(&versions)
+        .map(|(number, (chain, key))| {
+            let bundle = Bundle::parse(chain, &Secret::new(key)).unwrap();
+            (number, bundle.leaf().fingerprint)
+        })
+        .collect();
+    assert_eq!(found, wanted);
+    for version in &record.versions {
+        assert_eq!(version.directory.as_deref(), Some(DIRECTORY));
+        assert_eq!(version.source, Source::TakenOver);
+    }
+    assert_eq!(leaf(&lineage), wanted[2].1);
+    let conf = place.read("renewal/a.example.com.conf");
+    assert_eq!(
+        conf,
+        CONF.replace("[renewalparams]\n", "[renewalparams]\nautorenew = False\n")
+    );
+    store.repair_live(NOW).unwrap();
+    assert_eq!(place.shown(A), 3);
+    // Once is enough.
+    let dead = place.store_on(Failing::dies_after(0));
+    assert!(dead.take_over(NOW).unwrap().taken.is_empty());
+}
+
+#[test]
+fn the_version_that_is_live_is_the_one_the_links_lead_to() {
+    let place = Place::new();
+    let versions = [pair(A), pair(A), pair(A)];
+    place.certbots(A, CONF, &versions);
+    for file in FILES {
+        let link = place.path(&format!("live/{A}/{file}.pem"));
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(format!("../../archive/{A}/{file}2.pem"), link).unwrap();
+    }
+    let store = place.store();
+    store.take_over(NOW).unwrap();
+    assert_eq!(only(&store).record.as_ref().unwrap().live, 2);
+    store.repair_live(NOW).unwrap();
+    assert_eq!(place.shown(A), 2);
+    // The next one of ours comes behind all of them.
+    assert_eq!(publish(&store, A, &bundle(A)).live, 4);
+}
+
+#[test]
+fn every_lineage_of_the_same_names_is_taken_over() {
+    let place = Place::new();
+    for lineage in [A, "a.example.com-0001", "my-cert"] {
+        place.certbots(
+            lineage,
+            &CONF.replace(A, lineage),
+            &[pair("b.example.com a.example.com")],
+        );
+    }
+    let store = place.store();
+    let mut taken = store.take_over(NOW).unwrap().taken;
+    taken.sort_unstable();
+    assert_eq!(taken, [A, "a.example.com-0001", "my-cert"]);
+    for lineage in store.lineages(NOW).unwrap() {
+        let record = lineage.record.as_ref().unwrap();
+        assert_eq!(record.names, names("a.example.com b.example.com"));
+    }
+}
+
+#[track_caller]
+fn is_left_alone(place: &Place, why: &str) {
+    let conf = place.read("renewal/a.example.com.conf");
+    let store = place.store();
+    let takeover = store.take_over(NOW).unwrap();
+    assert!(
+        takeover
+            .left
+            .get(A)
+            .is_some_and(|reason| reason.contains(why)),
+        "{takeover:?}"
+    );
+    assert!(takeover.taken.is_empty() && takeover.unreadable.is_empty());
+    assert_eq!(place.read("renewal/a.example.com.conf"), conf);
+    assert_eq!(place.names(RECORDS), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_ours_to_renew_is_left_alone() {
+    let place = Place::new();
+    place.certbots(A, CONF, &[pair("a.example.com *.example.com")]);
+    is_left_alone(&place, "wildcard");
+    let place = Place::new();
+    let conf = CONF.replace("server = https://ca.test/directory\n", "");
+    place.certbots(A, &conf, &[pair(A)]);
+    is_left_alone(&place, "no ACME server");
+    let place = Place::new();
+    place.write("renewal/a.example.com.conf", CONF);
+    is_left_alone(&place, "no version");
+    let place = Place::new();
+    place.certbots(
+        A,
+        CONF,
+        &[("garbage-----BEGIN-----BEGIN".to_owned(), String::new())],
+    );
+    is_left_alone(&place, "does not parse");
+    // Certbot itself cannot read such a file either.
+    let place = Place::new();
+    place.certbots(A, CONF, &[pair(A)]);
+    let mut latin = CONF.as_bytes().to_vec();
+    latin.splice(0..0, *b"# M\xfcnchen\n");
+    place.write("renewal/a.example.com.conf", &latin);
+    let takeover = place.store().take_over(NOW).unwrap();
+    assert_eq!(takeover.left.len(), 1, "{takeover:?}");
+    assert_eq!(
+        fs::read(place.path("renewal/a.example.com.conf")).unwrap(),
+        latin
+    );
+}
+
+#[test]
+fn a_live_link_that_leads_nowhere_is_unknown_and_not_taken_for_nothing() {
+    let place = Place::new();
+    place.certbots(A, CONF, &[pair(A), pair(A)]);
+    let gone = place.path(&format!("archive/{A}/fullchain2.pem"));
+    let away = place.path("away");
+    fs::rename(&gone, &away).unwrap();
+    let store = place.store();
+    let takeover = store.take_over(NOW).unwrap();
+    assert!(
+        takeover
+            .unreadable
+            .get(A)
+            .is_some_and(|why| why.contains("fullchain2.pem")),
+        "{takeover:?}"
+    );
+    assert!(takeover.taken.is_empty() && takeover.left.is_empty());
+    fs::rename(away, gone).unwrap();
+    assert_eq!(store.take_over(NOW).unwrap().taken, [A]);
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_taken_over_later() {
+    for path in [
+        "renewal/a.example.com.conf",
+        "archive/a.example.com/fullchain1.pem",
+    ] {
+        let place = Place::new();
+        place.certbots(A, CONF, &[pair(A)]);
+        place.certbots("b.example.com", CONF, &[pair("b.example.com")]);
+        let unblock = place.block(path);
+        let store = place.store();
+        let takeover = store.take_over(NOW).unwrap();
+        assert_eq!(takeover.taken, ["b.example.com"]);
+        assert_eq!(
+            takeover.unreadable.keys().collect::<Vec<_>>(),
+            [A],
+            "{takeover:?}"
+        );
+        unblock();
+        assert_eq!(store.take_over(NOW).unwrap().taken, [A]);
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_takeover_is_made_good_by_the_next() {
+    let versions = [pair(A)];
+    for steps in 0.. {
+        let place = Place::new();
+        place.certbots(A, CONF, &versions);
+        let dying = place.store_on(Failing::dies_after(steps));
+        drop(dying.take_over(NOW));
+        let store = place.store();
+        store.take_over(NOW).unwrap();
+        leaf(&only(&store));
+        let conf = place.read("renewal/a.example.com.conf");
+        assert_eq!(conf.matches("autorenew = False\n").count(), 1, "{conf}");
+        if !dying.disk.is_dead() {
+            assert_eq!(steps, 3);
+            break;
+        }
+    }
+}

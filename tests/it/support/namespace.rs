@@ -1,0 +1,96 @@
+//! A mount namespace of a test's own: small, full and read-only disks that nobody else sees, gone with the test.
+
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::io::AsyncBufReadExt;
+use tokio::io::BufReader;
+use tokio::process::Child;
+use tokio::process::Command;
+
+use super::guarded;
+
+/// A mount namespace, held by a process that ends with this value.
+pub(crate) struct Namespace {
+    holder: Child,
+}
+
+impl Namespace {
+    /// Runs a script in a new namespace, as root or where user namespaces are allowed. None where neither is: then
+    /// the test says so and proves nothing.
+    pub(crate) async fn new(script: &str) -> Option<Self> {
+        let is_root = rustix::process::geteuid().is_root();
+        let mut command = Command::new("unshare");
+        if !is_root {
+            command.args(["--user", "--map-root-user"]);
+        }
+        // It ends with its input at the latest, also when the test is killed.
+        let script = format!("set -e\n{script}\necho ready\nexec cat >/dev/null");
+        let mut holder = command
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("unshare is installed");
+        let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+        match guarded("the namespace", lines.next_line()).await {
+            Ok(Some(line)) if line == "ready" => Some(Self { holder }),
+            _ => {
+                // Past the capture of test output: a test that did not run must not go unnoticed.
+                let said =
+                    b"NOT RUN: mounting is not allowed here (neither root nor user namespaces)\n";
+                std::io::stderr().write_all(said).unwrap();
+                None
+            }
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.holder.id().expect("it runs")
+    }
+
+    /// Where a path of the namespace is seen from outside.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        let inner = path.strip_prefix("/").unwrap();
+        Path::new("/proc")
+            .join(self.pid().to_string())
+            .join("root")
+            .join(inner)
+    }
+
+    /// What runs a command in the namespace.
+    pub(crate) fn wrapper(&self) -> Vec<String> {
+        let mut wrapper = vec!["/usr/bin/nsenter".to_owned()];
+        if !rustix::process::geteuid().is_root() {
+            wrapper.push(format!("--user=/proc/{}/ns/user", self.pid()));
+            wrapper.push("--preserve-credentials".to_owned());
+        }
+        wrapper.push(format!("--mount=/proc/{}/ns/mnt", self.pid()));
+        wrapper
+    }
+
+    /// Runs a script in the namespace, which must succeed.
+    pub(crate) async fn run(&self, script: &str) {
+        let wrapper = self.wrapper();
+        let running = Command::new(&wrapper[0])
+            .args(&wrapper[1..])
+            .args(["sh", "-ec", script])
+            .status();
+        let status = guarded("a script in the namespace", running).await.unwrap();
+        assert!(status.success(), "{script}");
+    }
+
+    /// Fills the disk below a folder to the last byte. Removing the file that is answered makes room.
+    pub(crate) fn fill(&self, folder: &Path) -> PathBuf {
+        let path = self.path(folder).join("filler");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [4096, 1] {
+            let block = vec![0; size];
+            while file.write_all(&block).is_ok() {}
+        }
+        path
+    }
+}
