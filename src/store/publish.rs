@@ -94,7 +94,7 @@ impl<D: Disk> Store<D> {
         };
         self.save_record(lineage, &record)?;
         self.show_live(lineage, &record)?;
-        self.write_renewal(lineage, &record, origin)?;
+        self.write_renewal(lineage, &record)?;
         for version in pruned {
             for file in FILES {
                 let path = archive.join(format!("{file}{}.pem", version.number));
@@ -104,12 +104,15 @@ impl<D: Disk> Store<D> {
         Ok(record)
     }
 
-    /// Brings the live view of every lineage in line with its record.
+    /// Brings what certbot sees of every lineage in line with its record.
     pub fn repair_live(&self) -> Result<(), StoreError> {
         for lineage in self.lineages()? {
             if let Some(record) = &lineage.record {
+                let repaired = self
+                    .show_live(&lineage.name, record)
+                    .and_then(|()| self.write_renewal(&lineage.name, record));
                 // One folder that cannot be repaired says nothing about the others.
-                if let Err(error) = self.show_live(&lineage.name, record) {
+                if let Err(error) = repaired {
                     tracing::warn!(lineage = lineage.name, %error, "live view not repaired");
                 }
             }
@@ -177,19 +180,29 @@ impl<D: Disk> Store<D> {
         self.disk.link(&live, &links).during("link in", &live)
     }
 
-    /// Written once: what an operator or certbot changes in it later stays.
-    fn write_renewal(
-        &self,
-        lineage: &str,
-        record: &Record,
-        origin: &Origin,
-    ) -> Result<(), StoreError> {
+    /// Follows the record, so that certbot would ask the authority that issued what is live; but what an operator or
+    /// certbot changed in it stays.
+    fn write_renewal(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
         let path = self.renewal(lineage);
-        if self.disk.exists(&path).during("look for", &path)? {
-            return Ok(());
+        let render = |server: &str, names: &Names| {
+            renewal::render(&self.root, &self.webroot, lineage, server, names)
+        };
+        let server = record
+            .live_version()
+            .and_then(|version| version.directory.as_deref());
+        let text = render(server.unwrap_or(""), &record.names);
+        match self.read(&path) {
+            Ok(present) => {
+                let present = String::from_utf8_lossy(&present);
+                let is_ours = renewal::contents(&present)
+                    .is_some_and(|(server, names)| render(server, &names) == present);
+                if !is_ours || present == text {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
-        let server = origin.directory.as_deref().unwrap_or("");
-        let text = renewal::render(&self.root, &self.webroot, lineage, server, &record.names);
         let folder = self.root.join("renewal");
         let name = format!("{lineage}.conf");
         self.disk
