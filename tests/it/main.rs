@@ -7,4 +7,5 @@
 
 mod compose;
 mod first_issue;
+mod real;
 mod support;

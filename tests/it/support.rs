@@ -182,3 +182,12 @@ impl Settings {
         Daemon::start(&self)
     }
 }
+
+impl<'a> FromIterator<(&'a str, String)> for Settings {
+    fn from_iter<T: IntoIterator<Item = (&'a str, String)>>(vars: T) -> Self {
+        let vars = vars.into_iter();
+        Self {
+            vars: vars.map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+}

@@ -37,7 +37,12 @@ pub(crate) fn command(settings: &Settings) -> Command {
 
 impl Daemon {
     pub(crate) fn start(settings: &Settings) -> Self {
-        let mut child = command(settings)
+        Self::of(command(settings))
+    }
+
+    /// A daemon that is started in another way, or whose log comes from elsewhere.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
