@@ -6,6 +6,7 @@
 )]
 
 mod compose;
+mod docker;
 mod first_issue;
 mod real;
 mod support;
