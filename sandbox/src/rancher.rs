@@ -29,6 +29,7 @@ mod tree;
 mod walk;
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -72,8 +73,13 @@ impl Rancher {
     /// The daemon itself, a sidekick of the primary.
     pub const OWN_SIDEKICK: &str = "rancher-lets-encrypt";
 
-    /// Starts both servers. The daemon's own stack is there; certificates are not.
+    /// Starts both servers on 127.0.0.1. The daemon's own stack is there; certificates are not.
     pub async fn start(settings: RancherSettings) -> io::Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, settings).await
+    }
+
+    /// The same on another address, which containers reach.
+    pub async fn start_at(at: Ipv4Addr, settings: RancherSettings) -> io::Result<Self> {
         let mut model = Model::new(settings);
         for role in Role::ALL {
             let (access, secret) = new_key();
@@ -88,9 +94,9 @@ impl Rancher {
         model.own = Some(model.add_service(sidekick));
         let rancher = Self {
             shared: Arc::new(watch::Sender::new(model)),
-            api: Door::new()?,
+            api: Door::new(at)?,
             api_faults: Faults::default(),
-            metadata: Door::new()?,
+            metadata: Door::new(at)?,
             metadata_faults: Faults::default(),
             own_service: format!("1s{primary}"),
         };

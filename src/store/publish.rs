@@ -232,16 +232,29 @@ impl<D: Disk> Store<D> {
         self.disk.link(&live, &links).during("link in", &live)
     }
 
-    /// Written once: what an operator or certbot changes in it later stays.
+    /// Follows the record, so that certbot would ask the authority that issued what is live; but what an operator or
+    /// certbot changed in it stays.
     fn write_renewal(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
         let path = self.renewal(lineage);
-        if self.disk.exists(&path).during("look for", &path)? {
-            return Ok(());
+        let render = |server: &str, names: &Names| {
+            renewal::render(&self.root, &self.webroot, lineage, server, names)
+        };
+        let server = record
+            .live_version()
+            .and_then(|version| version.directory.as_deref());
+        let text = render(server.unwrap_or(""), &record.names);
+        match self.read(&path) {
+            Ok(present) => {
+                let present = String::from_utf8_lossy(&present);
+                let is_ours = renewal::contents(&present)
+                    .is_some_and(|(server, names)| render(server, &names) == present);
+                if !is_ours || present == text {
+                    return Ok(());
+                }
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
-        let version = record.live_version();
-        let server = version.and_then(|version| version.directory.as_deref());
-        let server = server.unwrap_or("");
-        let text = renewal::render(&self.root, &self.webroot, lineage, server, &record.names);
         let folder = self.root.join("renewal");
         let name = format!("{lineage}.conf");
         self.disk

@@ -16,12 +16,7 @@ pub struct Renewal {
 impl Renewal {
     /// Reads a file of certbot's; none if it names no ACME server.
     pub fn parse(text: &str) -> Option<Self> {
-        let value = |name: &str| {
-            params(text)
-                .filter_map(|line| line.split_once('='))
-                .find(|(key, _)| key.trim() == name)
-                .map(|(_, value)| value.trim())
-        };
+        let value = |name| value(text, name);
         let server = value("server").filter(|server| server.starts_with("https://"))?;
         let is_off = value("autorenew").is_some_and(|value| value.eq_ignore_ascii_case("false"));
         Some(Self {
@@ -31,8 +26,25 @@ impl Renewal {
     }
 }
 
+/// The directory URL and the names that a file is made of, if it is one of [`render`]'s.
+pub fn contents(text: &str) -> Option<(&str, Names)> {
+    let (_, map) = text.split_once(MAP)?;
+    let names = map
+        .lines()
+        .filter_map(|line| line.split_once(" = ")?.0.parse().ok());
+    Some((value(text, "server")?, Names::new(names)?))
+}
+
 const PARAMS: &str = "[renewalparams]";
+const MAP: &str = "[[webroot_map]]\n";
 const OFF: &str = "autorenew = False";
+
+fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    params(text)
+        .filter_map(|line| line.split_once('='))
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim())
+}
 
 /// The lines of the section `[renewalparams]`.
 fn params(text: &str) -> impl Iterator<Item = &str> {
@@ -79,7 +91,7 @@ pub fn render(root: &Path, webroot: &Path, lineage: &str, server: &str, names: &
         text += &format!("{key} = {}\n", live.join(format!("{file}.pem")).display());
     }
     text += &format!(
-        "\n{PARAMS}\n{OFF}\nauthenticator = webroot\nwebroot_path = {0},\nserver = {server}\nkey_type = ecdsa\n[[webroot_map]]\n",
+        "\n{PARAMS}\n{OFF}\nauthenticator = webroot\nwebroot_path = {0},\nserver = {server}\nkey_type = ecdsa\n{MAP}",
         webroot.display()
     );
     for name in names.iter() {
@@ -144,5 +156,6 @@ mod tests {
             text.contains("cert = /le/live/a.example.com/cert.pem\n")
                 && text.contains("b.example.com = /www\n")
         );
+        assert_eq!(contents(&text), Some(("https://ca.test/directory", names)));
     }
 }

@@ -31,5 +31,6 @@ trap 'exit 1' HUP INT TERM
 sed -n '/^FROM scratch/,$ s/^COPY --from=build /COPY /; /^FROM scratch/,$ p' \
     "$dockerfile" >"$context/Dockerfile"
 install -m 0755 "$binary" "$context/rancher-lets-encrypt"
-DOCKER_BUILDKIT=0 docker build --quiet --tag "$tag" "$context" ||
+# Without the cache, because another run may remove an image that this one would build upon.
+DOCKER_BUILDKIT=0 docker build --quiet --no-cache --tag "$tag" "$context" ||
     fail "docker build refused the image"

@@ -87,4 +87,5 @@ tar -C "$root" --owner=0 --group=0 --numeric-owner -cf - . |
     docker import \
         --change 'ENTRYPOINT ["/usr/sbin/nginx", "-g", "daemon off;"]' \
         --change 'EXPOSE 80' \
+        --change 'LABEL rancher-lets-encrypt.stand-in=nginx:alpine' \
         - "$tag" || fail "docker import refused the image"

@@ -196,7 +196,12 @@ async fn check_unreadable(file: &str) {
     world.announce("shop", "web", "b.example.com");
     world.pushed("b.example.com").await;
     daemon.passes(1).await;
-    assert_eq!(world.issued(A), [served.clone()], "{}", daemon.text());
+    assert_eq!(
+        world.issued(A),
+        std::slice::from_ref(&served),
+        "{}",
+        daemon.text()
+    );
     assert!(world.rancher.certificate(A).is_none(), "{}", daemon.text());
     unblock();
     world.holds(A, &served).await;

@@ -213,6 +213,18 @@ impl Settings {
 
     /// Starts it after a command of the shell, in the same process.
     pub(crate) fn start_in_shell(self, before: &str) -> Daemon {
-        Daemon::start_in_shell(&self, before)
+        let script = format!("{before} && exec \"$0\"");
+        self.within(["/bin/sh", "-c", &script].map(str::to_owned).to_vec())
+            .start()
+    }
+}
+
+impl<'a> FromIterator<(&'a str, String)> for Settings {
+    fn from_iter<T: IntoIterator<Item = (&'a str, String)>>(vars: T) -> Self {
+        let vars = vars.into_iter();
+        Self {
+            vars: vars.map(|(name, value)| (name.to_owned(), value)).collect(),
+            wrapper: Vec::new(),
+        }
     }
 }

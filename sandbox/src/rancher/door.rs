@@ -21,9 +21,9 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A free port of 127.0.0.1, closed.
-    pub(crate) fn new() -> io::Result<Self> {
-        let reserved = bound((Ipv4Addr::LOCALHOST, 0).into())?;
+    /// A free port of an address, closed.
+    pub(crate) fn new(at: Ipv4Addr) -> io::Result<Self> {
+        let reserved = bound((at, 0).into())?;
         Ok(Self {
             address: reserved.local_addr()?,
             server: Mutex::new(None),

@@ -40,23 +40,11 @@ pub(crate) fn command(settings: &Settings) -> Command {
 
 impl Daemon {
     pub(crate) fn start(settings: &Settings) -> Self {
-        Self::spawn(command(settings))
+        Self::of(command(settings))
     }
 
-    pub(crate) fn start_in_shell(settings: &Settings, before: &str) -> Self {
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .arg("-c")
-            .arg(format!("{before} && exec \"$0\""))
-            .arg(env!("CARGO_BIN_EXE_rancher-lets-encrypt"))
-            .env_clear()
-            .envs(settings.vars())
-            .kill_on_drop(true)
-            .stdin(Stdio::null());
-        Self::spawn(shell)
-    }
-
-    fn spawn(mut command: Command) -> Self {
+    /// A daemon that is started in another way, or whose log comes from elsewhere.
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

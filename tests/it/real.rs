@@ -1,0 +1,19 @@
+//! The daemon against real parts: Pebble, stock nginx, HAProxy, certbot, from Debian's packages.
+//!
+//! The tests start them on ports of their own and end them, by their own ids. Rancher is the sandbox's.
+
+pub(crate) mod certbot;
+pub(crate) mod dns;
+pub(crate) mod haproxy;
+pub(crate) mod nginx;
+pub(crate) mod part;
+pub(crate) mod pebble;
+pub(crate) mod port;
+pub(crate) mod scene;
+pub(crate) mod web;
+
+mod certbot_trees;
+mod failures;
+mod first_issue;
+mod renewal;
+mod serving;

@@ -1,0 +1,66 @@
+//! The name server that Pebble asks: `pebble-challtestsrv`.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
+
+use reqwest::Client;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::real::part::Part;
+use crate::real::part::program;
+use crate::real::port::Port;
+use crate::real::web;
+
+/// A name server that gives 127.0.0.1 for every name, until told otherwise.
+pub(crate) struct Dns {
+    port: Port,
+    management: Port,
+    client: Client,
+    _part: Part,
+}
+
+impl Dns {
+    pub(crate) async fn start(root_pem: &str) -> Self {
+        let (port, management) = (Port::claim(), Port::claim());
+        let mut command = program("pebble-challtestsrv");
+        let here = |port: &Port| format!("127.0.0.1:{}", port.number());
+        // Without this, names have an IPv6 address too, which is tried first.
+        command.args(["-defaultIPv6", ""]);
+        command.args(["-dns01", &here(&port), "-management", &here(&management)]);
+        command.args(["-http01", "", "-https01", "", "-tlsalpn01", ""]);
+        let mut part = Part::start("pebble-challtestsrv", command);
+        for port in [&port, &management] {
+            part.listens((Ipv4Addr::LOCALHOST, port.number()).into())
+                .await;
+        }
+        Self {
+            port,
+            management,
+            client: web::client(root_pem),
+            _part: part,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port.number()).into()
+    }
+
+    /// Leads one name elsewhere.
+    pub(crate) async fn resolve(&self, name: &str, to: IpAddr) {
+        let answer = json!({ "host": format!("{name}."), "addresses": [to] });
+        self.tell("add-a", &answer).await;
+    }
+
+    /// Leads every name to an address.
+    pub(crate) async fn resolve_all(&self, to: IpAddr) {
+        self.tell("set-default-ipv4", &json!({ "ip": to })).await;
+    }
+
+    async fn tell(&self, what: &str, body: &Value) {
+        let port = self.management.number();
+        let url = format!("http://127.0.0.1:{port}/{what}");
+        web::post(&self.client, &url, body).await;
+    }
+}
