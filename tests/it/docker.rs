@@ -44,7 +44,7 @@ async fn stack_of_the_compose_file_issues_and_survives_its_containers_and_volume
 async fn first_certificate_comes_through_the_shared_volumes(stack: &Stack<'_>) {
     let site = stack.site;
     let mut log = stack.log(DAEMON).await;
-    site.pushed().await;
+    site.pushed(&log).await;
     log.settles().await;
     assert_eq!(site.production.issued(), 1, "{}", log.text());
     assert_eq!(site.rancher.wakes().len(), 1, "{}", log.text());

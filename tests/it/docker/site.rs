@@ -16,8 +16,8 @@ use crate::docker::workshop::Workshop;
 use crate::real::dns::Dns;
 use crate::real::pebble::Pebble;
 use crate::real::pebble::PebbleSettings;
+use crate::support::Daemon;
 use crate::support::Settings;
-use crate::support::guarded;
 
 /// Everything around the containers of one test.
 pub(super) struct Site {
@@ -105,12 +105,12 @@ impl Site {
     }
 
     /// Resolves when Rancher holds the certificate.
-    pub(super) async fn pushed(&self) {
+    pub(super) async fn pushed(&self, daemon: &Daemon) {
         let pushing = self
             .rancher
             .until(|model| model.certificate(NAMES[0]).is_some());
         let what = "the certificate at Rancher (does a firewall keep containers from this host?)";
-        guarded(what, pushing).await;
+        daemon.brings(what, pushing).await;
     }
 
     /// What Rancher holds.

@@ -12,7 +12,9 @@ async fn certbot_lists_the_store_and_renews_nothing_in_it() {
     let scene = Scene::with(|pebble| pebble.lifetime = Some(3600)).await;
     let domains = "a.example.com www.a.example.com, b.example.com";
     let mut daemon = scene.settings().with("DOMAINS", domains).start();
-    scene.pushed(&["a.example.com", "b.example.com"]).await;
+    scene
+        .pushed(&daemon, &["a.example.com", "b.example.com"])
+        .await;
     daemon.settles().await;
 
     let said = scene.certbot().certificates().await;
@@ -37,7 +39,7 @@ async fn certbot_takes_the_store_over_once_autorenew_is_on() {
         .settings()
         .with("DOMAINS", "a.example.com www.a.example.com")
         .start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     drop(daemon.stop().await);
 
@@ -68,7 +70,7 @@ async fn tree_of_certbots_is_taken_over_and_pushed_without_an_order() {
         .with("DOMAINS", "www.a.example.com a.example.com");
     let mut daemon = settings.start();
     daemon.says("certbot's lineage taken over").await;
-    scene.pushed(&["www.a.example.com"]).await;
+    scene.pushed(&daemon, &["www.a.example.com"]).await;
     daemon.settles().await;
     assert_eq!(scene.production.orders(), 1, "{}", daemon.text());
     let balancer = scene.balancer(&Rules::default()).await;

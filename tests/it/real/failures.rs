@@ -19,7 +19,7 @@ async fn name_that_leads_elsewhere_costs_one_validation_however_often_the_daemon
         .with("DOMAINS", "a.example.com, b.example.com");
     let mut daemon = settings.clone().start();
     daemon.mentions("validation of b.example.com failed").await;
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     assert_eq!(scene.production.issued(), 1, "{}", daemon.text());
     for _ in 0..2 {
@@ -45,7 +45,7 @@ async fn name_that_leads_elsewhere_takes_no_certificate_from_its_neighbour() {
         .settings()
         .with("DOMAINS", "a.example.com b.example.com");
     let mut daemon = settings.start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     assert_eq!(
         scene.production.validations("b.example.com"),
@@ -84,7 +84,7 @@ async fn balancer_without_the_rule_for_challenges_costs_nothing_and_the_rule_hea
         ..Rules::default()
     };
     balancer.load(&open, &[]).await.unwrap();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     let asked = (scene.production.orders(), scene.production.issued());
     assert_eq!(asked, (1, 1), "the order is used again: {}", daemon.text());
@@ -103,7 +103,7 @@ async fn web_server_that_is_down_costs_nothing_and_its_return_heals_it() {
         daemon.text()
     );
     scene.nginx.begin().await;
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     let asked = (scene.production.orders(), scene.production.issued());
     assert_eq!(asked, (1, 1), "the order is used again: {}", daemon.text());

@@ -15,7 +15,7 @@ async fn haproxy_serves_the_first_certificate_of_a_name() {
     let scene = Scene::start().await;
     let settings = scene.settings().with("DOMAINS", "a.example.com");
     let mut daemon = settings.start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     assert_eq!(scene.production.issued(), 1, "{}", daemon.text());
     assert_eq!(scene.rancher.wakes(), [scene.rancher.own_service()]);
@@ -34,7 +34,7 @@ async fn nginx_reads_the_challenge_files_whatever_the_umask_is() {
     let scene = Scene::start().await;
     let settings = scene.settings().with("DOMAINS", "a.example.com");
     let daemon = with_umask("077", &settings);
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     assert_eq!(scene.production.issued(), 1, "{}", daemon.text());
 }
 
@@ -52,7 +52,9 @@ async fn names_of_one_entry_share_a_certificate_and_each_is_served() {
     let scene = Scene::start().await;
     let domains = "a.example.com www.a.example.com, b.example.com";
     let mut daemon = scene.settings().with("DOMAINS", domains).start();
-    scene.pushed(&["a.example.com", "b.example.com"]).await;
+    scene
+        .pushed(&daemon, &["a.example.com", "b.example.com"])
+        .await;
     daemon.settles().await;
     assert_eq!(scene.production.issued(), 2, "{}", daemon.text());
 
@@ -88,7 +90,7 @@ async fn staging_certificates_give_way_to_production_ones() {
         std::fs::read_to_string(path).unwrap()
     };
     let mut daemon = settings.clone().with("STAGING", "True").start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     assert_eq!((staging.issued(), scene.production.issued()), (1, 0));
     assert!(certbots().contains(&staging.directory_url()));
@@ -100,7 +102,7 @@ async fn staging_certificates_give_way_to_production_ones() {
     drop(daemon.stop().await);
 
     let mut daemon = settings.with("STAGING", "False").start();
-    scene.replaced("a.example.com", &first).await;
+    scene.replaced(&daemon, "a.example.com", &first).await;
     daemon.settles().await;
     assert_eq!((staging.issued(), scene.production.issued()), (1, 1));
     let text = certbots();
@@ -126,7 +128,7 @@ async fn refused_nonces_cost_no_certificate() {
     let settings = scene.settings().with("DOMAINS", names.join(","));
     let mut daemon = settings.start();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    scene.pushed(&names).await;
+    scene.pushed(&daemon, &names).await;
     daemon.settles().await;
     assert_eq!(scene.production.issued(), 6, "{}", daemon.text());
     assert_eq!(scene.production.orders(), 6, "{}", daemon.text());
@@ -136,7 +138,7 @@ async fn refused_nonces_cost_no_certificate() {
 async fn chain_of_three_intermediates_is_served_whole() {
     let scene = Scene::with(|pebble| pebble.intermediates = 3).await;
     let mut daemon = scene.settings().with("DOMAINS", "a.example.com").start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     let balancer = scene.balancer(&Rules::default()).await;
     let root = scene.production.root_pem().await;
@@ -154,7 +156,9 @@ async fn valid_authorizations_are_not_validated_again() {
         .clone()
         .with("DOMAINS", "a.example.com, b.example.com")
         .start();
-    scene.pushed(&["a.example.com", "b.example.com"]).await;
+    scene
+        .pushed(&daemon, &["a.example.com", "b.example.com"])
+        .await;
     daemon.settles().await;
     drop(daemon.stop().await);
 
@@ -162,8 +166,8 @@ async fn valid_authorizations_are_not_validated_again() {
     let first = scene.leaf("a.example.com");
     let grown = "a.example.com b.example.com, b.example.com c.example.com";
     let mut daemon = settings.with("DOMAINS", grown).start();
-    scene.replaced("a.example.com", &first).await;
-    scene.pushed(&["b.example.com"]).await;
+    scene.replaced(&daemon, "a.example.com", &first).await;
+    scene.pushed(&daemon, &["b.example.com"]).await;
     daemon.settles().await;
     let validations = ["a.example.com", "b.example.com", "c.example.com"]
         .map(|name| scene.production.validations(name));
@@ -176,7 +180,7 @@ async fn authorizations_that_are_not_used_again_are_validated_again() {
     let scene = Scene::start().await;
     let settings = scene.settings();
     let mut daemon = settings.clone().with("DOMAINS", "a.example.com").start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     drop(daemon.stop().await);
 
@@ -184,7 +188,7 @@ async fn authorizations_that_are_not_used_again_are_validated_again() {
     let mut daemon = settings
         .with("DOMAINS", "a.example.com b.example.com")
         .start();
-    scene.replaced("a.example.com", &first).await;
+    scene.replaced(&daemon, "a.example.com", &first).await;
     daemon.settles().await;
     let validations =
         ["a.example.com", "b.example.com"].map(|name| scene.production.validations(name));
@@ -197,7 +201,7 @@ async fn twenty_names_get_their_certificates_four_at_once() {
     let names: Vec<String> = (0..20).map(|n| format!("n{n}.example.com")).collect();
     let mut daemon = scene.settings().with("DOMAINS", names.join(",")).start();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    scene.pushed(&names).await;
+    scene.pushed(&daemon, &names).await;
     daemon.settles().await;
     assert_eq!(scene.production.issued(), 20, "{}", daemon.text());
     assert_eq!(scene.production.orders(), 20, "{}", daemon.text());

@@ -10,7 +10,7 @@ use sandbox::rancher::service::ServiceSpec;
 async fn haproxy_serves_the_renewed_certificate_after_a_reload() {
     let scene = Scene::with(|pebble| pebble.lifetime = Some(16)).await;
     let daemon = scene.settings().with("DOMAINS", "a.example.com").start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     let first = scene.leaf("a.example.com");
     let rules = Rules::default();
     let mut balancer = scene.balancer(&rules).await;
@@ -18,7 +18,7 @@ async fn haproxy_serves_the_renewed_certificate_after_a_reload() {
     let before = balancer.served("a.example.com", &root).await.unwrap();
     assert_eq!(leaf_of(&before), first);
 
-    scene.replaced("a.example.com", &first).await;
+    scene.replaced(&daemon, "a.example.com", &first).await;
     let certificates = scene.rancher.certificates();
     assert_eq!(certificates.len(), 1, "{}", daemon.text());
     balancer.load(&rules, &certificates).await.unwrap();
@@ -32,14 +32,14 @@ async fn haproxy_serves_the_renewed_certificate_after_a_reload() {
 async fn pebble_that_forgot_the_account_costs_no_certificate() {
     let mut scene = Scene::start().await;
     let mut daemon = scene.settings().with("DOMAINS", "a.example.com").start();
-    scene.pushed(&["a.example.com"]).await;
+    scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     let first = scene.leaf("a.example.com");
 
     scene.production.restart().await;
     let spec = ServiceSpec::new("shop", "web").label(LABEL, "b.example.com");
     drop(scene.rancher.add_service(spec));
-    scene.pushed(&["b.example.com"]).await;
+    scene.pushed(&daemon, &["b.example.com"]).await;
     daemon.settles().await;
     let pebble = &scene.production;
     let asked = (pebble.accounts(), pebble.orders(), pebble.issued());

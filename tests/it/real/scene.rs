@@ -20,8 +20,8 @@ use crate::real::nginx::Nginx;
 use crate::real::pebble::Pebble;
 use crate::real::pebble::PebbleSettings;
 use crate::real::port::Port;
+use crate::support::Daemon;
 use crate::support::Settings;
-use crate::support::guarded;
 
 /// A Pebble, its name server, an nginx on the webroot, a Rancher, a store.
 pub(crate) struct Scene {
@@ -126,20 +126,21 @@ impl Scene {
     }
 
     /// Resolves when Rancher holds a certificate under each of the names.
-    pub(crate) async fn pushed(&self, names: &[&str]) {
+    pub(crate) async fn pushed(&self, daemon: &Daemon, names: &[&str]) {
         let holds = |model: &Model| names.iter().all(|name| model.certificate(name).is_some());
-        guarded(&format!("{names:?} at Rancher"), self.rancher.until(holds)).await;
+        let what = format!("{names:?} at Rancher");
+        daemon.brings(&what, self.rancher.until(holds)).await;
     }
 
     /// Resolves when Rancher holds another leaf under a name.
-    pub(crate) async fn replaced(&self, name: &str, leaf: &str) {
+    pub(crate) async fn replaced(&self, daemon: &Daemon, name: &str, leaf: &str) {
         let is_other = |model: &Model| {
             model
                 .certificate(name)
                 .is_some_and(|held| held.leaf() != leaf)
         };
         let what = format!("another certificate of {name} at Rancher");
-        guarded(&what, self.rancher.until(is_other)).await;
+        daemon.brings(&what, self.rancher.until(is_other)).await;
     }
 
     pub(crate) fn leaf(&self, name: &str) -> String {

@@ -13,7 +13,9 @@ async fn pair_that_does_not_fit_is_never_pushed() {
         .settings()
         .with("DOMAINS", "a.example.com, b.example.com");
     let mut daemon = settings.clone().start();
-    scene.pushed(&["a.example.com", "b.example.com"]).await;
+    scene
+        .pushed(&daemon, &["a.example.com", "b.example.com"])
+        .await;
     daemon.settles().await;
     drop(daemon.stop().await);
     let before = scene.rancher.certificates();

@@ -1,5 +1,6 @@
 //! The built daemon as a child process; its log is what a test waits on.
 
+use std::future::Future;
 use std::process::ExitStatus;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -67,6 +68,14 @@ impl Daemon {
     /// Every line so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         self.lines.borrow().clone()
+    }
+
+    /// Waits for something that this daemon is to bring about; its log is shown when it does not.
+    pub(crate) async fn brings<T>(&self, what: &str, waiting: impl Future<Output = T>) -> T {
+        match tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await {
+            Ok(done) => done,
+            Err(_) => panic!("hangs while waiting for {what}:\n{}", self.text()),
+        }
     }
 
     /// Every line so far as one text.
