@@ -111,6 +111,13 @@ fn refuse(faults: &Faults) -> ExitCode {
 
 async fn run(config: Config) -> ExitCode {
     start_log(&config);
+    let stop_signals = match stop_signals() {
+        Ok(stop_signals) => stop_signals,
+        Err(error) => {
+            error!(%error, "signals cannot be listened for");
+            return ExitCode::FAILURE;
+        }
+    };
     let listener = match config.listen {
         Some(address) => match TcpListener::bind(address).await {
             Ok(listener) => Some(listener),
@@ -133,7 +140,7 @@ async fn run(config: Config) -> ExitCode {
         tokio::spawn(http::serve(listener, snapshot.subscribe(), now, stop));
     }
     let shutdown = async {
-        stop_signal().await;
+        stop_signals.await;
         info!("stopping, orders stay resumable");
         stopped.send_replace(true);
     };
@@ -171,18 +178,18 @@ async fn wait_for(mut stopped: watch::Receiver<bool>) {
     drop(stopped.wait_for(|is_stopped| *is_stopped).await);
 }
 
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        error!("signals cannot be listened for");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Listened for from now on: a container may be stopped in its first moment.
+fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 fn start_log(config: &Config) {

@@ -41,7 +41,7 @@ fn sources() -> Vec<(String, String, String)> {
                 .filter(|line| !line.trim_start().starts_with("//"))
                 .collect();
             let code = code.join("\n");
-            if !name.ends_with("tests.rs") {
+            if !name.ends_with("tests.rs") && !name.contains("/tests/") {
                 sources.push((name, module, code));
             }
         }

@@ -139,7 +139,7 @@ impl Daemon {
 
     /// Waits for a pass, begun after this call, that found nothing to do and nothing in hand.
     pub(crate) async fn settles(&mut self) {
-        self.passes(1).await;
+        self.passes(0).await;
         let is_idle = |line: &Value| {
             line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
         };
