@@ -148,25 +148,50 @@ fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
 
 /// Obtains and stores a certificate, or brings the order in flight of this lineage to its end first.
 pub async fn obtain<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<Obtained, Setback> {
+    let attempted = async {
+        let lineage = lineage(engine, wish).await?;
+        let attempt = Attempt {
+            engine,
+            wish,
+            lineage,
+        };
+        attempt.run().await
+    };
+    conclude(engine, wish, attempted.await).await
+}
+
+/// Stores what the authority has sent for the order in flight of this lineage, if a crash came in between.
+pub async fn settle<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<(), Setback> {
+    let attempted = async {
+        let lineage = lineage(engine, wish).await?;
+        let attempt = Attempt {
+            engine,
+            wish,
+            lineage,
+        };
+        match attempt.pending().await {
+            Pending::Order(order) if order.received.is_some() => {
+                attempt.settle_again(*order).await.map(drop)
+            }
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
+        }
+    };
+    conclude(engine, wish, attempted.await).await
+}
+
+/// Notes how an attempt ended.
+async fn conclude<W: World, T>(
+    engine: &Engine<W>,
+    wish: &Wish,
+    result: Result<T, Stop>,
+) -> Result<T, Setback> {
     let subject = Subject::Attempt {
         certificate: wish.entry.primary().to_string(),
     };
-    let result = match lineage(engine, wish).await {
-        Ok(lineage) => {
-            Attempt {
-                engine,
-                wish,
-                lineage,
-            }
-            .run()
-            .await
-        }
-        Err(stop) => Err(stop),
-    };
     match result {
-        Ok(obtained) => {
+        Ok(done) => {
             engine.clear(&subject).await;
-            Ok(obtained)
+            Ok(done)
         }
         Err(stop) => Err(stop.into_setback(engine, subject, &wish.order).await),
     }
@@ -279,9 +304,9 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Looks again at what was issued. Refused for the names that are wanted, it stands in the way for a day.
-    async fn settle_again(&self, order: PendingOrder) -> Result<Option<Obtained>, Stop> {
+    async fn settle_again(&self, mut order: PendingOrder) -> Result<Option<Obtained>, Stop> {
         let is_wanted = self.is_wanted(&order);
-        match self.settle(order.clone()).await {
+        match self.settle(&mut order).await {
             Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
                 let lineage = self.lineage.clone();
                 self.engine
@@ -394,7 +419,7 @@ impl<W: World> Attempt<'_, W> {
         });
         self.save(&order).await?;
         debug!(lineage = self.lineage, "chain kept");
-        self.settle(order).await
+        self.settle(&mut order).await
     }
 
     /// The floor is on record before the request leaves, so that no crash can ask twice.
@@ -476,7 +501,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
-    async fn settle(&self, mut order: PendingOrder) -> Result<Obtained, Stop> {
+    async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
         let now = self.engine.now();
         let Some(received) = &mut order.received else {
             return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
@@ -491,13 +516,13 @@ impl<W: World> Attempt<'_, W> {
                 received.refused = Some(why.clone());
                 let until = received.at + BLOCKED_FOR;
                 if is_news {
-                    self.save(&order).await?;
+                    self.save(order).await?;
                 }
                 let reason = format!("the authority sent a certificate that cannot be used: {why}");
                 return Err(Setback::failure_until(reason, until).into());
             }
         };
-        let names = if self.is_wanted(&order) {
+        let names = if self.is_wanted(order) {
             self.wish.entry.clone()
         } else {
             order.names.clone()
@@ -516,9 +541,9 @@ impl<W: World> Attempt<'_, W> {
             .note_issued(&order.directory, order.names.set(), bundle.leaf())
             .await;
         debug!(lineage = self.lineage, "issue noted");
-        self.drop_order(&order).await?;
+        self.drop_order(order).await?;
         debug!(lineage = self.lineage, "order cleared");
-        let directory = order.directory;
+        let directory = order.directory.clone();
         info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Obtained { bundle, directory })
     }

@@ -189,7 +189,7 @@ impl<D: Disk> Store<D> {
 
     /// Reads an order in flight.
     pub fn pending(&self, name: &str) -> Pending {
-        let path = self.own(PENDING).join(name).join(ORDER);
+        let path = self.order_path(name);
         match self.read_json::<PendingOrder>(&path) {
             Ok(Some(Ok(order))) => Pending::Order(Box::new(order)),
             Ok(None) => Pending::None,
@@ -234,7 +234,7 @@ impl<D: Disk> Store<D> {
 
     /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
     pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.own(PENDING).join(name).join(ORDER);
+        let path = self.order_path(name);
         self.set_aside(&path, "its certificate was refused")
     }
 
@@ -248,6 +248,10 @@ impl<D: Disk> Store<D> {
     /// Keeps a record as it is.
     pub fn save_record(&self, name: &str, record: &Record) -> Result<(), StoreError> {
         self.write_json(&self.own(CERTIFICATES), &format!("{name}.json"), record)
+    }
+
+    pub(super) fn order_path(&self, name: &str) -> PathBuf {
+        self.own(PENDING).join(name).join(ORDER)
     }
 
     pub(super) fn record_path(&self, name: &str) -> PathBuf {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use time::OffsetDateTime;
+use tracing::debug;
 
 use crate::bundle::Bundle;
 use crate::names::DomainName;
@@ -41,7 +42,8 @@ impl<D: Disk> Store<D> {
         let mut name = primary.to_string();
         for number in 1.. {
             let mut is_free = true;
-            let own = self.own("pending").join(&name);
+            // What was set aside there is in nobody's way.
+            let own = self.order_path(&name);
             for path in [
                 self.record_path(&name),
                 own,
@@ -59,7 +61,8 @@ impl<D: Disk> Store<D> {
         Ok(name)
     }
 
-    /// Stores a bundle as the newest version of a lineage: the files, then the record, then the live view.
+    /// Stores a bundle as the newest version of a lineage: the files, then the record, then the live view. What is
+    /// the live version already is not stored twice, but the rest of it is done.
     pub fn publish(
         &self,
         lineage: &str,
@@ -69,21 +72,24 @@ impl<D: Disk> Store<D> {
     ) -> Result<Record, StoreError> {
         let before = self.record(lineage)?;
         let archive = self.archive(lineage);
-        self.disk
-            .make_folder(&archive)
-            .during("make the folder", &archive)?;
-        let number = 1 + self
-            .newest_number(lineage)?
-            .max(before.as_ref().map_or(0, |record| record.live));
-        self.write_version(&archive, number, bundle)?;
-        let mut versions = before.map_or_else(Vec::new, |record| record.versions);
-        versions.push(Version {
-            number,
-            leaf: Some(bundle.leaf().fingerprint),
-            directory: origin.directory.clone(),
-            source: origin.source,
-            stored_at: origin.at,
-        });
+        let live = before
+            .as_ref()
+            .filter(|record| self.holds(lineage, record.live, bundle));
+        let (number, mut versions) = match live {
+            Some(record) => (record.live, record.versions.clone()),
+            None => {
+                let number = self.archive_next(lineage, before.as_ref(), bundle)?;
+                let mut versions = before.map_or_else(Vec::new, |record| record.versions);
+                versions.push(Version {
+                    number,
+                    leaf: Some(bundle.leaf().fingerprint),
+                    directory: origin.directory.clone(),
+                    source: origin.source,
+                    stored_at: origin.at,
+                });
+                (number, versions)
+            }
+        };
         let old = versions.len().saturating_sub(KEPT);
         let pruned: Vec<Version> = versions.drain(..old).collect();
         let record = Record {
@@ -93,8 +99,11 @@ impl<D: Disk> Store<D> {
             is_told_gone: false,
         };
         self.save_record(lineage, &record)?;
+        debug!(lineage, "record written");
         self.show_live(lineage, &record)?;
+        debug!(lineage, "live view linked");
         self.write_renewal(lineage, &record, origin)?;
+        debug!(lineage, "renewal file written");
         for version in pruned {
             for file in FILES {
                 let path = archive.join(format!("{file}{}.pem", version.number));
@@ -102,6 +111,31 @@ impl<D: Disk> Store<D> {
             }
         }
         Ok(record)
+    }
+
+    /// Whether a version is this bundle; what cannot be read is not.
+    fn holds(&self, lineage: &str, number: u32, bundle: &Bundle) -> bool {
+        self.read_bundle(lineage, number)
+            .is_ok_and(|read| read.is_ok_and(|read| read.shown() == bundle.shown()))
+    }
+
+    /// Writes the files of a bundle under the next free number.
+    fn archive_next(
+        &self,
+        lineage: &str,
+        before: Option<&Record>,
+        bundle: &Bundle,
+    ) -> Result<u32, StoreError> {
+        let archive = self.archive(lineage);
+        self.disk
+            .make_folder(&archive)
+            .during("make the folder", &archive)?;
+        let number = 1 + self
+            .newest_number(lineage)?
+            .max(before.map_or(0, |record| record.live));
+        self.write_version(&archive, number, bundle)?;
+        debug!(lineage, number, "files archived");
+        Ok(number)
     }
 
     /// Brings the live view of every lineage in line with its record.
