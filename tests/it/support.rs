@@ -17,6 +17,7 @@ use tempfile::TempDir;
 pub(crate) mod daemon;
 pub(crate) mod records;
 pub(crate) mod requests;
+pub(crate) mod stepped;
 
 pub(crate) use daemon::Daemon;
 
