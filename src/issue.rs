@@ -158,41 +158,39 @@ pub async fn obtain<W: World>(
     wish: &Wish,
     place: Place,
 ) -> Result<Obtained, Setback> {
+    let attempted = async { Attempt::new(engine, wish, Some(place)).await?.run().await };
+    conclude(engine, wish, attempted.await).await
+}
+
+/// Stores what the authority has sent for the order in flight of this lineage, if a crash came in between.
+pub async fn settle<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<(), Setback> {
+    let attempted = async {
+        let attempt = Attempt::new(engine, wish, None).await?;
+        match attempt.pending().await {
+            Pending::Order(order) if order.received.is_some() => {
+                attempt.settle_again(*order).await.map(drop)
+            }
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
+        }
+    };
+    conclude(engine, wish, attempted.await).await
+}
+
+/// Notes how an attempt ended.
+async fn conclude<W: World, T>(
+    engine: &Engine<W>,
+    wish: &Wish,
+    result: Result<T, Stop>,
+) -> Result<T, Setback> {
     let subject = Subject::Attempt {
         certificate: wish.entry.primary().to_string(),
     };
-    let result = match lineage(engine, wish).await {
-        Ok(lineage) => {
-            Attempt {
-                engine,
-                wish,
-                lineage,
-                place: Mutex::new(Some(place)),
-            }
-            .run()
-            .await
-        }
-        Err(stop) => Err(stop),
-    };
     match result {
-        Ok(obtained) => {
+        Ok(done) => {
             engine.clear(&subject).await;
-            Ok(obtained)
+            Ok(done)
         }
         Err(stop) => Err(stop.into_setback(engine, subject, &wish.order).await),
-    }
-}
-
-async fn lineage<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<String, Stop> {
-    match &wish.lineage {
-        Some(lineage) => Ok(lineage.clone()),
-        None => {
-            let primary = wish.entry.primary().clone();
-            Ok(engine
-                .store
-                .run(move |store| store.free_name(&primary))
-                .await?)
-        }
     }
 }
 
@@ -207,7 +205,30 @@ struct Attempt<'a, W: World> {
 /// How often one try begins again, after an account was forgotten or an order is gone.
 const BEGINNINGS: usize = 3;
 
-impl<W: World> Attempt<'_, W> {
+impl<'a, W: World> Attempt<'a, W> {
+    async fn new(
+        engine: &'a Engine<W>,
+        wish: &'a Wish,
+        place: Option<Place>,
+    ) -> Result<Self, Stop> {
+        let lineage = match &wish.lineage {
+            Some(lineage) => lineage.clone(),
+            None => {
+                let primary = wish.entry.primary().clone();
+                engine
+                    .store
+                    .run(move |store| store.free_name(&primary))
+                    .await?
+            }
+        };
+        Ok(Self {
+            engine,
+            wish,
+            lineage,
+            place: Mutex::new(place),
+        })
+    }
+
     async fn run(&self) -> Result<Obtained, Stop> {
         let mut last = None;
         for _ in 0..BEGINNINGS {
@@ -291,7 +312,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Looks again at what was issued. Refused for the names that are wanted, it stands in the way for a day.
-    async fn settle_again(&self, order: PendingOrder) -> Result<Option<Obtained>, Stop> {
+    async fn settle_again(&self, mut order: PendingOrder) -> Result<Option<Obtained>, Stop> {
         let is_wanted = self.is_wanted(&order);
         if let (Some(bundle), Some(received)) = (self.stored(&order).await?, &order.received) {
             debug!(lineage = self.lineage, "stored before, order cleared now");
@@ -302,7 +323,7 @@ impl<W: World> Attempt<'_, W> {
             self.drop_order(&order).await?;
             return Ok(None);
         }
-        match self.settle(order.clone()).await {
+        match self.settle(&mut order).await {
             Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
                 let lineage = self.lineage.clone();
                 self.engine
@@ -436,7 +457,7 @@ impl<W: World> Attempt<'_, W> {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take(),
         );
-        self.settle(order).await
+        self.settle(&mut order).await
     }
 
     /// The floor is on record before the request leaves, so that no crash can ask twice.
@@ -518,7 +539,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
-    async fn settle(&self, mut order: PendingOrder) -> Result<Obtained, Stop> {
+    async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
         let now = self.engine.now();
         let Some(received) = &mut order.received else {
             return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
@@ -534,13 +555,13 @@ impl<W: World> Attempt<'_, W> {
                 received.refused = Some(why.clone());
                 let until = received.at.saturating_add(BLOCKED_FOR);
                 if is_news {
-                    self.save(&order).await?;
+                    self.save(order).await?;
                 }
                 let reason = format!("the authority sent a certificate that cannot be used: {why}");
                 return Err(Setback::failure_until(reason, until).into());
             }
         };
-        let names = if self.is_wanted(&order) {
+        let names = if self.is_wanted(order) {
             self.wish.entry.clone()
         } else {
             order.names.clone()
@@ -559,9 +580,9 @@ impl<W: World> Attempt<'_, W> {
             .note_issued(&order.directory, order.names.set(), bundle.leaf(), at)
             .await;
         debug!(lineage = self.lineage, "issue noted");
-        self.drop_order(&order).await?;
+        self.drop_order(order).await?;
         debug!(lineage = self.lineage, "order cleared");
-        let directory = order.directory;
+        let directory = order.directory.clone();
         info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Obtained { bundle, directory })
     }

@@ -154,6 +154,7 @@ impl<W: World> Pushing<'_, W> {
                     let id = written.id.clone();
                     debug!(name = written.name, id, "certificate written");
                     self.until_same(written).await?;
+                    debug!(id, "change carried out");
                     return Ok(id);
                 }
                 Err(OrchestratorError::NotUnique(_)) => {
@@ -422,7 +423,7 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
     };
     match woken {
         Ok(service) => {
-            debug!("balancers woken");
+            debug!("balancers told to read again");
             let cleared = engine.clear_wake(generation).await;
             engine.clear(&Subject::Wake).await;
             match (cleared, service) {

@@ -370,7 +370,15 @@ impl<W: World> Reconciler<W> {
                 certificate: primary.clone(),
             })
         };
+        let attempt = Subject::Attempt {
+            certificate: primary.clone(),
+        };
+        let unsettled = lineage
+            .and_then(|lineage| unsettled(lineage, &target.names))
+            .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
         let kind = match verdict.action {
+            // What was issued is stored first, whatever is wanted by now.
+            _ if let Some(wish) = unsettled => Kind::Settle { wish },
             Action::Keep | Action::Leave | Action::Wait => return Ok(None),
             Action::Push => {
                 pushes()?;
@@ -637,6 +645,23 @@ impl<W: World> Reconciler<W> {
             (false, _) => info!(names, %action, reason, "acting on a certificate"),
         }
     }
+}
+
+/// A certificate that the authority has sent, and of which a crash left open whether it is stored.
+fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
+    let Pending::Order(order) = &lineage.pending else {
+        return None;
+    };
+    let received = order.received.as_ref()?;
+    if received.refused.is_some() {
+        return None;
+    }
+    let is_part = order.names.set().is_subset(&wanted.set());
+    Some(Wish {
+        lineage: Some(lineage.name.clone()),
+        entry: wanted.clone(),
+        order: if is_part { &order.names } else { wanted }.clone(),
+    })
 }
 
 /// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names, as

@@ -13,6 +13,7 @@ use crate::engine::Places;
 use crate::engine::Setback;
 use crate::issue::Wish;
 use crate::issue::obtain;
+use crate::issue::settle;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::push;
@@ -42,6 +43,11 @@ pub enum Kind {
     Push,
     /// Take it back from Rancher.
     Restore,
+    /// Store what the authority has issued already; the next pass sees what is to be done about it.
+    Settle {
+        /// What is wanted.
+        wish: Wish,
+    },
     /// Obtain a new one and push it.
     Obtain {
         /// What is ordered.
@@ -123,6 +129,7 @@ impl Job {
         match self.kind {
             Kind::Push => "push",
             Kind::Restore => "restore",
+            Kind::Settle { .. } => "settle",
             Kind::Obtain { .. } => "obtain",
         }
     }
@@ -141,6 +148,10 @@ impl Job {
                 if let Some(held) = &self.target.remote {
                     restore(engine, &self.target, held, self.lineage.as_deref()).await?;
                 }
+            }
+            Kind::Settle { wish } => {
+                settle(engine, wish).await?;
+                return Ok(true);
             }
             Kind::Obtain { wish, pushes_first } => {
                 if *pushes_first && let Err(setback) = self.push_stored(engine, pushed).await {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use time::OffsetDateTime;
+use tracing::debug;
 
 use crate::bundle::Bundle;
 use crate::names::DomainName;
@@ -83,13 +84,7 @@ impl<D: Disk> Store<D> {
     ) -> Result<Record, StoreError> {
         let before = self.record(lineage)?;
         let archive = self.archive(lineage);
-        self.disk
-            .make_folder(&archive)
-            .during("make the folder", &archive)?;
-        let number = 1 + self
-            .newest_number(lineage)?
-            .max(before.as_ref().map_or(0, |record| record.live));
-        self.write_version(&archive, number, bundle)?;
+        let number = self.archive_next(lineage, before.as_ref(), bundle)?;
         let mut versions = before.map_or_else(Vec::new, |record| record.versions);
         versions.push(Version {
             number,
@@ -107,12 +102,32 @@ impl<D: Disk> Store<D> {
             is_told_gone: false,
         };
         self.save_record(lineage, &record)?;
+        debug!(lineage, "record written");
         // It is published. What else goes wrong is made good later: an error here would have it stored once more.
         self.show_or_remember(lineage, &record);
         if let Err(error) = self.prune(&archive, &pruned) {
             tracing::warn!(lineage, %error, "old version not removed");
         }
         Ok(record)
+    }
+
+    /// Writes the files of a bundle under the next free number.
+    fn archive_next(
+        &self,
+        lineage: &str,
+        before: Option<&Record>,
+        bundle: &Bundle,
+    ) -> Result<u32, StoreError> {
+        let archive = self.archive(lineage);
+        self.disk
+            .make_folder(&archive)
+            .during("make the folder", &archive)?;
+        let number = 1 + self
+            .newest_number(lineage)?
+            .max(before.map_or(0, |record| record.live));
+        self.write_version(&archive, number, bundle)?;
+        debug!(lineage, number, "files archived");
+        Ok(number)
     }
 
     /// Brings the live view of every lineage in line with its record.
@@ -229,7 +244,9 @@ impl<D: Disk> Store<D> {
             .iter()
             .map(|(name, target)| (name.as_str(), target.as_path()))
             .collect();
-        self.disk.link(&live, &links).during("link in", &live)
+        self.disk.link(&live, &links).during("link in", &live)?;
+        debug!(lineage, "live view linked");
+        Ok(())
     }
 
     /// Follows the record, so that certbot would ask the authority that issued what is live; but what an operator or
@@ -259,7 +276,9 @@ impl<D: Disk> Store<D> {
         let name = format!("{lineage}.conf");
         self.disk
             .write(&folder, &[(&name, text.as_bytes())])
-            .during("write", &path)
+            .during("write", &path)?;
+        debug!(lineage, "renewal file written");
+        Ok(())
     }
 
     /// The highest number that is used in the archive of a lineage, even by a half-written version.

@@ -1,8 +1,10 @@
 //! A certificate that is not what was ordered is kept, not published, and stands in the way of another for a day.
 
 use sandbox::authority::settings::AuthoritySettings;
+use sandbox::faults::What;
 
 use crate::support::World;
+use crate::support::guarded;
 use crate::support::records::earlier;
 
 const NAME: &str = "a.example.com";
@@ -117,6 +119,25 @@ async fn a_certificate_that_is_wrong_takes_nothing_away_from_what_is_served() {
             .certificate(NAME)
             .is_some_and(|held| held.leaf() != served.leaf())
     };
-    crate::support::guarded("the third certificate", world.rancher.until(is_there)).await;
+    guarded("the third certificate", world.rancher.until(is_there)).await;
     assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_on_record_that_is_broken_is_set_aside_and_the_name_keeps_its_folder() {
+    let world = World::start().await;
+    let gate = world.gates("challenge", What::Hold);
+    let daemon = world.daemon(NAME);
+    guarded("the tell", gate.reached(1)).await;
+    daemon.kill().await;
+    std::fs::write(world.pending_path(NAME), "{").unwrap();
+    let daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert!(world.live(NAME, "cert.pem").exists(), "{}", daemon.text());
+    assert!(
+        world
+            .pending_path(NAME)
+            .with_file_name("order.json.broken")
+            .exists()
+    );
 }

@@ -99,7 +99,9 @@ async fn a_broken_name_waits_a_minute_then_ten_then_a_hundred_then_a_day_over_re
         daemon.idles().await;
         daemon.kill().await;
         assert_eq!(world.failed_validations("broken.example.com"), failed);
-        minutes.extend(world.failures("name").pop().map(|wait| wait.minutes()));
+        let wait = world.failures("name").pop().unwrap();
+        assert_eq!(wait.count, failed as u64);
+        minutes.push(wait.minutes());
         world.end_waits();
     }
     assert_eq!(minutes, [1, 10, 100, 24 * 60, 24 * 60]);
@@ -107,26 +109,32 @@ async fn a_broken_name_waits_a_minute_then_ten_then_a_hundred_then_a_day_over_re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_name_of_a_group_is_left_out_and_added_when_it_works_again() {
-    let world = World::start().await;
-    world.breaks("c.example.com");
-    let mut daemon = world.daemon(GROUP);
-    world.obtained(&["a.example.com", "b.example.com"]).await;
-    daemon.mentions("validation of c.example.com failed").await;
-    daemon.rests().await;
-    daemon.stop().await;
+    // Told in the order as well, as by Pebble, or in the authorization only, as by Boulder.
+    for order_errors in [false, true] {
+        let world = World::start().await;
+        world
+            .production
+            .set(|settings| settings.order_errors = order_errors);
+        world.breaks("c.example.com");
+        let mut daemon = world.daemon(GROUP);
+        world.obtained(&["a.example.com", "b.example.com"]).await;
+        daemon.mentions("validation of c.example.com failed").await;
+        daemon.rests().await;
+        daemon.stop().await;
 
-    world.mends("c.example.com");
-    world.end_waits();
-    let mut daemon = world.daemon(GROUP);
-    world
-        .obtained(&["a.example.com", "b.example.com", "c.example.com"])
-        .await;
-    daemon.rests().await;
-    let text = daemon.text();
-    assert_eq!(world.production.issued().len(), 2, "{text}");
-    assert_eq!(world.failed_validations("c.example.com"), 1, "{text}");
-    assert_eq!(world.production.validations().len(), 4, "{text}");
-    assert_eq!(world.rancher.certificates().len(), 1, "{text}");
+        world.mends("c.example.com");
+        world.end_waits();
+        let mut daemon = world.daemon(GROUP);
+        world
+            .obtained(&["a.example.com", "b.example.com", "c.example.com"])
+            .await;
+        daemon.rests().await;
+        let text = daemon.text();
+        assert_eq!(world.production.issued().len(), 2, "{text}");
+        assert_eq!(world.failed_validations("c.example.com"), 1, "{text}");
+        assert_eq!(world.production.validations().len(), 4, "{text}");
+        assert_eq!(world.rancher.certificates().len(), 1, "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -129,7 +129,7 @@ async fn a_stalled_answer_delays_no_other_certificate_and_no_change_of_names() {
         .production
         .faults()
         .add_when(is_of_a, 0, 1, What::Hold(gate.clone()));
-    let settings = world.settings().with("CONNECT_TIMEOUT", "15");
+    let settings = world.settings().without("CONNECT_TIMEOUT");
     let daemon = settings
         .with("DOMAINS", "a.example.com, b.example.com, c.example.com")
         .start();

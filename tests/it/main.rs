@@ -8,6 +8,7 @@
 mod bad_certificates;
 mod broken_names;
 mod compose;
+mod crash;
 mod decision;
 mod docker;
 mod economy;

@@ -136,10 +136,13 @@ async fn a_limit_of_accounts_is_met_once_for_all_certificates() {
         .collect();
     let domains = names.join(",");
     let mut daemon = world.daemon(&domains);
-    for _ in &names {
-        daemon.says("certificate not done").await;
-    }
+    daemon.says("certificate not done").await;
     daemon.rests().await;
+    let told = daemon.log();
+    let told = told
+        .iter()
+        .filter(|line| line["message"] == "certificate not done");
+    assert_eq!(told.count(), names.len(), "{}", daemon.text());
     assert_eq!(world.asked("new-account"), 1, "{}", daemon.text());
     world.is_silent_after_a_restart(daemon, &domains).await;
     assert_eq!(world.failures("account").pop().unwrap().minutes(), 60);
@@ -315,4 +318,18 @@ async fn an_account_that_the_authority_has_closed_is_told_and_not_hammered() {
     assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
     assert_eq!(world.asked("new-account"), 1, "{}", daemon.text());
     assert_eq!(world.failures("name").pop().unwrap().minutes(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
+    let world = World::start().await;
+    let refusal = Problem::new(400, "invalidContact", "unable to parse email address").response();
+    world.refuses("account", 1, refusal);
+    let settings = world
+        .settings()
+        .with("CERTBOT_EMAIL", "operator@example.com");
+    let daemon = settings.with("DOMAINS", NAME).start();
+    world.pushed(NAME).await;
+    assert_eq!(world.asked("account"), 1, "{}", daemon.text());
+    assert_eq!(world.production.accounts().len(), 1);
 }

@@ -20,6 +20,7 @@ pub(crate) mod records;
 pub(crate) mod requests;
 pub(crate) mod namespace;
 pub(crate) mod tree;
+pub(crate) mod stepped;
 
 pub(crate) use daemon::Daemon;
 
