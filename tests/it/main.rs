@@ -7,6 +7,9 @@
 
 mod compose;
 mod first_issue;
+mod store_certbot;
+mod store_lock;
+mod store_quiet;
 mod store_room;
 mod store_takeover;
 mod store_torn;

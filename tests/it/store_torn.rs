@@ -220,6 +220,62 @@ async fn nothing_is_issued_while_a_key_cannot_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unreadable_namesake_stops_nothing_that_is_well() {
+    let world = World::start().await;
+    world.settled(A).await.stop().await;
+    let served = world.served();
+    let conf = world.store().join("renewal/a.example.com-0001.conf");
+    std::fs::create_dir(&conf).unwrap();
+    let id = world.rancher.certificate(A).unwrap().id;
+    world.rancher.remove_certificate(&id);
+    let mut daemon = world.daemon(A);
+    world.holds(A, &served).await;
+    daemon.settles().await;
+    assert_eq!(world.issued(A), [served], "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
+    let world = World::start().await;
+    world.production.set(|settings| {
+        settings.lifetime = std::time::Duration::from_secs(14);
+        settings.backdate = std::time::Duration::ZERO;
+    });
+    let gate = Gate::new();
+    let faults = world.production.faults();
+    faults.add("certificate", 1, What::Hold(gate.clone()));
+    let daemon = world.daemon(A);
+    guarded("the download", gate.reached(1)).await;
+    let order = std::fs::read_to_string(world.order_file()).unwrap();
+    gate.open();
+    world.pushed(A).await;
+    daemon.kill().await;
+    // As if it had been killed between the record and the end of the order.
+    let mut order: serde_json::Value = serde_json::from_str(&order).unwrap();
+    let issued = world.production.issued().remove(0);
+    let at = issued
+        .not_before
+        .format(&time::format_description::well_known::Rfc3339);
+    order["received"] = serde_json::json!({"chain": issued.chain_pem, "at": at.unwrap()});
+    std::fs::create_dir_all(world.order_file().parent().unwrap()).unwrap();
+    std::fs::write(world.order_file(), order.to_string()).unwrap();
+    let mut daemon = world.daemon(A);
+    let renewed = world.production.until(|state| state.issued().len() == 2);
+    guarded("the renewal", renewed).await;
+    let next = world.production.issued().remove(1);
+    assert!(next.not_before < issued.not_after, "{}", daemon.text());
+    daemon.says("certificate issued").await;
+    let mut names: Vec<_> = std::fs::read_dir(world.store().join("archive/a.example.com"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("cert"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["cert1.pem", "cert2.pem"], "{}", daemon.text());
+    assert!(!world.order_file().exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_while_the_records_cannot_be_listed() {
     let world = World::start().await;
     let mut daemon = world.settled(A).await;
