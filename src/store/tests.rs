@@ -305,10 +305,10 @@ fn only(store: &Store<Failing>) -> Arc<Lineage> {
 
 #[track_caller]
 fn leaf(lineage: &Lineage) -> crate::fingerprint::Fingerprint {
-    match &lineage.copy {
-        DiskCopy::Whole(stored) => stored.shown.leaf.fingerprint,
-        copy => panic!("not whole: {copy:?}"),
-    }
+    let DiskCopy::Whole(stored) = &lineage.copy else {
+        panic!("not whole: {:?}", lineage.copy);
+    };
+    stored.shown.leaf.fingerprint
 }
 
 fn is_unknown(lineage: &Lineage) -> bool {

@@ -10,5 +10,4 @@ async fn a_name_in_domains_gets_its_first_certificate() {
     daemon.settles().await;
     assert_eq!(world.issued("a.example.com").len(), 1, "{}", daemon.text());
     assert_eq!(world.rancher.wakes(), [world.rancher.own_service()]);
-    println!("{}", daemon.text());
 }

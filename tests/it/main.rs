@@ -13,4 +13,5 @@ mod store_quiet;
 mod store_room;
 mod store_takeover;
 mod store_torn;
+mod store_unreadable;
 mod support;

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 pub(crate) mod daemon;
 pub(crate) mod namespace;
+pub(crate) mod store;
 pub(crate) mod tree;
 
 pub(crate) use daemon::Daemon;
