@@ -313,6 +313,17 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_fails_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        RealDisk.write(root.path(), &[("one", b"1")]).unwrap();
+        let long = "x".repeat(300);
+        let failed = RealDisk.write(root.path(), &[("one", b"2"), ("two", b"2"), (&long, b"2")]);
+        assert!(failed.is_err());
+        assert_eq!(RealDisk.list(root.path()).unwrap(), ["one"]);
+        assert_eq!(RealDisk.read(&root.path().join("one")).unwrap(), b"1");
+    }
+
+    #[test]
     fn a_lock_is_held_once() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("lock");

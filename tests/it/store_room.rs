@@ -331,7 +331,7 @@ async fn no_production_order_is_opened_on_a_store_that_goes_with_the_container()
     assert_eq!(world.production.orders().len(), 0, "{}", daemon.text());
     daemon.stop().await;
     // For trying out it will do.
-    let mut daemon = settings.with("STAGING", "True").start();
+    let mut daemon = settings.without("STAGING").start();
     daemon.says("certificate issued").await;
     daemon.settles().await;
     assert_eq!(issued(&world.staging, A).len(), 1, "{}", daemon.text());

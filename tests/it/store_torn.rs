@@ -1,7 +1,5 @@
-//! Files that are torn, gone, or cannot be read: nothing is lost, nothing is issued for what could not be read, the
-//! others go on, and it works again when the cause is gone.
-
-use std::path::PathBuf;
+//! Files that were read whole and are not what they should be, and those that are gone: nothing is lost, and as little
+//! as possible is issued again.
 
 use sandbox::faults::Gate;
 use sandbox::faults::What;
@@ -9,58 +7,13 @@ use sandbox::rancher::settings::Availability;
 
 use crate::support::LABEL;
 use crate::support::World;
-use crate::support::daemon::Daemon;
 use crate::support::guarded;
 use crate::support::leaf;
-use crate::support::tree::block;
 use crate::support::tree::issued_before;
 use crate::support::tree::lay;
 use crate::support::tree::renewal_conf;
 
 const A: &str = "a.example.com";
-const OWN: &str = "rancher-lets-encrypt";
-
-impl World {
-    fn own(&self, path: &str) -> PathBuf {
-        self.store().join(OWN).join(path)
-    }
-
-    fn order_file(&self) -> PathBuf {
-        self.own("pending/a.example.com/order.json")
-    }
-
-    fn account_file(&self) -> PathBuf {
-        let mut files = std::fs::read_dir(self.own("accounts")).unwrap();
-        let file = files.next().unwrap().unwrap().path();
-        assert!(files.next().is_none(), "there is one account");
-        file
-    }
-
-    /// A daemon that has obtained and pushed a certificate, and rests.
-    async fn settled(&self, domains: &str) -> Daemon {
-        let mut daemon = self.daemon(domains);
-        for name in domains.split(',') {
-            self.pushed(name).await;
-        }
-        daemon.settles().await;
-        daemon
-    }
-
-    /// A daemon killed while the authority holds its answer to one kind of request, for its first certificate.
-    async fn killed_at(&self, endpoint: &'static str) {
-        let gate = Gate::new();
-        let faults = self.production.faults();
-        faults.add(endpoint, 1, What::Hold(gate.clone()));
-        let daemon = self.daemon(A);
-        guarded("the request", gate.reached(1)).await;
-        daemon.kill().await;
-        faults.clear();
-    }
-
-    fn served(&self) -> String {
-        self.rancher.certificate(A).unwrap().leaf().to_owned()
-    }
-}
 
 fn tear(path: &std::path::Path) -> Vec<u8> {
     let whole = std::fs::read(path).unwrap();
@@ -167,102 +120,44 @@ async fn a_lineage_that_was_deleted_comes_back_from_rancher() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_file_that_is_gone_is_no_reason_to_issue_or_restore() {
+async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
     let world = World::start().await;
-    let mut daemon = world.settled(A).await;
-    let file = world.store().join("archive/a.example.com/privkey1.pem");
-    let away = world.path("away");
-    std::fs::rename(&file, &away).unwrap();
-    daemon.says("certificate needs attention").await;
-    daemon.passes(1).await;
-    assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
-    assert!(!file.with_file_name("privkey2.pem").exists());
-    std::fs::rename(away, file).unwrap();
-    daemon.settles().await;
-    assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
-}
-
-/// A file of a certificate becomes unreadable, Rancher loses the certificate, another name comes; then it can be
-/// read again.
-async fn check_unreadable(file: &str) {
-    let world = World::start().await;
-    let mut daemon = world.settled(A).await;
-    let served = world.served();
-    let unblock = block(&world.store().join(file));
-    daemon.says("certificate needs attention").await;
-    assert!(daemon.text().contains(file), "{}", daemon.text());
-    let id = world.rancher.certificate(A).unwrap().id;
-    world.rancher.remove_certificate(&id);
-    world.announce("shop", "web", "b.example.com");
-    world.pushed("b.example.com").await;
-    daemon.passes(1).await;
-    assert_eq!(
-        world.issued(A),
-        std::slice::from_ref(&served),
-        "{}",
-        daemon.text()
-    );
-    assert!(world.rancher.certificate(A).is_none(), "{}", daemon.text());
-    unblock();
-    world.holds(A, &served).await;
-    daemon.settles().await;
-    assert_eq!(world.issued(A), [served], "{}", daemon.text());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_issued_while_a_record_cannot_be_read() {
-    check_unreadable("rancher-lets-encrypt/certificates/a.example.com.json").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_issued_while_a_certificate_cannot_be_read() {
-    check_unreadable("archive/a.example.com/fullchain1.pem").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_issued_while_a_key_cannot_be_read() {
-    check_unreadable("archive/a.example.com/privkey1.pem").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_done_while_the_records_cannot_be_listed() {
-    let world = World::start().await;
-    let mut daemon = world.settled(A).await;
-    let served = world.served();
-    let folder = world.own("certificates");
-    let away = world.path("away");
-    std::fs::rename(&folder, &away).unwrap();
-    daemon.says("store cannot be read").await;
-    let id = world.rancher.certificate(A).unwrap().id;
-    world.rancher.remove_certificate(&id);
-    daemon.passes(1).await;
-    assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
-    std::fs::rename(away, folder).unwrap();
-    daemon.says("store can be read again").await;
-    world.holds(A, &served).await;
-    assert_eq!(world.issued(A), [served], "{}", daemon.text());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_other_order_is_opened_while_the_one_in_flight_cannot_be_read() {
-    let world = World::start().await;
-    world.killed_at("finalize").await;
-    assert_eq!(world.production.orders().len(), 1);
-    let unblock = block(&world.order_file());
-    let mut daemon = world.daemon("a.example.com,b.example.com");
-    world.pushed("b.example.com").await;
-    daemon.passes(1).await;
-    let text = daemon.text();
-    assert!(text.contains("pending/a.example.com/order.json"), "{text}");
-    let orders = |world: &World| {
-        let orders = world.production.orders();
-        orders.iter().filter(|order| order.names == [A]).count()
-    };
-    assert_eq!(orders(&world), 1, "{text}");
-    unblock();
+    world.production.set(|settings| {
+        settings.lifetime = std::time::Duration::from_secs(14);
+        settings.backdate = std::time::Duration::ZERO;
+    });
+    let gate = Gate::new();
+    let faults = world.production.faults();
+    faults.add("certificate", 1, What::Hold(gate.clone()));
+    let daemon = world.daemon(A);
+    guarded("the download", gate.reached(1)).await;
+    let order = std::fs::read_to_string(world.order_file()).unwrap();
+    gate.open();
     world.pushed(A).await;
-    assert_eq!(orders(&world), 1, "{}", daemon.text());
-    assert_eq!(world.issued(A).len(), 1);
+    daemon.kill().await;
+    // As if it had been killed between the record and the end of the order.
+    let mut order: serde_json::Value = serde_json::from_str(&order).unwrap();
+    let issued = world.production.issued().remove(0);
+    let at = issued
+        .not_before
+        .format(&time::format_description::well_known::Rfc3339);
+    order["received"] = serde_json::json!({"chain": issued.chain_pem, "at": at.unwrap()});
+    std::fs::create_dir_all(world.order_file().parent().unwrap()).unwrap();
+    std::fs::write(world.order_file(), order.to_string()).unwrap();
+    let mut daemon = world.daemon(A);
+    let renewed = world.production.until(|state| state.issued().len() == 2);
+    guarded("the renewal", renewed).await;
+    let next = world.production.issued().remove(1);
+    assert!(next.not_before < issued.not_after, "{}", daemon.text());
+    daemon.says("certificate issued").await;
+    let mut names: Vec<_> = std::fs::read_dir(world.store().join("archive/a.example.com"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("cert"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["cert1.pem", "cert2.pem"], "{}", daemon.text());
+    assert!(!world.order_file().exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,24 +173,6 @@ async fn a_torn_order_is_set_aside_and_another_is_opened() {
     assert_eq!(std::fs::read(aside).unwrap(), torn);
     assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
     assert!(world.live(A, "cert.pem").exists(), "{}", daemon.text());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_account_is_made_while_the_present_one_cannot_be_read() {
-    let world = World::start().await;
-    world.settled(A).await.stop().await;
-    let file = world.account_file();
-    let unblock = block(&file);
-    let mut daemon = world.daemon("a.example.com,b.example.com");
-    let line = daemon.says("certificate not done").await;
-    let error = line["error"].as_str().unwrap();
-    assert!(error.contains(file.to_str().unwrap()), "{error}");
-    assert_eq!(world.production.accounts().len(), 1);
-    unblock();
-    world.pushed("b.example.com").await;
-    daemon.settles().await;
-    assert_eq!(world.production.accounts().len(), 1, "{}", daemon.text());
-    assert_eq!(world.production.issued().len(), 2, "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -329,33 +206,6 @@ async fn an_account_key_is_kept_before_it_is_used() {
     assert!(key(&record).is_string());
     assert_eq!(key(&record), key(&after));
     assert_eq!(world.production.accounts().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_cannot_be_read_are_not_taken_for_gone() {
-    let world = World::start().await;
-    world.announce("shop", "web", A);
-    let mut daemon = world.daemon("");
-    world.pushed(A).await;
-    daemon.settles().await;
-    daemon.stop().await;
-    // Metadata is not ready at boot.
-    let metadata = world.rancher.metadata_is(Availability::Refused);
-    metadata.await.unwrap();
-    let file = world.own("names.json");
-    let names = std::fs::read_to_string(&file).unwrap();
-    assert!(names.contains(A) && names.contains("shop/web"), "{names}");
-    let unblock = block(&file);
-    let mut daemon = world.daemon("");
-    daemon.passes(1).await;
-    let text = daemon.text();
-    assert!(text.contains("names.json"), "{text}");
-    assert!(!text.contains("nobody wants"), "{text}");
-    unblock();
-    let is_wanted = |line: &serde_json::Value| line["message"] == "decided" && line["domain"] == A;
-    daemon.next("a decision", is_wanted).await;
-    assert_eq!(std::fs::read_to_string(&file).unwrap(), names);
-    assert!(!daemon.text().contains("nobody wants"), "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -420,22 +270,6 @@ async fn the_floor_survives_a_torn_ledger_a_restart_and_the_loss_of_all_else() {
         daemon.kill().await;
     }
     assert!(std::fs::read(&ledger).unwrap().starts_with(&content));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_begins_before_the_ledger_can_be_read() {
-    let world = World::start().await;
-    world.settled(A).await.stop().await;
-    let file = world.own("ledger.jsonl");
-    let unblock = block(&file);
-    let mut daemon = world.daemon("a.example.com,b.example.com");
-    let line = daemon.says("store not usable, tried again").await;
-    let error = line["error"].as_str().unwrap();
-    assert!(error.contains(file.to_str().unwrap()), "{error}");
-    unblock();
-    world.pushed("b.example.com").await;
-    daemon.settles().await;
-    assert_eq!(world.production.issued().len(), 2, "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
