@@ -3,6 +3,7 @@
 use sandbox::balancer::Balancer;
 use sandbox::balancer::handshake;
 use sandbox::faults::Gate;
+use sandbox::faults::Seen;
 use sandbox::faults::What;
 use sandbox::rancher::settings::Caller;
 use std::path::PathBuf;
@@ -235,7 +236,21 @@ async fn many_pushes_make_one_wake_up_and_all_are_served() {
         .rancher
         .add_balancer("lb", Some(ids[0]), &ids[1..], "active");
     let balancer = Balancer::start(&world.rancher, &lb).await.unwrap();
+    let gates: Vec<Gate> = names.iter().map(|_| Gate::new()).collect();
+    for (name, gate) in names.clone().into_iter().zip(&gates) {
+        let is_its = move |seen: &Seen| seen.endpoint == PUT && seen.subject == name;
+        let faults = world.rancher.faults();
+        faults.add_when(is_its, 0, 1, What::Hold(gate.clone()));
+    }
     let mut daemon = world.daemon(&names.join(","));
+    for gate in &gates {
+        guarded("the change", gate.reached(1)).await;
+    }
+    // One after the other, each to its end.
+    for gate in &gates {
+        gate.open();
+        daemon.says("job done").await;
+    }
     for name in &names {
         world.pushed(name).await;
         let leaf = world.issued(name).remove(0);
