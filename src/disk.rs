@@ -240,6 +240,22 @@ impl Disk for RealDisk {
         }
     }
 
+    fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {
+        for name in files {
+            unless_gone(fs::remove_file(folder.join(name)))?;
+        }
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => sync(folder),
+            removed => {
+                if unless_gone(removed)? {
+                    sync(parent(folder))
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+
     fn is_ephemeral(&self, path: &Path) -> bool {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         fs::read_to_string("/proc/self/mountinfo")

@@ -513,6 +513,9 @@ pub trait Disk: Send + Sync + 'static {
     /// Removes a file, or an empty folder; nothing happens if it is gone.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes files of a folder, and the folder if nothing is left in it.
+    fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()>;
+
     /// Whether what is written here is lost with the container.
     fn is_ephemeral(&self, path: &Path) -> bool;
 }

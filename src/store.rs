@@ -102,6 +102,8 @@ pub struct Store<D> {
     queue: Mutex<Queue>,
     /// Lineages whose live view is not in line with the record.
     stale: Mutex<BTreeSet<String>>,
+    /// Lineages whose order in flight this process has written whole, so that lines may be added.
+    begun: Mutex<BTreeSet<String>>,
 }
 
 impl<D: Disk> Store<D> {
@@ -115,6 +117,7 @@ impl<D: Disk> Store<D> {
             ledger: Mutex::default(),
             queue: Mutex::default(),
             stale: Mutex::default(),
+            begun: Mutex::default(),
         }
     }
 
@@ -286,6 +289,10 @@ impl<D: Disk> Store<D> {
             aside = path.with_file_name(format!("{name}.broken-{number}"));
         }
         Ok(aside)
+    }
+
+    fn with_begun<T>(&self, work: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        work(&mut self.begun.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn with_cache<T>(&self, work: impl FnOnce(&mut BTreeMap<String, Cached>) -> T) -> T {

@@ -1,6 +1,7 @@
 //! Lineages as they stand on the disk.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +58,18 @@ pub enum Pending {
 pub(super) struct Cached {
     stamps: [Stamp; 3],
     lineage: Arc<Lineage>,
+}
+
+/// The last line that is whole; a torn one behind it was never relied on.
+fn last_line(content: &[u8]) -> Result<PendingOrder, String> {
+    let mut last = Err("it is empty".to_owned());
+    for order in serde_json::Deserializer::from_slice(content).into_iter() {
+        match order {
+            Ok(order) => last = Ok(order),
+            Err(error) => return last.map_err(|_: String| error.to_string()),
+        }
+    }
+    last
 }
 
 /// The file in the folder of an order in flight.
@@ -237,14 +250,17 @@ impl<D: Disk> Store<D> {
     /// Reads an order in flight.
     pub fn pending(&self, name: &str) -> Pending {
         let path = self.order_path(name);
-        match self.read_json::<PendingOrder>(&path) {
-            Ok(Some(Ok(order))) => Pending::Order(Box::new(order)),
-            Ok(None) => Pending::None,
-            Ok(Some(Err(why))) => match self.set_aside(&path, &why) {
+        let content = match self.read(&path) {
+            Ok(content) => content,
+            Err(error) if error.is_not_found() => return Pending::None,
+            Err(error) => return Pending::Unreadable(error.to_string()),
+        };
+        match last_line(&content) {
+            Ok(order) => Pending::Order(Box::new(order)),
+            Err(why) => match self.set_aside(&path, &why) {
                 Ok(()) => Pending::None,
                 Err(error) => Pending::Unreadable(error.to_string()),
             },
-            Err(error) => Pending::Unreadable(error.to_string()),
         }
     }
 
@@ -258,29 +274,42 @@ impl<D: Disk> Store<D> {
         Ok(orders.flatten().map(|challenge| challenge.token).collect())
     }
 
-    /// Keeps an order in flight.
+    /// Keeps an order in flight: a line with all of it, behind those that were kept before.
+    ///
+    /// What this process did not begin is begun anew, whole or not at all: behind a torn line nothing could be read.
     pub fn save_pending(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
-        let folder = self.own(PENDING).join(name);
-        self.disk
-            .make_folder(&folder)
-            .during("make the folder", &folder)?;
-        self.write_json(&folder, ORDER, order)
+        let path = self.order_path(name);
+        let mut line = serde_json::to_vec(order)
+            .map_err(io::Error::other)
+            .during("write", &path)?;
+        line.push(b'\n');
+        if self.with_begun(|begun| begun.remove(name)) {
+            self.disk.append(&path, &line).during("write", &path)?;
+        } else {
+            let folder = self.own(PENDING).join(name);
+            self.disk
+                .make_folder(&folder)
+                .during("make the folder", &folder)?;
+            self.disk
+                .write(&folder, &[(ORDER, &line)])
+                .during("write", &path)?;
+        }
+        self.with_begun(|begun| begun.insert(name.to_owned()));
+        Ok(())
     }
 
     /// Forgets an order in flight.
     pub fn clear_pending(&self, name: &str) -> Result<(), StoreError> {
+        self.with_begun(|begun| begun.remove(name));
         let folder = self.own(PENDING).join(name);
-        let path = folder.join(ORDER);
-        self.disk.remove(&path).during("remove", &path)?;
-        // Something refused or broken may lie beside it; then the folder stays.
-        if self.list_or_nothing(&folder)?.is_empty() {
-            self.disk.remove(&folder).during("remove", &folder)?;
-        }
-        Ok(())
+        self.disk
+            .clear(&folder, &[ORDER])
+            .during("remove from", &folder)
     }
 
     /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
     pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
+        self.with_begun(|begun| begun.remove(name));
         let path = self.order_path(name);
         self.set_aside(&path, "its certificate was refused")
     }

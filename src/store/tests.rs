@@ -159,6 +159,11 @@ impl Disk for Failing {
         RealDisk.remove(path)
     }
 
+    fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {
+        self.change(folder)?;
+        RealDisk.clear(folder, files)
+    }
+
     fn is_ephemeral(&self, path: &Path) -> bool {
         RealDisk.is_ephemeral(path)
     }

@@ -136,7 +136,8 @@ async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
     world.pushed(A).await;
     daemon.kill().await;
     // As if it had been killed between the record and the end of the order.
-    let mut order: serde_json::Value = serde_json::from_str(&order).unwrap();
+    let mut order: serde_json::Value =
+        serde_json::from_str(order.lines().last().unwrap()).unwrap();
     let issued = world.production.issued().remove(0);
     let at = issued
         .not_before
@@ -165,6 +166,8 @@ async fn a_torn_order_is_set_aside_and_another_is_opened() {
     let world = World::start().await;
     // Before finalize, so that the floor allows another.
     world.killed_at("challenge").await;
+    let whole = std::fs::read_to_string(world.order_file()).unwrap();
+    std::fs::write(world.order_file(), whole.lines().next().unwrap()).unwrap();
     let torn = tear(&world.order_file());
     let mut daemon = world.daemon(A);
     world.pushed(A).await;

@@ -162,6 +162,35 @@ fn a_torn_order_is_set_aside() {
 }
 
 #[test]
+fn a_torn_line_of_an_order_leaves_the_one_before() {
+    let place = Place::new();
+    let path = format!("rancher-lets-encrypt/pending/{A}/order.json");
+    let before = PendingOrder {
+        url: None,
+        ..order(A)
+    };
+    let store = place.store();
+    store.save_pending(A, &before).unwrap();
+    store.save_pending(A, &order(A)).unwrap();
+    let whole = place.read(&path);
+    for length in whole.find('\n').unwrap()..whole.len() - 1 {
+        place.write(&path, &whole[..length]);
+        let Pending::Order(read) = place.store().pending(A) else {
+            panic!("{length}");
+        };
+        assert_eq!(*read, before, "{length}");
+    }
+    // What comes behind a torn line is read all the same.
+    let again = place.store();
+    again.save_pending(A, &order(A)).unwrap();
+    again.save_pending(A, &order(A)).unwrap();
+    let Pending::Order(read) = again.pending(A) else {
+        panic!("nothing is read");
+    };
+    assert_eq!(*read, order(A));
+}
+
+#[test]
 fn a_torn_account_is_set_aside_and_the_others_are_read() {
     let place = Place::new();
     let store = place.store();

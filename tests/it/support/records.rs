@@ -54,7 +54,8 @@ impl World {
     /// The order in flight of a lineage.
     pub(crate) fn pending(&self, lineage: &str) -> Option<Value> {
         let text = std::fs::read_to_string(self.pending_path(lineage)).ok()?;
-        Some(serde_json::from_str(&text).unwrap())
+        // Each line is a whole order; the last one counts.
+        Some(serde_json::from_str(text.lines().last()?).unwrap())
     }
 
     /// Changes the order in flight of a lineage.
