@@ -297,6 +297,10 @@ impl<W: World> Reconciler<W> {
             policy: &engine.settings.policy,
         };
         let verdict = judge(&facts, gathering.now);
+        let broken = match disk {
+            DiskCopy::Broken(why) => Some(format!("{primary}: broken in the store, {why}")),
+            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Whole(_) => None,
+        };
         let target = Target {
             names: entry.names.clone(),
             waiting: waiting.clone(),
@@ -309,6 +313,9 @@ impl<W: World> Reconciler<W> {
             Err(setback) => (None, Some(setback)),
         };
         let row = Row::new(entry, disk, remote, verdict, held_back);
+        if let Some(broken) = broken {
+            self.say(broken);
+        }
         self.tell(&row);
         pass.report.rows.push(row);
         pass.jobs.extend(job);

@@ -74,6 +74,8 @@ async fn a_torn_certificate_comes_back_from_rancher() {
         daemon.says("certificate restored from Rancher").await;
         daemon.settles().await;
         assert_eq!(std::fs::read(&file).unwrap().len(), length, "it is kept");
+        let told = format!("version {version} in {}: ", archive.display());
+        assert!(daemon.text().contains(&told), "{}", daemon.text());
         let live = std::fs::read_to_string(world.live(A, "fullchain.pem")).unwrap();
         assert_eq!(live, whole);
     }
