@@ -47,6 +47,8 @@ const LONGEST_REST: Duration = Duration::seconds(10);
 const SHORTEST_ROUND: Duration = Duration::seconds(1);
 /// Balancers are woken once for all pushes; a slow certificate keeps the others waiting no longer than this.
 const LONGEST_DEBT: Duration = Duration::seconds(5);
+/// How long a pass waits for labels.
+const LABELS_PATIENCE: Duration = Duration::seconds(3);
 /// Pushes and restores beside the orders.
 const OTHERS: usize = 8;
 
@@ -78,6 +80,8 @@ pub struct Daemon<W: World> {
     pushed: Vec<String>,
     next: OffsetDateTime,
     last: Option<OffsetDateTime>,
+    /// How many passes have not found Rancher since the start; none once it was found.
+    early_looks: Option<u32>,
 }
 
 impl<W: World> Daemon<W> {
@@ -104,6 +108,7 @@ impl<W: World> Daemon<W> {
             pushed: Vec::new(),
             next,
             last: None,
+            early_looks: Some(0),
         }
     }
 
@@ -178,7 +183,12 @@ impl<W: World> Daemon<W> {
     async fn pass(&mut self) {
         // The first pass needs no second reading: the poll that begins with it brings what came in between.
         let begun = self.engine.now();
-        self.reconciler.read_labels().await;
+        let engine = Arc::clone(&self.engine);
+        tokio::select! {
+            _ = self.reconciler.read_labels() => {}
+            // Metadata that stalls must not keep balancers from being woken; a change of it is seen anyway.
+            () = engine.world.clock().sleep(LABELS_PATIENCE) => debug!("labels take long, the names last known hold"),
+        }
         let pass = self.reconciler.pass(&self.in_hand).await;
         let now = self.engine.now();
         debug!(
@@ -195,12 +205,25 @@ impl<W: World> Daemon<W> {
             .map_or(now + self.engine.settings.loop_time, |next| {
                 next.min(now + self.engine.settings.loop_time)
             });
+        self.look_early(&pass.report, now);
         self.queue = pass.jobs.into();
         let report = Arc::new(pass.report);
         self.snapshot.send_modify(|snapshot| {
             snapshot.passes += 1;
             snapshot.report = Some(report);
         });
+    }
+
+    /// At boot Rancher is often not there yet: until it was read once, it is looked for soon and ever later.
+    fn look_early(&mut self, report: &Report, now: OffsetDateTime) {
+        if report.rancher_fault.is_none() {
+            self.early_looks = None;
+        }
+        if let Some(looks) = &mut self.early_looks {
+            let wait = SHORTEST_ROUND * 2_i32.saturating_pow((*looks).min(10));
+            *looks += 1;
+            self.next = self.next.min(now + wait);
+        }
     }
 
     /// Starts what is due as far as there is room, the most urgent first.

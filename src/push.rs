@@ -154,7 +154,6 @@ impl<W: World> Pushing<'_, W> {
                     let id = written.id.clone();
                     debug!(name = written.name, id, "certificate written");
                     self.until_same(written).await?;
-                    debug!(id, "change carried out");
                     return Ok(id);
                 }
                 Err(OrchestratorError::NotUnique(_)) => {
@@ -240,30 +239,32 @@ impl<W: World> Pushing<'_, W> {
         }
     }
 
-    /// Waits until the change is carried out, and makes sure that it is the one that was meant.
+    /// Waits until the change is carried out, and makes sure that it is the one that was meant. A look that fails is
+    /// no reason to write again.
     async fn until_same(&self, written: Held) -> Result<(), Failure> {
         let patience = self.engine.now() + LONGEST_CHANGE;
         let mut held = written;
         let mut pause = Duration::milliseconds(4);
         while held.is_changing {
             if patience < self.engine.now() {
-                return Err(Failure::Said(format!(
-                    "`{}` is still changing at Rancher",
-                    held.name
-                )));
+                let why = format!("`{}` is still changing at Rancher", held.name);
+                return Err(Failure::Said(why));
             }
             self.engine.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
-            held = match self.orchestrator().look(&held.id).await? {
-                Some(held) => held,
-                None => {
-                    return Err(Failure::Said(format!(
-                        "`{}` was removed while it was written",
-                        held.name
-                    )));
+            match self.orchestrator().look(&held.id).await {
+                Ok(Some(changed)) => held = changed,
+                Ok(None) => {
+                    let why = format!("`{}` was removed while it was written", held.name);
+                    return Err(Failure::Said(why));
                 }
-            };
+                Err(error @ OrchestratorError::Unavailable(_)) => {
+                    debug!(name = held.name, %error, "looked for again");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        debug!(name = held.name, "change carried out");
         match &held.content {
             Ok(shown) if shown == self.bundle.shown() => Ok(()),
             Ok(_) => Err(Failure::Said(format!(
@@ -451,9 +452,10 @@ async fn choose(
     orchestrator: &impl Orchestrator,
     pushed: &[String],
 ) -> Result<Choice, OrchestratorError> {
-    let own = orchestrator.own_service().await?;
-    if let Some(own) = own.filter(|own| own.is_active) {
-        return Ok(Choice::Wake(own));
+    match orchestrator.own_service().await {
+        Ok(Some(own)) if own.is_active => return Ok(Choice::Wake(own)),
+        Ok(_) => {}
+        Err(error) => debug!(%error, "own service not found, a balancer is woken"),
     }
     let balancers = orchestrator.balancers().await?;
     if balancers.is_empty() {

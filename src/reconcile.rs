@@ -183,6 +183,7 @@ impl<W: World> Reconciler<W> {
                 at: now,
                 rows: Vec::new(),
                 next: None,
+                rancher_fault: gathering.rancher_fault.clone(),
             },
             jobs: Vec::new(),
         };
@@ -302,6 +303,10 @@ impl<W: World> Reconciler<W> {
             policy: &engine.settings.policy,
         };
         let mut verdict = judge(&facts, gathering.now);
+        let broken = match disk {
+            DiskCopy::Broken(why) => Some(format!("{primary}: broken in the store, {why}")),
+            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Whole(_) => None,
+        };
         let target = Target {
             names: entry.names.clone(),
             waiting: waiting.clone(),
@@ -322,6 +327,9 @@ impl<W: World> Reconciler<W> {
             );
         }
         let row = Row::new(entry, disk, remote, verdict, held_back);
+        if let Some(broken) = broken {
+            self.say(broken);
+        }
         self.tell(&row);
         pass.report.rows.push(row);
         pass.jobs.extend(job);
@@ -512,8 +520,15 @@ impl<W: World> Reconciler<W> {
         left: &[Arc<Lineage>],
     ) -> Vec<(Entry, Assigned)> {
         let now = gathering.now;
-        let is_alive = |lineage: &&Arc<Lineage>| matches!(&lineage.copy, DiskCopy::Whole(stored) if now < stored.shown.leaf.not_after);
-        let left: Vec<&Arc<Lineage>> = left.iter().filter(is_alive).collect();
+        // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
+        let matters = |lineage: &&Arc<Lineage>| {
+            let is_told = lineage
+                .record
+                .as_ref()
+                .is_none_or(|record| record.is_told_gone);
+            matches!(&lineage.copy, DiskCopy::Whole(stored) if now < stored.shown.leaf.not_after || !is_told)
+        };
+        let left: Vec<&Arc<Lineage>> = left.iter().filter(matters).collect();
         if left.is_empty() || gathering.rancher_fault.is_some() {
             return Vec::new();
         }
@@ -620,6 +635,8 @@ impl<W: World> Reconciler<W> {
             self.told.remove(primary);
         }
         let is_quiet = match action {
+            // Told once for all of them.
+            Action::Wait if row.waits_for_rancher() => true,
             Action::Keep | Action::Wait => !row.needs_attention(),
             Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
         };

@@ -6,6 +6,8 @@ use crate::classify::DiskCopy;
 use crate::classify::RemoteCopy;
 use crate::classify::Verdict;
 use crate::decide::Action;
+use crate::decide::AtRancher;
+use crate::decide::OnDisk;
 use crate::engine::Setback;
 use crate::wanted::Entry;
 
@@ -18,6 +20,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// When the next wait ends.
     pub next: Option<OffsetDateTime>,
+    /// Why Rancher could not be read, if it could not.
+    pub rancher_fault: Option<String>,
 }
 
 /// One certificate.
@@ -96,6 +100,14 @@ impl Row {
             ),
             (None, _) => "in hand".to_owned(),
         }
+    }
+
+    /// Whether it waits only because Rancher cannot be read.
+    pub fn waits_for_rancher(&self) -> bool {
+        let is_unknown = |verdict: &Verdict| {
+            verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Unknown
+        };
+        self.held_back.is_none() && self.verdict.as_ref().is_some_and(is_unknown)
     }
 
     /// Whether a person should look at it.

@@ -208,11 +208,16 @@ impl<D: Disk> Store<D> {
                         .map(|version| version.stored_at),
                 })
             }
-            Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(why),
-            Ok(Err(Flaw::Unjudged(why))) => DiskCopy::Unknown(why),
+            Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
+            Ok(Err(Flaw::Unjudged(why))) => DiskCopy::Unknown(self.in_version(name, record, &why)),
             Err(error) if error.is_not_found() && self.is_wiped(name) => DiskCopy::Absent,
             Err(error) => DiskCopy::Unknown(error.to_string()),
         }
+    }
+
+    fn in_version(&self, name: &str, record: &Record, why: &str) -> String {
+        let archive = self.archive(name);
+        format!("version {} in {}: {why}", record.live, archive.display())
     }
 
     /// Whether somebody removed the whole lineage, as `certbot delete` does; one file that is not there where it

@@ -74,6 +74,8 @@ async fn a_torn_certificate_comes_back_from_rancher() {
         daemon.says("certificate restored from Rancher").await;
         daemon.settles().await;
         assert_eq!(std::fs::read(&file).unwrap().len(), length, "it is kept");
+        let told = format!("version {version} in {}: ", archive.display());
+        assert!(daemon.text().contains(&told), "{}", daemon.text());
         let live = std::fs::read_to_string(world.live(A, "fullchain.pem")).unwrap();
         assert_eq!(live, whole);
     }
@@ -136,8 +138,7 @@ async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
     world.pushed(A).await;
     daemon.kill().await;
     // As if it had been killed between the record and the end of the order.
-    let mut order: serde_json::Value =
-        serde_json::from_str(order.lines().last().unwrap()).unwrap();
+    let mut order: serde_json::Value = serde_json::from_str(order.lines().last().unwrap()).unwrap();
     let issued = world.production.issued().remove(0);
     let at = issued
         .not_before
