@@ -23,7 +23,7 @@ use crate::engine::Places;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
 use crate::ports::World;
-use crate::push::wake;
+use crate::push::wake::wake;
 use crate::reconcile::Reconciler;
 use crate::reconcile::job::Done;
 use crate::reconcile::job::Job;

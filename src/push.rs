@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use time::Duration;
 use tracing::debug;
-use tracing::info;
 use tracing::warn;
 
 use crate::bundle::Bundle;
@@ -15,7 +14,6 @@ use crate::classify::Known;
 use crate::classify::RemoteCopy;
 use crate::classify::Stored;
 use crate::classify::Verdict;
-use crate::classify::day;
 use crate::classify::judge;
 use crate::classify::provenance;
 use crate::decide::Action;
@@ -30,12 +28,12 @@ use crate::ports::Clock;
 use crate::ports::Held;
 use crate::ports::Orchestrator;
 use crate::ports::OrchestratorError;
-use crate::ports::Service;
 use crate::ports::Upload;
 use crate::ports::World;
 use crate::store::ledger::Subject;
-use crate::store::publish::Origin;
-use crate::store::record::Source;
+
+pub mod restore;
+pub mod wake;
 
 /// What a pass knows beside the certificate in hand.
 #[derive(Debug, Default)]
@@ -69,7 +67,7 @@ impl Target {
             .map_or_else(|| self.names.primary().as_str(), |held| held.name.as_str())
     }
 
-    fn subject(&self) -> Subject {
+    pub(crate) fn subject(&self) -> Subject {
         Subject::Push {
             certificate: self.names.primary().to_string(),
         }
@@ -327,145 +325,4 @@ impl<W: World> Pushing<'_, W> {
                 .policy
                 .is_production(leaf, directory.flatten())
     }
-}
-
-/// How long to wait before Rancher is asked for a key again that it did not give.
-const ASK_AGAIN_AFTER: Duration = Duration::DAY;
-
-/// Takes a certificate of ours and its key back from Rancher into a lineage of the store.
-pub async fn restore<W: World>(
-    engine: &Engine<W>,
-    target: &Target,
-    held: &Held,
-    lineage: Option<&str>,
-) -> Result<Bundle, Setback> {
-    let fail = async |detail: String| {
-        let detail = format!("not restored from Rancher: {detail}");
-        let wait = engine.fail_soon(target.subject(), &detail).await;
-        Err(Setback::failure_until(wait.detail, wait.until))
-    };
-    let revealed = match engine.world.orchestrator().reveal(&held.id).await {
-        Ok(revealed) => revealed,
-        Err(error) => return fail(error.to_string()).await,
-    };
-    debug!(
-        name = held.name,
-        has_key = revealed.key.is_some(),
-        "certificate revealed"
-    );
-    let Ok(shown) = &held.content else {
-        return fail("it does not parse".to_owned()).await;
-    };
-    let subject = Subject::Key {
-        leaf: shown.leaf.fingerprint,
-    };
-    let until = engine.now() + ASK_AGAIN_AFTER;
-    let Some(key) = revealed.key else {
-        let detail = "Rancher holds our certificate but does not give its key back: it stays as it is until it is due";
-        engine.fail_until(subject, until, detail).await;
-        return Err(Setback::failure_until(detail, until));
-    };
-    let bundle = match Bundle::parse(&revealed.chain, &key) {
-        Ok(bundle) if bundle.shown() == shown => bundle,
-        Ok(_) => return fail("it changed while it was asked for".to_owned()).await,
-        Err(flaw) => {
-            let detail = format!(
-                "what Rancher gives back for `{}` cannot be used: {flaw}",
-                held.name
-            );
-            engine.fail_until(subject, until, &detail).await;
-            return Err(Setback::failure_until(detail, until));
-        }
-    };
-    let directory = provenance(&target.view.known, held, shown)
-        .flatten()
-        .map(str::to_owned);
-    let origin = Origin {
-        directory,
-        source: Source::Restored,
-        at: engine.now(),
-    };
-    let (names, stored) = (target.names.clone(), bundle.clone());
-    let lineage = lineage.map(str::to_owned);
-    let stored = engine.store.run(move |store| {
-        let lineage = match lineage {
-            Some(lineage) => lineage,
-            None => store.free_name(names.primary())?,
-        };
-        store.publish(&lineage, &names, &stored, &origin)
-    });
-    if let Err(error) = stored.await {
-        return fail(error.to_string()).await;
-    }
-    engine.clear(&target.subject()).await;
-    engine.clear(&subject).await;
-    info!(names = %target.names, not_after = %day(bundle.leaf().not_after), "certificate restored from Rancher");
-    Ok(bundle)
-}
-
-/// Wakes the balancers by one `update` action, if that is owed.
-///
-/// Any service of the environment will do: the action raises the one version that all balancers watch. Our own goes
-/// first, because it disturbs nobody else.
-pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(), Setback> {
-    let generation = engine.wake_generation();
-    let woken = match choose(engine.world.orchestrator(), pushed).await {
-        Ok(Choice::Wake(service)) => engine
-            .world
-            .orchestrator()
-            .wake(&service.id)
-            .await
-            .map(|()| Some(service.name)),
-        Ok(Choice::NobodyThere) => Ok(None),
-        Ok(Choice::NobodyActive) => Err(OrchestratorError::Conflict(
-            "no balancer is active, nor our own service".to_owned(),
-        )),
-        Err(error) => Err(error),
-    };
-    match woken {
-        Ok(service) => {
-            debug!("balancers told to read again");
-            let cleared = engine.clear_wake(generation).await;
-            engine.clear(&Subject::Wake).await;
-            match (cleared, service) {
-                (Err(error), _) => warn!(%error, "wake-up not noted, a restart repeats it"),
-                (Ok(()), Some(service)) => info!(service, "balancers woken"),
-                (Ok(()), None) => debug!("no balancer to wake"),
-            }
-            Ok(())
-        }
-        Err(error) => {
-            let detail = format!("balancers not woken, they may serve older certificates: {error}");
-            let wait = engine.fail_soon(Subject::Wake, &detail).await;
-            Err(Setback::failure_until(wait.detail, wait.until))
-        }
-    }
-}
-
-enum Choice {
-    Wake(Service),
-    NobodyActive,
-    NobodyThere,
-}
-
-async fn choose(
-    orchestrator: &impl Orchestrator,
-    pushed: &[String],
-) -> Result<Choice, OrchestratorError> {
-    match orchestrator.own_service().await {
-        Ok(Some(own)) if own.is_active => return Ok(Choice::Wake(own)),
-        Ok(_) => {}
-        Err(error) => debug!(%error, "own service not found, a balancer is woken"),
-    }
-    let balancers = orchestrator.balancers().await?;
-    if balancers.is_empty() {
-        return Ok(Choice::NobodyThere);
-    }
-    let lists_pushed =
-        |service: &Service| service.certificates.iter().any(|id| pushed.contains(id));
-    let best = balancers
-        .into_iter()
-        .filter(|service| service.is_active)
-        .max_by_key(lists_pushed);
-    Ok(best.map_or(Choice::NobodyActive, Choice::Wake))
 }

@@ -12,19 +12,13 @@ use tracing::debug;
 use tracing::info;
 use tracing::warn;
 
-use crate::classify::Blocked;
 use crate::classify::DiskCopy;
 use crate::classify::Facts;
 use crate::classify::Known;
 use crate::classify::RemoteCopy;
-use crate::classify::Verdict;
 use crate::classify::judge;
-use crate::classify::names_to_order;
 use crate::decide::Action;
 use crate::engine::Engine;
-use crate::engine::Setback;
-use crate::issue::Wish;
-use crate::issue::gate;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Orchestrator;
@@ -33,17 +27,16 @@ use crate::ports::World;
 use crate::push::Target;
 use crate::push::View;
 use crate::reconcile::assign::Assigned;
-use crate::schedule;
-use crate::store::ledger::Subject;
 use crate::store::lineage::Lineage;
-use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
 use crate::wanted::Entry;
 use crate::wanted::Wanted;
 
 pub mod assign;
 pub mod job;
+mod plan;
 pub mod report;
+mod tell;
 
 use job::Job;
 use job::Kind;
@@ -356,162 +349,6 @@ impl<W: World> Reconciler<W> {
         fault.map(|(_, fault)| DiskCopy::Unknown(fault.clone()))
     }
 
-    /// What a verdict wants done now, if anything, or what holds it back.
-    fn plan(
-        &self,
-        gathering: &Gathering<'_>,
-        verdict: &Verdict,
-        target: Target,
-        disk: &DiskCopy,
-        assigned: &Assigned,
-    ) -> Result<Option<Job>, Setback> {
-        let engine = &self.engine;
-        let primary = target.names.primary().to_string();
-        let now = gathering.now;
-        let lineage = assigned.lineage.as_deref();
-        let held_back = |subject: Subject| match engine.ledger().waiting(&subject, now) {
-            Some(wait) => Err(Setback::failure_until(wait.detail.clone(), wait.until)),
-            None => Ok(()),
-        };
-        let pushes = || {
-            held_back(Subject::Push {
-                certificate: primary.clone(),
-            })
-        };
-        let attempt = Subject::Attempt {
-            certificate: primary.clone(),
-        };
-        let unsettled = lineage
-            .and_then(|lineage| unsettled(lineage, &target.names))
-            .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
-        let kind = match verdict.action {
-            // What was issued is stored first, whatever is wanted by now.
-            _ if let Some(wish) = unsettled => Kind::Settle { wish },
-            Action::Keep | Action::Leave | Action::Wait => return Ok(None),
-            Action::Push => {
-                pushes()?;
-                Kind::Push
-            }
-            Action::Restore => {
-                pushes()?;
-                if let Some(Ok(shown)) = assigned.remote.as_ref().map(|held| &held.content) {
-                    held_back(Subject::Key {
-                        leaf: shown.leaf.fingerprint,
-                    })?;
-                }
-                Kind::Restore
-            }
-            Action::Issue | Action::Renew => {
-                match self.plan_issue(gathering, verdict, &target, disk, lineage) {
-                    Ok(wish) => Kind::Obtain {
-                        wish,
-                        pushes_first: verdict.pushes_first && pushes().is_ok(),
-                    },
-                    // What is valid goes up even while a better one has to wait.
-                    Err(_) if verdict.pushes_first && pushes().is_ok() => Kind::Push,
-                    Err(setback) => return Err(setback),
-                }
-            }
-        };
-        let expiry = match disk {
-            DiskCopy::Whole(stored) => Some(stored.shown.leaf.not_after),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
-        };
-        let live = lineage.and_then(|lineage| {
-            let record = lineage.record.as_ref()?;
-            Some((lineage.name.clone(), record.live))
-        });
-        Ok(Some(Job {
-            primary,
-            target,
-            live,
-            lineage: lineage.map(|lineage| lineage.name.clone()),
-            kind,
-            urgency: (expiry.is_none(), expiry),
-        }))
-    }
-
-    fn plan_issue(
-        &self,
-        gathering: &Gathering<'_>,
-        verdict: &Verdict,
-        target: &Target,
-        disk: &DiskCopy,
-        lineage: Option<&Lineage>,
-    ) -> Result<Wish, Setback> {
-        let engine = &self.engine;
-        let now = gathering.now;
-        let attempt = Subject::Attempt {
-            certificate: target.names.primary().to_string(),
-        };
-        if let Some(wait) = engine.ledger().waiting(&attempt, now) {
-            return Err(Setback::failure_until(wait.detail.clone(), wait.until));
-        }
-        let stored = match disk {
-            DiskCopy::Whole(stored) => Some(stored),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
-        };
-        let policy = &engine.settings.policy;
-        let present = stored
-            .filter(|stored| stored.shown.leaf.is_current(now))
-            .filter(|stored| {
-                policy.is_staging
-                    || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
-            })
-            .map(|stored| &stored.shown.leaf);
-        let surplus = present.map(|leaf| leaf.domain_names()).unwrap_or_default();
-        let mut waiting = target.waiting.clone();
-        waiting.extend(engine.waiting_names(surplus.iter(), &gathering.account));
-        let is_covered_elsewhere = |name: &_| {
-            let id = target.remote.as_ref().map(|held| held.id.as_str());
-            gathering
-                .view
-                .held
-                .iter()
-                .filter(|held| Some(held.id.as_str()) != id)
-                .any(|held| {
-                    held.content.as_ref().is_ok_and(|shown| {
-                        let ours = crate::classify::provenance(&gathering.view.known, held, shown);
-                        ours.is_some() && shown.leaf.is_current(now) && shown.leaf.covers(name)
-                    })
-                })
-        };
-        let order = names_to_order(
-            &target.names,
-            &waiting,
-            present,
-            &gathering.view.wanted,
-            is_covered_elsewhere,
-        )
-        .map_err(|Blocked { waiting }| {
-            match engine.wait_of(&waiting, &gathering.account) {
-                Some(wait) => Setback::failure_until(wait.detail, wait.until),
-                None => Setback::failure("its names have to wait"),
-            }
-        })?;
-        let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
-        if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
-            && let Some(until) = pending.look_after.filter(|at| now < *at)
-            && pending.directory == policy.wanted_directory()
-            && pending.names.set() == order.set()
-        {
-            let reason = "the authority takes its time with the order in flight";
-            return Err(Setback::later(reason, until));
-        }
-        let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
-        if !is_resumed {
-            if verdict.action == Action::Renew {
-                latch(stored, policy.renew_before, now)?;
-            }
-            gate(engine, &order.set(), pending, gathering.is_ephemeral)?;
-        }
-        Ok(Wish {
-            lineage: lineage.map(|lineage| lineage.name.clone()),
-            entry: target.names.clone(),
-            order,
-        })
-    }
-
     /// Certificates that nobody wants any more, but a balancer lists: they are still renewed. The others are told
     /// once and left to expire.
     async fn still_served(
@@ -594,115 +431,6 @@ impl<W: World> Reconciler<W> {
             debug!(%error, "record not written");
         }
     }
-
-    fn say(&mut self, sentence: String) {
-        if self.said.insert(sentence.clone()) {
-            warn!(notice = sentence, "trouble");
-        }
-    }
-
-    /// A fault is told when it begins or changes, and when it ends.
-    fn tell_fault(&mut self, what: &str, fault: Option<&str>) {
-        let prefix = format!("{what} is at fault: ");
-        let before = self
-            .said
-            .iter()
-            .find(|said| said.starts_with(&prefix))
-            .cloned();
-        let now = fault.map(|fault| format!("{prefix}{fault}"));
-        if before == now {
-            return;
-        }
-        if let Some(before) = before {
-            self.said.remove(&before);
-        }
-        match now {
-            Some(now) => {
-                warn!(error = fault.unwrap_or_default(), "{what} cannot be read");
-                self.said.insert(now);
-            }
-            None => info!("{what} can be read again"),
-        }
-    }
-
-    /// A verdict is told when it is news: a sentence once, until all is well again.
-    fn tell(&mut self, row: &Row) {
-        let primary = row.entry.names.primary();
-        let action = row.action();
-        let reason = row.reason();
-        debug!(domain = %primary, %action, reason, until = ?row.until, "decided");
-        if action == Action::Keep {
-            self.told.remove(primary);
-        }
-        let is_quiet = match action {
-            // Told once for all of them.
-            Action::Wait if row.waits_for_rancher() => true,
-            Action::Keep | Action::Wait => !row.needs_attention(),
-            Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
-        };
-        let sentence = format!("{action} {reason}");
-        if is_quiet
-            || !self
-                .told
-                .entry(primary.clone())
-                .or_default()
-                .insert(sentence)
-        {
-            return;
-        }
-        let names = row.entry.names.to_string();
-        match (row.needs_attention(), row.until) {
-            (true, Some(until)) => {
-                warn!(names, %action, reason, next_try = %crate::classify::day(until), "certificate needs attention")
-            }
-            (true, None) => warn!(names, %action, reason, "certificate needs attention"),
-            (false, _) if action == Action::Leave => {
-                info!(names, reason, "certificate left alone")
-            }
-            (false, _) => info!(names, %action, reason, "acting on a certificate"),
-        }
-    }
-}
-
-/// A certificate that the authority has sent, and of which a crash left open whether it is stored.
-fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
-    let Pending::Order(order) = &lineage.pending else {
-        return None;
-    };
-    let received = order.received.as_ref()?;
-    if received.refused.is_some() {
-        return None;
-    }
-    let is_part = order.names.set().is_subset(&wanted.set());
-    Some(Wish {
-        lineage: Some(lineage.name.clone()),
-        entry: wanted.clone(),
-        order: if is_part { &order.names } else { wanted }.clone(),
-    })
-}
-
-/// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names, as
-/// long as it is valid.
-fn latch(
-    stored: Option<&crate::classify::Stored>,
-    renew_before: Option<time::Duration>,
-    now: OffsetDateTime,
-) -> Result<(), Setback> {
-    let Some(stored) = stored else { return Ok(()) };
-    let leaf = &stored.shown.leaf;
-    let was_due = stored
-        .stored_at
-        .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at);
-    if !was_due || leaf.not_after <= now {
-        return Ok(());
-    }
-    let reason = format!(
-        "the authority's last certificate was due for renewal already when it came (from {} to {}): asking again would \
-         bring another like it, so nothing is asked before it has expired",
-        crate::classify::day(leaf.not_before),
-        crate::classify::day(leaf.not_after)
-    );
-    Err(Setback::failure_until(reason, leaf.not_after))
 }
 
 /// Every leaf on record, with the directory URL it came from where that is known.

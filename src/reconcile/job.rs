@@ -17,7 +17,7 @@ use crate::issue::settle;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::push;
-use crate::push::restore;
+use crate::push::restore::restore;
 
 /// Something to be done about one certificate.
 #[derive(Debug, Clone)]

@@ -1,0 +1,92 @@
+//! Taking a certificate of ours and its key back from Rancher.
+
+use time::Duration;
+use tracing::debug;
+use tracing::info;
+
+use crate::bundle::Bundle;
+use crate::classify::day;
+use crate::classify::provenance;
+use crate::engine::Engine;
+use crate::engine::Setback;
+use crate::ports::Held;
+use crate::ports::Orchestrator;
+use crate::ports::World;
+use crate::push::Target;
+use crate::store::ledger::Subject;
+use crate::store::publish::Origin;
+use crate::store::record::Source;
+
+/// How long to wait before Rancher is asked for a key again that it did not give.
+const ASK_AGAIN_AFTER: Duration = Duration::DAY;
+
+/// Takes a certificate of ours and its key back from Rancher into a lineage of the store.
+pub async fn restore<W: World>(
+    engine: &Engine<W>,
+    target: &Target,
+    held: &Held,
+    lineage: Option<&str>,
+) -> Result<Bundle, Setback> {
+    let fail = async |detail: String| {
+        let detail = format!("not restored from Rancher: {detail}");
+        let wait = engine.fail_soon(target.subject(), &detail).await;
+        Err(Setback::failure_until(wait.detail, wait.until))
+    };
+    let revealed = match engine.world.orchestrator().reveal(&held.id).await {
+        Ok(revealed) => revealed,
+        Err(error) => return fail(error.to_string()).await,
+    };
+    debug!(
+        name = held.name,
+        has_key = revealed.key.is_some(),
+        "certificate revealed"
+    );
+    let Ok(shown) = &held.content else {
+        return fail("it does not parse".to_owned()).await;
+    };
+    let subject = Subject::Key {
+        leaf: shown.leaf.fingerprint,
+    };
+    let until = engine.now() + ASK_AGAIN_AFTER;
+    let Some(key) = revealed.key else {
+        let detail = "Rancher holds our certificate but does not give its key back: it stays as it is until it is due";
+        engine.fail_until(subject, until, detail).await;
+        return Err(Setback::failure_until(detail, until));
+    };
+    let bundle = match Bundle::parse(&revealed.chain, &key) {
+        Ok(bundle) if bundle.shown() == shown => bundle,
+        Ok(_) => return fail("it changed while it was asked for".to_owned()).await,
+        Err(flaw) => {
+            let detail = format!(
+                "what Rancher gives back for `{}` cannot be used: {flaw}",
+                held.name
+            );
+            engine.fail_until(subject, until, &detail).await;
+            return Err(Setback::failure_until(detail, until));
+        }
+    };
+    let directory = provenance(&target.view.known, held, shown)
+        .flatten()
+        .map(str::to_owned);
+    let origin = Origin {
+        directory,
+        source: Source::Restored,
+        at: engine.now(),
+    };
+    let (names, stored) = (target.names.clone(), bundle.clone());
+    let lineage = lineage.map(str::to_owned);
+    let stored = engine.store.run(move |store| {
+        let lineage = match lineage {
+            Some(lineage) => lineage,
+            None => store.free_name(names.primary())?,
+        };
+        store.publish(&lineage, &names, &stored, &origin)
+    });
+    if let Err(error) = stored.await {
+        return fail(error.to_string()).await;
+    }
+    engine.clear(&target.subject()).await;
+    engine.clear(&subject).await;
+    info!(names = %target.names, not_after = %day(bundle.leaf().not_after), "certificate restored from Rancher");
+    Ok(bundle)
+}

@@ -1,0 +1,223 @@
+//! What a verdict wants done now, and what holds it back.
+
+use time::OffsetDateTime;
+
+use crate::classify::Blocked;
+use crate::classify::DiskCopy;
+use crate::classify::Verdict;
+use crate::classify::names_to_order;
+use crate::decide::Action;
+use crate::engine::Setback;
+use crate::issue::Wish;
+use crate::issue::gate;
+use crate::names::Names;
+use crate::ports::World;
+use crate::push::Target;
+use crate::reconcile::Gathering;
+use crate::reconcile::Reconciler;
+use crate::reconcile::assign::Assigned;
+use crate::reconcile::job::Job;
+use crate::reconcile::job::Kind;
+use crate::schedule;
+use crate::store::ledger::Subject;
+use crate::store::lineage::Lineage;
+use crate::store::lineage::Pending;
+
+impl<W: World> Reconciler<W> {
+    /// What a verdict wants done now, if anything, or what holds it back.
+    pub(super) fn plan(
+        &self,
+        gathering: &Gathering<'_>,
+        verdict: &Verdict,
+        target: Target,
+        disk: &DiskCopy,
+        assigned: &Assigned,
+    ) -> Result<Option<Job>, Setback> {
+        let engine = &self.engine;
+        let primary = target.names.primary().to_string();
+        let now = gathering.now;
+        let lineage = assigned.lineage.as_deref();
+        let held_back = |subject: Subject| match engine.ledger().waiting(&subject, now) {
+            Some(wait) => Err(Setback::failure_until(wait.detail.clone(), wait.until)),
+            None => Ok(()),
+        };
+        let pushes = || {
+            held_back(Subject::Push {
+                certificate: primary.clone(),
+            })
+        };
+        let attempt = Subject::Attempt {
+            certificate: primary.clone(),
+        };
+        let unsettled = lineage
+            .and_then(|lineage| unsettled(lineage, &target.names))
+            .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
+        let kind = match verdict.action {
+            // What was issued is stored first, whatever is wanted by now.
+            _ if let Some(wish) = unsettled => Kind::Settle { wish },
+            Action::Keep | Action::Leave | Action::Wait => return Ok(None),
+            Action::Push => {
+                pushes()?;
+                Kind::Push
+            }
+            Action::Restore => {
+                pushes()?;
+                if let Some(Ok(shown)) = assigned.remote.as_ref().map(|held| &held.content) {
+                    held_back(Subject::Key {
+                        leaf: shown.leaf.fingerprint,
+                    })?;
+                }
+                Kind::Restore
+            }
+            Action::Issue | Action::Renew => {
+                match self.plan_issue(gathering, verdict, &target, disk, lineage) {
+                    Ok(wish) => Kind::Obtain {
+                        wish,
+                        pushes_first: verdict.pushes_first && pushes().is_ok(),
+                    },
+                    // What is valid goes up even while a better one has to wait.
+                    Err(_) if verdict.pushes_first && pushes().is_ok() => Kind::Push,
+                    Err(setback) => return Err(setback),
+                }
+            }
+        };
+        let expiry = match disk {
+            DiskCopy::Whole(stored) => Some(stored.shown.leaf.not_after),
+            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+        };
+        let live = lineage.and_then(|lineage| {
+            let record = lineage.record.as_ref()?;
+            Some((lineage.name.clone(), record.live))
+        });
+        Ok(Some(Job {
+            primary,
+            target,
+            live,
+            lineage: lineage.map(|lineage| lineage.name.clone()),
+            kind,
+            urgency: (expiry.is_none(), expiry),
+        }))
+    }
+
+    fn plan_issue(
+        &self,
+        gathering: &Gathering<'_>,
+        verdict: &Verdict,
+        target: &Target,
+        disk: &DiskCopy,
+        lineage: Option<&Lineage>,
+    ) -> Result<Wish, Setback> {
+        let engine = &self.engine;
+        let now = gathering.now;
+        let attempt = Subject::Attempt {
+            certificate: target.names.primary().to_string(),
+        };
+        if let Some(wait) = engine.ledger().waiting(&attempt, now) {
+            return Err(Setback::failure_until(wait.detail.clone(), wait.until));
+        }
+        let stored = match disk {
+            DiskCopy::Whole(stored) => Some(stored),
+            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+        };
+        let policy = &engine.settings.policy;
+        let present = stored
+            .filter(|stored| stored.shown.leaf.is_current(now))
+            .filter(|stored| {
+                policy.is_staging
+                    || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
+            })
+            .map(|stored| &stored.shown.leaf);
+        let surplus = present.map(|leaf| leaf.domain_names()).unwrap_or_default();
+        let mut waiting = target.waiting.clone();
+        waiting.extend(engine.waiting_names(surplus.iter(), &gathering.account));
+        let is_covered_elsewhere = |name: &_| {
+            let id = target.remote.as_ref().map(|held| held.id.as_str());
+            gathering
+                .view
+                .held
+                .iter()
+                .filter(|held| Some(held.id.as_str()) != id)
+                .any(|held| {
+                    held.content.as_ref().is_ok_and(|shown| {
+                        let ours = crate::classify::provenance(&gathering.view.known, held, shown);
+                        ours.is_some() && shown.leaf.is_current(now) && shown.leaf.covers(name)
+                    })
+                })
+        };
+        let order = names_to_order(
+            &target.names,
+            &waiting,
+            present,
+            &gathering.view.wanted,
+            is_covered_elsewhere,
+        )
+        .map_err(|Blocked { waiting }| {
+            match engine.wait_of(&waiting, &gathering.account) {
+                Some(wait) => Setback::failure_until(wait.detail, wait.until),
+                None => Setback::failure("its names have to wait"),
+            }
+        })?;
+        let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
+        if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
+            && let Some(until) = pending.look_after.filter(|at| now < *at)
+            && pending.directory == policy.wanted_directory()
+            && pending.names.set() == order.set()
+        {
+            let reason = "the authority takes its time with the order in flight";
+            return Err(Setback::later(reason, until));
+        }
+        let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
+        if !is_resumed {
+            if verdict.action == Action::Renew {
+                latch(stored, policy.renew_before, now)?;
+            }
+            gate(engine, &order.set(), pending, gathering.is_ephemeral)?;
+        }
+        Ok(Wish {
+            lineage: lineage.map(|lineage| lineage.name.clone()),
+            entry: target.names.clone(),
+            order,
+        })
+    }
+}
+
+/// A certificate that the authority has sent, and of which a crash left open whether it is stored.
+fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
+    let Pending::Order(order) = &lineage.pending else {
+        return None;
+    };
+    let received = order.received.as_ref()?;
+    if received.refused.is_some() {
+        return None;
+    }
+    let is_part = order.names.set().is_subset(&wanted.set());
+    Some(Wish {
+        lineage: Some(lineage.name.clone()),
+        entry: wanted.clone(),
+        order: if is_part { &order.names } else { wanted }.clone(),
+    })
+}
+
+/// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names, as
+/// long as it is valid.
+fn latch(
+    stored: Option<&crate::classify::Stored>,
+    renew_before: Option<time::Duration>,
+    now: OffsetDateTime,
+) -> Result<(), Setback> {
+    let Some(stored) = stored else { return Ok(()) };
+    let leaf = &stored.shown.leaf;
+    let was_due = stored
+        .stored_at
+        .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at);
+    if !was_due || leaf.not_after <= now {
+        return Ok(());
+    }
+    let reason = format!(
+        "the authority's last certificate was due for renewal already when it came (from {} to {}): asking again would \
+         bring another like it, so nothing is asked before it has expired",
+        crate::classify::day(leaf.not_before),
+        crate::classify::day(leaf.not_after)
+    );
+    Err(Setback::failure_until(reason, leaf.not_after))
+}
