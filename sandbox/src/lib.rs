@@ -6,6 +6,7 @@
 //! - [`balancer`]: a TLS server that serves what Rancher holds, once it is woken
 //! - [`bare`]: the least that gets certificates, for comparison
 //! - [`webserver`]: files of the webroot, as nginx serves them
+//! - [`parts`]: programs of Debian's packages, Pebble among them
 //! - [`town`]: all of them together, and the settings of a daemon that lives there
 //! - [`serve`]: HTTP servers over plain sockets or TLS on free loopback ports, gone when dropped
 //! - [`faults`]: what a server does wrong, on which request, how often
@@ -15,6 +16,7 @@ pub mod balancer;
 pub mod bare;
 pub mod certs;
 pub mod faults;
+pub mod parts;
 pub mod rancher;
 pub mod serve;
 pub mod town;

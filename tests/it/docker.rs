@@ -16,7 +16,7 @@ use crate::docker::stack::DAEMON;
 use crate::docker::stack::NGINX;
 use crate::docker::stack::Stack;
 use crate::docker::workshop::Workshop;
-use crate::real::part::Part;
+use sandbox::parts::part::Part;
 
 /// A scratch image holds one program; a megabyte more is a library that nobody asked for.
 const LARGEST_IMAGE: u64 = 15_000_000;

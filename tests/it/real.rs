@@ -3,14 +3,9 @@
 //! The tests start them on ports of their own and end them, by their own ids. Rancher is the sandbox's.
 
 pub(crate) mod certbot;
-pub(crate) mod dns;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
-pub(crate) mod part;
-pub(crate) mod pebble;
-pub(crate) mod port;
 pub(crate) mod scene;
-pub(crate) mod web;
 
 mod certbot_trees;
 mod failures;

@@ -1,9 +1,7 @@
 //! A world for one test: two authorities, a Rancher, a web server, a store; and daemons in it.
 
-use std::future::Future;
 use std::path::Path;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sandbox::authority::Authority;
 use sandbox::authority::settings::AuthoritySettings;
@@ -24,16 +22,9 @@ pub(crate) mod tree;
 pub(crate) mod stepped;
 
 pub(crate) use daemon::Daemon;
+pub(crate) use sandbox::parts::web::guarded;
 
 pub(crate) const LABEL: &str = "com.danieldent.rancher-lets-encrypt.hosts";
-
-/// A test that hangs says so and shows what it waited for. Not an assertion about time: far above anything real.
-pub(crate) async fn guarded<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), waiting).await {
-        Ok(done) => done,
-        Err(_) => panic!("hangs while waiting for {what}"),
-    }
-}
 
 /// Everything around the daemon.
 pub(crate) struct World {

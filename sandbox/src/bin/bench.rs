@@ -14,6 +14,11 @@ use std::time::Instant;
 
 use sandbox::bare::Bare;
 use sandbox::bare::Tokens;
+use sandbox::certs::CertificateAuthority;
+use sandbox::certs::Subject;
+use sandbox::parts::dns::Dns;
+use sandbox::parts::pebble::Pebble;
+use sandbox::parts::pebble::PebbleSettings;
 use sandbox::rancher::Rancher;
 use sandbox::town::Town;
 use tokio::io::AsyncBufReadExt;
@@ -24,12 +29,14 @@ use tokio::process::Command;
 type Failure = Box<dyn Error + Send + Sync>;
 
 const MANY: usize = 200;
+/// Orders at once against Pebble.
+const PEBBLES: usize = 4;
 const FRESH: usize = 10_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((daemon, wanted)) = arguments.split_first() else {
-        println!("usage: bench PATH-OF-THE-DAEMON [one|many|fresh|label]...");
+        println!("usage: bench PATH-OF-THE-DAEMON [one|many|pebble|label|fresh]...");
         return ExitCode::from(64);
     };
     if rustls::crypto::ring::default_provider()
@@ -61,6 +68,9 @@ async fn all(daemon: &Path, wanted: &[String]) -> Result<(), Failure> {
     }
     if is_wanted("many") {
         many(daemon).await?;
+    }
+    if is_wanted("pebble") {
+        pebble(daemon).await?;
     }
     if is_wanted("label") {
         label(daemon).await?;
@@ -202,6 +212,72 @@ async fn many(daemon: &Path) -> Result<(), Failure> {
         running.stop().await?;
     }
     Ok(())
+}
+
+/// The same against Pebble, at few orders at once: with many it may hang.
+async fn pebble(daemon: &Path) -> Result<(), Failure> {
+    let town = Town::start().await?;
+    let tls = CertificateAuthority::new(&Subject::new("Sandbox", "Bench Web Root"), &[]);
+    let roots = town.path("pebble-roots.pem");
+    fs::write(&roots, tls.root_pem())?;
+    let roots = roots.to_string_lossy().into_owned();
+    let dns = Dns::start(&tls.root_pem()).await;
+    let tokens = Arc::new(Tokens::default());
+    let server = tokens.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    // One for each client, so that each finds it empty.
+    let settings = |port| PebbleSettings {
+        refused_nonces: 5,
+        ..PebbleSettings::new(port, dns.address())
+    };
+    let first = Pebble::start(settings(server.port()), town.path("first"), &tls).await;
+    let bare = Arc::new(Bare::register(&first.directory_url(), &tls.root_pem(), tokens).await?);
+    let start = Instant::now();
+    bare.obtain("warm-up.example.com").await?;
+    let bare_one = start.elapsed();
+    let names = names(MANY);
+    let start = Instant::now();
+    bare.obtain_all(&names, PEBBLES).await?;
+    let bare_time = start.elapsed();
+    drop(first);
+    let second = Pebble::start(settings(town.web.port()), town.path("second"), &tls).await;
+    let directory = second.directory_url();
+    let concurrency = PEBBLES.to_string();
+    let domains = names.join(",");
+    let vars = [
+        ("ACME_DIRECTORY", directory.as_str()),
+        ("ACME_CA_FILE", &roots),
+        ("CONCURRENCY", &concurrency),
+    ];
+    let start = Instant::now();
+    let running = Running::start(
+        daemon,
+        &town,
+        &[vars.as_slice(), &[("DOMAINS", "one.example.com")]].concat(),
+    )?;
+    holds(&town.rancher, 1, &running).await?;
+    println!(
+        "one name, Pebble: bare client {:.3} s, daemon from its start to Rancher {:.3} s",
+        bare_one.as_secs_f64(),
+        start.elapsed().as_secs_f64()
+    );
+    running.stop().await?;
+    let start = Instant::now();
+    let running = Running::start(
+        daemon,
+        &town,
+        &[vars.as_slice(), &[("DOMAINS", &domains)]].concat(),
+    )?;
+    holds(&town.rancher, 1 + MANY, &running).await?;
+    let time = start.elapsed();
+    let (cpu, peak) = running.cost()?;
+    println!(
+        "{MANY} names, {PEBBLES} orders at once, Pebble: bare client {:.2} s, daemon {:.2} s ({:.2} times); {:.1} ms CPU each, {peak} MiB at most",
+        bare_time.as_secs_f64(),
+        time.as_secs_f64(),
+        time.as_secs_f64() / bare_time.as_secs_f64(),
+        cpu.as_secs_f64() * 1000.0 / MANY as f64,
+    );
+    running.stop().await
 }
 
 async fn label(daemon: &Path) -> Result<(), Failure> {

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 
 use crate::docker::workshop::LABEL;
 use crate::docker::workshop::Workshop;
-use crate::real::dns::Dns;
-use crate::real::pebble::Pebble;
-use crate::real::pebble::PebbleSettings;
 use crate::support::Daemon;
 use crate::support::Settings;
+use sandbox::parts::dns::Dns;
+use sandbox::parts::pebble::Pebble;
+use sandbox::parts::pebble::PebbleSettings;
 
 /// Everything around the containers of one test.
 pub(super) struct Site {

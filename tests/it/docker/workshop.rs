@@ -15,9 +15,9 @@ use std::time::SystemTime;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::real::part::find;
 use crate::support::Daemon;
 use crate::support::guarded;
+use sandbox::parts::part::find;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 const MUSL: &str = "x86_64-unknown-linux-musl";

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::real::part::program;
-use crate::real::part::run;
+use sandbox::parts::part::program;
+use sandbox::parts::part::run;
 
 /// Certbot with a store.
 pub(crate) struct Certbot {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
 use crate::real::haproxy::Rules;
-use crate::real::port::Port;
 use crate::real::scene::Scene;
+use sandbox::parts::port::Port;
 
 /// Nobody listens there.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));

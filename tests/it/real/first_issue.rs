@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::real::haproxy::Rules;
-use crate::real::pebble::PebbleSettings;
 use crate::real::scene::Scene;
 use crate::real::scene::leaf_of;
 use crate::support::Daemon;
 use crate::support::Settings;
 use crate::support::daemon::command;
+use sandbox::parts::pebble::PebbleSettings;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_serves_the_first_certificate_of_a_name() {

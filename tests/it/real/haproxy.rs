@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use sandbox::balancer::handshake;
 use sandbox::rancher::certificate::Held;
 
-use crate::real::part::Part;
-use crate::real::part::program;
-use crate::real::port::Port;
 use crate::support::guarded;
+use sandbox::parts::part::Part;
+use sandbox::parts::part::program;
+use sandbox::parts::port::Port;
 
 /// What an operator has set up.
 #[derive(Debug, Clone, Default)]

@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::real::part::Part;
-use crate::real::part::program;
-use crate::real::port::Port;
+use sandbox::parts::part::Part;
+use sandbox::parts::part::program;
+use sandbox::parts::port::Port;
 
 /// A running nginx.
 pub(crate) struct Nginx {

@@ -13,15 +13,15 @@ use sandbox::rancher::settings::Role;
 use tempfile::TempDir;
 
 use crate::real::certbot::Certbot;
-use crate::real::dns::Dns;
 use crate::real::haproxy::Haproxy;
 use crate::real::haproxy::Rules;
 use crate::real::nginx::Nginx;
-use crate::real::pebble::Pebble;
-use crate::real::pebble::PebbleSettings;
-use crate::real::port::Port;
 use crate::support::Daemon;
 use crate::support::Settings;
+use sandbox::parts::dns::Dns;
+use sandbox::parts::pebble::Pebble;
+use sandbox::parts::pebble::PebbleSettings;
+use sandbox::parts::port::Port;
 
 /// A Pebble, its name server, an nginx on the webroot, a Rancher, a store.
 pub(crate) struct Scene {

@@ -14,14 +14,15 @@ const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
 /// A port that no other test has, in no other run on this machine either.
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     /// A name that the kernel gives once and takes back when the process ends, however it ends.
     _claim: UnixListener,
 }
 
 impl Port {
-    pub(crate) fn claim() -> Self {
+    /// Claims one that is free.
+    pub fn claim() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         // Runs beside each other begin at different places only to save failed tries.
         let start = std::process::id() % u32::from(COUNT);
@@ -45,7 +46,8 @@ impl Port {
         panic!("no port is free");
     }
 
-    pub(crate) fn number(&self) -> u16 {
+    /// Its number.
+    pub fn number(&self) -> u16 {
         self.number
     }
 }

@@ -8,13 +8,13 @@ use reqwest::Client;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::real::part::Part;
-use crate::real::part::program;
-use crate::real::port::Port;
-use crate::real::web;
+use crate::parts::part::Part;
+use crate::parts::part::program;
+use crate::parts::port::Port;
+use crate::parts::web;
 
 /// A name server that gives 127.0.0.1 for every name, until told otherwise.
-pub(crate) struct Dns {
+pub struct Dns {
     port: Port,
     management: Port,
     client: Client,
@@ -22,7 +22,8 @@ pub(crate) struct Dns {
 }
 
 impl Dns {
-    pub(crate) async fn start(root_pem: &str) -> Self {
+    /// Starts one.
+    pub async fn start(root_pem: &str) -> Self {
         let (port, management) = (Port::claim(), Port::claim());
         let mut command = program("pebble-challtestsrv");
         let here = |port: &Port| format!("127.0.0.1:{}", port.number());
@@ -43,18 +44,19 @@ impl Dns {
         }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port.number()).into()
     }
 
     /// Leads one name elsewhere.
-    pub(crate) async fn resolve(&self, name: &str, to: IpAddr) {
+    pub async fn resolve(&self, name: &str, to: IpAddr) {
         let answer = json!({ "host": format!("{name}."), "addresses": [to] });
         self.tell("add-a", &answer).await;
     }
 
     /// Leads every name to an address.
-    pub(crate) async fn resolve_all(&self, to: IpAddr) {
+    pub async fn resolve_all(&self, to: IpAddr) {
         self.tell("set-default-ipv4", &json!({ "ip": to })).await;
     }
 

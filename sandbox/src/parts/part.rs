@@ -20,13 +20,13 @@ use tokio::process::Child;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-use crate::support::guarded;
+use crate::parts::web::guarded;
 
 /// Where Debian's daemons are, which is not on everybody's path.
 const FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/usr/sbin"];
 
 /// Finds a program; a test that needs one which is not there fails and says what to do.
-pub(crate) fn find(name: &str) -> PathBuf {
+pub fn find(name: &str) -> PathBuf {
     let found = FOLDERS
         .iter()
         .map(|folder| Path::new(folder).join(name))
@@ -35,7 +35,7 @@ pub(crate) fn find(name: &str) -> PathBuf {
 }
 
 /// A program that ends with the test, even if the test is killed: the kernel tells it then.
-pub(crate) fn program(name: &str) -> Command {
+pub fn program(name: &str) -> Command {
     let mut command = Command::new(find("setpriv"));
     command.args(["--pdeathsig", "TERM", "--"]).arg(find(name));
     command.env_clear().stdin(Stdio::null());
@@ -43,14 +43,15 @@ pub(crate) fn program(name: &str) -> Command {
 }
 
 /// A running program, in a process group of its own, which dies with this value.
-pub(crate) struct Part {
+pub struct Part {
     name: String,
     child: Child,
     lines: Arc<watch::Sender<Vec<String>>>,
 }
 
 impl Part {
-    pub(crate) fn start(name: &str, mut command: Command) -> Self {
+    /// Starts it.
+    pub fn start(name: &str, mut command: Command) -> Self {
         let mut child = command
             .process_group(0)
             .kill_on_drop(true)
@@ -68,23 +69,24 @@ impl Part {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
     /// Everything that it has said so far.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.lines.borrow().join("\n")
     }
 
     /// How many lines so far contain a text.
-    pub(crate) fn count(&self, text: &str) -> usize {
+    pub fn count(&self, text: &str) -> usize {
         let lines = self.lines.borrow();
         lines.iter().filter(|line| line.contains(text)).count()
     }
 
     /// Waits until a line contains a text.
-    pub(crate) async fn says(&self, text: &str) {
+    pub async fn says(&self, text: &str) {
         let mut lines = self.lines.subscribe();
         let is_said = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
         let waiting = tokio::time::timeout(Duration::from_secs(60), lines.wait_for(is_said));
@@ -94,7 +96,7 @@ impl Part {
     }
 
     /// Waits until it takes connections: no program says that after the fact.
-    pub(crate) async fn listens(&mut self, at: SocketAddr) {
+    pub async fn listens(&mut self, at: SocketAddr) {
         let what = format!("{} to listen at {at}", self.name);
         let listening = async {
             while TcpStream::connect(at).await.is_err() {
@@ -108,7 +110,7 @@ impl Part {
     }
 
     /// Waits until it has ended.
-    pub(crate) async fn ends(&mut self) -> ExitStatus {
+    pub async fn ends(&mut self) -> ExitStatus {
         let ended = self.child.wait().await.unwrap();
         // What it wrote last may still be on its way.
         while Arc::strong_count(&self.lines) > 1 {
@@ -118,7 +120,7 @@ impl Part {
     }
 
     /// Ends it as a power cut does.
-    pub(crate) async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         self.kill_group();
         guarded("a killed program to end", self.ends()).await;
     }
@@ -142,7 +144,7 @@ impl Drop for Part {
 }
 
 /// Runs a program to its end and gives all that it said; a failure is the test's.
-pub(crate) async fn run(mut command: Command) -> String {
+pub async fn run(mut command: Command) -> String {
     let output = command.kill_on_drop(true).output();
     let output = guarded("a program to end", output).await.unwrap();
     let text = [output.stdout, output.stderr].concat();

@@ -5,39 +5,39 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::certs::CertificateAuthority;
+use crate::certs::LeafContent;
 use reqwest::Client;
-use sandbox::certs::CertificateAuthority;
-use sandbox::certs::LeafContent;
 use serde_json::json;
 use time::macros::datetime;
 
-use crate::real::part::Part;
-use crate::real::part::program;
-use crate::real::port::Port;
-use crate::real::web;
+use crate::parts::part::Part;
+use crate::parts::part::program;
+use crate::parts::port::Port;
+use crate::parts::web;
 
 /// How a Pebble behaves.
 #[derive(Debug, Clone)]
-pub(crate) struct PebbleSettings {
+pub struct PebbleSettings {
     /// Where it listens.
-    pub(crate) ip: IpAddr,
+    pub ip: IpAddr,
     /// Where HTTP-01 is fetched.
-    pub(crate) http_port: u16,
+    pub http_port: u16,
     /// The name server that it asks.
-    pub(crate) dns: SocketAddr,
+    pub dns: SocketAddr,
     /// Lifetime of certificates in seconds; years if none.
-    pub(crate) lifetime: Option<u32>,
+    pub lifetime: Option<u32>,
     /// Intermediates in a chain.
-    pub(crate) intermediates: u32,
+    pub intermediates: u32,
     /// How many good nonces of a hundred it refuses.
-    pub(crate) refused_nonces: u32,
+    pub refused_nonces: u32,
     /// How many valid authorizations of a hundred it uses again.
-    pub(crate) reused_authorizations: u32,
+    pub reused_authorizations: u32,
 }
 
 impl PebbleSettings {
     /// One that does the same every time.
-    pub(crate) fn new(http_port: u16, dns: SocketAddr) -> Self {
+    pub fn new(http_port: u16, dns: SocketAddr) -> Self {
         Self {
             ip: Ipv4Addr::LOCALHOST.into(),
             http_port,
@@ -51,7 +51,7 @@ impl PebbleSettings {
 }
 
 /// A running Pebble.
-pub(crate) struct Pebble {
+pub struct Pebble {
     settings: PebbleSettings,
     folder: PathBuf,
     port: Port,
@@ -62,7 +62,7 @@ pub(crate) struct Pebble {
 
 impl Pebble {
     /// Starts one with its files in a folder of its own; `tls` makes the certificate of its web server.
-    pub(crate) async fn start(
+    pub async fn start(
         settings: PebbleSettings,
         folder: PathBuf,
         tls: &CertificateAuthority,
@@ -107,7 +107,7 @@ impl Pebble {
     }
 
     /// Ends it, as a power cut does, and starts it anew: it knows no account and has another root.
-    pub(crate) async fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.part.kill().await;
         self.part = launch(&self.settings, &self.folder);
         self.listens().await;
@@ -119,34 +119,35 @@ impl Pebble {
         }
     }
 
-    pub(crate) fn directory_url(&self) -> String {
+    /// Its directory.
+    pub fn directory_url(&self) -> String {
         let at = SocketAddr::from((self.settings.ip, self.port.number()));
         format!("https://{at}/dir")
     }
 
     /// The root above what it issues, PEM.
-    pub(crate) async fn root_pem(&self) -> String {
+    pub async fn root_pem(&self) -> String {
         let at = SocketAddr::from((self.settings.ip, self.management.number()));
         web::get(&self.client, &format!("https://{at}/roots/0")).await
     }
 
     /// How many certificates it has issued since it started.
-    pub(crate) fn issued(&self) -> usize {
+    pub fn issued(&self) -> usize {
         self.part.count("Issued certificate serial")
     }
 
     /// How many orders were opened since it started.
-    pub(crate) fn orders(&self) -> usize {
+    pub fn orders(&self) -> usize {
         self.part.count("Added order ")
     }
 
     /// How many accounts were made since it started.
-    pub(crate) fn accounts(&self) -> usize {
+    pub fn accounts(&self) -> usize {
         self.part.count(" accounts in memory")
     }
 
     /// How many validations of a name were begun since it started; each fetches three times.
-    pub(crate) fn validations(&self, name: &str) -> usize {
+    pub fn validations(&self, name: &str) -> usize {
         self.part.count(&format!("Value:\"{name}\""))
     }
 }

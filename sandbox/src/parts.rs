@@ -1,0 +1,13 @@
+//! Programs of Debian's packages as child processes on ports of their own, which die with their owner.
+//!
+//! Whatever goes wrong with them is the end of a test or a benchmark, which then says where.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot start its parts should say where it stopped"
+)]
+
+pub mod dns;
+pub mod part;
+pub mod pebble;
+pub mod port;
+pub mod web;
