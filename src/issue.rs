@@ -10,12 +10,9 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use rcgen::CertificateParams;
-use rcgen::DistinguishedName;
 use rcgen::KeyPair;
 use time::Duration;
 use tracing::debug;
-use tracing::info;
 use tracing::warn;
 
 use crate::bundle::Bundle;
@@ -38,14 +35,14 @@ use crate::ports::World;
 use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
-use crate::store::publish::Origin;
 use crate::store::record::PendingOrder;
 use crate::store::record::Received;
-use crate::store::record::Source;
 
 mod account;
 mod challenges;
+mod finalize;
 mod pace;
+mod settle;
 mod stop;
 
 /// What is to be obtained.
@@ -311,46 +308,6 @@ impl<'a, W: World> Attempt<'a, W> {
         self.finish(order, state).await.map(Some)
     }
 
-    /// Looks again at what was issued. Refused for the names that are wanted, it stands in the way for a day.
-    async fn settle_again(&self, mut order: PendingOrder) -> Result<Option<Obtained>, Stop> {
-        let is_wanted = self.is_wanted(&order);
-        if let (Some(bundle), Some(received)) = (self.stored(&order).await?, &order.received) {
-            debug!(lineage = self.lineage, "stored before, order cleared now");
-            let (directory, names) = (&order.directory, order.names.set());
-            self.engine
-                .note_issued(directory, names, bundle.leaf(), received.at)
-                .await;
-            self.drop_order(&order).await?;
-            return Ok(None);
-        }
-        match self.settle(&mut order).await {
-            Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
-                let lineage = self.lineage.clone();
-                self.engine
-                    .store
-                    .run(move |store| store.set_pending_aside(&lineage))
-                    .await?;
-                Ok(None)
-            }
-            result => result.map(Some),
-        }
-    }
-
-    /// What was issued for an order, if it is in the store: a crash came before the order was cleared.
-    async fn stored(&self, order: &PendingOrder) -> Result<Option<Bundle>, Stop> {
-        let chain = order.received.as_ref().map(|received| &received.chain);
-        let Some(Ok(bundle)) = chain.map(|chain| Bundle::parse(chain, &order.key)) else {
-            return Ok(None);
-        };
-        let (lineage, leaf) = (self.lineage.clone(), bundle.leaf().fingerprint);
-        let is_stored = self
-            .engine
-            .store
-            .run(move |store| store.is_stored(&lineage, &leaf))
-            .await?;
-        Ok(is_stored.then_some(bundle))
-    }
-
     fn is_wanted(&self, order: &PendingOrder) -> bool {
         order.directory == self.engine.settings.policy.wanted_directory()
             && order.names.set() == self.wish.order.set()
@@ -460,58 +417,6 @@ impl<'a, W: World> Attempt<'a, W> {
         self.settle(&mut order).await
     }
 
-    /// The floor is on record before the request leaves, so that no crash can ask twice.
-    async fn finalize(
-        &self,
-        account: &Account,
-        order: &mut PendingOrder,
-        url: &str,
-    ) -> Result<Order, Stop> {
-        let request = signing_request(order)?;
-        self.engine
-            .note_finalizing(&order.directory, order.names.set())
-            .await?;
-        debug!(lineage = self.lineage, "finalize noted");
-        let finalized = self
-            .ask_once(&account.directory, || {
-                self.authority().finalize(account, url, &request)
-            })
-            .await;
-        let error = match finalized {
-            Ok(state) => {
-                debug!(lineage = self.lineage, status = ?state.status, "order finalized");
-                return Ok(state);
-            }
-            // It may have been done all the same.
-            Err(Stop::Authority(
-                error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
-            )) => error,
-            Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
-                self.drop_order(order).await?;
-                return Err(error.into());
-            }
-            Err(stop) => return Err(stop),
-        };
-        let state = self
-            .ask(&account.directory, || self.authority().look(account, url))
-            .await?;
-        match (state.status, &error) {
-            (
-                OrderStatus::Ready,
-                AuthorityError::Unavailable {
-                    retry_after: None, ..
-                },
-            ) => {
-                self.ask(&account.directory, || {
-                    self.authority().finalize(account, url, &request)
-                })
-                .await
-            }
-            (OrderStatus::Ready | OrderStatus::Pending, _) => Err(error.into()),
-            _ => Ok(state),
-        }
-    }
-
     /// Why an order became invalid: the reason is in its authorizations, or in the order itself.
     async fn fail_order(
         &self,
@@ -536,55 +441,6 @@ impl<'a, W: World> Attempt<'a, W> {
                 AuthorityError::Gone("the order became invalid without a reason".to_owned()).into()
             }
         })
-    }
-
-    /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
-    async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
-        let now = self.engine.now();
-        let Some(received) = &mut order.received else {
-            return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
-        };
-        let at = received.at;
-        let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
-        let verified =
-            bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
-        let bundle = match verified {
-            Ok(bundle) => bundle,
-            Err(why) => {
-                let is_news = received.refused.as_ref() != Some(&why);
-                received.refused = Some(why.clone());
-                let until = received.at.saturating_add(BLOCKED_FOR);
-                if is_news {
-                    self.save(order).await?;
-                }
-                let reason = format!("the authority sent a certificate that cannot be used: {why}");
-                return Err(Setback::failure_until(reason, until).into());
-            }
-        };
-        let names = if self.is_wanted(order) {
-            self.wish.entry.clone()
-        } else {
-            order.names.clone()
-        };
-        let origin = Origin {
-            directory: Some(order.directory.clone()),
-            source: Source::Issued,
-            at,
-        };
-        let (lineage, stored) = (self.lineage.clone(), bundle.clone());
-        self.engine
-            .store
-            .run(move |store| store.publish(&lineage, &names, &stored, &origin))
-            .await?;
-        self.engine
-            .note_issued(&order.directory, order.names.set(), bundle.leaf(), at)
-            .await;
-        debug!(lineage = self.lineage, "issue noted");
-        self.drop_order(order).await?;
-        debug!(lineage = self.lineage, "order cleared");
-        let directory = order.directory.clone();
-        info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
-        Ok(Obtained { bundle, directory })
     }
 
     async fn save(&self, order: &PendingOrder) -> Result<(), Stop> {
@@ -656,23 +512,4 @@ fn new_key() -> Result<Secret, Stop> {
     let key = KeyPair::generate()
         .map_err(|error| Setback::failure(format!("no key could be made: {error}")))?;
     Ok(Secret::new(key.serialize_pem()))
-}
-
-/// A certificate signing request (RFC 2986) for the names of an order, with an empty subject.
-fn signing_request(order: &PendingOrder) -> Result<Vec<u8>, Stop> {
-    let make = || {
-        let key = KeyPair::from_pem(order.key.reveal())?;
-        let mut params = CertificateParams::new(
-            order
-                .names
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
-        )?;
-        params.distinguished_name = DistinguishedName::new();
-        params.serialize_request(&key)
-    };
-    let request = make()
-        .map_err(|error| Setback::failure(format!("no signing request could be made: {error}")))?;
-    Ok(request.der().to_vec())
 }

@@ -1,0 +1,90 @@
+//! Asking for the certificate of an order that is ready.
+
+use rcgen::CertificateParams;
+use rcgen::DistinguishedName;
+use rcgen::KeyPair;
+use tracing::debug;
+
+use crate::engine::Setback;
+use crate::issue::Attempt;
+use crate::issue::stop::Stop;
+use crate::ports::Account;
+use crate::ports::Authority;
+use crate::ports::AuthorityError;
+use crate::ports::Order;
+use crate::ports::OrderStatus;
+use crate::ports::World;
+use crate::store::record::PendingOrder;
+
+impl<W: World> Attempt<'_, W> {
+    /// The floor is on record before the request leaves, so that no crash can ask twice.
+    pub(super) async fn finalize(
+        &self,
+        account: &Account,
+        order: &mut PendingOrder,
+        url: &str,
+    ) -> Result<Order, Stop> {
+        let request = signing_request(order)?;
+        self.engine
+            .note_finalizing(&order.directory, order.names.set())
+            .await?;
+        debug!(lineage = self.lineage, "finalize noted");
+        let finalized = self
+            .ask_once(&account.directory, || {
+                self.authority().finalize(account, url, &request)
+            })
+            .await;
+        let error = match finalized {
+            Ok(state) => {
+                debug!(lineage = self.lineage, status = ?state.status, "order finalized");
+                return Ok(state);
+            }
+            // It may have been done all the same.
+            Err(Stop::Authority(
+                error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
+            )) => error,
+            Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
+                self.drop_order(order).await?;
+                return Err(error.into());
+            }
+            Err(stop) => return Err(stop),
+        };
+        let state = self
+            .ask(&account.directory, || self.authority().look(account, url))
+            .await?;
+        match (state.status, &error) {
+            (
+                OrderStatus::Ready,
+                AuthorityError::Unavailable {
+                    retry_after: None, ..
+                },
+            ) => {
+                self.ask(&account.directory, || {
+                    self.authority().finalize(account, url, &request)
+                })
+                .await
+            }
+            (OrderStatus::Ready | OrderStatus::Pending, _) => Err(error.into()),
+            _ => Ok(state),
+        }
+    }
+}
+
+/// A certificate signing request (RFC 2986) for the names of an order, with an empty subject.
+fn signing_request(order: &PendingOrder) -> Result<Vec<u8>, Stop> {
+    let make = || {
+        let key = KeyPair::from_pem(order.key.reveal())?;
+        let mut params = CertificateParams::new(
+            order
+                .names
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        )?;
+        params.distinguished_name = DistinguishedName::new();
+        params.serialize_request(&key)
+    };
+    let request = make()
+        .map_err(|error| Setback::failure(format!("no signing request could be made: {error}")))?;
+    Ok(request.der().to_vec())
+}

@@ -1,0 +1,112 @@
+//! What an authority has issued: verified, stored, or kept where it is.
+
+use tracing::debug;
+use tracing::info;
+
+use crate::bundle::Bundle;
+use crate::classify::day;
+use crate::engine::Setback;
+use crate::issue::Attempt;
+use crate::issue::BLOCKED_FOR;
+use crate::issue::Obtained;
+use crate::issue::refused;
+use crate::issue::stop::Stop;
+use crate::ports::AuthorityError;
+use crate::ports::World;
+use crate::store::publish::Origin;
+use crate::store::record::PendingOrder;
+use crate::store::record::Source;
+
+impl<W: World> Attempt<'_, W> {
+    /// Looks again at what was issued. Refused for the names that are wanted, it stands in the way for a day.
+    pub(super) async fn settle_again(
+        &self,
+        mut order: PendingOrder,
+    ) -> Result<Option<Obtained>, Stop> {
+        let is_wanted = self.is_wanted(&order);
+        if let (Some(bundle), Some(received)) = (self.stored(&order).await?, &order.received) {
+            debug!(lineage = self.lineage, "stored before, order cleared now");
+            let (directory, names) = (&order.directory, order.names.set());
+            self.engine
+                .note_issued(directory, names, bundle.leaf(), received.at)
+                .await;
+            self.drop_order(&order).await?;
+            return Ok(None);
+        }
+        match self.settle(&mut order).await {
+            Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
+                let lineage = self.lineage.clone();
+                self.engine
+                    .store
+                    .run(move |store| store.set_pending_aside(&lineage))
+                    .await?;
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
+    }
+
+    /// What was issued for an order, if it is in the store: a crash came before the order was cleared.
+    async fn stored(&self, order: &PendingOrder) -> Result<Option<Bundle>, Stop> {
+        let chain = order.received.as_ref().map(|received| &received.chain);
+        let Some(Ok(bundle)) = chain.map(|chain| Bundle::parse(chain, &order.key)) else {
+            return Ok(None);
+        };
+        let (lineage, leaf) = (self.lineage.clone(), bundle.leaf().fingerprint);
+        let is_stored = self
+            .engine
+            .store
+            .run(move |store| store.is_stored(&lineage, &leaf))
+            .await?;
+        Ok(is_stored.then_some(bundle))
+    }
+
+    /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
+    pub(super) async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
+        let now = self.engine.now();
+        let Some(received) = &mut order.received else {
+            return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
+        };
+        let at = received.at;
+        let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
+        let verified =
+            bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
+        let bundle = match verified {
+            Ok(bundle) => bundle,
+            Err(why) => {
+                let is_news = received.refused.as_ref() != Some(&why);
+                received.refused = Some(why.clone());
+                let until = received.at.saturating_add(BLOCKED_FOR);
+                if is_news {
+                    self.save(order).await?;
+                }
+                let reason = format!("the authority sent a certificate that cannot be used: {why}");
+                return Err(Setback::failure_until(reason, until).into());
+            }
+        };
+        let names = if self.is_wanted(order) {
+            self.wish.entry.clone()
+        } else {
+            order.names.clone()
+        };
+        let origin = Origin {
+            directory: Some(order.directory.clone()),
+            source: Source::Issued,
+            at,
+        };
+        let (lineage, stored) = (self.lineage.clone(), bundle.clone());
+        self.engine
+            .store
+            .run(move |store| store.publish(&lineage, &names, &stored, &origin))
+            .await?;
+        self.engine
+            .note_issued(&order.directory, order.names.set(), bundle.leaf(), at)
+            .await;
+        debug!(lineage = self.lineage, "issue noted");
+        self.drop_order(order).await?;
+        debug!(lineage = self.lineage, "order cleared");
+        let directory = order.directory.clone();
+        info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
+        Ok(Obtained { bundle, directory })
+    }
+}
