@@ -312,6 +312,21 @@ impl<D: Disk> Store<D> {
             .during("remove from", &folder)
     }
 
+    /// Removes what a crash left of folders whose order was cleared, or never written down. Only for who holds the lock.
+    pub fn sweep_pending(&self) -> Result<(), StoreError> {
+        let pending = self.own(PENDING);
+        for name in self.list_or_nothing(&pending)? {
+            if matches!(self.disk.exists(&self.order_path(&name)), Ok(false)) {
+                let folder = pending.join(&name);
+                let unwritten = format!(".{ORDER}.tmp");
+                self.disk
+                    .clear(&folder, &[&unwritten])
+                    .during("remove from", &folder)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
     pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
         self.with_begun(|begun| begun.remove(name));

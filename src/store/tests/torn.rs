@@ -43,6 +43,22 @@ fn a_torn_record_is_set_aside_and_made_again_from_the_certificates_beside_it() {
 }
 
 #[test]
+fn folders_of_orders_that_a_crash_left_go_and_those_of_orders_stay() {
+    let place = Place::new();
+    let store = place.store();
+    store.save_pending(A, &order(A)).unwrap();
+    let pending = "rancher-lets-encrypt/pending";
+    for name in ["cleared", "unwritten", "kept"] {
+        fs::create_dir(place.path(&format!("{pending}/{name}"))).unwrap();
+    }
+    place.write(&format!("{pending}/unwritten/.order.json.tmp"), "{");
+    place.write(&format!("{pending}/kept/order.json.broken"), "{");
+    place.store().sweep_pending().unwrap();
+    assert_eq!(place.names(pending), [A, "kept"]);
+    assert!(matches!(store.pending(A), Pending::Order(_)));
+}
+
+#[test]
 fn a_torn_record_does_not_hide_the_order_beside_it() {
     let place = Place::new();
     let store = place.store();
