@@ -18,9 +18,11 @@ use reqwest::Client;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::acme::dates::Dates;
 use crate::acme::transport::Nonces;
 use crate::acme::transport::Transport;
 use crate::acme::transport::asked;
@@ -37,6 +39,7 @@ use crate::ports::OrderStatus;
 use crate::ports::RetryAfter;
 use crate::ports::Token;
 
+mod dates;
 mod problem;
 mod thumbprint;
 mod transport;
@@ -51,6 +54,7 @@ const SHARED_FAILURE: Duration = Duration::from_secs(1);
 pub struct AcmeAuthority {
     client: Client,
     sessions: Mutex<Sessions>,
+    dates: Dates,
 }
 
 #[derive(Default)]
@@ -74,11 +78,12 @@ impl AcmeAuthority {
         Self {
             client,
             sessions: Mutex::default(),
+            dates: Dates::default(),
         }
     }
 
     fn builder(&self) -> AccountBuilder {
-        let transport = Transport::new(self.client.clone(), Nonces::default());
+        let transport = Transport::new(self.client.clone(), Nonces::default(), self.dates.clone());
         instant_acme::Account::builder_with_http(Box::new(transport))
     }
 
@@ -204,6 +209,11 @@ impl Authority for AcmeAuthority {
             .by_account
             .insert(key, Session::new(account));
         Ok(url)
+    }
+
+    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        self.session(account).await?;
+        Ok(self.dates.at(&account.directory))
     }
 
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use reqwest::Url;
 use thiserror::Error;
 
+use crate::budget;
+use crate::budget::Limits;
 use crate::bundle::Secret;
 use crate::config::typing::Raw;
 use crate::config::typing::Typing;
@@ -104,6 +106,22 @@ pub enum CaLimits {
     LetsEncrypt,
     /// None.
     None,
+}
+
+impl CaLimits {
+    /// The limits that are kept at a directory.
+    pub fn of(self, directory: &str) -> Option<&'static Limits> {
+        let own = match directory {
+            table::LETS_ENCRYPT => Some(&budget::LETS_ENCRYPT),
+            table::LETS_ENCRYPT_STAGING => Some(&budget::LETS_ENCRYPT_STAGING),
+            _ => None,
+        };
+        match self {
+            Self::Auto => own,
+            Self::LetsEncrypt => own.or(Some(&budget::LETS_ENCRYPT)),
+            Self::None => None,
+        }
+    }
 }
 
 /// What a failed fetch of our own token means.
@@ -276,7 +294,10 @@ mod tests {
         let config = config(&empty).unwrap();
         assert!(config.is_staging && config.reads_labels);
         assert_eq!(config.loop_time, Duration::from_secs(300));
-        assert_eq!(config.wanted_directory().as_str(), table::STAGING);
+        assert_eq!(
+            config.wanted_directory().as_str(),
+            table::LETS_ENCRYPT_STAGING
+        );
         assert_eq!(config.listen, Some("0.0.0.0:8080".parse().unwrap()));
         assert_eq!((config.concurrency, config.self_check_port), (8, 80));
         assert_eq!(config.renew_before, None);

@@ -145,7 +145,15 @@ impl<W: World> Daemon<W> {
         let now = self.engine.now();
         self.snapshot
             .send_modify(|snapshot| snapshot.turned_at = Some(now));
-        if self.next <= now {
+        // After a clock was set back, what is planned may lie hours ahead.
+        let is_set_back = self.last.is_some_and(|last| now < last);
+        if is_set_back {
+            tracing::warn!(
+                "the clock of this machine was set back, waits are cut to what they can be"
+            );
+            self.engine.ledger().cut(now);
+        }
+        if self.next <= now || is_set_back {
             self.pass().await;
             return false;
         }

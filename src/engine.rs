@@ -1,5 +1,6 @@
 //! What every procedure works with: the ports, the store, the settings, and the ledger that remembers failures.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -11,10 +12,14 @@ use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
+use crate::budget::Asked;
+use crate::budget::Limits;
+use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::classify::Policy;
 use crate::classify::day;
 use crate::client::one_line;
+use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::SelfCheck;
 use crate::names::DomainName;
@@ -44,6 +49,8 @@ pub struct Settings {
     pub self_check: SelfCheck,
     /// Orders in flight at once.
     pub concurrency: usize,
+    /// Whose limits are kept.
+    pub ca_limits: CaLimits,
 }
 
 impl From<&Config> for Settings {
@@ -60,6 +67,7 @@ impl From<&Config> for Settings {
             loop_time: config.loop_time.try_into().unwrap_or(Duration::DAY),
             self_check: config.self_check,
             concurrency: config.concurrency,
+            ca_limits: config.ca_limits,
         }
     }
 }
@@ -101,6 +109,16 @@ impl Setback {
         Self {
             reason: reason.into(),
             until: None,
+            is_failure: true,
+        }
+    }
+}
+
+impl From<UsedUp> for Setback {
+    fn from(used_up: UsedUp) -> Self {
+        Self {
+            reason: used_up.reason,
+            until: used_up.opens,
             is_failure: true,
         }
     }
@@ -171,6 +189,8 @@ pub struct Engine<W: World> {
     wake: Mutex<Wake>,
     /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
     writing_wake: tokio::sync::Mutex<()>,
+    /// What was said and need not be said again.
+    said: Mutex<BTreeSet<String>>,
     /// Held while an account is made.
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
@@ -199,7 +219,7 @@ impl<W: World> Engine<W> {
                         generation: 0,
                     }),
                 );
-                let (writing_wake, registering) = Default::default();
+                let (writing_wake, registering, said) = Default::default();
                 Ok(Self {
                     world,
                     store,
@@ -208,6 +228,7 @@ impl<W: World> Engine<W> {
                     wake,
                     writing_wake,
                     registering,
+                    said,
                 })
             }
             Err(error) => Err((world, error)),
@@ -222,6 +243,19 @@ impl<W: World> Engine<W> {
     /// The ledger, for a look that takes no time.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
+    }
+
+    /// The limits that are kept at a directory.
+    pub fn limits(&self, directory: &str) -> Option<&'static Limits> {
+        self.settings.ca_limits.of(directory)
+    }
+
+    /// Warns of something, the first time.
+    pub fn say_once(&self, sentence: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(sentence.to_owned()) {
+            tracing::warn!(notice = sentence, "trouble");
+        }
     }
 
     /// Whether balancers are to be woken.
@@ -287,6 +321,41 @@ impl<W: World> Engine<W> {
         };
         self.write(line).await;
         wait
+    }
+
+    /// Notes a validation that failed, on the clock of its name.
+    pub async fn fail_validation(&self, validated: (&str, &str, &DomainName), detail: &str) {
+        let now = self.now();
+        let (directory, account, name) = validated;
+        let line = {
+            let mut ledger = self.ledger();
+            let subject = refusals(directory, account, name);
+            let failures = ledger.failures(&subject).saturating_add(1);
+            let wait = Wait {
+                failures,
+                until: now + schedule::after_refusal(failures),
+                detail: one_line(detail),
+            };
+            ledger.fail_validation(validated, wait, self.limits(directory), now)
+        };
+        self.write(line).await;
+    }
+
+    /// Notes since when a certificate is wished for that has to wait, so that the oldest wish goes first.
+    pub async fn note_wish(&self, certificate: String) {
+        let line = self.ledger().wish(certificate, self.now());
+        if let Some(line) = line {
+            self.write(line).await;
+        }
+    }
+
+    /// Notes certificates that are known from elsewhere.
+    pub async fn seed(&self, asked: &Asked<'_>, leaf: &Leaf) {
+        let (limits, now) = (self.limits(asked.directory), self.now());
+        let lines = self.ledger().seed(asked, leaf, limits, now);
+        for line in lines {
+            self.write(line).await;
+        }
     }
 
     /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
@@ -372,7 +441,7 @@ impl<W: World> Engine<W> {
     }
 
     /// What cannot be written down is still remembered until the end of this process.
-    async fn write(&self, line: Line) {
+    pub(crate) async fn write(&self, line: Line) {
         let (ledger, now) = (Arc::clone(&self.ledger), self.now());
         let written = self.store.run(move |store| {
             store.append_ledger(&line)?;
@@ -406,6 +475,13 @@ impl<W: World> Engine<W> {
                     .is_some()
         };
         names.filter(is_waiting).cloned().collect()
+    }
+
+    /// Whether a name waits because the authority has refused it, not because of our own look at it.
+    pub fn is_refused(&self, name: &DomainName, account: &str) -> bool {
+        let directory = self.settings.policy.wanted_directory();
+        let subject = refusals(directory, account, name);
+        self.ledger().waiting(&subject, self.now()).is_some()
     }
 
     /// The longest of the waits of some names, with its reason.

@@ -17,12 +17,10 @@ use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::bundle::Secret;
-use crate::classify::day;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Setback;
 use crate::issue::stop::Stop;
-use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Authority;
@@ -32,7 +30,6 @@ use crate::ports::Clock;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
 use crate::ports::World;
-use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
 use crate::store::record::PendingOrder;
@@ -41,9 +38,17 @@ use crate::store::record::Received;
 mod account;
 mod challenges;
 mod finalize;
+mod gate;
 mod pace;
 mod settle;
 mod stop;
+
+pub use gate::Question;
+pub use gate::Standing;
+pub use gate::gate;
+pub use gate::may_overrule;
+#[cfg(test)]
+pub(crate) use gate::refused;
 
 /// What is to be obtained.
 #[derive(Debug, Clone)]
@@ -54,6 +59,10 @@ pub struct Wish {
     pub entry: Names,
     /// What is ordered: the same, but for names that wait and surplus names that somebody wants.
     pub order: Names,
+    /// How the order stands to the certificate that is there.
+    pub standing: Standing,
+    /// Whether an order for it is in flight.
+    pub is_resumed: bool,
 }
 
 /// A certificate that was obtained and stored.
@@ -65,87 +74,8 @@ pub struct Obtained {
     pub directory: String,
 }
 
-/// How long a certificate that was refused stands in the way of another order for the same names.
-const BLOCKED_FOR: Duration = Duration::DAY;
-
 /// An order in flight is looked at this often, whatever the authority says.
 const LONGEST_REST: Duration = Duration::HOUR;
-
-/// Whether an order may be opened now, and if not: why, and until when. Resuming never asks.
-pub fn gate<W: World>(
-    engine: &Engine<W>,
-    names: &NameSet,
-    pending: &Pending,
-    is_ephemeral: bool,
-) -> Result<(), Setback> {
-    let now = engine.now();
-    let policy = &engine.settings.policy;
-    let directory = policy.wanted_directory();
-    if is_ephemeral && !policy.is_staging {
-        return Err(Setback::failure(EPHEMERAL));
-    }
-    match pending {
-        Pending::Unreadable(why) => {
-            return Err(Setback::failure(format!(
-                "the order in flight cannot be read: {why}"
-            )));
-        }
-        Pending::Order(order) => {
-            let blocks = order.directory == directory && order.names.set() == *names;
-            if let Some(setback) = blocks.then(|| refused(order, now)).flatten() {
-                return Err(setback);
-            }
-        }
-        Pending::None => {}
-    }
-    let ledger = engine.ledger();
-    let directory = directory.to_owned();
-    if let Some(wait) = ledger.waiting(
-        &Subject::Account {
-            directory: directory.clone(),
-        },
-        now,
-    ) {
-        return Err(Setback::failure_until(
-            format!("no account at the authority: {}", wait.detail),
-            wait.until,
-        ));
-    }
-    let breaker = Subject::Authority {
-        directory: directory.clone(),
-    };
-    if let Some(wait) = ledger
-        .waiting(&breaker, now)
-        .filter(|wait| schedule::is_open(wait.failures))
-    {
-        return Err(Setback::failure_until(
-            format!("the authority cannot be used at present: {}", wait.detail),
-            wait.until,
-        ));
-    }
-    match ledger.floor(&directory, names, now) {
-        Some(opens) => Err(Setback::later(
-            format!(
-                "a certificate for these names was asked for less than a day ago; the next not before {}",
-                day(opens)
-            ),
-            opens,
-        )),
-        None => Ok(()),
-    }
-}
-
-const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
-                         ordered; mount a volume at LETSENCRYPT_ROOTDIR";
-
-/// Whether what an authority issued for an order was refused, and still stands in the way of another.
-pub(crate) fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
-    let received = order.received.as_ref()?;
-    let why = received.refused.as_ref()?;
-    let until = received.at.saturating_add(BLOCKED_FOR);
-    let reason = format!("the authority sent a certificate that cannot be used: {why}");
-    (now < until).then(|| Setback::failure_until(reason, until))
-}
 
 /// Obtains and stores a certificate, or brings the order in flight of this lineage to its end first.
 ///
@@ -269,7 +199,13 @@ impl<'a, W: World> Attempt<'a, W> {
         }
         let names = self.wish.order.set();
         let is_ephemeral = self.engine.store.run(|store| store.is_ephemeral()).await;
-        gate(self.engine, &names, &self.pending().await, is_ephemeral)?;
+        let question = Question {
+            names: &names,
+            account: &self.engine.account_url().await,
+            standing: self.wish.standing,
+            is_ephemeral,
+        };
+        gate(self.engine, &question, &self.pending().await)?;
         let (order, state) = self.open().await?;
         self.finish(order, state).await
     }
@@ -322,11 +258,20 @@ impl<'a, W: World> Attempt<'a, W> {
     /// Makes the key, saves it with the intent, opens the order, saves its URL.
     async fn open(&self) -> Result<(PendingOrder, Order), Stop> {
         let account = self.account().await?;
-        let key = match self.pending().await {
+        self.trust_clock(&account).await?;
+        let intent = match self.pending().await {
             Pending::Order(order) if order.url.is_none() && order.account == account.url => {
-                order.key.clone()
+                Some(order)
             }
-            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => new_key()?,
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => None,
+        };
+        // An intent without an answer was paid for.
+        if !intent.as_ref().is_some_and(|intent| self.is_wanted(intent)) {
+            self.take_budget(&account).await?;
+        }
+        let key = match intent {
+            Some(intent) => intent.key,
+            None => new_key()?,
         };
         let mut order = PendingOrder {
             names: self.wish.order.clone(),
@@ -351,6 +296,7 @@ impl<'a, W: World> Attempt<'a, W> {
         )) = &opened
         {
             // There is no order to come back to.
+            self.give_back_budget(&account, &order).await;
             self.drop_order(&order).await?;
         }
         let state = opened?;
@@ -432,6 +378,7 @@ impl<'a, W: World> Attempt<'a, W> {
                 .await?;
             self.note_outcome(account, &authorization).await;
         }
+        self.give_back_budget(account, order).await;
         self.drop_order(order).await?;
         let failed = self.engine.wait_of(&order.names.set(), &account.url);
         Ok(match (failed, &state.error) {

@@ -30,6 +30,7 @@ pub mod bundle;
 pub mod mark;
 pub mod decide;
 pub mod schedule;
+pub mod budget;
 pub mod config;
 pub mod ports;
 pub mod wanted;

@@ -36,6 +36,7 @@ pub mod assign;
 pub mod job;
 mod plan;
 pub mod report;
+mod seed;
 mod tell;
 
 use job::Job;
@@ -65,6 +66,8 @@ pub struct Pass {
     pub report: Report,
     /// What is to be done, the most urgent first.
     pub jobs: Vec<Job>,
+    /// Primary names of first certificates that have to wait.
+    wishes: Vec<String>,
 }
 
 impl<W: World> Reconciler<W> {
@@ -160,6 +163,7 @@ impl<W: World> Reconciler<W> {
             wanted: wanted.names(),
             known: known(&lineages),
         });
+        self.seed_ledger(&view, now).await;
         let policy = &self.engine.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let gathering = Gathering {
@@ -179,6 +183,7 @@ impl<W: World> Reconciler<W> {
                 rancher_fault: gathering.rancher_fault.clone(),
             },
             jobs: Vec::new(),
+            wishes: Vec::new(),
         };
         for (entry, assigned) in wanted.entries.into_iter().zip(assigned.entries) {
             self.decide(&gathering, entry, assigned, &mut pass);
@@ -188,6 +193,9 @@ impl<W: World> Reconciler<W> {
             self.decide(&gathering, entry, assigned, &mut pass);
         }
         pass.jobs.sort_by_key(|job| job.urgency);
+        for primary in std::mem::take(&mut pass.wishes) {
+            self.engine.note_wish(primary).await;
+        }
         let next_wait = self.engine.ledger().next_end(now);
         pass.report.next = pass
             .report
@@ -304,9 +312,13 @@ impl<W: World> Reconciler<W> {
             names: entry.names.clone(),
             waiting: waiting.clone(),
             remote: assigned.remote.clone(),
+            is_listed: gathering.rancher_fault.is_none(),
             view: Arc::clone(&gathering.view),
         };
         let planned = self.plan(gathering, &verdict, target, disk, &assigned);
+        if planned.is_err() && verdict.action == Action::Issue {
+            pass.wishes.push(primary);
+        }
         let (job, held_back) = match planned {
             Ok(job) => (job, None),
             Err(setback) => (None, Some(setback)),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 pub(super) const METADATA: &str = "http://rancher-metadata.rancher.internal";
-pub(super) const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
-pub(super) const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+pub(super) const LETS_ENCRYPT_STAGING: &str =
+    "https://acme-staging-v02.api.letsencrypt.org/directory";
 pub(super) const WEBROOT: &str = "/var/www";
 pub(super) const STORE: &str = "/etc/letsencrypt";
 pub(super) const LISTEN: &str = "0.0.0.0:8080";
@@ -119,7 +120,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "CA_LIMITS",
         "`auto`",
-        "whose limits are kept: `auto` (Let's Encrypt's for its own directories, none elsewhere), `letsencrypt`, `none`; read and checked, kept from the next release on",
+        "whose limits are kept: `auto` (Let's Encrypt's for its own directories, none elsewhere), `letsencrypt`, `none`",
     ),
     setting(
         "SELF_CHECK",

@@ -116,13 +116,13 @@ impl Typing {
             production_directory: self.url(
                 "ACME_DIRECTORY",
                 raw.acme_directory,
-                table::PRODUCTION,
+                table::LETS_ENCRYPT,
                 &["https"],
             ),
             staging_directory: self.url(
                 "ACME_STAGING_DIRECTORY",
                 raw.acme_staging_directory,
-                table::STAGING,
+                table::LETS_ENCRYPT_STAGING,
                 &["https"],
             ),
             acme_ca_file: self.path("ACME_CA_FILE", raw.acme_ca_file),

@@ -95,6 +95,7 @@ impl<W: World> Attempt<'_, W> {
         };
         self.save_account(&record).await?;
         debug!(directory, "account key saved");
+        self.take_account_budget(directory).await?;
         let contact = self.engine.settings.email.as_deref();
         let url = self
             .ask(directory, || {

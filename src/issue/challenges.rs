@@ -23,7 +23,6 @@ use crate::ports::Order;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
-use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::record::PendingOrder;
 use crate::store::record::PublishedChallenge;
@@ -143,6 +142,7 @@ impl<W: World> Attempt<'_, W> {
             .collect();
         let mut results = stream::iter(checks).buffer_unordered(CHECKS);
         let mut failed: Option<Setback> = None;
+        let mut overruled: Option<String> = None;
         while let Some((task, result)) = results.next().await {
             let subject = Subject::SelfCheck {
                 name: task.name.clone(),
@@ -155,6 +155,11 @@ impl<W: World> Attempt<'_, W> {
                 Err(error) if mode == SelfCheck::Warn => {
                     warn!(domain = %task.name, error, "self-check failed, the authority is asked all the same");
                 }
+                Err(error) if self.wish.standing.overrules => {
+                    overruled.get_or_insert_with(|| {
+                        format!("self-check of {} failed: {error}", task.name)
+                    });
+                }
                 Err(error) => {
                     let detail = format!(
                         "self-check of {} failed, so the authority is not asked: {error}",
@@ -164,6 +169,9 @@ impl<W: World> Attempt<'_, W> {
                     failed.get_or_insert_with(|| Setback::failure_until(detail, wait.until));
                 }
             }
+        }
+        if let Some(brake) = overruled {
+            self.overrule(&brake).await;
         }
         failed.map_or(Ok(()), |setback| Err(setback.into()))
     }
@@ -308,9 +316,8 @@ impl<W: World> Attempt<'_, W> {
                     .as_ref()
                     .map_or_else(|| "no reason given".to_owned(), Problem::to_string);
                 let detail = format!("validation of {name} failed: {why}");
-                self.engine
-                    .fail(subject, schedule::after_refusal, &detail)
-                    .await;
+                let validated = (account.directory.as_str(), account.url.as_str(), name);
+                self.engine.fail_validation(validated, &detail).await;
             }
         }
     }

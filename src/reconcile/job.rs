@@ -14,10 +14,13 @@ use crate::engine::Setback;
 use crate::issue::Wish;
 use crate::issue::obtain;
 use crate::issue::settle;
+use crate::ports::Held;
+use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::push;
 use crate::push::restore::restore;
+use crate::store::ledger::Subject;
 
 /// Something to be done about one certificate.
 #[derive(Debug, Clone)]
@@ -32,8 +35,8 @@ pub struct Job {
     pub lineage: Option<String>,
     /// What is done.
     pub kind: Kind,
-    /// Lowest first: renewals by expiry, then what has no certificate yet.
-    pub urgency: (bool, Option<OffsetDateTime>),
+    /// Lowest first: renewals by expiry, then what has no certificate yet, the oldest wish first.
+    pub urgency: (bool, Option<OffsetDateTime>, Option<OffsetDateTime>),
 }
 
 /// What is done about a certificate.
@@ -154,6 +157,13 @@ impl Job {
                 return Ok(true);
             }
             Kind::Obtain { wish, pushes_first } => {
+                if !wish.is_resumed && self.is_changed_at_rancher(engine).await? {
+                    debug!(
+                        domain = self.primary,
+                        "changed at Rancher since the pass, nothing is ordered"
+                    );
+                    return Ok(true);
+                }
                 if *pushes_first && let Err(setback) = self.push_stored(engine, pushed).await {
                     // A new one is needed all the same, and is pushed with its own luck.
                     warn!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
@@ -169,6 +179,37 @@ impl Job {
             }
         }
         Ok(false)
+    }
+
+    /// Looks once more before an order is opened: another instance, on a volume of its own, may have been quicker.
+    async fn is_changed_at_rancher<W: World>(&self, engine: &Engine<W>) -> Result<bool, Setback> {
+        if !self.target.is_listed {
+            // Rancher could not be read, and the certificate cannot wait for that.
+            return Ok(false);
+        }
+        let orchestrator = engine.world.orchestrator();
+        let looked = match &self.target.remote {
+            Some(held) => orchestrator.look(&held.id).await,
+            None => orchestrator
+                .find(self.primary.as_str())
+                .await
+                .map(|found| found.into_iter().next()),
+        };
+        match looked {
+            Ok(present) => {
+                let content = |held: &Held| held.content.clone();
+                let before = self.target.remote.as_ref().map(content);
+                Ok(present.as_ref().map(content) != before)
+            }
+            Err(error) => {
+                let certificate = self.primary.clone();
+                let detail = format!("Rancher could not be asked before an order: {error}");
+                let wait = engine
+                    .fail_soon(Subject::Attempt { certificate }, &detail)
+                    .await;
+                Err(Setback::failure_until(wait.detail, wait.until))
+            }
+        }
     }
 
     async fn push_stored<W: World>(

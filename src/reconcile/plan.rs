@@ -8,8 +8,11 @@ use crate::classify::Verdict;
 use crate::classify::names_to_order;
 use crate::decide::Action;
 use crate::engine::Setback;
+use crate::issue::Question;
+use crate::issue::Standing;
 use crate::issue::Wish;
 use crate::issue::gate;
+use crate::issue::may_overrule;
 use crate::names::Names;
 use crate::ports::World;
 use crate::push::Target;
@@ -89,13 +92,14 @@ impl<W: World> Reconciler<W> {
             let record = lineage.record.as_ref()?;
             Some((lineage.name.clone(), record.live))
         });
+        let wished = engine.ledger().wished(&primary).unwrap_or(now);
         Ok(Some(Job {
             primary,
             target,
             live,
             lineage: lineage.map(|lineage| lineage.name.clone()),
             kind,
-            urgency: (expiry.is_none(), expiry),
+            urgency: (expiry.is_none(), expiry, Some(wished)),
         }))
     }
 
@@ -120,16 +124,22 @@ impl<W: World> Reconciler<W> {
             DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
         };
         let policy = &engine.settings.policy;
-        let present = stored
-            .filter(|stored| stored.shown.leaf.is_current(now))
-            .filter(|stored| {
-                policy.is_staging
-                    || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
-            })
-            .map(|stored| &stored.shown.leaf);
+        let stored_well = stored.filter(|stored| {
+            policy.is_staging
+                || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
+        });
+        let present = stored_well
+            .map(|stored| &stored.shown.leaf)
+            .filter(|leaf| leaf.is_current(now));
+        let overrules = stored_well.is_some_and(|stored| {
+            may_overrule(engine, target.names.primary().as_str(), &stored.shown.leaf)
+        });
         let surplus = present.map(|leaf| leaf.domain_names()).unwrap_or_default();
         let mut waiting = target.waiting.clone();
         waiting.extend(engine.waiting_names(surplus.iter(), &gathering.account));
+        if overrules {
+            waiting.retain(|name| engine.is_refused(name, &gathering.account));
+        }
         let is_covered_elsewhere = |name: &_| {
             let id = target.remote.as_ref().map(|held| held.id.as_str());
             gathering
@@ -152,11 +162,23 @@ impl<W: World> Reconciler<W> {
             is_covered_elsewhere,
         )
         .map_err(|Blocked { waiting }| {
-            match engine.wait_of(&waiting, &gathering.account) {
-                Some(wait) => Setback::failure_until(wait.detail, wait.until),
-                None => Setback::failure("its names have to wait"),
-            }
+            let wait = engine.wait_of(&waiting, &gathering.account);
+            let Some(wait) = wait else {
+                return Setback::failure("its names have to wait");
+            };
+            // Once the present one has expired, it is obtained without the names that fail.
+            let expiry = present.map_or(wait.until, |leaf| leaf.not_after);
+            Setback::failure_until(wait.detail, wait.until.min(expiry))
         })?;
+        let standing = stored_well.map_or_else(Standing::default, |stored| Standing {
+            overrules,
+            ..Standing::of(
+                engine,
+                &order.set(),
+                &stored.shown.leaf,
+                stored.directory.as_deref(),
+            )
+        });
         let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
         if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
             && let Some(until) = pending.look_after.filter(|at| now < *at)
@@ -171,12 +193,20 @@ impl<W: World> Reconciler<W> {
             if verdict.action == Action::Renew {
                 latch(stored, policy.renew_before, now)?;
             }
-            gate(engine, &order.set(), pending, gathering.is_ephemeral)?;
+            let question = Question {
+                names: &order.set(),
+                account: &gathering.account,
+                standing,
+                is_ephemeral: gathering.is_ephemeral,
+            };
+            gate(engine, &question, pending)?;
         }
         Ok(Wish {
             lineage: lineage.map(|lineage| lineage.name.clone()),
             entry: target.names.clone(),
             order,
+            standing,
+            is_resumed,
         })
     }
 }
@@ -195,6 +225,8 @@ fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
         lineage: Some(lineage.name.clone()),
         entry: wanted.clone(),
         order: if is_part { &order.names } else { wanted }.clone(),
+        standing: Standing::default(),
+        is_resumed: true,
     })
 }
 
