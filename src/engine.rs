@@ -171,6 +171,9 @@ impl Places {
     }
 }
 
+/// How soon a clock that is wrong is looked at again.
+pub const SKEW_LOOK: Duration = Duration::minutes(10);
+
 /// The debt of a wake-up.
 struct Wake {
     is_owed: bool,
@@ -191,6 +194,8 @@ pub struct Engine<W: World> {
     writing_wake: tokio::sync::Mutex<()>,
     /// What was said and need not be said again.
     said: Mutex<BTreeSet<String>>,
+    /// How the clock of this machine was found wrong, and when.
+    skew: Mutex<Option<(String, tokio::time::Instant)>>,
     /// Held while an account is made.
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
@@ -219,7 +224,7 @@ impl<W: World> Engine<W> {
                         generation: 0,
                     }),
                 );
-                let (writing_wake, registering, said) = Default::default();
+                let (writing_wake, registering, said, skew) = Default::default();
                 Ok(Self {
                     world,
                     store,
@@ -229,6 +234,7 @@ impl<W: World> Engine<W> {
                     writing_wake,
                     registering,
                     said,
+                    skew,
                 })
             }
             Err(error) => Err((world, error)),
@@ -248,6 +254,22 @@ impl<W: World> Engine<W> {
     /// The limits that are kept at a directory.
     pub fn limits(&self, directory: &str) -> Option<&'static Limits> {
         self.settings.ca_limits.of(directory)
+    }
+
+    /// Notes that the clock of this machine is wrong. Not on record: it may be right after a restart.
+    pub fn distrust_clock(&self, reason: &str) {
+        let now = tokio::time::Instant::now();
+        let mut skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        *skew = Some((reason.to_owned(), now));
+    }
+
+    /// Whether the clock of this machine was found wrong, and how long until it is looked at again.
+    pub fn clock_distrusted(&self) -> Option<(String, Duration)> {
+        let skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reason, since) = skew.as_ref()?;
+        // By a clock that does not jump.
+        let passed = Duration::try_from(since.elapsed()).unwrap_or(SKEW_LOOK);
+        (passed < SKEW_LOOK).then(|| (reason.clone(), SKEW_LOOK - passed))
     }
 
     /// Warns of something, the first time.

@@ -9,6 +9,7 @@ use crate::budget::RENEWAL_WITHIN;
 use crate::certificate::Leaf;
 use crate::classify::day;
 use crate::engine::Engine;
+use crate::engine::SKEW_LOOK;
 use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::Wish;
@@ -29,9 +30,6 @@ pub(super) const BLOCKED_FOR: Duration = Duration::DAY;
 const SKEW_WARNED: Duration = Duration::minutes(5);
 /// With a clock that differs by more, nothing that costs is asked: waits and dates cannot be trusted.
 const SKEW_REFUSED: Duration = Duration::HOUR;
-/// How soon the clock is looked at again.
-const SKEW_LOOK: Duration = Duration::minutes(10);
-
 const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
                          ordered; mount a volume at LETSENCRYPT_ROOTDIR";
 
@@ -113,6 +111,9 @@ pub fn gate<W: World>(
             }
         }
         Pending::None => {}
+    }
+    if let Some((reason, left)) = engine.clock_distrusted() {
+        return Err(Setback::failure_until(reason, now + left));
     }
     authority_waits(engine, directory, now)?;
     let ledger = engine.ledger();
@@ -269,10 +270,8 @@ impl<W: World> Attempt<'_, W> {
 
     /// Compares our clock with the authority's. A clock that is wrong would open every gate.
     pub(super) async fn trust_clock(&self, account: &Account) -> Result<(), Stop> {
-        let time = self
-            .ask(&account.directory, || self.authority().time(account))
-            .await?;
-        let Some(theirs) = time else {
+        // What keeps the authority from saying so keeps the order from being opened as well.
+        let Ok(Some(theirs)) = self.authority().time(account).await else {
             return Ok(());
         };
         let now = self.engine.now();
@@ -293,6 +292,7 @@ impl<W: World> Attempt<'_, W> {
             return Ok(());
         }
         let reason = format!("{reason}; nothing that costs is asked before");
+        self.engine.distrust_clock(&reason);
         Err(Setback::failure_until(reason, now + SKEW_LOOK).into())
     }
 }

@@ -124,6 +124,16 @@ async fn rate_limited<W: World>(
         ),
         None => format!("the authority has paused these names until a person acts: {detail}"),
     };
+    // What holds for the account or the address holds for every certificate (boulder `ratelimits/limiter.go`).
+    if ["new orders", "new registrations", "new accounts"]
+        .iter()
+        .any(|limit| detail.contains(limit))
+    {
+        let directory = engine.settings.policy.wanted_directory().to_owned();
+        let subject = Subject::Account { directory };
+        engine.fail_until(subject, until, &detail).await;
+        return Setback::failure_until(detail, until);
+    }
     let account = engine.account_url().await;
     for name in mentioned(names, &detail) {
         engine

@@ -82,6 +82,8 @@ pub struct AuthoritySettings {
     pub processing: Duration,
     /// Every answer is this late.
     pub request_delay: Duration,
+    /// How far its clock is ahead, as its answers say.
+    pub clock_ahead: time::Duration,
     /// Whether a new order takes over valid authorizations.
     pub reuse_authorizations: bool,
     /// Whether an identical order that is pending or ready is returned again.
@@ -152,6 +154,7 @@ impl AuthoritySettings {
             retry_after_processing: None,
             processing: Duration::ZERO,
             request_delay: Duration::ZERO,
+            clock_ahead: time::Duration::ZERO,
             reuse_authorizations: true,
             reuse_orders: true,
             second_tell: SecondTell::Conflict409,
