@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::acme::transport::Nonces;
 use crate::acme::transport::Transport;
 use crate::acme::transport::asked;
+use crate::acme::transport::asked_at;
 use crate::bundle::Secret;
 use crate::names::Names;
 use crate::ports::Account;
@@ -103,8 +104,19 @@ impl AcmeAuthority {
             pkcs8(&account.key)?,
             account.directory.clone(),
         );
-        match asked(parts).await {
-            Ok((account, _)) => {
+        // Nothing but the directory is fetched, so whatever fails is no refusal of ours.
+        let made = asked_at(&account.directory, parts).await.map_err(|error| {
+            if matches!(error, AuthorityError::Unavailable { .. }) {
+                return error;
+            }
+            let detail = format!("{}: {error}", account.directory);
+            AuthorityError::Unavailable {
+                retry_after: None,
+                detail,
+            }
+        });
+        match made {
+            Ok(account) => {
                 let session = Session::new(account);
                 sessions.by_account.insert(key, Arc::clone(&session));
                 Ok(session)
@@ -188,7 +200,7 @@ impl Authority for AcmeAuthority {
         let create = self
             .builder()
             .create_from_key((key, PrivateKeyDer::Pkcs8(der)), directory.to_owned());
-        let ((account, _), _) = asked(create).await?;
+        let (account, _) = asked_at(directory, create).await?;
         let url = account.id().to_owned();
         if let Some(contact) = contact {
             let contact = format!("mailto:{contact}");

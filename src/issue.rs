@@ -240,7 +240,7 @@ impl<'a, W: World> Attempt<'a, W> {
                     if let Some(account) = account {
                         self.forget_account(&account).await?;
                     }
-                    self.drop_pending().await?;
+                    self.drop_pending(&why).await?;
                     last = Some(AuthorityError::AccountUnknown(why));
                 }
                 Err(Stop::Authority(AuthorityError::Gone(why))) => {
@@ -249,7 +249,7 @@ impl<'a, W: World> Attempt<'a, W> {
                         error = why,
                         "order gone, opened again"
                     );
-                    self.drop_pending().await?;
+                    self.drop_pending(&why).await?;
                     last = Some(AuthorityError::Gone(why));
                 }
                 result => return result,
@@ -336,6 +336,7 @@ impl<'a, W: World> Attempt<'a, W> {
             intended_at: self.engine.now(),
             url: None,
             challenges: std::collections::BTreeMap::new(),
+            finalized_at: None,
             look_after: None,
             received: None,
         };
@@ -452,18 +453,44 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?)
     }
 
-    async fn drop_pending(&self) -> Result<(), Stop> {
+    async fn drop_pending(&self, why: &str) -> Result<(), Stop> {
         match self.pending().await {
-            Pending::Order(order) => self.drop_order(&order).await,
+            Pending::Order(order) => {
+                let why = format!("{} does not know this order: {why}", order.directory);
+                self.part_with(&order, why).await
+            }
             Pending::None | Pending::Unreadable(_) => Ok(()),
+        }
+    }
+
+    /// Parts with an order that the authority does not show any more. One that was finalized is kept with its key:
+    /// its certificate may have been issued.
+    async fn part_with(&self, order: &PendingOrder, why: String) -> Result<(), Stop> {
+        if order.finalized_at.is_none() {
+            return self.drop_order(order).await;
+        }
+        self.withdraw_all(order).await;
+        self.set_aside(why).await
+    }
+
+    async fn set_aside(&self, why: String) -> Result<(), Stop> {
+        let lineage = self.lineage.clone();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.set_pending_aside(&lineage, &why))
+            .await?)
+    }
+
+    async fn withdraw_all(&self, order: &PendingOrder) {
+        for challenge in order.challenges.values() {
+            self.withdraw(&challenge.token).await;
         }
     }
 
     /// Takes the tokens away, then forgets the order.
     async fn drop_order(&self, order: &PendingOrder) -> Result<(), Stop> {
-        for challenge in order.challenges.values() {
-            self.withdraw(&challenge.token).await;
-        }
+        self.withdraw_all(order).await;
         let lineage = self.lineage.clone();
         Ok(self
             .engine

@@ -25,6 +25,9 @@ impl<W: World> Attempt<'_, W> {
         url: &str,
     ) -> Result<Order, Stop> {
         let request = signing_request(order)?;
+        let now = self.engine.now();
+        order.finalized_at.get_or_insert(now);
+        self.save(order).await?;
         self.engine
             .note_finalizing(&order.directory, order.names.set())
             .await?;

@@ -117,6 +117,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
         url: None,
         challenges: BTreeMap::new(),
         received: None,
+        finalized_at: None,
         look_after: None,
     };
     Arc::new(Lineage {
