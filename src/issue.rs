@@ -288,17 +288,42 @@ impl<'a, W: World> Attempt<'a, W> {
         if order.received.is_some() {
             return self.settle_again(order).await;
         }
+        let is_elsewhere = order.directory != self.engine.settings.policy.wanted_directory();
+        if is_elsewhere && order.finalized_at.is_none() {
+            // Nothing is asked of an authority that nobody wants any more: it may be gone for good.
+            return self.give_up(&order).await;
+        }
         let account = self.account_of(&order).await?;
         let (Some(account), Some(url)) = (account, order.url.clone()) else {
             // An intent without an answer: the same key is used for the order that is opened now.
-            return if order.url.is_none() && self.is_wanted(&order) {
-                Ok(None)
-            } else {
-                self.give_up(&order).await
-            };
+            if order.url.is_some() || !self.is_wanted(&order) {
+                let why = format!("its account at {} is another by now", order.directory);
+                self.part_with(&order, why).await?;
+            }
+            return Ok(None);
         };
+        match self.carry_on(&account, &url, order).await {
+            // It may be away for good, and must not stand in the way of the one that is wanted.
+            Err(Stop::Authority(AuthorityError::Unavailable { detail, .. })) if is_elsewhere => {
+                let directory = &account.directory;
+                self.set_aside(format!(
+                    "it was finalized at {directory}, which is not wanted any more and cannot be used: {detail}"
+                ))
+                .await?;
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    async fn carry_on(
+        &self,
+        account: &Account,
+        url: &str,
+        order: PendingOrder,
+    ) -> Result<Option<Obtained>, Stop> {
         let state = self
-            .ask(&account.directory, || self.authority().look(&account, &url))
+            .ask(&account.directory, || self.authority().look(account, url))
             .await?;
         let is_finalized = matches!(state.status, OrderStatus::Processing | OrderStatus::Valid);
         if !is_finalized && !self.is_wanted(&order) {
@@ -314,7 +339,7 @@ impl<'a, W: World> Attempt<'a, W> {
     }
 
     async fn give_up(&self, order: &PendingOrder) -> Result<Option<Obtained>, Stop> {
-        debug!(lineage = self.lineage, names = %order.names, "order dropped, it is not wanted any more");
+        debug!(lineage = self.lineage, names = %order.names, directory = order.directory, "order dropped, it is not wanted any more");
         self.drop_order(order).await?;
         Ok(None)
     }

@@ -7,6 +7,8 @@ use sandbox::authority::records::AuthorizationStatus;
 use sandbox::authority::records::OrderStatus;
 use sandbox::authority::settings::SecondTell;
 use sandbox::authority::state::State;
+use sandbox::faults::Gate;
+use sandbox::faults::Seen;
 use sandbox::faults::What;
 
 use crate::support::World;
@@ -463,4 +465,35 @@ async fn an_order_that_was_finalized_for_other_names_is_stored_before_the_next_o
         ]
     );
     assert_eq!(world.rancher.certificates().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_at_another_directory_that_is_away_holds_up_nothing() {
+    for endpoint in ["challenge", "finalize"] {
+        let world = World::start().await;
+        let gate = Gate::new();
+        let held = What::DoThenHold(gate.clone());
+        world.staging.faults().add(endpoint, 1, held);
+        let settings = world.settings().with("DOMAINS", NAME);
+        let daemon = settings.clone().with("STAGING", "True").start();
+        guarded("the request", gate.reached(1)).await;
+        daemon.kill().await;
+        let before = world.staging.faults().seen().len();
+        // Away for good, and told apart by its URL.
+        let is_any = |_: &Seen| true;
+        let faults = world.staging.faults();
+        faults.add_when(is_any, 0, u32::MAX, What::Close);
+
+        let mut daemon = settings.start();
+        world.pushed(NAME).await;
+        daemon.rests().await;
+        world.issued_once(&daemon.text());
+        assert!(world.tokens().is_empty(), "{}", daemon.text());
+        let aside = world.pending_path(NAME).with_extension("json.broken");
+        let asked = world.staging.faults().seen().len() > before;
+        let is_finalized = endpoint == "finalize";
+        assert_eq!((asked, aside.exists()), (is_finalized, is_finalized));
+        let told = daemon.with(&world.staging.directory_url());
+        assert!(!told.is_empty(), "{}", daemon.text());
+    }
 }
