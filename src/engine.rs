@@ -1,5 +1,6 @@
 //! What every procedure works with: the ports, the store, the settings, and the ledger that remembers failures.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -153,6 +154,43 @@ impl Places {
     }
 }
 
+/// Something that one attempt at a time may work on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// A folder of the store.
+    Lineage(String),
+    /// A certificate of these names from an authority.
+    Names {
+        /// Directory URL of the authority.
+        directory: String,
+        /// The names.
+        names: NameSet,
+    },
+}
+
+impl Claim {
+    /// A folder of the store.
+    pub fn lineage(name: &str) -> Self {
+        Self::Lineage(name.to_owned())
+    }
+}
+
+/// What an attempt has claimed; free again when this is dropped.
+#[derive(Debug)]
+pub struct Claimed {
+    claims: Vec<Claim>,
+    all: Arc<Mutex<BTreeSet<Claim>>>,
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in &self.claims {
+            all.remove(claim);
+        }
+    }
+}
+
 /// The debt of a wake-up.
 struct Wake {
     is_owed: bool,
@@ -168,6 +206,8 @@ pub struct Engine<W: World> {
     /// The settings.
     pub settings: Settings,
     ledger: Arc<Mutex<Ledger>>,
+    /// What attempts work on at present. The same certificate may be wanted under another primary name meanwhile.
+    claims: Arc<Mutex<BTreeSet<Claim>>>,
     wake: Mutex<Wake>,
     /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
     writing_wake: tokio::sync::Mutex<()>,
@@ -205,6 +245,7 @@ impl<W: World> Engine<W> {
                     store,
                     settings,
                     ledger,
+                    claims: Arc::default(),
                     wake,
                     writing_wake,
                     registering,
@@ -222,6 +263,25 @@ impl<W: World> Engine<W> {
     /// The ledger, for a look that takes no time.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
+    }
+
+    /// Claims all of these for one attempt; none if another has one of them.
+    pub fn claim(&self, claims: Vec<Claim>) -> Option<Claimed> {
+        let mut all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        if claims.iter().any(|claim| all.contains(claim)) {
+            return None;
+        }
+        all.extend(claims.iter().cloned());
+        Some(Claimed {
+            claims,
+            all: Arc::clone(&self.claims),
+        })
+    }
+
+    /// Whether an attempt works on this.
+    pub fn is_claimed(&self, claim: &Claim) -> bool {
+        let all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        all.contains(claim)
     }
 
     /// Whether balancers are to be woken.
@@ -351,12 +411,28 @@ impl<W: World> Engine<W> {
         self.fail_until(breaker, until, detail).await;
     }
 
-    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for.
-    pub async fn note_finalizing(&self, directory: &str, names: NameSet) -> Result<(), StoreError> {
-        let line = self.ledger().finalizing(directory, names, self.now());
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Answers when it may be
+    /// asked for, if that is not now: then nothing is noted. What was `asked_before` for the same order is no second
+    /// certificate.
+    pub async fn note_finalizing(
+        &self,
+        directory: &str,
+        names: NameSet,
+        asked_before: Option<OffsetDateTime>,
+    ) -> Result<Option<OffsetDateTime>, StoreError> {
+        let now = self.now();
+        let line = {
+            let mut ledger = self.ledger();
+            let floor = ledger.floor(directory, &names, now);
+            if floor.is_some() && asked_before.is_none() {
+                return Ok(floor);
+            }
+            ledger.finalizing(directory, names, now)
+        };
         self.store
             .run(move |store| store.append_ledger(&line))
-            .await
+            .await?;
+        Ok(None)
     }
 
     /// Notes a certificate that was issued, and came at `at`.

@@ -18,6 +18,8 @@ use tracing::warn;
 use crate::bundle::Bundle;
 use crate::bundle::Secret;
 use crate::classify::day;
+use crate::engine::Claim;
+use crate::engine::Claimed;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Setback;
@@ -124,15 +126,17 @@ pub fn gate<W: World>(
         ));
     }
     match ledger.floor(&directory, names, now) {
-        Some(opens) => Err(Setback::later(
-            format!(
-                "a certificate for these names was asked for less than a day ago; the next not before {}",
-                day(opens)
-            ),
-            opens,
-        )),
+        Some(opens) => Err(floor_holds(opens)),
         None => Ok(()),
     }
+}
+
+fn floor_holds(opens: time::OffsetDateTime) -> Setback {
+    let reason = format!(
+        "a certificate for these names was asked for less than a day ago; the next not before {}",
+        day(opens)
+    );
+    Setback::later(reason, opens)
 }
 
 const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
@@ -197,6 +201,8 @@ struct Attempt<'a, W: World> {
     wish: &'a Wish,
     lineage: String,
     place: Mutex<Option<Place>>,
+    /// Two attempts on one lineage would write over each other, and two for the same names cost a certificate.
+    _claimed: Claimed,
 }
 
 /// How often one try begins again, after an account was forgotten or an order is gone.
@@ -218,11 +224,21 @@ impl<'a, W: World> Attempt<'a, W> {
                     .await?
             }
         };
+        let names = Claim::Names {
+            directory: engine.settings.policy.wanted_directory().to_owned(),
+            names: wish.order.set(),
+        };
+        let Some(claimed) = engine.claim(vec![Claim::lineage(&lineage), names]) else {
+            let reason = "another attempt is still at work on these names";
+            let until = engine.now() + engine.settings.loop_time;
+            return Err(Setback::later(reason, until).into());
+        };
         Ok(Self {
             engine,
             wish,
             lineage,
             place: Mutex::new(place),
+            _claimed: claimed,
         })
     }
 

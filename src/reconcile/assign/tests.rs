@@ -379,7 +379,7 @@ fn no_certificate_at_rancher_belongs_to_two_entries() {
 }
 
 #[test]
-fn the_certificate_of_a_lineage_that_nobody_wants_is_found_by_name_then_by_leaf() {
+fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     let copy = certificate("a", 80);
     let lineage = lineage("a", "a", whole(copy.clone(), PRODUCTION));
     let named = |number, name: &str, shown: &Shown| Held {
@@ -387,11 +387,41 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_found_by_name_then_by_leaf(
         ..held(number, name, "a")
     };
     let other = certificate("a", 80);
-    let found = |held: &[Held]| of_lineage(&lineage, held).map(|held| held.rank);
+    let known = Known::from([(copy.leaf.fingerprint, None)]);
+    let nothing = BTreeSet::new();
+    let found = |held: &[Held]| of_lineage(&lineage, held, &known, &nothing).map(|held| held.rank);
     assert_eq!(found(&[]), None);
     assert_eq!(
-        found(&[named(7, "a", &other), named(6, "a", &copy)]),
+        found(&[named(7, "a", &copy), named(6, "shop", &copy)]),
+        Some(7)
+    );
+    // What was bought and put in its place is not renewed.
+    assert_eq!(found(&[named(7, "a", &other)]), None);
+    assert_eq!(
+        found(&[named(5, "a", &other), named(6, "a", &copy)]),
         Some(6)
+    );
+    // Known by its mark: a lost record, an older volume.
+    let mark = |shown: &Shown| {
+        let mark = crate::mark::Mark {
+            leaf: shown.leaf.fingerprint,
+            directory: PRODUCTION,
+        };
+        mark.write("").0
+    };
+    let marked = |name: &str, of: &Shown| Held {
+        description: mark(of),
+        ..named(7, name, &other)
+    };
+    assert_eq!(found(&[marked("a", &other)]), Some(7));
+    assert_eq!(found(&[marked("a", &copy)]), None);
+    assert_eq!(found(&[marked("shop", &other)]), None);
+    // It belongs to a certificate that is wanted.
+    let taken = BTreeSet::from(["1c6".to_owned()]);
+    let left = [named(6, "a", &copy)];
+    assert_eq!(
+        of_lineage(&lineage, &left, &known, &taken).map(|held| held.rank),
+        None
     );
     assert_eq!(
         found(&[named(7, "shop", &copy), named(6, "x", &copy)]),
@@ -399,7 +429,8 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_found_by_name_then_by_leaf(
     );
     assert_eq!(found(&[named(7, "shop", &other)]), None);
     assert_eq!(
-        of_lineage(&unreadable("a"), &[named(7, "a", &copy)]).map(|held| held.rank),
+        of_lineage(&unreadable("a"), &[named(7, "a", &copy)], &known, &nothing)
+            .map(|held| held.rank),
         None
     );
 }
