@@ -195,6 +195,21 @@ impl Drop for Claimed {
 struct Wake {
     is_owed: bool,
     generation: u64,
+    /// Writes to Rancher that are under way: as long as there is one, the debt is not paid.
+    writing: u32,
+}
+
+/// A write to Rancher that is under way. From its end on, however it ends, balancers are to be woken.
+pub struct Writing<'a> {
+    wake: &'a Mutex<Wake>,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        wake.writing -= 1;
+        wake.generation += 1;
+    }
 }
 
 /// What every procedure works with.
@@ -237,6 +252,7 @@ impl<W: World> Engine<W> {
                     Mutex::new(Wake {
                         is_owed,
                         generation: 0,
+                        writing: 0,
                     }),
                 );
                 let (writing_wake, registering) = Default::default();
@@ -289,17 +305,19 @@ impl<W: World> Engine<W> {
         self.wake().is_owed
     }
 
-    /// Notes that balancers are to be woken, before and after each write to Rancher: whatever happens in between,
-    /// and however a wake-up runs beside it, they will hear of it.
-    pub async fn owe_wake(&self) {
-        let _writing = self.writing_wake.lock().await;
-        let was_owed = {
+    /// Notes that balancers are to be woken, before a write to Rancher: the debt stays on the disk as long as the
+    /// answer is held, and however a wake-up runs beside it, they will hear of what is written.
+    pub async fn owe_wake(&self) -> Writing<'_> {
+        let _one_at_a_time = self.writing_wake.lock().await;
+        let (writing, was_owed) = {
             let mut wake = self.wake();
+            wake.writing += 1;
             wake.generation += 1;
-            std::mem::replace(&mut wake.is_owed, true)
+            let was_owed = std::mem::replace(&mut wake.is_owed, true);
+            (Writing { wake: &self.wake }, was_owed)
         };
         if was_owed {
-            return;
+            return writing;
         }
         let owed = WakeOwed { since: self.now() };
         match self.store.run(move |store| store.owe_wake(&owed)).await {
@@ -309,6 +327,7 @@ impl<W: World> Engine<W> {
                 tracing::warn!(%error, "wake-up not written down, a restart would forget it")
             }
         }
+        writing
     }
 
     /// Tells one state of the debt from another; taken before balancers are woken.
@@ -316,11 +335,15 @@ impl<W: World> Engine<W> {
         self.wake().generation
     }
 
-    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken.
+    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken, or is
+    /// being written.
     pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
-        let _writing = self.writing_wake.lock().await;
-        if self.wake().generation != generation {
-            return Ok(());
+        let _one_at_a_time = self.writing_wake.lock().await;
+        {
+            let wake = self.wake();
+            if wake.generation != generation || wake.writing > 0 {
+                return Ok(());
+            }
         }
         let cleared = self.store.run(|store| store.clear_wake()).await;
         // Paid even if the file stays: on a read-only store the balancers would be woken without end.

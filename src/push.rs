@@ -144,10 +144,9 @@ impl<W: World> Pushing<'_, W> {
                 }
                 self.takes_no_name_away(held)?;
             }
-            self.engine.owe_wake().await;
-            let written = self.write(present.as_ref()).await;
-            self.engine.owe_wake().await;
-            match written {
+            // Held until Rancher has carried it out: a wake-up before that pays for nothing.
+            let _writing = self.engine.owe_wake().await;
+            match self.write(present.as_ref()).await {
                 Ok(written) => {
                     let id = written.id.clone();
                     debug!(name = written.name, id, "certificate written");
