@@ -181,11 +181,15 @@ pub fn is_named_after(lineage: &str, primary: &str) -> bool {
 }
 
 fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>> {
-    let mut by_name: BTreeMap<&str, &Held> = BTreeMap::new();
+    // A Rancher on MySQL knows no case: `Example.com` is in the way of `example.com`, which can then not be made.
+    let mut by_name: BTreeMap<String, &Held> = BTreeMap::new();
     let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
     for held in held {
-        let lowest = by_name.entry(&held.name).or_insert(held);
-        if held.rank < lowest.rank {
+        let name = held.name.to_ascii_lowercase();
+        let is_as_written = |held: &Held| held.name == name;
+        let order = |held: &Held| (!is_as_written(held), held.rank);
+        let lowest = by_name.entry(name.clone()).or_insert(held);
+        if order(held) < order(lowest) {
             *lowest = held;
         }
         if let Ok(shown) = &held.content {
@@ -226,7 +230,10 @@ pub fn of_lineage<'a>(
     taken: &BTreeSet<String>,
 ) -> Option<&'a Held> {
     let record = lineage.record.as_ref()?;
-    let is_named = |held: &Held| held.name == record.names.primary().as_str();
+    let is_named = |held: &Held| {
+        let primary = record.names.primary().as_str();
+        held.name.eq_ignore_ascii_case(primary)
+    };
     let is_ours = |held: &&Held| {
         let Ok(shown) = &held.content else {
             return false;

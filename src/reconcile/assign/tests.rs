@@ -367,6 +367,25 @@ fn of_several_certificates_at_rancher_the_lowest_id_is_taken() {
 }
 
 #[test]
+fn a_name_at_rancher_is_found_in_any_case_but_best_as_it_is_written() {
+    let written = |number, name: &str| Held {
+        name: name.to_owned(),
+        ..held(number, "a", "a")
+    };
+    check_rancher(&["a"], &[written(5, "A.Test.com")], &[5]);
+    check_rancher(
+        &["a"],
+        &[written(5, "A.Test.com"), written(6, "a.test.com")],
+        &[6],
+    );
+    check_rancher(
+        &["a"],
+        &[written(6, "A.Test.com"), written(5, "a.TEST.com")],
+        &[5],
+    );
+}
+
+#[test]
 fn no_certificate_at_rancher_belongs_to_two_entries() {
     // The one with the name of another entry is that entry's, although the names are equal.
     check_rancher(&["a", "b a"], &[held(5, "b", "a")], &[0, 5]);
