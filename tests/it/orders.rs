@@ -497,3 +497,25 @@ async fn an_order_at_another_directory_that_is_away_holds_up_nothing() {
         assert!(!told.is_empty(), "{}", daemon.text());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_stalls_delays_nobody_at_another() {
+    let world = World::start().await;
+    let gate = Gate::new();
+    let faults = world.staging.faults();
+    faults.add("finalize", 1, What::DoThenHold(gate.clone()));
+    let settings = world.settings().with("DOMAINS", NAME);
+    let daemon = settings.clone().with("STAGING", "True").start();
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    faults.add("directory", 1, What::Stall);
+    let before = faults.count("directory");
+    let _daemon = settings.with("CONNECT_TIMEOUT", "100").start();
+    let stalled = faults.until(|seen| {
+        let directories = seen.iter().filter(|seen| seen.endpoint == "directory");
+        directories.count() > before
+    });
+    guarded("the directory", stalled).await;
+    world.announce("shop", "web", "b.example.com");
+    world.pushed("b.example.com").await;
+}
