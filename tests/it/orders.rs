@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::authority::records::AuthorizationStatus;
 use sandbox::authority::records::OrderStatus;
@@ -518,4 +519,32 @@ async fn a_directory_that_stalls_delays_nobody_at_another() {
     guarded("the directory", stalled).await;
     world.announce("shop", "web", "b.example.com");
     world.pushed("b.example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_deactivates_nothing_keeps_no_dead_order_alive() {
+    let world = World::start().await;
+    let _gate = world.holds_validations_of(NAME);
+    let hour = RetryAfter::Seconds(3600);
+    world
+        .production
+        .set(|settings| settings.retry_after_pending = Some(hour));
+    let mut daemon = world.daemon(NAME);
+    daemon.says("more to do later").await;
+    daemon.stop().await;
+    world.edit_pending(NAME, |order| {
+        let two_hours = time::Duration::hours(2);
+        order["look_after"] = earlier(&order["look_after"], two_hours);
+        for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
+            challenge["first_told_at"] = earlier(&challenge["first_told_at"], two_hours);
+        }
+    });
+    // Two looks, then the request to deactivate it.
+    let refusal = Problem::malformed("not supported").response();
+    let is_authorization = |seen: &Seen| seen.endpoint == "authorization";
+    let faults = world.production.faults();
+    faults.add_when(is_authorization, 2, 1, What::Answer(refusal));
+    let mut daemon = world.daemon(NAME);
+    daemon.says("authorization not deactivated").await;
+    daemon.says("order saved").await;
 }
