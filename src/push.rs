@@ -40,6 +40,8 @@ pub mod wake;
 pub struct View {
     /// Every certificate at Rancher.
     pub held: Vec<Held>,
+    /// Whether Rancher could be read; else it may hold anything.
+    pub is_whole: bool,
     /// Every name that somebody wants.
     pub wanted: NameSet,
     /// Every leaf on record.

@@ -158,6 +158,7 @@ impl<W: World> Reconciler<W> {
         self.tell_fault("Rancher", rancher_fault.as_deref());
         let view = Arc::new(View {
             held,
+            is_whole: rancher_fault.is_none(),
             wanted: wanted.names(),
             known: known(&lineages),
         });
