@@ -61,6 +61,8 @@ enum Finished {
     Wake {
         /// Ids of pushed certificates that balancers have not heard of.
         unheard: Vec<String>,
+        /// The state of the debt when they were woken, if they were.
+        paid: Option<u64>,
     },
 }
 
@@ -76,6 +78,8 @@ pub struct Daemon<W: World> {
     others: Places,
     freed: Arc<Notify>,
     is_waking: bool,
+    /// The state of the debt that was paid last: as long as it is the same, a write that is under way owes the rest.
+    paid: Option<u64>,
     owed_since: Option<OffsetDateTime>,
     pushed: Vec<String>,
     next: OffsetDateTime,
@@ -104,6 +108,7 @@ impl<W: World> Daemon<W> {
             freed,
             engine,
             is_waking: false,
+            paid: None,
             owed_since: None,
             pushed: Vec::new(),
             next,
@@ -274,8 +279,14 @@ impl<W: World> Daemon<W> {
         let is_quiet = self.in_hand.is_empty() && self.queue.is_empty();
         let is_late = since + LONGEST_DEBT <= now;
         let is_waiting = self.engine.ledger().waiting(&Subject::Wake, now).is_some();
+        let generation = self.engine.wake_generation();
         // Before the first pass nothing is known of what else there is to push.
-        if self.is_waking || is_waiting || self.last.is_none() || !(is_quiet || is_late) {
+        if self.is_waking
+            || is_waiting
+            || self.last.is_none()
+            || self.paid == Some(generation)
+            || !(is_quiet || is_late)
+        {
             return;
         }
         self.is_waking = true;
@@ -289,12 +300,16 @@ impl<W: World> Daemon<W> {
                 Ok(Ok(())) => {
                     return Finished::Wake {
                         unheard: Vec::new(),
+                        paid: Some(generation),
                     };
                 }
                 Ok(Err(setback)) => tracing::warn!(error = setback.reason, "balancers not woken"),
                 Err(_) => tracing::error!("waking the balancers panicked"),
             }
-            Finished::Wake { unheard: pushed }
+            Finished::Wake {
+                unheard: pushed,
+                paid: None,
+            }
         });
     }
 
@@ -311,8 +326,9 @@ impl<W: World> Daemon<W> {
                     self.plan(until);
                 }
             }
-            Ok(Finished::Wake { unheard }) => {
+            Ok(Finished::Wake { unheard, paid }) => {
                 self.is_waking = false;
+                self.paid = paid;
                 self.pushed.extend(unheard);
                 self.owed_since = None;
             }

@@ -174,10 +174,62 @@ impl Places {
 /// How soon a clock that is wrong is looked at again.
 pub const SKEW_LOOK: Duration = Duration::minutes(10);
 
+/// Something that one attempt at a time may work on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// A folder of the store.
+    Lineage(String),
+    /// A certificate of these names from an authority.
+    Names {
+        /// Directory URL of the authority.
+        directory: String,
+        /// The names.
+        names: NameSet,
+    },
+}
+
+impl Claim {
+    /// A folder of the store.
+    pub fn lineage(name: &str) -> Self {
+        Self::Lineage(name.to_owned())
+    }
+}
+
+/// What an attempt has claimed; free again when this is dropped.
+#[derive(Debug)]
+pub struct Claimed {
+    claims: Vec<Claim>,
+    all: Arc<Mutex<BTreeSet<Claim>>>,
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in &self.claims {
+            all.remove(claim);
+        }
+    }
+}
+
 /// The debt of a wake-up.
 struct Wake {
     is_owed: bool,
     generation: u64,
+    /// Writes to Rancher that are under way: as long as there is one, the debt is not paid.
+    writing: u32,
+}
+
+/// A write to Rancher that is under way. From its end on, however it ends, balancers are to be woken.
+pub struct Writing<'a> {
+    wake: &'a Mutex<Wake>,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        wake.writing -= 1;
+        wake.generation += 1;
+    }
 }
 
 /// What every procedure works with.
@@ -189,6 +241,8 @@ pub struct Engine<W: World> {
     /// The settings.
     pub settings: Settings,
     ledger: Arc<Mutex<Ledger>>,
+    /// What attempts work on at present. The same certificate may be wanted under another primary name meanwhile.
+    claims: Arc<Mutex<BTreeSet<Claim>>>,
     wake: Mutex<Wake>,
     /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
     writing_wake: tokio::sync::Mutex<()>,
@@ -222,6 +276,7 @@ impl<W: World> Engine<W> {
                     Mutex::new(Wake {
                         is_owed,
                         generation: 0,
+                        writing: 0,
                     }),
                 );
                 let (writing_wake, registering, said, skew) = Default::default();
@@ -230,6 +285,7 @@ impl<W: World> Engine<W> {
                     store,
                     settings,
                     ledger,
+                    claims: Arc::default(),
                     wake,
                     writing_wake,
                     registering,
@@ -280,22 +336,43 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Claims all of these for one attempt; none if another has one of them.
+    pub fn claim(&self, claims: Vec<Claim>) -> Option<Claimed> {
+        let mut all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        if claims.iter().any(|claim| all.contains(claim)) {
+            return None;
+        }
+        all.extend(claims.iter().cloned());
+        Some(Claimed {
+            claims,
+            all: Arc::clone(&self.claims),
+        })
+    }
+
+    /// Whether an attempt works on this.
+    pub fn is_claimed(&self, claim: &Claim) -> bool {
+        let all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        all.contains(claim)
+    }
+
     /// Whether balancers are to be woken.
     pub fn is_wake_owed(&self) -> bool {
         self.wake().is_owed
     }
 
-    /// Notes that balancers are to be woken, before and after each write to Rancher: whatever happens in between,
-    /// and however a wake-up runs beside it, they will hear of it.
-    pub async fn owe_wake(&self) {
-        let _writing = self.writing_wake.lock().await;
-        let was_owed = {
+    /// Notes that balancers are to be woken, before a write to Rancher: the debt stays on the disk as long as the
+    /// answer is held, and however a wake-up runs beside it, they will hear of what is written.
+    pub async fn owe_wake(&self) -> Writing<'_> {
+        let _one_at_a_time = self.writing_wake.lock().await;
+        let (writing, was_owed) = {
             let mut wake = self.wake();
+            wake.writing += 1;
             wake.generation += 1;
-            std::mem::replace(&mut wake.is_owed, true)
+            let was_owed = std::mem::replace(&mut wake.is_owed, true);
+            (Writing { wake: &self.wake }, was_owed)
         };
         if was_owed {
-            return;
+            return writing;
         }
         let owed = WakeOwed { since: self.now() };
         match self.store.run(move |store| store.owe_wake(&owed)).await {
@@ -305,6 +382,7 @@ impl<W: World> Engine<W> {
                 tracing::warn!(%error, "wake-up not written down, a restart would forget it")
             }
         }
+        writing
     }
 
     /// Tells one state of the debt from another; taken before balancers are woken.
@@ -312,11 +390,15 @@ impl<W: World> Engine<W> {
         self.wake().generation
     }
 
-    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken.
+    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken, or is
+    /// being written.
     pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
-        let _writing = self.writing_wake.lock().await;
-        if self.wake().generation != generation {
-            return Ok(());
+        let _one_at_a_time = self.writing_wake.lock().await;
+        {
+            let wake = self.wake();
+            if wake.generation != generation || wake.writing > 0 {
+                return Ok(());
+            }
         }
         let cleared = self.store.run(|store| store.clear_wake()).await;
         // Paid even if the file stays: on a read-only store the balancers would be woken without end.
@@ -442,12 +524,28 @@ impl<W: World> Engine<W> {
         self.fail_until(breaker, until, detail).await;
     }
 
-    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for.
-    pub async fn note_finalizing(&self, directory: &str, names: NameSet) -> Result<(), StoreError> {
-        let line = self.ledger().finalizing(directory, names, self.now());
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Answers when it may be
+    /// asked for, if that is not now: then nothing is noted. What was `asked_before` for the same order is no second
+    /// certificate.
+    pub async fn note_finalizing(
+        &self,
+        directory: &str,
+        names: NameSet,
+        asked_before: Option<OffsetDateTime>,
+    ) -> Result<Option<OffsetDateTime>, StoreError> {
+        let now = self.now();
+        let line = {
+            let mut ledger = self.ledger();
+            let floor = ledger.floor(directory, &names, now);
+            if floor.is_some() && asked_before.is_none() {
+                return Ok(floor);
+            }
+            ledger.finalizing(directory, names, now)
+        };
         self.store
             .run(move |store| store.append_ledger(&line))
-            .await
+            .await?;
+        Ok(None)
     }
 
     /// Notes a certificate that was issued, and came at `at`.

@@ -17,6 +17,8 @@ use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::bundle::Secret;
+use crate::engine::Claim;
+use crate::engine::Claimed;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Setback;
@@ -127,6 +129,8 @@ struct Attempt<'a, W: World> {
     wish: &'a Wish,
     lineage: String,
     place: Mutex<Option<Place>>,
+    /// Two attempts on one lineage would write over each other, and two for the same names cost a certificate.
+    _claimed: Claimed,
 }
 
 /// How often one try begins again, after an account was forgotten or an order is gone.
@@ -148,11 +152,21 @@ impl<'a, W: World> Attempt<'a, W> {
                     .await?
             }
         };
+        let names = Claim::Names {
+            directory: engine.settings.policy.wanted_directory().to_owned(),
+            names: wish.order.set(),
+        };
+        let Some(claimed) = engine.claim(vec![Claim::lineage(&lineage), names]) else {
+            let reason = "another attempt is still at work on these names";
+            let until = engine.now() + engine.settings.loop_time;
+            return Err(Setback::later(reason, until).into());
+        };
         Ok(Self {
             engine,
             wish,
             lineage,
             place: Mutex::new(place),
+            _claimed: claimed,
         })
     }
 
@@ -170,7 +184,7 @@ impl<'a, W: World> Attempt<'a, W> {
                     if let Some(account) = account {
                         self.forget_account(&account).await?;
                     }
-                    self.drop_pending().await?;
+                    self.drop_pending(&why).await?;
                     last = Some(AuthorityError::AccountUnknown(why));
                 }
                 Err(Stop::Authority(AuthorityError::Gone(why))) => {
@@ -179,7 +193,7 @@ impl<'a, W: World> Attempt<'a, W> {
                         error = why,
                         "order gone, opened again"
                     );
-                    self.drop_pending().await?;
+                    self.drop_pending(&why).await?;
                     last = Some(AuthorityError::Gone(why));
                 }
                 result => return result,
@@ -224,17 +238,42 @@ impl<'a, W: World> Attempt<'a, W> {
         if order.received.is_some() {
             return self.settle_again(order).await;
         }
+        let is_elsewhere = order.directory != self.engine.settings.policy.wanted_directory();
+        if is_elsewhere && order.finalized_at.is_none() {
+            // Nothing is asked of an authority that nobody wants any more: it may be gone for good.
+            return self.give_up(&order).await;
+        }
         let account = self.account_of(&order).await?;
         let (Some(account), Some(url)) = (account, order.url.clone()) else {
             // An intent without an answer: the same key is used for the order that is opened now.
-            return if order.url.is_none() && self.is_wanted(&order) {
-                Ok(None)
-            } else {
-                self.give_up(&order).await
-            };
+            if order.url.is_some() || !self.is_wanted(&order) {
+                let why = format!("its account at {} is another by now", order.directory);
+                self.part_with(&order, why).await?;
+            }
+            return Ok(None);
         };
+        match self.carry_on(&account, &url, order).await {
+            // It may be away for good, and must not stand in the way of the one that is wanted.
+            Err(Stop::Authority(AuthorityError::Unavailable { detail, .. })) if is_elsewhere => {
+                let directory = &account.directory;
+                self.set_aside(format!(
+                    "it was finalized at {directory}, which is not wanted any more and cannot be used: {detail}"
+                ))
+                .await?;
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    async fn carry_on(
+        &self,
+        account: &Account,
+        url: &str,
+        order: PendingOrder,
+    ) -> Result<Option<Obtained>, Stop> {
         let state = self
-            .ask(&account.directory, || self.authority().look(&account, &url))
+            .ask(&account.directory, || self.authority().look(account, url))
             .await?;
         let is_finalized = matches!(state.status, OrderStatus::Processing | OrderStatus::Valid);
         if !is_finalized && !self.is_wanted(&order) {
@@ -250,7 +289,7 @@ impl<'a, W: World> Attempt<'a, W> {
     }
 
     async fn give_up(&self, order: &PendingOrder) -> Result<Option<Obtained>, Stop> {
-        debug!(lineage = self.lineage, names = %order.names, "order dropped, it is not wanted any more");
+        debug!(lineage = self.lineage, names = %order.names, directory = order.directory, "order dropped, it is not wanted any more");
         self.drop_order(order).await?;
         Ok(None)
     }
@@ -281,6 +320,7 @@ impl<'a, W: World> Attempt<'a, W> {
             intended_at: self.engine.now(),
             url: None,
             challenges: std::collections::BTreeMap::new(),
+            finalized_at: None,
             look_after: None,
             received: None,
         };
@@ -399,18 +439,44 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?)
     }
 
-    async fn drop_pending(&self) -> Result<(), Stop> {
+    async fn drop_pending(&self, why: &str) -> Result<(), Stop> {
         match self.pending().await {
-            Pending::Order(order) => self.drop_order(&order).await,
+            Pending::Order(order) => {
+                let why = format!("{} does not know this order: {why}", order.directory);
+                self.part_with(&order, why).await
+            }
             Pending::None | Pending::Unreadable(_) => Ok(()),
+        }
+    }
+
+    /// Parts with an order that the authority does not show any more. One that was finalized is kept with its key:
+    /// its certificate may have been issued.
+    async fn part_with(&self, order: &PendingOrder, why: String) -> Result<(), Stop> {
+        if order.finalized_at.is_none() {
+            return self.drop_order(order).await;
+        }
+        self.withdraw_all(order).await;
+        self.set_aside(why).await
+    }
+
+    async fn set_aside(&self, why: String) -> Result<(), Stop> {
+        let lineage = self.lineage.clone();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.set_pending_aside(&lineage, &why))
+            .await?)
+    }
+
+    async fn withdraw_all(&self, order: &PendingOrder) {
+        for challenge in order.challenges.values() {
+            self.withdraw(&challenge.token).await;
         }
     }
 
     /// Takes the tokens away, then forgets the order.
     async fn drop_order(&self, order: &PendingOrder) -> Result<(), Stop> {
-        for challenge in order.challenges.values() {
-            self.withdraw(&challenge.token).await;
-        }
+        self.withdraw_all(order).await;
         let lineage = self.lineage.clone();
         Ok(self
             .engine

@@ -18,6 +18,7 @@ use crate::classify::Known;
 use crate::classify::RemoteCopy;
 use crate::classify::judge;
 use crate::decide::Action;
+use crate::engine::Claim;
 use crate::engine::Engine;
 use crate::names::DomainName;
 use crate::names::Names;
@@ -160,6 +161,7 @@ impl<W: World> Reconciler<W> {
         self.tell_fault("Rancher", rancher_fault.as_deref());
         let view = Arc::new(View {
             held,
+            is_whole: rancher_fault.is_none(),
             wanted: wanted.names(),
             known: known(&lineages),
         });
@@ -185,12 +187,22 @@ impl<W: World> Reconciler<W> {
             jobs: Vec::new(),
             wishes: Vec::new(),
         };
+        let taken = assigned
+            .entries
+            .iter()
+            .filter_map(|own| own.remote.as_ref());
+        let taken = taken.map(|held| held.id.clone()).collect();
         for (entry, assigned) in wanted.entries.into_iter().zip(assigned.entries) {
             self.decide(&gathering, entry, assigned, &mut pass);
         }
-        for entry in self.still_served(&gathering, &assigned.left).await {
-            let (entry, assigned) = entry;
-            self.decide(&gathering, entry, assigned, &mut pass);
+        for (entry, assigned) in self.still_served(&gathering, &assigned.left, taken).await {
+            // One at a time under one name: what is wanted goes first.
+            let primary = entry.names.primary().as_str();
+            if pass.jobs.iter().any(|job| job.primary == primary) {
+                pass.report.rows.push(Row::in_hand(entry));
+            } else {
+                self.decide(&gathering, entry, assigned, &mut pass);
+            }
         }
         pass.jobs.sort_by_key(|job| job.urgency);
         for primary in std::mem::take(&mut pass.wishes) {
@@ -277,12 +289,15 @@ impl<W: World> Reconciler<W> {
         pass: &mut Pass,
     ) {
         let primary = entry.names.primary().to_string();
-        if gathering.in_hand.contains(&primary) {
+        let engine = &self.engine;
+        let present = assigned.lineage.as_deref();
+        // Its lineage may be in hand under another primary name, that it had before.
+        if gathering.in_hand.contains(&primary)
+            || present.is_some_and(|lineage| engine.is_claimed(&Claim::lineage(&lineage.name)))
+        {
             pass.report.rows.push(Row::in_hand(entry));
             return;
         }
-        let engine = &self.engine;
-        let present = assigned.lineage.as_deref();
         let absent = DiskCopy::Absent;
         let unknown = self.unknown_copy(gathering, &primary, present);
         let disk = unknown
@@ -367,6 +382,7 @@ impl<W: World> Reconciler<W> {
         &mut self,
         gathering: &Gathering<'_>,
         left: &[Arc<Lineage>],
+        mut taken: BTreeSet<String>,
     ) -> Vec<(Entry, Assigned)> {
         let now = gathering.now;
         // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
@@ -395,12 +411,14 @@ impl<W: World> Reconciler<W> {
             let Some(record) = &lineage.record else {
                 continue;
             };
-            let ours = assign::of_lineage(lineage, &gathering.view.held);
+            let view = &gathering.view;
+            let ours = assign::of_lineage(lineage, &view.held, &view.known, &taken);
             let lists = |service: &&Service| {
                 ours.is_some_and(|held| service.certificates.contains(&held.id))
             };
             match balancers.iter().find(lists) {
                 Some(balancer) => {
+                    taken.extend(ours.map(|held| held.id.clone()));
                     let origins = [format!("listed by balancer {}", balancer.name)].into();
                     let entry = Entry {
                         names: record.names.clone(),

@@ -73,28 +73,56 @@ tokio::task_local! {
 pub(super) async fn asked<T>(
     call: impl Future<Output = Result<T, Error>>,
 ) -> Result<(T, Option<RetryAfter>), AuthorityError> {
+    match answer_to(call).await {
+        (Ok(value), Some(Answer::Success(retry_after))) => Ok((value, retry_after)),
+        (Ok(value), _) => Ok((value, None)),
+        (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort()),
+        (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
+            retry_after: None,
+            detail,
+        }),
+        (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
+            Err(AuthorityError::Refused(problem::from(&problem)))
+        }
+        (Err(error), Some(Answer::Success(_)) | None) => {
+            let detail = format!("an answer that makes no sense: {error}");
+            Err(AuthorityError::Unavailable {
+                retry_after: None,
+                detail: client::one_line(&detail),
+            })
+        }
+    }
+}
+
+/// The same for a call that fetches a directory, or makes an account behind it: nothing that goes wrong there says
+/// anything about an order.
+pub(super) async fn asked_at<T>(
+    directory: &str,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, AuthorityError> {
+    match answer_to(call).await {
+        (Ok(value), _) => Ok(value),
+        (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort_at(directory)),
+        (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
+            retry_after: None,
+            detail: format!("{directory}: {detail}"),
+        }),
+        (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
+            Err(AuthorityError::Refused(problem::from(&problem)))
+        }
+        (Err(error), Some(Answer::Success(_)) | None) => {
+            Err(problem::no_directory(directory, &error.to_string()))
+        }
+    }
+}
+
+async fn answer_to<T>(
+    call: impl Future<Output = Result<T, Error>>,
+) -> (Result<T, Error>, Option<Answer>) {
     ANSWER
         .scope(RefCell::new(None), async {
             let result = call.await;
-            match (result, ANSWER.with(RefCell::take)) {
-                (Ok(value), Some(Answer::Success(retry_after))) => Ok((value, retry_after)),
-                (Ok(value), _) => Ok((value, None)),
-                (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort()),
-                (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
-                    retry_after: None,
-                    detail,
-                }),
-                (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
-                    Err(AuthorityError::Refused(problem::from(&problem)))
-                }
-                (Err(error), Some(Answer::Success(_)) | None) => {
-                    let detail = format!("an answer that makes no sense: {error}");
-                    Err(AuthorityError::Unavailable {
-                        retry_after: None,
-                        detail: client::one_line(&detail),
-                    })
-                }
-            }
+            (result, ANSWER.with(RefCell::take))
         })
         .await
 }

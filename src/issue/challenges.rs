@@ -285,10 +285,22 @@ impl<W: World> Attempt<'_, W> {
         }
         for task in lost {
             warn!(domain = %task.name, "authorization pending for an hour, given up");
-            self.ask(&account.directory, || {
-                self.authority().deactivate(account, &state.url, &task.url)
-            })
-            .await?;
+            let given_up = self
+                .ask(&account.directory, || {
+                    self.authority().deactivate(account, &state.url, &task.url)
+                })
+                .await;
+            // Kept by the authority or not: nothing comes of this order.
+            if let Err(Stop::Authority(
+                error @ (AuthorityError::Refused(_)
+                | AuthorityError::NotReady(_)
+                | AuthorityError::AlreadyTold(_)),
+            )) = given_up
+            {
+                debug!(lineage = self.lineage, domain = %task.name, %error, "authorization not deactivated");
+            } else {
+                given_up?;
+            }
         }
         Ok(Some(
             AuthorityError::Gone("its authorization stayed pending for an hour".to_owned()).into(),

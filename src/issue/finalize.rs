@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::engine::Setback;
 use crate::issue::Attempt;
+use crate::issue::gate::floor_holds;
 use crate::issue::stop::Stop;
 use crate::ports::Account;
 use crate::ports::Authority;
@@ -25,9 +26,19 @@ impl<W: World> Attempt<'_, W> {
         url: &str,
     ) -> Result<Order, Stop> {
         let request = signing_request(order)?;
-        self.engine
-            .note_finalizing(&order.directory, order.names.set())
+        let asked_before = order.finalized_at;
+        order.finalized_at = asked_before.or_else(|| Some(self.engine.now()));
+        self.save(order).await?;
+        let floor = self
+            .engine
+            .note_finalizing(&order.directory, order.names.set(), asked_before)
             .await?;
+        if let Some(opens) = floor {
+            order.finalized_at = None;
+            order.look_after = Some(opens);
+            self.save(order).await?;
+            return Err(floor_holds(opens).into());
+        }
         debug!(lineage = self.lineage, "finalize noted");
         let finalized = self
             .ask_once(&account.directory, || {

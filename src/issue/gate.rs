@@ -118,13 +118,7 @@ pub fn gate<W: World>(
     authority_waits(engine, directory, now)?;
     let ledger = engine.ledger();
     if let Some(opens) = ledger.floor(directory, question.names, now) {
-        return Err(Setback::later(
-            format!(
-                "a certificate for these names was asked for less than a day ago; the next not before {}",
-                day(opens)
-            ),
-            opens,
-        ));
+        return Err(floor_holds(opens));
     }
     if let Some(until) = ledger.doubt(now) {
         let reason = "a part of the ledger could not be read: every name counts as just tried";
@@ -183,6 +177,14 @@ fn within_limits<W: World>(
     };
     let checked = engine.ledger().levels().check(asked, limits, now);
     checked.map_err(Setback::from)
+}
+
+pub(super) fn floor_holds(opens: OffsetDateTime) -> Setback {
+    let reason = format!(
+        "a certificate for these names was asked for less than a day ago; the next not before {}",
+        day(opens)
+    );
+    Setback::later(reason, opens)
 }
 
 /// Whether what an authority issued for an order was refused, and still stands in the way of another.

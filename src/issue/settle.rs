@@ -35,10 +35,7 @@ impl<W: World> Attempt<'_, W> {
         }
         match self.settle(&mut order).await {
             Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
-                let lineage = self.lineage.clone();
-                self.engine
-                    .store
-                    .run(move |store| store.set_pending_aside(&lineage))
+                self.set_aside("its certificate was refused".to_owned())
                     .await?;
                 Ok(None)
             }

@@ -173,6 +173,10 @@ impl Job {
                 if !obtained.bundle.leaf().names_equal(&wish.order.set()) {
                     return Ok(true);
                 }
+                // Where it goes is not known: a pass that can read Rancher decides.
+                if !self.target.view.is_whole {
+                    return Ok(true);
+                }
                 let _place = pushes.wait().await;
                 self.push(engine, &obtained.bundle, Some(&obtained.directory), pushed)
                     .await?;
