@@ -147,6 +147,15 @@ pub(crate) fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option
     (now < until).then(|| Setback::failure_until(reason, until))
 }
 
+/// What an authority issued for an order, if it is what was ordered and can be used by now.
+pub(crate) fn verified(order: &PendingOrder, now: time::OffsetDateTime) -> Result<Bundle, String> {
+    let received = order.received.as_ref();
+    let chain = received.map_or("", |received| &received.chain);
+    let bundle = Bundle::parse(chain, &order.key).map_err(|flaw| flaw.to_string())?;
+    bundle.verify(&order.names.set(), now)?;
+    Ok(bundle)
+}
+
 /// Obtains and stores a certificate, or brings the order in flight of this lineage to its end first.
 ///
 /// `place` is given back as soon as the authority has nothing more to do for this order.

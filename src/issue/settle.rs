@@ -11,6 +11,7 @@ use crate::issue::BLOCKED_FOR;
 use crate::issue::Obtained;
 use crate::issue::refused;
 use crate::issue::stop::Stop;
+use crate::issue::verified;
 use crate::ports::AuthorityError;
 use crate::ports::World;
 use crate::store::publish::Origin;
@@ -64,13 +65,11 @@ impl<W: World> Attempt<'_, W> {
     /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
     pub(super) async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
         let now = self.engine.now();
+        let verified = verified(order, now);
         let Some(received) = &mut order.received else {
             return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
         };
         let at = received.at;
-        let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
-        let verified =
-            bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
         let bundle = match verified {
             Ok(bundle) => bundle,
             Err(why) => {
