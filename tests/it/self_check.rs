@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use http::Response;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use sandbox::webserver::Redirect;
 use sandbox::webserver::WebServer;
 use tokio::io::copy_bidirectional;
@@ -71,10 +72,10 @@ async fn a_token_that_nginx_does_not_find_is_never_told_and_tried_again_with_the
 async fn the_authority_is_asked_all_the_same_where_the_self_check_only_warns() {
     let world = World::start().await;
     // Nobody listens there, as behind a router that does not lead back.
-    let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = nowhere.local_addr().unwrap().port();
-    drop(nowhere);
-    let settings = world.settings().with("HOST_CHECK_PORT", port.to_string());
+    let nowhere = Port::claim();
+    let settings = world
+        .settings()
+        .with("HOST_CHECK_PORT", nowhere.number().to_string());
     let settings = settings.with("SELF_CHECK", "warn");
     let mut daemon = settings.with("DOMAINS", NAME).start();
     daemon

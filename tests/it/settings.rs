@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use http::Method;
 use rancher_lets_encrypt::config::ANCESTORS;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use sandbox::rancher::service::ServiceSpec;
 use sandbox::rancher::settings::Availability;
 use serde_json::Value;
@@ -204,9 +205,9 @@ async fn health_is_well_while_rancher_metadata_and_authority_are_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_address_of_the_machine_is_asked_at_the_local_one() {
     let world = World::start().await;
-    // Below the ports that the system gives away by itself.
-    let port = 20_000 + std::process::id() % 10_000;
-    for listen in [format!("0.0.0.0:{port}"), format!("[::1]:{port}")] {
+    let port = Port::claim();
+    let number = port.number();
+    for listen in [format!("0.0.0.0:{number}"), format!("[::1]:{number}")] {
         let settings = world.settings().with("LISTEN", listen);
         let mut daemon = settings.clone().start();
         daemon.says("starting").await;
