@@ -20,8 +20,10 @@ use tracing::debug;
 
 use crate::engine::Engine;
 use crate::engine::Places;
+use crate::ports::Announcement;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
+use crate::ports::OrchestratorError;
 use crate::ports::World;
 use crate::push::wake::wake;
 use crate::reconcile::Reconciler;
@@ -52,8 +54,10 @@ const LABELS_PATIENCE: Duration = Duration::seconds(3);
 /// Pushes and restores beside the orders.
 const OTHERS: usize = 8;
 
-/// Resolves when names may have changed.
-type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// Resolves when names may have changed, with what is announced then. The lists are read beside the loop: one that
+/// stalls holds up nothing else, and is asked for again.
+type Changed<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Announcement>, OrchestratorError>> + Send + 'a>>;
 
 /// What a spawned task comes back with.
 enum Finished {
@@ -125,7 +129,11 @@ impl<W: World> Daemon<W> {
             let reads_labels = self.reconciler.reads_labels();
             let watch = || -> Changed<'_> {
                 if reads_labels {
-                    Box::pin(engine.world.orchestrator().changed())
+                    let orchestrator = engine.world.orchestrator();
+                    Box::pin(async {
+                        orchestrator.changed().await;
+                        orchestrator.announcements().await
+                    })
                 } else {
                     Box::pin(std::future::pending())
                 }
@@ -169,8 +177,8 @@ impl<W: World> Daemon<W> {
                 self.finish(finished);
                 false
             }
-            () = changed => {
-                if self.reconciler.read_labels().await {
+            announced = changed => {
+                if self.reconciler.learn(announced) {
                     debug!("wanted names changed");
                     self.next = self.engine.now();
                 }

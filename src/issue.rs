@@ -51,6 +51,7 @@ pub use gate::gate;
 pub use gate::may_overrule;
 #[cfg(test)]
 pub(crate) use gate::refused;
+pub(crate) use settle::verified;
 
 /// What is to be obtained.
 #[derive(Debug, Clone)]

@@ -22,7 +22,9 @@ use crate::engine::Claim;
 use crate::engine::Engine;
 use crate::names::DomainName;
 use crate::names::Names;
+use crate::ports::Announcement;
 use crate::ports::Orchestrator;
+use crate::ports::OrchestratorError;
 use crate::ports::Service;
 use crate::ports::World;
 use crate::push::Target;
@@ -120,7 +122,13 @@ impl<W: World> Reconciler<W> {
         if !self.reads_labels {
             return false;
         }
-        match self.engine.world.orchestrator().announcements().await {
+        let read = self.engine.world.orchestrator().announcements().await;
+        self.learn(read)
+    }
+
+    /// Takes what services announce. Answers whether it is something else than before.
+    pub fn learn(&mut self, read: Result<Vec<Announcement>, OrchestratorError>) -> bool {
+        match read {
             Ok(announcements) => {
                 let is_changed = announcements != self.labels.announcements;
                 self.labels.announcements = announcements;

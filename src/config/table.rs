@@ -9,6 +9,8 @@ pub(super) const LETS_ENCRYPT_STAGING: &str =
 pub(super) const WEBROOT: &str = "/var/www";
 pub(super) const STORE: &str = "/etc/letsencrypt";
 pub(super) const LISTEN: &str = "0.0.0.0:8080";
+/// Where Rancher puts the certificate of its own server's CA into every container with an agent key.
+pub(super) const RANCHER_CA: &str = "/var/lib/rancher/etc/ssl/ca.crt";
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -168,6 +170,21 @@ pub const SETTINGS: &[Setting] = &[
     setting("RUST_LOG", "-", "the same, when `LOG` is not set"),
     setting("LOG_FORMAT", "`text`", "`text` or `json`"),
 ];
+
+/// What is read besides, because Rancher sets it: the rows above tell of it.
+pub(super) const ALSO_READ: &[&str] = &[
+    "CATTLE_ENVIRONMENT_ACCESS_KEY",
+    "CATTLE_ENVIRONMENT_SECRET_KEY",
+    "CATTLE_CONFIG_URL_SCHEME",
+];
+
+/// The name of a variable that is read, if it is one.
+pub(super) fn known(name: &str) -> Option<&'static str> {
+    let names = SETTINGS.iter().map(|setting| setting.name);
+    names
+        .chain(ALSO_READ.iter().copied())
+        .find(|known| *known == name)
+}
 
 /// Variables of the ancestors that have no effect here, and what happens instead.
 pub const ANCESTORS: &[(&str, &str)] = &[

@@ -1,5 +1,6 @@
 //! What an authority has issued: verified, stored, or kept where it is.
 
+use time::OffsetDateTime;
 use tracing::debug;
 use tracing::info;
 
@@ -61,13 +62,11 @@ impl<W: World> Attempt<'_, W> {
     /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
     pub(super) async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
         let now = self.engine.now();
+        let verified = verified(order, now);
         let Some(received) = &mut order.received else {
             return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
         };
         let at = received.at;
-        let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
-        let verified =
-            bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
         let bundle = match verified {
             Ok(bundle) => bundle,
             Err(why) => {
@@ -106,4 +105,13 @@ impl<W: World> Attempt<'_, W> {
         info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Obtained { bundle, directory })
     }
+}
+
+/// What an authority issued for an order, if it is what was ordered and can be used by now.
+pub(crate) fn verified(order: &PendingOrder, now: OffsetDateTime) -> Result<Bundle, String> {
+    let received = order.received.as_ref();
+    let chain = received.map_or("", |received| &received.chain);
+    let bundle = Bundle::parse(chain, &order.key).map_err(|flaw| flaw.to_string())?;
+    bundle.verify(&order.names.set(), now)?;
+    Ok(bundle)
 }

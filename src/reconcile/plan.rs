@@ -13,6 +13,7 @@ use crate::issue::Standing;
 use crate::issue::Wish;
 use crate::issue::gate;
 use crate::issue::may_overrule;
+use crate::issue::verified;
 use crate::names::Names;
 use crate::ports::World;
 use crate::push::Target;
@@ -53,7 +54,7 @@ impl<W: World> Reconciler<W> {
             certificate: primary.clone(),
         };
         let unsettled = lineage
-            .and_then(|lineage| unsettled(lineage, &target.names))
+            .and_then(|lineage| unsettled(lineage, &target.names, now))
             .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
         let kind = match verdict.action {
             // What was issued is stored first, whatever is wanted by now.
@@ -211,13 +212,14 @@ impl<W: World> Reconciler<W> {
     }
 }
 
-/// A certificate that the authority has sent, and of which a crash left open whether it is stored.
-fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
+/// A certificate that the authority has sent, and of which a crash left open whether it is stored; or one that was
+/// refused and can be used by now, as when it was not valid yet.
+fn unsettled(lineage: &Lineage, wanted: &Names, now: OffsetDateTime) -> Option<Wish> {
     let Pending::Order(order) = &lineage.pending else {
         return None;
     };
     let received = order.received.as_ref()?;
-    if received.refused.is_some() {
+    if received.refused.is_some() && verified(order, now).is_err() {
         return None;
     }
     let is_part = order.names.set().is_subset(&wanted.set());

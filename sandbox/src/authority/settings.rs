@@ -48,6 +48,8 @@ pub struct AuthoritySettings {
     pub lifetime: Duration,
     /// How far back notBefore lies.
     pub backdate: Duration,
+    /// How far ahead notBefore lies, counted from where `backdate` puts it.
+    pub postdate: Duration,
     /// Whether leaves have a common name.
     pub common_name: bool,
     /// Issues certificates for these names, whatever was ordered.
@@ -138,6 +140,7 @@ impl AuthoritySettings {
             chain_length: 2,
             lifetime: Duration::from_hours(90 * 24),
             backdate: Duration::from_hours(1),
+            postdate: Duration::ZERO,
             common_name: true,
             wrong_names: None,
             wrong_key: false,
