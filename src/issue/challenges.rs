@@ -210,6 +210,20 @@ impl<W: World> Attempt<'_, W> {
             Err(Stop::Authority(AuthorityError::Refused(problem))) => {
                 debug!(lineage = self.lineage, domain = %task.name, %problem, "telling refused");
             }
+            Err(Stop::Authority(
+                error @ (AuthorityError::RateLimited { .. }
+                | AuthorityError::Unavailable {
+                    retry_after: Some(_),
+                    ..
+                }),
+            )) => {
+                // It was not told, and says when it wants to be.
+                if let Some(challenge) = order.challenges.get_mut(&task.url) {
+                    challenge.told_at = None;
+                }
+                self.save(order).await?;
+                return Err(error.into());
+            }
             Err(stop) => return Err(stop),
         }
         debug!(lineage = self.lineage, domain = %task.name, "authority told");

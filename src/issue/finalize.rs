@@ -50,6 +50,13 @@ impl<W: World> Attempt<'_, W> {
                 debug!(lineage = self.lineage, status = ?state.status, "order finalized");
                 return Ok(state);
             }
+            // Nothing is asked before the time that it says.
+            Err(
+                stop @ Stop::Authority(AuthorityError::Unavailable {
+                    retry_after: Some(_),
+                    ..
+                }),
+            ) => return Err(stop),
             // It may have been done all the same.
             Err(Stop::Authority(
                 error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
@@ -64,12 +71,7 @@ impl<W: World> Attempt<'_, W> {
             .ask(&account.directory, || self.authority().look(account, url))
             .await?;
         match (state.status, &error) {
-            (
-                OrderStatus::Ready,
-                AuthorityError::Unavailable {
-                    retry_after: None, ..
-                },
-            ) => {
+            (OrderStatus::Ready, AuthorityError::Unavailable { .. }) => {
                 self.ask(&account.directory, || {
                     self.authority().finalize(account, url, &request)
                 })

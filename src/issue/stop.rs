@@ -4,6 +4,7 @@ use std::future::Future;
 
 use time::Duration;
 use time::OffsetDateTime;
+use tracing::info;
 
 use crate::classify::day;
 use crate::engine::Engine;
@@ -241,6 +242,11 @@ impl<W: World> Attempt<'_, W> {
                 retry_after,
                 detail,
             }) => {
+                info!(
+                    lineage = self.lineage,
+                    error = detail,
+                    "no usable answer from the authority"
+                );
                 self.engine.note_outage(breaker, *retry_after, detail).await;
             }
             Ok(_) | Err(_) => self.engine.clear(&breaker).await,
