@@ -1,4 +1,4 @@
-//! The real file system.
+//! The real file system, as operations that [`sequence`] puts in order.
 
 use std::fs;
 use std::fs::File;
@@ -13,8 +13,12 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::ports::Disk;
+use crate::disk::sequence::FileSystem;
+use crate::disk::sequence::Kind;
+use crate::disk::sequence::OpenFile;
 use crate::ports::Stamp;
+
+pub mod sequence;
 
 /// Far above anything of ours: a file that is larger was not written here.
 const LARGEST: u64 = 64 << 20;
@@ -42,62 +46,32 @@ impl RealDisk {
     }
 }
 
-/// In the same folder, so that a rename puts it in its place; hidden, so that nobody takes it for something.
-fn temporary(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!(".{name}.tmp"))
-}
+impl OpenFile for File {
+    fn write(&mut self, content: &[u8]) -> io::Result<()> {
+        self.write_all(content)
+    }
 
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    // Whatever an interrupted write left there may have another mode.
-    unless_gone(fs::remove_file(path))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
-}
+    fn sync(&self) -> io::Result<()> {
+        self.sync_all()
+    }
 
-/// Written and synced side by side: the disk commits files together that would each wait for a commit one after the
-/// other.
-fn write_all_new(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-    let write = |(name, content): &(&str, &[u8])| write_new(&temporary(folder, name), content);
-    let Some((first, others)) = files.split_first() else {
-        return Ok(());
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = others
-            .iter()
-            .map(|file| scope.spawn(move || write(file)))
-            .collect();
-        let written = others.into_iter().map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a thread that writes a file panicked")))
-        });
-        written.fold(write(first), Result::and)
-    })
-}
+    fn sync_content(&self) -> io::Result<()> {
+        self.sync_data()
+    }
 
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or_else(|| Path::new("/"))
-}
-
-fn unless_gone(result: io::Result<()>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
     }
 }
 
-impl Disk for RealDisk {
-    async fn run<T: Send + 'static>(
+impl FileSystem for RealDisk {
+    type File = File;
+
+    async fn detach<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> T {
@@ -112,7 +86,31 @@ impl Disk for RealDisk {
         }
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    /// The disk commits files together that would each wait for a commit one after the other.
+    fn side_by_side<T: Sync>(
+        &self,
+        works: &[T],
+        work: impl Fn(&T) -> io::Result<()> + Sync,
+    ) -> io::Result<()> {
+        let Some((first, others)) = works.split_first() else {
+            return Ok(());
+        };
+        let work = &work;
+        std::thread::scope(|scope| {
+            let others: Vec<_> = others
+                .iter()
+                .map(|other| scope.spawn(move || work(other)))
+                .collect();
+            let done = others.into_iter().map(|thread| {
+                thread.join().unwrap_or_else(|_| {
+                    Err(io::Error::other("a thread that writes a file panicked"))
+                })
+            });
+            done.fold(work(first), Result::and)
+        })
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
         File::open(path)?
             .take(LARGEST + 1)
@@ -123,7 +121,7 @@ impl Disk for RealDisk {
         Ok(content)
     }
 
-    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+    fn stamp_of(&self, path: &Path) -> io::Result<Stamp> {
         let metadata = fs::metadata(path)?;
         let changed = metadata
             .ctime()
@@ -142,121 +140,73 @@ impl Disk for RealDisk {
         ))
     }
 
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        unless_gone(fs::symlink_metadata(path).map(drop))
+    fn kind(&self, path: &Path) -> io::Result<Kind> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(if metadata.is_dir() {
+            Kind::Folder
+        } else {
+            Kind::Other
+        })
     }
 
-    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder)? {
             // A name that is not UTF-8 is not one of ours.
             names.extend(entry?.file_name().into_string());
         }
-        names.sort_unstable();
         Ok(names)
     }
 
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+    fn target_of(&self, path: &Path) -> io::Result<PathBuf> {
         fs::read_link(path)
     }
 
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        if folder.is_dir() {
-            return Ok(());
-        }
-        if let Some(above) = folder.parent() {
-            self.make_folder(above)?;
-        }
-        match fs::DirBuilder::new().mode(0o700).create(folder) {
-            Ok(()) => sync(parent(folder)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-            Err(error) => Err(error),
-        }
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(folder)
     }
 
-    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-        let written = write_all_new(folder, files);
-        if written.is_err() {
-            // Room is what is missing most often: give back what was taken.
-            for (name, _) in files {
-                drop(fs::remove_file(temporary(folder, name)));
-            }
-        }
-        written?;
-        for (name, _) in files {
-            fs::rename(temporary(folder, name), folder.join(name))?;
-        }
-        sync(folder)
+    fn create_file(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
     }
 
-    fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()> {
-        for (name, target) in links {
-            let path = temporary(folder, name);
-            unless_gone(fs::remove_file(&path))?;
-            std::os::unix::fs::symlink(target, &path)?;
-            fs::rename(path, folder.join(name))?;
-        }
-        sync(folder)
-    }
-
-    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let is_new = !self.exists(path)?;
-        let mut file = OpenOptions::new()
+    fn open_end(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(path)?;
-        let before = file.metadata()?.len();
-        let written = file.write_all(content).and_then(|()| file.sync_data());
-        if written.is_err() {
-            // Half a line would hide the next one.
-            drop(file.set_len(before));
-        }
-        written?;
-        if is_new { sync(parent(path)) } else { Ok(()) }
+            .open(path)
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)?;
-        sync(parent(to))?;
-        if parent(from) == parent(to) {
-            Ok(())
-        } else {
-            sync(parent(from))
-        }
+    fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, path)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let is_folder = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-        let removed = if is_folder {
-            fs::remove_dir(path)
-        } else {
-            fs::remove_file(path)
-        };
-        if unless_gone(removed)? {
-            sync(parent(path))
-        } else {
-            Ok(())
-        }
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
-    fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {
-        for name in files {
-            unless_gone(fs::remove_file(folder.join(name)))?;
-        }
-        match fs::remove_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => sync(folder),
-            removed => {
-                if unless_gone(removed)? {
-                    sync(parent(folder))
-                } else {
-                    Ok(())
-                }
-            }
-        }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
     }
 
-    fn is_ephemeral(&self, path: &Path) -> bool {
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir(folder)
+    }
+
+    fn is_lost_with_container(&self, path: &Path) -> bool {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         fs::read_to_string("/proc/self/mountinfo")
             .is_ok_and(|mounts| is_on_container_layer(&mounts, &real))
@@ -296,6 +246,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::ports::Disk;
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
