@@ -27,6 +27,7 @@ use crate::names::NameSet;
 use crate::ports::Clock;
 use crate::ports::RetryAfter;
 use crate::ports::World;
+use crate::reaction;
 use crate::schedule;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -428,7 +429,12 @@ impl<W: World> Engine<W> {
     }
 
     /// Notes a validation that failed, on the clock of its name.
-    pub async fn fail_validation(&self, validated: (&str, &str, &DomainName), detail: &str) {
+    pub async fn fail_validation(
+        &self,
+        validated: (&str, &str, &DomainName),
+        clock: reaction::Clock,
+        detail: &str,
+    ) {
         let now = self.now();
         let (directory, account, name) = validated;
         let line = {
@@ -437,7 +443,7 @@ impl<W: World> Engine<W> {
             let failures = ledger.failures(&subject).saturating_add(1);
             let wait = Wait {
                 failures,
-                until: now + schedule::after_refusal(failures),
+                until: now + clock.after(failures, self.settings.loop_time),
                 detail: one_line(detail),
             };
             ledger.fail_validation(validated, wait, self.limits(directory), now)
@@ -518,6 +524,7 @@ impl<W: World> Engine<W> {
         let mut until = now;
         if schedule::is_open(failures) {
             let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
+            let asked = asked.min(now + Duration::DAY);
             until = asked.max(now + schedule::after_outage(failures));
             tracing::warn!(error = detail, next_try = %day(until), "authority left alone after several failures in a row");
         }

@@ -120,7 +120,24 @@ async fn conclude<W: World, T>(
             engine.clear(&subject).await;
             Ok(done)
         }
-        Err(stop) => Err(stop.into_setback(engine, subject, &wish.order).await),
+        Err(stop) => {
+            let directory = directory_asked(engine, wish).await;
+            Err(stop
+                .into_setback(engine, subject, &directory, &wish.order)
+                .await)
+        }
+    }
+}
+
+/// Directory URL of the order in flight, which may not be the wanted one any more.
+async fn directory_asked<W: World>(engine: &Engine<W>, wish: &Wish) -> String {
+    let lineage = wish.lineage.clone();
+    let lineage = lineage.unwrap_or_else(|| wish.entry.primary().to_string());
+    match engine.store.run(move |store| store.pending(&lineage)).await {
+        Pending::Order(order) => order.directory,
+        Pending::None | Pending::Unreadable(_) => {
+            engine.settings.policy.wanted_directory().to_owned()
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub mod schedule;
 pub mod budget;
 pub mod config;
 pub mod ports;
+pub mod reaction;
 pub mod wanted;
 pub mod classify;
 pub mod client;

@@ -23,6 +23,7 @@ use crate::ports::Order;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 use crate::store::record::PendingOrder;
 use crate::store::record::PublishedChallenge;
@@ -337,13 +338,17 @@ impl<W: World> Attempt<'_, W> {
                 {
                     return;
                 }
+                let kind = authorization.error.as_ref().map_or("", |error| &error.kind);
+                let row = Trouble::of_validation(kind).row();
                 let why = authorization
                     .error
                     .as_ref()
                     .map_or_else(|| "no reason given".to_owned(), Problem::to_string);
-                let detail = format!("validation of {name} failed: {why}");
+                let detail = format!("validation of {name} failed: {why} ({})", row.advice);
                 let validated = (account.directory.as_str(), account.url.as_str(), name);
-                self.engine.fail_validation(validated, &detail).await;
+                self.engine
+                    .fail_validation(validated, row.clock, &detail)
+                    .await;
             }
         }
     }

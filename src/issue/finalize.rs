@@ -62,6 +62,7 @@ impl<W: World> Attempt<'_, W> {
                 error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
             )) => error,
             Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
+                self.give_back_budget(account, order).await;
                 self.drop_order(order).await?;
                 return Err(error.into());
             }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rancher_lets_encrypt::config;
 use rancher_lets_encrypt::decide;
+use rancher_lets_encrypt::reaction;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -135,6 +136,11 @@ fn the_tables_in_the_readme_are_those_of_the_code() {
         block(&readme, "decisions"),
         decide::render(),
         "README.md, decisions"
+    );
+    assert_eq!(
+        block(&readme, "failures"),
+        reaction::render(),
+        "README.md, failures"
     );
 }
 
