@@ -31,6 +31,7 @@ use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
+use crate::ports::Token;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
@@ -77,6 +78,9 @@ pub struct Obtained {
     pub directory: String,
 }
 
+/// An order that was not finalized has expired by then; Let's Encrypt's live seven days.
+const EXPIRED_AFTER: Duration = Duration::days(8);
+
 /// An order in flight is looked at this often, whatever the authority says.
 const LONGEST_REST: Duration = Duration::HOUR;
 
@@ -92,18 +96,55 @@ pub async fn obtain<W: World>(
     conclude(engine, wish, attempted.await).await
 }
 
-/// Stores what the authority has sent for the order in flight of this lineage, if a crash came in between.
+/// Stores what the authority has sent for the order in flight of this lineage, if a crash came in between, or has
+/// issued for it by now. Asks for nothing new.
 pub async fn settle<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<(), Setback> {
     let attempted = async {
         let attempt = Attempt::new(engine, wish, None).await?;
-        match attempt.pending().await {
+        let settled = match attempt.pending().await {
             Pending::Order(order) if order.received.is_some() => {
                 attempt.settle_again(*order).await.map(drop)
             }
+            Pending::Order(order) if order.finalized_at.is_some() => attempt.collect(*order).await,
             Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
+        };
+        match settled {
+            Err(Stop::Authority(
+                AuthorityError::Gone(why) | AuthorityError::AccountUnknown(why),
+            )) => attempt.drop_pending(&why).await,
+            settled => settled,
         }
     };
     conclude(engine, wish, attempted.await).await
+}
+
+/// Whether an order came to nothing, and nobody came back to it in its time.
+pub fn has_expired(order: &PendingOrder, now: time::OffsetDateTime) -> bool {
+    let is_finalized = order.received.is_some() || order.finalized_at.is_some();
+    !is_finalized && order.intended_at.saturating_add(EXPIRED_AFTER) <= now
+}
+
+/// Forgets an order that has expired, with its key and its tokens, unless an attempt works on it.
+pub async fn drop_expired<W: World>(engine: &Engine<W>, lineage: &str, order: &PendingOrder) {
+    let Some(_claimed) = engine.claim(vec![Claim::lineage(lineage)]) else {
+        return;
+    };
+    for challenge in order.challenges.values() {
+        withdraw(engine, lineage, &challenge.token).await;
+    }
+    let name = lineage.to_owned();
+    let cleared = engine.store.run(move |store| store.clear_pending(&name));
+    match cleared.await {
+        Ok(()) => debug!(lineage, "expired order dropped"),
+        Err(error) => debug!(lineage, %error, "expired order not dropped"),
+    }
+}
+
+/// A token that stays is swept at the next start; it is no reason to stop.
+async fn withdraw<W: World>(engine: &Engine<W>, lineage: &str, token: &Token) {
+    if let Err(error) = engine.world.challenge().withdraw(token).await {
+        warn!(lineage, %error, "challenge file not removed");
+    }
 }
 
 /// Notes how an attempt ended.
@@ -503,11 +544,8 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?)
     }
 
-    /// A token that stays is swept at the next start; it is no reason to stop.
-    async fn withdraw(&self, token: &crate::ports::Token) {
-        if let Err(error) = self.engine.world.challenge().withdraw(token).await {
-            warn!(lineage = self.lineage, %error, "challenge file not removed");
-        }
+    async fn withdraw(&self, token: &Token) {
+        withdraw(self.engine, &self.lineage, token).await;
     }
 
     fn authority(&self) -> &W::Authority {

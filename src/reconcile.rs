@@ -20,6 +20,8 @@ use crate::classify::judge;
 use crate::decide::Action;
 use crate::engine::Claim;
 use crate::engine::Engine;
+use crate::issue::drop_expired;
+use crate::issue::has_expired;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Announcement;
@@ -31,6 +33,7 @@ use crate::push::Target;
 use crate::push::View;
 use crate::reconcile::assign::Assigned;
 use crate::store::lineage::Lineage;
+use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
 use crate::wanted::Entry;
 use crate::wanted::Wanted;
@@ -167,6 +170,13 @@ impl<W: World> Reconciler<W> {
         };
         self.tell_fault("store", store_fault.as_deref());
         self.tell_fault("Rancher", rancher_fault.as_deref());
+        for lineage in &lineages {
+            if let Pending::Order(order) = &lineage.pending
+                && has_expired(order, now)
+            {
+                drop_expired(&self.engine, &lineage.name, order).await;
+            }
+        }
         let view = Arc::new(View {
             held,
             is_whole: rancher_fault.is_none(),
@@ -212,6 +222,7 @@ impl<W: World> Reconciler<W> {
                 self.decide(&gathering, entry, assigned, &mut pass);
             }
         }
+        self.settle_left(&gathering, &assigned.left, &mut pass);
         pass.jobs.sort_by_key(|job| job.urgency);
         for primary in std::mem::take(&mut pass.wishes) {
             self.engine.note_wish(primary).await;

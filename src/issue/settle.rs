@@ -12,7 +12,9 @@ use crate::issue::Obtained;
 use crate::issue::gate::BLOCKED_FOR;
 use crate::issue::gate::refused;
 use crate::issue::stop::Stop;
+use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::OrderStatus;
 use crate::ports::World;
 use crate::store::publish::Origin;
 use crate::store::record::PendingOrder;
@@ -41,6 +43,26 @@ impl<W: World> Attempt<'_, W> {
                 Ok(None)
             }
             result => result.map(Some),
+        }
+    }
+
+    /// Downloads and stores what was issued for an order that nobody resumes; else there is nothing to come back to.
+    pub(super) async fn collect(&self, order: PendingOrder) -> Result<(), Stop> {
+        let account = self.account_of(&order).await?;
+        let (Some(account), Some(url)) = (account, order.url.clone()) else {
+            let why = "its account is another by now".to_owned();
+            return self.part_with(&order, why).await;
+        };
+        let state = self
+            .ask(&account.directory, || self.authority().look(&account, &url))
+            .await?;
+        match state.status {
+            OrderStatus::Processing | OrderStatus::Valid => {
+                self.finish(order, state).await.map(drop)
+            }
+            OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Invalid => {
+                self.drop_order(&order).await
+            }
         }
     }
 

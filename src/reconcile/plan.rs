@@ -1,5 +1,7 @@
 //! What a verdict wants done now, and what holds it back.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use crate::classify::Blocked;
@@ -7,6 +9,7 @@ use crate::classify::DiskCopy;
 use crate::classify::Verdict;
 use crate::classify::names_to_order;
 use crate::decide::Action;
+use crate::engine::Claim;
 use crate::engine::Setback;
 use crate::issue::Question;
 use crate::issue::Standing;
@@ -14,10 +17,12 @@ use crate::issue::Wish;
 use crate::issue::gate;
 use crate::issue::may_overrule;
 use crate::issue::verified;
+use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::World;
 use crate::push::Target;
 use crate::reconcile::Gathering;
+use crate::reconcile::Pass;
 use crate::reconcile::Reconciler;
 use crate::reconcile::assign::Assigned;
 use crate::reconcile::job::Job;
@@ -53,7 +58,10 @@ impl<W: World> Reconciler<W> {
         let attempt = Subject::Attempt {
             certificate: primary.clone(),
         };
+        // Issuing resumes what is in flight by itself.
+        let is_idle = matches!(verdict.action, Action::Keep | Action::Leave | Action::Wait);
         let unsettled = lineage
+            .filter(|lineage| is_idle || has_received(lineage))
             .and_then(|lineage| unsettled(lineage, &target.names, now))
             .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
         let kind = match verdict.action {
@@ -102,6 +110,50 @@ impl<W: World> Reconciler<W> {
             kind,
             urgency: (expiry.is_none(), expiry, Some(wished)),
         }))
+    }
+
+    /// What is to be stored of lineages that nobody wants.
+    pub(super) fn settle_left(
+        &self,
+        gathering: &Gathering<'_>,
+        left: &[Arc<Lineage>],
+        pass: &mut Pass,
+    ) {
+        for lineage in left {
+            let Pending::Order(order) = &lineage.pending else {
+                continue;
+            };
+            let primary = order.names.primary().to_string();
+            let attempt = Subject::Attempt {
+                certificate: primary.clone(),
+            };
+            let is_held_back = gathering.in_hand.contains(&primary)
+                || pass.jobs.iter().any(|job| job.primary == primary)
+                || self.engine.is_claimed(&Claim::lineage(&lineage.name))
+                || self
+                    .engine
+                    .ledger()
+                    .waiting(&attempt, gathering.now)
+                    .is_some();
+            let Some(wish) =
+                unsettled(lineage, &order.names, gathering.now).filter(|_| !is_held_back)
+            else {
+                continue;
+            };
+            pass.jobs.push(Job {
+                primary,
+                target: Target {
+                    names: order.names.clone(),
+                    waiting: NameSet::new(),
+                    remote: None,
+                    view: Arc::clone(&gathering.view),
+                },
+                live: None,
+                lineage: Some(lineage.name.clone()),
+                kind: Kind::Settle { wish },
+                urgency: (true, None),
+            });
+        }
     }
 
     fn plan_issue(
@@ -212,14 +264,21 @@ impl<W: World> Reconciler<W> {
     }
 }
 
-/// A certificate that the authority has sent, and of which a crash left open whether it is stored; or one that was
-/// refused and can be used by now, as when it was not valid yet.
+fn has_received(lineage: &Lineage) -> bool {
+    matches!(&lineage.pending, Pending::Order(order) if order.received.is_some())
+}
+
+/// A certificate that the authority has sent, or may have issued, and of which a crash left open whether it is stored; or one that
+/// was refused and can be used by now, as when it was not valid yet.
 fn unsettled(lineage: &Lineage, wanted: &Names, now: OffsetDateTime) -> Option<Wish> {
     let Pending::Order(order) = &lineage.pending else {
         return None;
     };
-    let received = order.received.as_ref()?;
-    if received.refused.is_some() && verified(order, now).is_err() {
+    let is_open = match &order.received {
+        Some(received) => received.refused.is_none() || verified(order, now).is_ok(),
+        None => order.finalized_at.is_some() && order.look_after.is_none_or(|at| at <= now),
+    };
+    if !is_open {
         return None;
     }
     let is_part = order.names.set().is_subset(&wanted.set());

@@ -548,3 +548,44 @@ async fn an_authority_that_deactivates_nothing_keeps_no_dead_order_alive() {
     daemon.says("authorization not deactivated").await;
     daemon.says("order saved").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_nobody_wants_any_more_goes_with_its_key_and_token_after_its_time() {
+    let world = World::start().await;
+    let gate = world.gates("challenge", What::Hold);
+    let daemon = world.daemon(NAME);
+    guarded("the tell", gate.reached(1)).await;
+    daemon.kill().await;
+    let mut daemon = world.daemon("");
+    daemon.settles().await;
+    daemon.stop().await;
+    // It may be wanted again.
+    assert!(world.pending(NAME).is_some());
+    assert_eq!(world.tokens().len(), 1);
+    world.edit_pending(NAME, |order| {
+        order["intended_at"] = earlier(&order["intended_at"], time::Duration::days(9));
+    });
+    let mut daemon = world.daemon("");
+    daemon.settles().await;
+    assert!(world.pending(NAME).is_none(), "{}", daemon.text());
+    assert!(world.tokens().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_for_a_name_that_nobody_wants_any_more_is_stored() {
+    let world = World::start().await;
+    let gate = world.gates("finalize", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    world.edit_pending(NAME, |order| {
+        order["intended_at"] = earlier(&order["intended_at"], time::Duration::days(9));
+    });
+    let mut daemon = world.daemon("");
+    daemon.says("certificate issued").await;
+    daemon.settles().await;
+    world.issued_once(&daemon.text());
+    assert!(world.pending(NAME).is_none(), "{}", daemon.text());
+    assert!(world.live(NAME, "privkey.pem").exists());
+    assert_eq!(world.rancher.certificates(), []);
+}
