@@ -263,12 +263,13 @@ impl<W: World> Daemon<W> {
             self.in_hand.insert(job.primary.clone());
             let engine = Arc::clone(&self.engine);
             let (primary, pushes) = (job.primary.clone(), self.others.clone());
+            let names = job.target.names.clone();
             self.running.spawn(async move {
                 // A bug that one certificate meets must not end the others.
                 let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
                     .catch_unwind()
                     .await;
-                let done = done.unwrap_or_else(|_| Done::after_panic(primary));
+                let done = done.unwrap_or_else(|_| Done::after_panic(primary, names));
                 Finished::Job(done)
             });
         }
@@ -325,6 +326,9 @@ impl<W: World> Daemon<W> {
         match finished {
             Ok(Finished::Job(done)) => {
                 self.in_hand.remove(&done.primary);
+                if let Some(setback) = &done.setback {
+                    self.reconciler.tell_setback(&done.names, setback);
+                }
                 self.pushed.extend(done.pushed);
                 // Another name of the same certificate, or another certificate, may have become possible.
                 if done.follow_up {

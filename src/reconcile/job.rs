@@ -3,7 +3,6 @@
 use time::OffsetDateTime;
 use tracing::debug;
 use tracing::info;
-use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::classify::day;
@@ -14,6 +13,7 @@ use crate::engine::Setback;
 use crate::issue::Wish;
 use crate::issue::obtain;
 use crate::issue::settle;
+use crate::names::Names;
 use crate::ports::Held;
 use crate::ports::Orchestrator;
 use crate::ports::World;
@@ -72,6 +72,8 @@ impl Job {
 pub struct Done {
     /// The primary name of the certificate.
     pub primary: String,
+    /// What it is for.
+    pub names: Names,
     /// Ids of certificates that were written at Rancher.
     pub pushed: Vec<String>,
     /// Why it did not come to its end.
@@ -82,7 +84,7 @@ pub struct Done {
 
 impl Done {
     /// What is told when the work itself broke down.
-    pub fn after_panic(primary: String) -> Self {
+    pub fn after_panic(primary: String, names: Names) -> Self {
         tracing::error!(
             domain = primary,
             "the work on a certificate panicked, please report it"
@@ -90,6 +92,7 @@ impl Done {
         let setback = Setback::failure("an error in this program");
         Self {
             primary,
+            names,
             pushed: Vec::new(),
             setback: Some(setback),
             follow_up: false,
@@ -109,9 +112,9 @@ impl Job {
             Err(setback) => (setback.until.is_some(), Some(setback)),
         };
         match &setback {
+            // Told once by who knows what was told before.
             Some(setback) if setback.is_failure => {
-                let next_try = setback.until.map_or_else(|| "next pass".to_owned(), day);
-                warn!(names = %self.target.names, error = setback.reason, next_try, "certificate not done");
+                debug!(names = %self.target.names, error = setback.reason, "job not done")
             }
             Some(setback) => debug!(
                 domain = self.primary,
@@ -122,6 +125,7 @@ impl Job {
         }
         Done {
             primary: self.primary,
+            names: self.target.names,
             pushed,
             setback,
             follow_up,
@@ -166,7 +170,7 @@ impl Job {
                 }
                 if *pushes_first && let Err(setback) = self.push_stored(engine, pushed).await {
                     // A new one is needed all the same, and is pushed with its own luck.
-                    warn!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
+                    debug!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
                 }
                 let obtained = obtain(engine, wish, place).await?;
                 // Another order may have come to its end than the one that is wanted: the next pass decides.

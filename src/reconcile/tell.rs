@@ -5,6 +5,8 @@ use tracing::info;
 use tracing::warn;
 
 use crate::decide::Action;
+use crate::engine::Setback;
+use crate::names::Names;
 use crate::ports::World;
 use crate::reconcile::Reconciler;
 use crate::reconcile::report::Row;
@@ -40,6 +42,22 @@ impl<W: World> Reconciler<W> {
         }
     }
 
+    /// What went wrong with a certificate is told when it is news.
+    pub fn tell_setback(&mut self, names: &Names, setback: &Setback) {
+        if !setback.is_failure || !self.is_news(names, &setback.reason) {
+            return;
+        }
+        let next_try = setback
+            .until
+            .map_or_else(|| "next pass".to_owned(), crate::classify::day);
+        warn!(%names, error = setback.reason, next_try, "certificate not done");
+    }
+
+    fn is_news(&mut self, names: &Names, sentence: &str) -> bool {
+        let told = self.told.entry(names.primary().clone()).or_default();
+        told.insert(sentence.to_owned())
+    }
+
     /// A verdict is told when it is news: a sentence once, until all is well again.
     pub(super) fn tell(&mut self, row: &Row) {
         let primary = row.entry.names.primary();
@@ -55,14 +73,12 @@ impl<W: World> Reconciler<W> {
             Action::Keep | Action::Wait => !row.needs_attention(),
             Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
         };
-        let sentence = format!("{action} {reason}");
-        if is_quiet
-            || !self
-                .told
-                .entry(primary.clone())
-                .or_default()
-                .insert(sentence)
-        {
+        // What holds it back may have been told when it happened.
+        let sentence = match &row.held_back {
+            Some(setback) => setback.reason.clone(),
+            None => format!("{action} {reason}"),
+        };
+        if is_quiet || !self.is_news(&row.entry.names, &sentence) {
             return;
         }
         let names = row.entry.names.to_string();

@@ -54,11 +54,19 @@ async fn a_token_that_nginx_does_not_find_is_never_told_and_tried_again_with_the
     world.loses(NAME);
     let mut daemon = world.daemon(NAME);
     for _ in 0..2 {
-        daemon.mentions("self-check of a.example.com failed").await;
-        let line = daemon.says("certificate not done").await;
-        let error = line["error"].as_str().unwrap();
-        assert!(error.contains("answered 404 Not Found: the path"), "{line}");
+        daemon.says("job not done").await;
     }
+    assert_eq!(daemon.count("certificate not done"), 1, "told once");
+    assert_eq!(
+        daemon
+            .with("self-check of a.example.com failed")
+            .iter()
+            .filter(|line| line["level"] == "WARN")
+            .count(),
+        1
+    );
+    let text = daemon.text();
+    assert!(text.contains("answered 404 Not Found: the path"), "{text}");
     assert_eq!(world.production.faults().count("challenge"), 0);
     world
         .web
