@@ -60,6 +60,10 @@ pub struct Reconciler<W: World> {
     knows_labels: bool,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
+    /// The notices about wanted names that hold at present.
+    notices: BTreeSet<String>,
+    /// What is at fault at present, and how.
+    troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
     told: BTreeMap<DomainName, BTreeSet<String>>,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
@@ -87,6 +91,8 @@ impl<W: World> Reconciler<W> {
             labels: LabelsRecord::default(),
             knows_labels: !reads_labels,
             said: BTreeSet::new(),
+            notices: BTreeSet::new(),
+            troubles: BTreeMap::new(),
             told: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
@@ -110,14 +116,16 @@ impl<W: World> Reconciler<W> {
         if self.knows_labels {
             return;
         }
-        match self.engine.store.run(|store| store.labels()).await {
+        let trouble = match self.engine.store.run(|store| store.labels()).await {
             Ok(Some(labels)) => {
                 self.labels = labels;
                 self.knows_labels = true;
+                None
             }
-            Ok(None) => {}
-            Err(error) => self.say(format!("names last learned from labels not read: {error}")),
-        }
+            Ok(None) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell_trouble("names last learned from labels not read", trouble);
     }
 
     /// Reads what services announce. Answers whether it is something else than before.
@@ -248,10 +256,11 @@ impl<W: World> Reconciler<W> {
         };
         let wanted = Wanted::merge(&self.domains, announcements, &self.labels.holders);
         for notice in &wanted.notices {
-            if self.said.insert(notice.clone()) {
+            if !self.notices.contains(notice) {
                 warn!(notice, "name left out or moved");
             }
         }
+        self.notices = wanted.notices.iter().cloned().collect();
         if self.reads_labels && self.knows_labels {
             let record = LabelsRecord {
                 holders: wanted.holders.clone(),
@@ -271,20 +280,15 @@ impl<W: World> Reconciler<W> {
             }
             store.save_labels(&save)
         });
-        if let Err(error) = saved.await {
-            self.say(format!("names learned from labels not kept: {error}"));
-        }
+        let trouble = saved.await.err().map(|error| error.to_string());
+        self.tell_trouble("names learned from labels not kept", trouble);
         self.labels = record;
     }
 
     async fn take_over(&mut self) {
         let now = self.engine.now();
-        match self
-            .engine
-            .store
-            .run(move |store| store.take_over(now))
-            .await
-        {
+        let taken = self.engine.store.run(move |store| store.take_over(now));
+        let trouble = match taken.await {
             Ok(takeover) => {
                 for lineage in takeover.taken {
                     info!(lineage, "certbot's lineage taken over");
@@ -295,9 +299,11 @@ impl<W: World> Reconciler<W> {
                     }
                 }
                 self.unreadable = takeover.unreadable;
+                None
             }
-            Err(error) => self.say(format!("certbot's lineages not looked at: {error}")),
-        }
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell_trouble("certbot's lineages not looked at", trouble);
     }
 
     fn decide(
@@ -339,7 +345,7 @@ impl<W: World> Reconciler<W> {
         };
         let mut verdict = judge(&facts, gathering.now);
         let broken = match disk {
-            DiskCopy::Broken(why) => Some(format!("{primary}: broken in the store, {why}")),
+            DiskCopy::Broken(why) => Some(why.clone()),
             DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Whole(_) => None,
         };
         let target = Target {
@@ -366,9 +372,7 @@ impl<W: World> Reconciler<W> {
             );
         }
         let row = Row::new(entry, disk, remote, verdict, held_back);
-        if let Some(broken) = broken {
-            self.say(broken);
-        }
+        self.tell_trouble(&format!("{primary} is broken in the store"), broken);
         self.tell(&row);
         pass.report.rows.push(row);
         pass.jobs.extend(job);
@@ -416,14 +420,14 @@ impl<W: World> Reconciler<W> {
         if left.is_empty() || gathering.rancher_fault.is_some() {
             return Vec::new();
         }
-        let balancers = match self.engine.world.orchestrator().balancers().await {
-            Ok(balancers) => balancers,
-            Err(error) => {
-                self.say(format!(
-                    "balancers not read, so nothing is said about names that nobody wants: {error}"
-                ));
-                return Vec::new();
-            }
+        let balancers = self.engine.world.orchestrator().balancers().await;
+        let trouble = balancers.as_ref().err().map(ToString::to_string);
+        self.tell_trouble(
+            "balancers not read, so nothing is said about names that nobody wants",
+            trouble,
+        );
+        let Ok(balancers) = balancers else {
+            return Vec::new();
         };
         let mut served = Vec::new();
         for lineage in left {
@@ -471,13 +475,14 @@ impl<W: World> Reconciler<W> {
         let mut record = record.clone();
         record.is_told_gone = true;
         let name = lineage.name.clone();
-        if let Err(error) = self
+        let saved = self
             .engine
             .store
-            .run(move |store| store.save_record(&name, &record))
-            .await
-        {
-            debug!(%error, "record not written");
+            .run(move |store| store.save_record(&name, &record));
+        match saved.await {
+            // From here on the record knows.
+            Ok(()) => drop(self.said.remove(&format!("gone {}", lineage.name))),
+            Err(error) => debug!(%error, "record not written"),
         }
     }
 }

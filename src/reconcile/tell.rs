@@ -12,34 +12,31 @@ use crate::reconcile::Reconciler;
 use crate::reconcile::report::Row;
 
 impl<W: World> Reconciler<W> {
-    pub(super) fn say(&mut self, sentence: String) {
-        if self.said.insert(sentence.clone()) {
-            warn!(notice = sentence, "trouble");
+    /// Trouble is told when it begins or changes; when it comes back, it is news again.
+    pub(super) fn tell_trouble(&mut self, what: &str, trouble: Option<String>) {
+        if let Some(trouble) = self.news_of(what, trouble) {
+            warn!(notice = format!("{what}: {trouble}"), "trouble");
         }
     }
 
-    /// A fault is told when it begins or changes, and when it ends.
+    /// The same for what everything depends on, whose end is told as well.
     pub(super) fn tell_fault(&mut self, what: &str, fault: Option<&str>) {
-        let prefix = format!("{what} is at fault: ");
-        let before = self
-            .said
-            .iter()
-            .find(|said| said.starts_with(&prefix))
-            .cloned();
-        let now = fault.map(|fault| format!("{prefix}{fault}"));
-        if before == now {
-            return;
+        let was_at_fault = self.troubles.contains_key(what);
+        match self.news_of(what, fault.map(str::to_owned)) {
+            Some(error) => warn!(error, "{what} cannot be read"),
+            None if was_at_fault && fault.is_none() => info!("{what} can be read again"),
+            None => {}
         }
-        if let Some(before) = before {
-            self.said.remove(&before);
-        }
-        match now {
-            Some(now) => {
-                warn!(error = fault.unwrap_or_default(), "{what} cannot be read");
-                self.said.insert(now);
-            }
-            None => info!("{what} can be read again"),
-        }
+    }
+
+    /// What is wrong with something at present, if that is news.
+    fn news_of(&mut self, what: &str, trouble: Option<String>) -> Option<String> {
+        let Some(trouble) = trouble else {
+            self.troubles.remove(what);
+            return None;
+        };
+        let before = self.troubles.insert(what.to_owned(), trouble.clone());
+        (before.as_ref() != Some(&trouble)).then_some(trouble)
     }
 
     /// What went wrong with a certificate is told when it is news.

@@ -334,3 +334,21 @@ async fn names_that_change_their_order_while_they_are_in_hand_cost_one_certifica
     assert_eq!(world.asked("finalize"), 1);
     assert_eq!(world.rancher.certificates().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_name_that_comes_back_is_told_again() {
+    let world = World::start().await;
+    let told = "name left out or moved";
+    let service = world.announce("shop", "web", "no_name.example.com");
+    let mut daemon = world.daemon("");
+    daemon.says(told).await;
+    daemon.passes(1).await;
+    assert_eq!(daemon.count(told), 1, "{}", daemon.text());
+    world.rancher.set_label(&service, LABEL, None);
+    daemon.says("wanted names changed").await;
+    daemon.says("pass ended").await;
+    world
+        .rancher
+        .set_label(&service, LABEL, Some("no_name.example.com"));
+    daemon.says(told).await;
+}
