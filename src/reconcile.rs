@@ -25,6 +25,7 @@ use crate::issue::has_expired;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Announcement;
+use crate::ports::Held;
 use crate::ports::Orchestrator;
 use crate::ports::OrchestratorError;
 use crate::ports::Service;
@@ -32,6 +33,7 @@ use crate::ports::World;
 use crate::push::Target;
 use crate::push::View;
 use crate::reconcile::assign::Assigned;
+use crate::schedule;
 use crate::store::lineage::Lineage;
 use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
@@ -66,6 +68,8 @@ pub struct Reconciler<W: World> {
     troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
     told: BTreeMap<DomainName, BTreeSet<String>>,
+    /// When Rancher is listed again, after it could be and then could not.
+    list: ListClock,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
     unreadable: BTreeMap<String, String>,
 }
@@ -93,6 +97,7 @@ impl<W: World> Reconciler<W> {
             said: BTreeSet::new(),
             notices: BTreeSet::new(),
             troubles: BTreeMap::new(),
+            list: ListClock::default(),
             told: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
@@ -160,7 +165,7 @@ impl<W: World> Reconciler<W> {
         if !self.unreadable.is_empty() {
             self.take_over().await;
         }
-        let listed = self.engine.world.orchestrator().certificates().await;
+        let listed = self.list().await;
         let now = self.engine.now();
         let store = &self.engine.store;
         let lineages = store.run(move |store| {
@@ -174,7 +179,7 @@ impl<W: World> Reconciler<W> {
         };
         let (held, rancher_fault) = match listed {
             Ok(held) => (held, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(fault) => (Vec::new(), Some(fault)),
         };
         self.tell_fault("store", store_fault.as_deref());
         self.tell_fault("Rancher", rancher_fault.as_deref());
@@ -242,9 +247,39 @@ impl<W: World> Reconciler<W> {
             .iter()
             .filter_map(|row| row.until)
             .chain(next_wait)
+            .chain(self.list.wait.as_ref().map(|(until, _)| *until))
             .filter(|at| now < *at)
             .min();
         pass
+    }
+
+    /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
+    async fn list(&mut self) -> Result<Vec<Held>, String> {
+        let now = self.engine.now();
+        if let Some((until, fault)) = &self.list.wait
+            && now < *until
+        {
+            return Err(fault.clone());
+        }
+        match self.engine.world.orchestrator().certificates().await {
+            Ok(held) => {
+                self.list = ListClock {
+                    was_well: true,
+                    ..ListClock::default()
+                };
+                Ok(held)
+            }
+            Err(error) => {
+                // At boot, when it is often not there yet, whoever runs the passes looks early and ever later.
+                if self.list.was_well {
+                    self.list.failures += 1;
+                    let loop_time = self.engine.settings.loop_time;
+                    let wait = schedule::after_setback(self.list.failures, loop_time);
+                    self.list.wait = Some((now + wait, error.to_string()));
+                }
+                Err(error.to_string())
+            }
+        }
     }
 
     async fn wanted(&mut self) -> Wanted {
@@ -485,6 +520,15 @@ impl<W: World> Reconciler<W> {
             Err(error) => debug!(%error, "record not written"),
         }
     }
+}
+
+/// When the list of certificates is asked for again. A restart may forget it.
+#[derive(Debug, Default)]
+struct ListClock {
+    was_well: bool,
+    failures: u32,
+    /// Until when it is left alone, and why.
+    wait: Option<(OffsetDateTime, String)>,
 }
 
 /// Every leaf on record, with the directory URL it came from where that is known.

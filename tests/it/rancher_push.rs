@@ -310,3 +310,19 @@ async fn a_change_that_stalls_delays_no_other_certificate() {
     let line = daemon.says("pass ended").await;
     assert_eq!(line["in_hand"], 1, "the stalled one is still in hand");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_fails_is_asked_for_ever_more_seldom() {
+    let world = World::start().await;
+    let mut daemon = world.settled("a.example.com").await;
+    let faults = world.rancher.faults();
+    let before = faults.count(LIST);
+    faults.add(LIST, u32::MAX, status(500));
+    daemon.says("Rancher cannot be read").await;
+    // After one second, two, four, eight.
+    daemon.passes(8).await;
+    let asked = faults.count(LIST) - before;
+    assert!(asked <= 7, "{asked}: {}", daemon.text());
+    faults.clear();
+    daemon.says("Rancher can be read again").await;
+}
