@@ -9,6 +9,8 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use rcgen::KeyPair;
 use time::Duration;
@@ -31,6 +33,7 @@ use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
+use crate::ports::Problem;
 use crate::ports::Token;
 use crate::ports::World;
 use crate::store::ledger::Subject;
@@ -188,6 +191,8 @@ struct Attempt<'a, W: World> {
     wish: &'a Wish,
     lineage: String,
     place: Mutex<Option<Place>>,
+    /// Whether the authority has refused the first key.
+    has_another_key: AtomicBool,
     /// Two attempts on one lineage would write over each other, and two for the same names cost a certificate.
     _claimed: Claimed,
 }
@@ -225,6 +230,7 @@ impl<'a, W: World> Attempt<'a, W> {
             wish,
             lineage,
             place: Mutex::new(place),
+            has_another_key: AtomicBool::new(false),
             _claimed: claimed,
         })
     }
@@ -234,6 +240,18 @@ impl<'a, W: World> Attempt<'a, W> {
         for _ in 0..BEGINNINGS {
             let account = self.account_in_use().await?;
             match self.once().await {
+                // Nothing was issued, and the order went with its key: once, another key is worth a try.
+                Err(Stop::Authority(AuthorityError::Refused(problem)))
+                    if is_about_the_key(&problem)
+                        && !self.has_another_key.swap(true, Ordering::Relaxed) =>
+                {
+                    warn!(
+                        lineage = self.lineage,
+                        error = %problem,
+                        "key refused by the authority, another is made"
+                    );
+                    last = Some(AuthorityError::Refused(problem));
+                }
                 Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
                     warn!(
                         lineage = self.lineage,
@@ -278,9 +296,18 @@ impl<'a, W: World> Attempt<'a, W> {
             standing: self.wish.standing,
             is_ephemeral,
         };
-        gate(self.engine, &question, &self.pending().await)?;
+        let open = gate(self.engine, &question, &self.pending().await);
+        match open {
+            // The floor counts certificates, and the refusal just now was none.
+            Err(setback) if !setback.is_failure && self.has_another_key() => {}
+            open => open?,
+        }
         let (order, state) = self.open().await?;
         self.finish(order, state).await
+    }
+
+    fn has_another_key(&self) -> bool {
+        self.has_another_key.load(Ordering::Relaxed)
     }
 
     async fn pending(&self) -> Pending {
@@ -575,6 +602,13 @@ impl<'a, W: World> Attempt<'a, W> {
             }
         }
     }
+}
+
+fn is_about_the_key(problem: &Problem) -> bool {
+    matches!(
+        problem.kind.as_str(),
+        "badCSR" | "badPublicKey" | "badSignatureAlgorithm"
+    )
 }
 
 fn new_key() -> Result<Secret, Stop> {

@@ -26,8 +26,11 @@ impl<W: World> Attempt<'_, W> {
         url: &str,
     ) -> Result<Order, Stop> {
         let request = signing_request(order)?;
-        let asked_before = order.finalized_at;
-        order.finalized_at = asked_before.or_else(|| Some(self.engine.now()));
+        let now = self.engine.now();
+        let asked_before = order
+            .finalized_at
+            .or_else(|| self.has_another_key().then_some(now));
+        order.finalized_at = asked_before.or(Some(now));
         self.save(order).await?;
         let floor = self
             .engine

@@ -368,3 +368,26 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     assert_eq!(world.asked("account"), 1, "{}", daemon.text());
     assert_eq!(world.production.accounts().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_refused_is_replaced_once_and_then_daily() {
+    for (refusals, orders) in [(1, 2), (2, 2)] {
+        let world = World::start().await;
+        let refusal = Problem::new(400, "badPublicKey", "the key is on a list").response();
+        world.refuses("finalize", refusals, refusal);
+        let mut daemon = world.daemon(NAME);
+        if refusals == 1 {
+            world.pushed(NAME).await;
+        } else {
+            daemon.says("certificate not done").await;
+        }
+        daemon.rests().await;
+        assert_eq!(world.asked("new-order"), orders, "{}", daemon.text());
+        assert_eq!(world.asked("finalize"), 2, "{}", daemon.text());
+        daemon.stop().await;
+        world.end_waits();
+        let mut daemon = world.daemon(NAME);
+        daemon.idles().await;
+        assert_eq!(world.asked("finalize"), 2, "{}", daemon.text());
+    }
+}
