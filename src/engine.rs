@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::certificate::Leaf;
 use crate::classify::Policy;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::client::one_line;
 use crate::config::Config;
 use crate::config::SelfCheck;
@@ -346,7 +346,7 @@ impl<W: World> Engine<W> {
         if schedule::is_open(failures) {
             let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
             until = asked.max(now + schedule::after_outage(failures));
-            tracing::warn!(error = detail, next_try = %day(until), "authority left alone after several failures in a row");
+            tracing::warn!(error = detail, next_try = %timestamp(until), "authority left alone after several failures in a row");
         }
         self.fail_until(breaker, until, detail).await;
     }

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::bundle::Secret;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Setback;
@@ -127,7 +127,7 @@ pub fn gate<W: World>(
         Some(opens) => Err(Setback::later(
             format!(
                 "a certificate for these names was asked for less than a day ago; the next not before {}",
-                day(opens)
+                timestamp(opens)
             ),
             opens,
         )),

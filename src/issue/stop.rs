@@ -5,7 +5,7 @@ use std::future::Future;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::engine::refusals;
@@ -120,7 +120,7 @@ async fn rate_limited<W: World>(
     let detail = match retry_after {
         Some(_) => format!(
             "the authority limits these names until {}: {detail}",
-            day(until)
+            timestamp(until)
         ),
         None => format!("the authority has paused these names until a person acts: {detail}"),
     };

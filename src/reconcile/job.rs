@@ -6,7 +6,7 @@ use tracing::info;
 use tracing::warn;
 
 use crate::bundle::Bundle;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Places;
@@ -107,7 +107,9 @@ impl Job {
         };
         match &setback {
             Some(setback) if setback.is_failure => {
-                let next_try = setback.until.map_or_else(|| "next pass".to_owned(), day);
+                let next_try = setback
+                    .until
+                    .map_or_else(|| "next pass".to_owned(), timestamp);
                 warn!(names = %self.target.names, error = setback.reason, next_try, "certificate not done");
             }
             Some(setback) => debug!(
@@ -206,7 +208,7 @@ impl Job {
         pushed: &mut Vec<String>,
     ) -> Result<(), Setback> {
         let id = push(engine, &self.target, bundle, directory).await?;
-        info!(names = %self.target.names, not_after = %day(bundle.leaf().not_after), id, "certificate at Rancher");
+        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at Rancher");
         pushed.push(id);
         Ok(())
     }
