@@ -125,8 +125,9 @@ async fn a_lineage_that_was_deleted_comes_back_from_rancher() {
 async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
     let world = World::start().await;
     world.production.set(|settings| {
-        settings.lifetime = std::time::Duration::from_secs(14);
-        settings.backdate = std::time::Duration::ZERO;
+        // Due when it is seven seconds old at the earliest, and valid for twelve more.
+        settings.lifetime = std::time::Duration::from_secs(24);
+        settings.backdate = std::time::Duration::from_secs(4);
     });
     let gate = Gate::new();
     let faults = world.production.faults();
@@ -140,8 +141,7 @@ async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
     // As if it had been killed between the record and the end of the order.
     let mut order: serde_json::Value = serde_json::from_str(order.lines().last().unwrap()).unwrap();
     let issued = world.production.issued().remove(0);
-    let at = issued
-        .not_before
+    let at = (issued.not_before + time::Duration::seconds(4))
         .format(&time::format_description::well_known::Rfc3339);
     order["received"] = serde_json::json!({"chain": issued.chain_pem, "at": at.unwrap()});
     std::fs::create_dir_all(world.order_file().parent().unwrap()).unwrap();
