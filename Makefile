@@ -26,6 +26,7 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
 	cargo test --workspace
+	$(MAKE) demo KEEP=
 
 .PHONY: quick
 quick: ## the tests that need no installed program: for the edit-test loop

@@ -387,12 +387,11 @@ impl<W: World> Reconciler<W> {
             names: entry.names.clone(),
             waiting: waiting.clone(),
             remote: assigned.remote.clone(),
-            is_listed: gathering.rancher_fault.is_none(),
             view: Arc::clone(&gathering.view),
         };
         let planned = self.plan(gathering, &verdict, target, disk, &assigned);
         if planned.is_err() && verdict.action == Action::Issue {
-            pass.wishes.push(primary);
+            pass.wishes.push(primary.clone());
         }
         let (job, held_back) = match planned {
             Ok(job) => (job, None),

@@ -151,7 +151,7 @@ impl<W: World> Reconciler<W> {
                 live: None,
                 lineage: Some(lineage.name.clone()),
                 kind: Kind::Settle { wish },
-                urgency: (true, None),
+                urgency: (true, None, None),
             });
         }
     }
@@ -309,8 +309,8 @@ fn latch(
     let reason = format!(
         "the authority's last certificate was due for renewal already when it came (from {} to {}): asking again would \
          bring another like it, so nothing is asked before it has expired",
-        crate::classify::day(leaf.not_before),
-        crate::classify::day(leaf.not_after)
+        crate::classify::timestamp(leaf.not_before),
+        crate::classify::timestamp(leaf.not_after)
     );
     Err(Setback::failure_until(reason, leaf.not_after))
 }
