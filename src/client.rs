@@ -87,7 +87,10 @@ pub fn explain(error: &reqwest::Error) -> String {
 
 /// Reads a body up to a limit.
 pub async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
+    let announced = response
+        .content_length()
+        .and_then(|length| usize::try_from(length).ok());
+    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(most));
     while let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))? {
         if body.len() + chunk.len() > most {
             return Err(format!("the answer is larger than {most} bytes"));

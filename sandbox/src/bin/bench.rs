@@ -83,8 +83,8 @@ async fn all(daemon: &Path, wanted: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Towns whose folders are removed when everything is measured: ext4 makes files slowly for a minute after many
-/// were removed nearby (`recently_deleted` in its `ialloc.c`), and one measurement would be paid by the next.
+/// Towns whose folders are removed when everything is measured: ext4 without a journal makes files slowly for a minute
+/// after many were removed nearby (`recently_deleted` in its `ialloc.c`), and one measurement would pay for another.
 #[derive(Default)]
 struct Towns(Vec<Town>);
 
