@@ -105,7 +105,7 @@ fn use_all(store: &Store<Failing>) {
             .publish(&lineage.name, &names, &bundle(A), &origin())
             .ok();
         store.save_pending(&lineage.name, &order(A)).ok();
-        store.set_pending_aside(&lineage.name).ok();
+        store.set_pending_aside(&lineage.name, "refused").ok();
         store.clear_pending(&lineage.name).ok();
     }
     store.free_name(&A.parse().unwrap()).unwrap();
