@@ -10,13 +10,11 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use rcgen::KeyPair;
 use time::Duration;
 use tracing::debug;
 use tracing::warn;
 
 use crate::bundle::Bundle;
-use crate::bundle::Secret;
 use crate::classify::day;
 use crate::engine::Engine;
 use crate::engine::Place;
@@ -326,7 +324,11 @@ impl<'a, W: World> Attempt<'a, W> {
             Pending::Order(order) if order.url.is_none() && order.account == account.url => {
                 order.key.clone()
             }
-            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => new_key()?,
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => self
+                .engine
+                .world
+                .new_key()
+                .map_err(|error| Setback::failure(format!("no key could be made: {error}")))?,
         };
         let mut order = PendingOrder {
             names: self.wish.order.clone(),
@@ -506,10 +508,4 @@ impl<'a, W: World> Attempt<'a, W> {
             }
         }
     }
-}
-
-fn new_key() -> Result<Secret, Stop> {
-    let key = KeyPair::generate()
-        .map_err(|error| Setback::failure(format!("no key could be made: {error}")))?;
-    Ok(Secret::new(key.serialize_pem()))
 }
