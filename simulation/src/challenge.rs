@@ -68,7 +68,9 @@ impl Challenge for Life {
 
     async fn withdraw(&self, token: &Token) -> io::Result<()> {
         let act = |state: &mut State| {
-            state.places[self.instance].webroot.remove(token);
+            if !state.trouble.defect.keeps_tokens {
+                state.places[self.instance].webroot.remove(token);
+            }
             Ok(())
         };
         self.call(call("withdraws", token.as_str(), true), act, fault)

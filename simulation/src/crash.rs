@@ -15,6 +15,7 @@ use crate::promises::Promise;
 use crate::promises::Violation;
 use crate::town::Wish;
 use crate::trouble::Crash;
+use crate::trouble::Defect;
 
 /// A part of one certificate's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +84,16 @@ pub fn run(
             let text = format!("{more} certificates where {} do", scenario.certificates());
             state.break_promise(Promise::NoExtraCertificate, text);
         }
+        let accounts = state.authority.all()[0].accounts.len();
+        if accounts > 1 && scenario != Scenario::Restore {
+            let text = format!("{accounts} accounts were made where one does");
+            state.break_promise(Promise::NoExtraCertificate, text);
+        }
         (state.effects - begun, state.promises.violation.clone())
     })
 }
 
-fn wish(outside: &Outside, names: &str) {
+pub(crate) fn wish(outside: &Outside, names: &str) {
     let mut state = outside.state();
     let now = state.now();
     for (number, names) in (0..).zip(parse_list(names).0) {
@@ -139,7 +145,7 @@ async fn before(outside: &Outside, scenario: Scenario) {
 }
 
 /// Lets the process live, again after each crash, until nothing is missing.
-async fn while_missing(outside: &Outside) {
+pub(crate) async fn while_missing(outside: &Outside) {
     let until = outside.state().now() + PATIENCE;
     let lives = async {
         loop {
@@ -170,8 +176,9 @@ async fn while_missing(outside: &Outside) {
 }
 
 /// Crashes after, and before, each effect of a scenario; answers how many crashes that were.
-pub fn every_effect(scenario: Scenario) -> Result<u64, (Crash, Violation)> {
-    let (effects, _) = run(scenario, None, 1, |_| {});
+pub fn every_effect(scenario: Scenario, defect: Defect) -> Result<u64, (Crash, Violation)> {
+    let prepare = |state: &mut State| state.trouble.defect = defect;
+    let (effects, _) = run(scenario, None, 1, prepare);
     let mut crashes = 0;
     for after in 1..=effects {
         for (is_before, loss) in [
@@ -185,7 +192,7 @@ pub fn every_effect(scenario: Scenario) -> Result<u64, (Crash, Violation)> {
                 is_before,
                 loss,
             };
-            let (_, violation) = run(scenario, Some(crash), 1, |_| {});
+            let (_, violation) = run(scenario, Some(crash), 1, prepare);
             crashes += 1;
             if let Some(violation) = violation {
                 return Err((crash, violation));

@@ -67,7 +67,7 @@ impl Drive {
     /// Whether a sync of this path is one that a defect leaves out.
     fn is_unsynced(&self, path: &Path) -> bool {
         let state = self.outside.state();
-        let part = state.trouble.unsynced.as_deref();
+        let part = state.trouble.defect.unsynced;
         part.is_some_and(|part| path.to_str().is_some_and(|path| path.contains(part)))
     }
 }
@@ -186,7 +186,15 @@ impl FileSystem for Drive {
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change("renames to", to, false, |files| files.rename(from, to))
+        let unwritten = self.outside.state().trouble.defect.unwritten;
+        self.change("renames to", to, false, |files| {
+            files.rename(from, to)?;
+            let is_unwritten = |part| to.to_str().is_some_and(|path| path.contains(part));
+            if unwritten.is_some_and(is_unwritten) {
+                files.remove(to)?;
+            }
+            Ok(())
+        })
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

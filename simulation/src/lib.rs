@@ -19,3 +19,4 @@ pub mod crash;
 pub mod plan;
 pub mod weather;
 pub mod run;
+pub mod defects;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use rancher_lets_encrypt::classify::Policy;
+use rancher_lets_encrypt::config::ReplaceForeign;
 use rancher_lets_encrypt::config::SelfCheck;
 use rancher_lets_encrypt::daemon::Daemon;
 use rancher_lets_encrypt::daemon::Snapshot;
@@ -114,6 +115,9 @@ pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
         state.places[instance].is_running = true;
         state.promises.calm_since = None;
         state.note(format!("[{instance}] starts"));
+        if let Some(path) = state.trouble.defect.forgotten {
+            drop(state.places[instance].volume.remove(Path::new(path)));
+        }
     }
     let daemon = run(life.clone(), habits);
     tokio::select! {
@@ -124,17 +128,31 @@ pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
 }
 
 async fn run(life: Life, habits: Habits) {
-    let (rules, domains) = {
+    let (rules, domains, defect) = {
         let state = life.outside.state();
-        (state.promises.rules, state.town.domains())
+        (
+            state.promises.rules,
+            state.town.domains(),
+            state.trouble.defect,
+        )
+    };
+    let (production, staging) = if defect.trusts_staging {
+        (STAGING, PRODUCTION)
+    } else {
+        (PRODUCTION, STAGING)
+    };
+    let replace_foreign = if defect.replaces_all {
+        ReplaceForeign::Always
+    } else {
+        rules.replace_foreign
     };
     let settings = Settings {
         policy: Policy {
             is_staging: rules.is_staging,
-            production_directory: PRODUCTION.to_owned(),
-            staging_directory: STAGING.to_owned(),
+            production_directory: production.to_owned(),
+            staging_directory: staging.to_owned(),
             renew_before: rules.renew_before,
-            replace_foreign: rules.replace_foreign,
+            replace_foreign,
         },
         email: None,
         loop_time: rules.loop_time,

@@ -124,6 +124,8 @@ pub struct Promises {
     pub store_lost_at: Option<OffsetDateTime>,
     /// Since when nothing was in the way of anybody.
     pub calm_since: Option<OffsetDateTime>,
+    /// Since when names are not read, or were not read lately.
+    pub unread_since: Option<OffsetDateTime>,
     /// Certificates that were issued.
     pub issued: u64,
     /// Validations that failed.
@@ -148,6 +150,7 @@ impl Default for Promises {
             jumped_at: None,
             store_lost_at: None,
             calm_since: None,
+            unread_since: None,
             issued: 0,
             failed: 0,
             uploads: 0,

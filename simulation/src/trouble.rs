@@ -52,14 +52,31 @@ pub struct Crash {
     pub loss: Loss,
 }
 
+/// Something wrong on purpose, to show that a promise is broken by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Defect {
+    /// Syncs of paths that contain this do nothing.
+    pub unsynced: Option<&'static str>,
+    /// What gets a name that contains this is gone at once.
+    pub unwritten: Option<&'static str>,
+    /// A file that is gone at each start.
+    pub forgotten: Option<&'static str>,
+    /// Tokens are never withdrawn.
+    pub keeps_tokens: bool,
+    /// The daemon is told to replace whatever is not its own.
+    pub replaces_all: bool,
+    /// The daemon takes the staging directory for production.
+    pub trusts_staging: bool,
+}
+
 /// What goes wrong.
 #[derive(Debug, Default)]
 pub struct Trouble {
     weather: [Weather; 5],
     /// The next crash of each instance.
     pub crashes: Vec<Option<Crash>>,
-    /// A defect: syncs of paths that contain this do nothing.
-    pub unsynced: Option<String>,
+    /// What the layer below the daemon does wrong on purpose.
+    pub defect: Defect,
     /// Faults injected so far.
     pub faults: u64,
     /// Crashes so far.
@@ -87,9 +104,11 @@ impl Trouble {
         self.weather[Self::place(port)]
     }
 
-    /// Whether everything works.
+    /// Whether everything works but metadata, without which the names last known hold.
     pub fn is_fair(&self) -> bool {
-        self.weather.iter().all(|weather| *weather == Weather::Fair)
+        [Port::Disk, Port::Authority, Port::Rancher, Port::Challenge]
+            .into_iter()
+            .all(|port| self.weather(port) == Weather::Fair)
     }
 
     /// Everything works from now on.

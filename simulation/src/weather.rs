@@ -151,6 +151,15 @@ impl World {
         } else if state.promises.calm_since.is_none() {
             state.promises.calm_since = Some(now);
         }
+        if state.trouble.weather(Port::Metadata) != Weather::Fair {
+            state.promises.unread_since.get_or_insert(now - LOOK);
+        } else if state
+            .promises
+            .unread_since
+            .is_some_and(|since| now - since > patience)
+        {
+            state.promises.unread_since = None;
+        }
         state.check_limits();
         let is_limited = state.authority.all().iter().any(|directory| {
             let last = directory.hits.last();

@@ -2,10 +2,11 @@
 
 use simulation::crash::Scenario;
 use simulation::crash::every_effect;
+use simulation::trouble::Defect;
 
 #[track_caller]
 fn check(scenario: Scenario) {
-    match every_effect(scenario) {
+    match every_effect(scenario, Defect::default()) {
         Ok(crashes) => eprintln!("{scenario:?}: {crashes} crashes"),
         Err((crash, violation)) => panic!(
             "{scenario:?}, {crash:?}: {:?}: {}\n{}",

@@ -90,7 +90,24 @@ impl State {
         let Some(calm) = self.promises.calm_since else {
             return;
         };
+        let unread = self.promises.unread_since;
         let is_settled = |wish: &&Wish| {
+            if unread.is_some_and(|since| since <= wish.since + self.promises.rules.loop_time) {
+                return false;
+            }
+            // A name that another wish has taken over still stands in the present certificate.
+            let served = self
+                .served(wish)
+                .and_then(|entry| entry.content.as_ref().ok());
+            let is_unwell = |name: &str| {
+                self.town
+                    .leads
+                    .get(name)
+                    .is_some_and(|lead| lead.since + patience >= now || lead.route != Route::Well)
+            };
+            if served.is_some_and(|shown| shown.leaf.names().any(is_unwell)) {
+                return false;
+            }
             let healthy = wish.names.iter().all(|name| {
                 let lead = self.town.leads.get(name.as_str());
                 lead.is_none_or(|lead| lead.route == Route::Well && lead.since + patience < now)
