@@ -6,8 +6,10 @@ MAKEFLAGS += --no-builtin-rules
 
 MUSL := x86_64-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
-PACKAGES := pebble nginx-light haproxy certbot musl-tools
-COMMANDS := pebble nginx haproxy certbot musl-gcc
+PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools
+COMMANDS := pebble nginx haproxy certbot openssl musl-gcc
+# Tests that run them, or Docker.
+REAL := real:: docker:: store_certbot:: store_takeover::keys::
 
 .PHONY: help
 help: ## this list
@@ -28,14 +30,14 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 .PHONY: quick
 quick: ## the tests that need no installed program: for the edit-test loop
 	cargo test -p rancher-lets-encrypt --lib
-	cargo test -p rancher-lets-encrypt --test it -- --skip real:: --skip docker::
+	cargo test -p rancher-lets-encrypt --test it -- $(REAL:%=--skip %)
 
 .PHONY: static
 static: setup ## the static binary of the image
 	cargo build --release --locked --target $(MUSL) --bin rancher-lets-encrypt
 
 .PHONY: bench
-bench: ## speed, CPU and memory against the sandbox and against Pebble
+bench: setup ## speed, CPU and memory against the sandbox and against Pebble
 	cargo build --release --workspace --bins
 	target/release/bench target/release/rancher-lets-encrypt
 

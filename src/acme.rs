@@ -18,12 +18,15 @@ use reqwest::Client;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::acme::dates::Dates;
 use crate::acme::transport::Nonces;
 use crate::acme::transport::Transport;
 use crate::acme::transport::asked;
+use crate::acme::transport::asked_at;
 use crate::bundle::Secret;
 use crate::names::Names;
 use crate::ports::Account;
@@ -37,6 +40,7 @@ use crate::ports::OrderStatus;
 use crate::ports::RetryAfter;
 use crate::ports::Token;
 
+mod dates;
 mod problem;
 mod thumbprint;
 mod transport;
@@ -50,13 +54,15 @@ const SHARED_FAILURE: Duration = Duration::from_secs(1);
 /// ACME authorities, reached over HTTPS.
 pub struct AcmeAuthority {
     client: Client,
-    sessions: Mutex<Sessions>,
+    dates: Dates,
+    /// Each by its own: one that does not answer keeps nobody from another.
+    directories: Mutex<BTreeMap<String, Arc<Mutex<Directory>>>>,
 }
 
 #[derive(Default)]
-struct Sessions {
-    by_account: BTreeMap<(String, String), Arc<Session>>,
-    failure: Option<(String, Instant, AuthorityError)>,
+struct Directory {
+    by_account: BTreeMap<String, Arc<Session>>,
+    failure: Option<(Instant, AuthorityError)>,
 }
 
 /// A directory that was fetched, an account, its nonces and the orders that were seen.
@@ -73,27 +79,32 @@ impl AcmeAuthority {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            sessions: Mutex::default(),
+            dates: Dates::default(),
+            directories: Mutex::default(),
         }
     }
 
     fn builder(&self) -> AccountBuilder {
-        let transport = Transport::new(self.client.clone(), Nonces::default());
+        let transport = Transport::new(self.client.clone(), Nonces::default(), self.dates.clone());
         instant_acme::Account::builder_with_http(Box::new(transport))
     }
 
+    async fn directory(&self, url: &str) -> Arc<Mutex<Directory>> {
+        let mut directories = self.directories.lock().await;
+        Arc::clone(directories.entry(url.to_owned()).or_default())
+    }
+
     async fn session(&self, account: &Account) -> Result<Arc<Session>, AuthorityError> {
-        let key = (account.directory.clone(), account.url.clone());
-        let mut sessions = self.sessions.lock().await;
-        if let Some(session) = sessions
+        let directory = self.directory(&account.directory).await;
+        let mut directory = directory.lock().await;
+        if let Some(session) = directory
             .by_account
-            .get(&key)
+            .get(&account.url)
             .filter(|session| session.made.elapsed() < SESSION_TIME)
         {
             return Ok(Arc::clone(session));
         }
-        if let Some((directory, at, error)) = &sessions.failure
-            && *directory == account.directory
+        if let Some((at, error)) = &directory.failure
             && at.elapsed() < SHARED_FAILURE
         {
             return Err(error.clone());
@@ -103,14 +114,26 @@ impl AcmeAuthority {
             pkcs8(&account.key)?,
             account.directory.clone(),
         );
-        match asked(parts).await {
-            Ok((account, _)) => {
-                let session = Session::new(account);
-                sessions.by_account.insert(key, Arc::clone(&session));
+        // Nothing but the directory is fetched, so whatever fails is no refusal of ours.
+        let made = asked_at(&account.directory, parts).await.map_err(|error| {
+            if matches!(error, AuthorityError::Unavailable { .. }) {
+                return error;
+            }
+            let detail = format!("{}: {error}", account.directory);
+            AuthorityError::Unavailable {
+                retry_after: None,
+                detail,
+            }
+        });
+        match made {
+            Ok(made) => {
+                let session = Session::new(made);
+                let url = account.url.clone();
+                directory.by_account.insert(url, Arc::clone(&session));
                 Ok(session)
             }
             Err(error) => {
-                sessions.failure = Some((account.directory.clone(), Instant::now(), error.clone()));
+                directory.failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
@@ -188,7 +211,7 @@ impl Authority for AcmeAuthority {
         let create = self
             .builder()
             .create_from_key((key, PrivateKeyDer::Pkcs8(der)), directory.to_owned());
-        let ((account, _), _) = asked(create).await?;
+        let (account, _) = asked_at(directory, create).await?;
         let url = account.id().to_owned();
         if let Some(contact) = contact {
             let contact = format!("mailto:{contact}");
@@ -197,13 +220,17 @@ impl Authority for AcmeAuthority {
                 tracing::warn!(directory, %error, "contact not accepted by the authority");
             }
         }
-        let key = (directory.to_owned(), url.clone());
-        self.sessions
-            .lock()
-            .await
+        let directory = self.directory(directory).await;
+        let mut directory = directory.lock().await;
+        directory
             .by_account
-            .insert(key, Session::new(account));
+            .insert(url.clone(), Session::new(account));
         Ok(url)
+    }
+
+    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        self.session(account).await?;
+        Ok(self.dates.at(&account.directory))
     }
 
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {

@@ -97,6 +97,18 @@ pub async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String
     Ok(body)
 }
 
+/// Reads the first bytes of a body; what comes behind them is not waited for.
+pub async fn read_beginning(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while body.len() < most
+        && let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))?
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body.truncate(most);
+    Ok(body)
+}
+
 /// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date.
 pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

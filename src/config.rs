@@ -1,14 +1,19 @@
 //! Settings: the environment as text, typed once; every fault of every variable at once.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
 use thiserror::Error;
 
+use crate::budget;
+use crate::budget::Limits;
 use crate::bundle::Secret;
 use crate::config::typing::Raw;
 use crate::config::typing::Typing;
@@ -32,8 +37,8 @@ pub struct Config {
     pub rancher_access_key: Secret,
     /// `CATTLE_SECRET_KEY`, or `CATTLE_ENVIRONMENT_SECRET_KEY`.
     pub rancher_secret_key: Secret,
-    /// `RANCHER_CA_FILE`.
-    pub rancher_ca_file: Option<PathBuf>,
+    /// PEM roots from `RANCHER_CA_FILE`, or from where Rancher puts its own.
+    pub rancher_ca: Option<Vec<u8>>,
     /// `RANCHER_METADATA_URL`.
     pub metadata_url: Url,
     /// `DOMAINS`, the good ones.
@@ -58,8 +63,8 @@ pub struct Config {
     pub production_directory: Url,
     /// `ACME_STAGING_DIRECTORY`.
     pub staging_directory: Url,
-    /// `ACME_CA_FILE`.
-    pub acme_ca_file: Option<PathBuf>,
+    /// PEM roots from `ACME_CA_FILE`.
+    pub acme_ca: Option<Vec<u8>>,
     /// `CA_LIMITS`.
     pub ca_limits: CaLimits,
     /// `SELF_CHECK`.
@@ -104,6 +109,22 @@ pub enum CaLimits {
     LetsEncrypt,
     /// None.
     None,
+}
+
+impl CaLimits {
+    /// The limits that are kept at a directory.
+    pub fn of(self, directory: &str) -> Option<&'static Limits> {
+        let own = match directory {
+            table::LETS_ENCRYPT => Some(&budget::LETS_ENCRYPT),
+            table::LETS_ENCRYPT_STAGING => Some(&budget::LETS_ENCRYPT_STAGING),
+            _ => None,
+        };
+        match self {
+            Self::Auto => own,
+            Self::LetsEncrypt => own.or(Some(&budget::LETS_ENCRYPT)),
+            Self::None => None,
+        }
+    }
 }
 
 /// What a failed fetch of our own token means.
@@ -174,14 +195,16 @@ impl fmt::Display for Faults {
     }
 }
 
+/// Reads a file that a setting names.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
+
 impl Config {
     /// Types the variables; an empty one counts as unset, as Rancher makes unset ones empty.
-    pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, Faults> {
-        let vars: BTreeMap<String, String> = vars
-            .into_iter()
-            .map(|(name, value)| (name, value.trim().to_owned()))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        read: ReadFile<'_>,
+    ) -> Result<Self, Faults> {
+        let (vars, unreadable) = texts(vars);
         let notes = table::notes(&vars);
         let raw: Raw = envy::from_iter(vars).map_err(|error| {
             Faults(vec![Fault {
@@ -190,26 +213,72 @@ impl Config {
                 accepted: error.to_string(),
             }])
         })?;
-        Typing::default().config(raw, notes)
+        let typed = Typing::new(read, notes).config(raw);
+        if unreadable.is_empty() {
+            return typed;
+        }
+        let Faults(faults) = typed.err().unwrap_or(Faults(Vec::new()));
+        // It was taken for unset, and is not.
+        let is_told = |fault: &Fault| unreadable.iter().any(|other| other.name == fault.name);
+        let others: Vec<Fault> = faults.into_iter().filter(|fault| !is_told(fault)).collect();
+        Err(Faults(unreadable.into_iter().chain(others).collect()))
     }
+}
+
+/// Variables as text, and those of ours that are none. Their values are not shown: any of them may hold a secret.
+fn texts(
+    vars: impl IntoIterator<Item = (OsString, OsString)>,
+) -> (BTreeMap<String, String>, Vec<Fault>) {
+    let mut texts = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (name, value) in vars {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        match value.into_string() {
+            Ok(value) if value.trim().is_empty() => {}
+            Ok(value) => {
+                texts.insert(name, value.trim().to_owned());
+            }
+            Err(_) => faults.extend(table::known(&name).map(|name| Fault {
+                name,
+                value: None,
+                accepted: "text in UTF-8; it has bytes that are none".to_owned(),
+            })),
+        }
+    }
+    (texts, faults)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
+    /// The files that the settings of a test name.
+    fn files(path: &Path) -> io::Result<Vec<u8>> {
+        let authority = rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap();
+        match path.to_str().unwrap() {
+            "/roots.pem" => Ok(authority.cert.pem().into_bytes()),
+            "/empty.pem" => Ok(b"nothing\n".to_vec()),
+            "/broken.pem" => Ok(authority.cert.pem().replace("MII", "MIA").into_bytes()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     fn config(vars: &[(&str, &str)]) -> Result<Config, Faults> {
+        config_with(vars, &files)
+    }
+
+    fn config_with(vars: &[(&str, &str)], read: ReadFile<'_>) -> Result<Config, Faults> {
         let rancher = [
             ("CATTLE_URL", "http://rancher.test:8080/v1"),
             ("CATTLE_ACCESS_KEY", "access"),
             ("CATTLE_SECRET_KEY", "very-secret"),
         ];
-        Config::from_vars(
-            rancher
-                .iter()
-                .chain(vars)
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        )
+        let vars = rancher.iter().chain(vars);
+        Config::from_vars(vars.map(|(name, value)| (name.into(), value.into())), read)
     }
 
     #[test]
@@ -252,34 +321,173 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_in_the_table_and_has_a_fault_or_a_free_form() {
-        let missing = Config::from_vars([]).unwrap_err();
+    fn what_rancher_gives_is_asked_for_with_its_labels() {
+        let missing = Config::from_vars([], &files).unwrap_err();
         let named: Vec<_> = missing.0.iter().map(|fault| fault.name).collect();
         assert_eq!(
             named,
             ["CATTLE_URL", "CATTLE_ACCESS_KEY", "CATTLE_SECRET_KEY"]
         );
-        assert!(
-            missing
-                .to_string()
-                .contains("io.rancher.container.agent.role")
-        );
+        let text = missing.to_string();
+        assert!(text.contains("io.rancher.container.agent.role"), "{text}");
+        assert!(!text.contains("localhost"), "{text}");
+        // Rancher gives no address where the host was registered through `localhost`, but the scheme.
+        let scheme = [("CATTLE_CONFIG_URL_SCHEME".into(), "http".into())];
+        let missing = Config::from_vars(scheme, &files).unwrap_err();
+        assert!(missing.0[0].accepted.contains("through `localhost`"));
     }
 
     #[test]
-    fn empty_is_unset_and_defaults_are_those_of_the_table() {
+    fn every_variable_that_is_read_is_in_the_table() {
+        let read: BTreeSet<String> = typing::variables().into_iter().collect();
+        let listed = SETTINGS.iter().map(|setting| setting.name);
+        let listed = listed.chain(table::ALSO_READ.iter().copied());
+        assert_eq!(read, listed.map(str::to_owned).collect());
+        for name in table::ALSO_READ.iter().filter(|name| name.ends_with("KEY")) {
+            let is_told = |setting: &Setting| {
+                setting.meaning.contains(name) || setting.name == name.replace("_ENVIRONMENT", "")
+            };
+            assert!(SETTINGS.iter().any(is_told), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_default_in_the_table_is_the_one_that_holds() {
         let empty: Vec<_> = SETTINGS
             .iter()
-            .filter(|s| !s.injected)
-            .map(|s| (s.name, " "))
+            .filter(|setting| !setting.injected)
+            .map(|setting| (setting.name, " "))
             .collect();
-        let config = config(&empty).unwrap();
-        assert!(config.is_staging && config.reads_labels);
-        assert_eq!(config.loop_time, Duration::from_secs(300));
-        assert_eq!(config.wanted_directory().as_str(), table::STAGING);
-        assert_eq!(config.listen, Some("0.0.0.0:8080".parse().unwrap()));
-        assert_eq!((config.concurrency, config.self_check_port), (8, 80));
-        assert_eq!(config.renew_before, None);
+        let unset = format!("{:?}", config(&[]).unwrap());
+        assert_eq!(format!("{:?}", config(&empty).unwrap()), unset);
+        // What each does when it is set to something else, so that none can be forgotten.
+        let others = [
+            ("RANCHER_CA_FILE", "/roots.pem"),
+            ("RANCHER_METADATA_URL", "http://metadata.test"),
+            ("DOMAINS", "a.example.com"),
+            ("DYNAMIC_CONFIG", "no"),
+            ("STAGING", "no"),
+            ("CERTBOT_EMAIL", "ops@example.com"),
+            ("EMAIL", "ops@example.com"),
+            ("RENEW_BEFORE_DAYS", "7"),
+            ("LOOP_TIME", "301"),
+            ("CERTBOT_WEBROOT", "/www"),
+            ("LETSENCRYPT_ROOTDIR", "/le"),
+            ("ACME_DIRECTORY", "https://ca.test/directory"),
+            ("ACME_STAGING_DIRECTORY", "https://ca.test/directory"),
+            ("ACME_CA_FILE", "/roots.pem"),
+            ("CA_LIMITS", "none"),
+            ("SELF_CHECK", "off"),
+            ("HOST_CHECK_PORT", "81"),
+            ("SELF_CHECK_ADDRESS", "127.0.0.1"),
+            ("CONNECT_TIMEOUT", "11"),
+            ("REPLACE_FOREIGN", "never"),
+            ("CONCURRENCY", "9"),
+            ("LISTEN", "off"),
+            ("NOTIFY_URL", "http://hooks.test"),
+            ("HEARTBEAT_URL", "http://hooks.test"),
+            ("LOG", "debug"),
+            ("RUST_LOG", "debug"),
+            ("LOG_FORMAT", "json"),
+        ];
+        for Setting { name, default, .. } in SETTINGS.iter().filter(|setting| !setting.injected) {
+            let set = |value: &str| format!("{:?}", config(&[(name, value)]).unwrap());
+            let value = match (*default, *name) {
+                (_, "ACME_DIRECTORY") => table::LETS_ENCRYPT,
+                (_, "ACME_STAGING_DIRECTORY") => table::LETS_ENCRYPT_STAGING,
+                ("-" | "empty" | "automatic", _) => "",
+                _ => default.trim_matches('`'),
+            };
+            assert_eq!(set(value), unset, "{name}");
+            let other = others.iter().find(|(other, _)| other == name);
+            match other {
+                Some((_, other)) => assert_ne!(set(other), unset, "{name}"),
+                // Read, checked and not kept yet.
+                None => assert_eq!(*name, "NOTIFY_FORMAT"),
+            }
+        }
+        let config = config(&[]).unwrap();
+        assert_eq!((config.rancher_ca, config.acme_ca), (None, None));
+        assert_eq!((config.email, config.renew_before), (None, None));
+        assert_eq!((config.domains, config.self_check_address), (vec![], None));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_text_is_a_fault_with_all_others() {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = || OsString::from_vec(b"\xffvery-secret".to_vec());
+        let all = SETTINGS.iter().map(|setting| setting.name);
+        for name in all.chain(table::ALSO_READ.iter().copied()) {
+            let vars = [
+                (OsString::from(name), bytes()),
+                (OsString::from("OTHER"), bytes()),
+                (OsString::from_vec(vec![0xff]), bytes()),
+            ];
+            let others = [
+                ("CATTLE_URL", "http://r.test"),
+                ("STAGING", "x"),
+                ("LOOP_TIME", "x"),
+            ];
+            let others = others.map(|(name, value)| (name.into(), value.into()));
+            let others = others.into_iter().filter(|(other, _)| other != name);
+            let faults = Config::from_vars(vars.into_iter().chain(others), &files).unwrap_err();
+            let told: Vec<_> = faults.0.iter().filter(|fault| fault.name == name).collect();
+            assert_eq!(told.len(), 1, "{faults}");
+            assert!(told[0].accepted.contains("UTF-8"), "{faults}");
+            assert!(faults.to_string().contains("LOOP_TIME"), "{faults}");
+            assert!(!faults.to_string().contains("very-secret"), "{faults}");
+        }
+    }
+
+    #[test]
+    fn files_of_roots_that_cannot_be_used_are_told_with_all_other_faults() {
+        for (file, said) in [
+            ("/missing.pem", "not found"),
+            ("/empty.pem", "no certificate"),
+            ("/broken.pem", "certificate 1"),
+        ] {
+            let wrong = [
+                ("RANCHER_CA_FILE", file),
+                ("ACME_CA_FILE", file),
+                ("STAGING", "prod"),
+            ];
+            let faults = config(&wrong).unwrap_err();
+            let named: BTreeSet<_> = faults.0.iter().map(|fault| fault.name).collect();
+            assert_eq!(named, wrong.map(|(name, _)| name).into());
+            for fault in faults.0.iter().filter(|fault| fault.name != "STAGING") {
+                assert_eq!(fault.value.as_deref(), Some(file));
+                assert!(fault.accepted.contains(said), "{fault}");
+            }
+        }
+        let config = config(&[("ACME_CA_FILE", "/roots.pem")]).unwrap();
+        assert!(config.acme_ca.is_some() && config.rancher_ca.is_none());
+    }
+
+    #[test]
+    fn ranchers_own_ca_file_is_used_when_it_exists_and_is_good() {
+        let own = |path: &Path, content: &str| {
+            if path == Path::new("/var/lib/rancher/etc/ssl/ca.crt") {
+                files(Path::new(content))
+            } else {
+                files(path)
+            }
+        };
+        let with = |content: &'static str, vars: &[(&str, &str)]| {
+            config_with(vars, &move |path: &Path| own(path, content)).unwrap()
+        };
+        let used = with("/roots.pem", &[]);
+        assert!(used.rancher_ca.is_some() && used.acme_ca.is_none());
+        assert_eq!(used.notes, [""; 0]);
+        // It is no setting of anybody's: nothing ends because of it, and no variable is blamed.
+        let unused = with("/empty.pem", &[]);
+        assert_eq!(unused.rancher_ca, None);
+        assert!(unused.notes[0].starts_with("/var/lib/rancher/etc/ssl/ca.crt is not used"));
+        let other = with("/empty.pem", &[("RANCHER_CA_FILE", "/roots.pem")]);
+        assert!(other.rancher_ca.is_some() && other.notes.is_empty());
+        let row = SETTINGS
+            .iter()
+            .find(|setting| setting.name == "RANCHER_CA_FILE");
+        assert!(row.unwrap().meaning.contains(table::RANCHER_CA));
     }
 
     #[test]

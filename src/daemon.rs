@@ -20,8 +20,10 @@ use tracing::debug;
 
 use crate::engine::Engine;
 use crate::engine::Places;
+use crate::ports::Announcement;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
+use crate::ports::OrchestratorError;
 use crate::ports::World;
 use crate::push::wake::wake;
 use crate::reconcile::Reconciler;
@@ -50,8 +52,10 @@ const LABELS_PATIENCE: Duration = Duration::seconds(3);
 /// Pushes and restores beside the orders.
 const OTHERS: usize = 8;
 
-/// Resolves when names may have changed.
-type Changed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+/// Resolves when names may have changed, with what is announced then. The lists are read beside the loop: one that
+/// stalls holds up nothing else, and is asked for again.
+type Changed<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Announcement>, OrchestratorError>> + Send + 'a>>;
 
 /// What a spawned task comes back with.
 enum Finished {
@@ -59,6 +63,8 @@ enum Finished {
     Wake {
         /// Ids of pushed certificates that balancers have not heard of.
         unheard: Vec<String>,
+        /// The state of the debt when they were woken, if they were.
+        paid: Option<u64>,
     },
 }
 
@@ -74,6 +80,8 @@ pub struct Daemon<W: World> {
     others: Places,
     freed: Arc<Notify>,
     is_waking: bool,
+    /// The state of the debt that was paid last: as long as it is the same, a write that is under way owes the rest.
+    paid: Option<u64>,
     owed_since: Option<OffsetDateTime>,
     pushed: Vec<String>,
     next: OffsetDateTime,
@@ -102,6 +110,7 @@ impl<W: World> Daemon<W> {
             freed,
             engine,
             is_waking: false,
+            paid: None,
             owed_since: None,
             pushed: Vec::new(),
             next,
@@ -118,7 +127,11 @@ impl<W: World> Daemon<W> {
             let reads_labels = self.reconciler.reads_labels();
             let watch = || -> Changed<'_> {
                 if reads_labels {
-                    Box::pin(engine.world.orchestrator().changed())
+                    let orchestrator = engine.world.orchestrator();
+                    Box::pin(async {
+                        orchestrator.changed().await;
+                        orchestrator.announcements().await
+                    })
                 } else {
                     Box::pin(std::future::pending())
                 }
@@ -144,7 +157,15 @@ impl<W: World> Daemon<W> {
         let now = self.engine.now();
         self.snapshot
             .send_modify(|snapshot| snapshot.turned_at = Some(now));
-        if self.next <= now {
+        // After a clock was set back, what is planned may lie hours ahead.
+        let is_set_back = self.last.is_some_and(|last| now < last);
+        if is_set_back {
+            tracing::warn!(
+                "the clock of this machine was set back, waits are cut to what they can be"
+            );
+            self.engine.ledger().cut(now);
+        }
+        if self.next <= now || is_set_back {
             self.pass().await;
             return false;
         }
@@ -157,8 +178,8 @@ impl<W: World> Daemon<W> {
                 self.finish(finished);
                 false
             }
-            () = changed => {
-                if self.reconciler.read_labels().await {
+            announced = changed => {
+                if self.reconciler.learn(announced) {
                     debug!("wanted names changed");
                     self.next = self.engine.now();
                 }
@@ -243,12 +264,13 @@ impl<W: World> Daemon<W> {
             self.in_hand.insert(job.primary.clone());
             let engine = Arc::clone(&self.engine);
             let (primary, pushes) = (job.primary.clone(), self.others.clone());
+            let names = job.target.names.clone();
             self.running.spawn(async move {
                 // A bug that one certificate meets must not end the others.
                 let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
                     .catch_unwind()
                     .await;
-                let done = done.unwrap_or_else(|_| Done::after_panic(primary));
+                let done = done.unwrap_or_else(|_| Done::after_panic(primary, names));
                 Finished::Job(done)
             });
         }
@@ -267,8 +289,14 @@ impl<W: World> Daemon<W> {
         let is_quiet = self.in_hand.is_empty() && self.queue.is_empty();
         let is_late = since + LONGEST_DEBT <= now;
         let is_waiting = self.engine.ledger().waiting(&Subject::Wake, now).is_some();
+        let generation = self.engine.wake_generation();
         // Before the first pass nothing is known of what else there is to push.
-        if self.is_waking || is_waiting || self.last.is_none() || !(is_quiet || is_late) {
+        if self.is_waking
+            || is_waiting
+            || self.last.is_none()
+            || self.paid == Some(generation)
+            || !(is_quiet || is_late)
+        {
             return;
         }
         self.is_waking = true;
@@ -282,12 +310,16 @@ impl<W: World> Daemon<W> {
                 Ok(Ok(())) => {
                     return Finished::Wake {
                         unheard: Vec::new(),
+                        paid: Some(generation),
                     };
                 }
                 Ok(Err(setback)) => tracing::warn!(error = setback.reason, "balancers not woken"),
                 Err(_) => tracing::error!("waking the balancers panicked"),
             }
-            Finished::Wake { unheard: pushed }
+            Finished::Wake {
+                unheard: pushed,
+                paid: None,
+            }
         });
     }
 
@@ -295,6 +327,9 @@ impl<W: World> Daemon<W> {
         match finished {
             Ok(Finished::Job(done)) => {
                 self.in_hand.remove(&done.primary);
+                if let Some(setback) = &done.setback {
+                    self.reconciler.tell_setback(&done.names, setback);
+                }
                 self.pushed.extend(done.pushed);
                 // Another name of the same certificate, or another certificate, may have become possible.
                 if done.follow_up {
@@ -304,8 +339,9 @@ impl<W: World> Daemon<W> {
                     self.plan(until);
                 }
             }
-            Ok(Finished::Wake { unheard }) => {
+            Ok(Finished::Wake { unheard, paid }) => {
                 self.is_waking = false;
+                self.paid = paid;
                 self.pushed.extend(unheard);
                 self.owed_since = None;
             }

@@ -1,5 +1,6 @@
 //! What every procedure works with: the ports, the store, the settings, and the ledger that remembers failures.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -11,10 +12,14 @@ use tokio::sync::Notify;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
+use crate::budget::Asked;
+use crate::budget::Limits;
+use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::classify::Policy;
 use crate::classify::day;
 use crate::client::one_line;
+use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::SelfCheck;
 use crate::names::DomainName;
@@ -22,6 +27,7 @@ use crate::names::NameSet;
 use crate::ports::Clock;
 use crate::ports::RetryAfter;
 use crate::ports::World;
+use crate::reaction;
 use crate::schedule;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -49,6 +55,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// The loop turns at least this often, so that a look from outside can tell whether it does.
     pub longest_rest: Duration,
+    /// Whose limits are kept.
+    pub ca_limits: CaLimits,
 }
 
 impl From<&Config> for Settings {
@@ -66,6 +74,7 @@ impl From<&Config> for Settings {
             self_check: config.self_check,
             concurrency: config.concurrency,
             longest_rest: LONGEST_REST,
+            ca_limits: config.ca_limits,
         }
     }
 }
@@ -107,6 +116,16 @@ impl Setback {
         Self {
             reason: reason.into(),
             until: None,
+            is_failure: true,
+        }
+    }
+}
+
+impl From<UsedUp> for Setback {
+    fn from(used_up: UsedUp) -> Self {
+        Self {
+            reason: used_up.reason,
+            until: used_up.opens,
             is_failure: true,
         }
     }
@@ -159,10 +178,65 @@ impl Places {
     }
 }
 
+/// How soon a clock that is wrong is looked at again.
+pub const SKEW_LOOK: Duration = Duration::minutes(10);
+
+/// Something that one attempt at a time may work on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// A folder of the store.
+    Lineage(String),
+    /// A certificate of these names from an authority.
+    Names {
+        /// Directory URL of the authority.
+        directory: String,
+        /// The names.
+        names: NameSet,
+    },
+}
+
+impl Claim {
+    /// A folder of the store.
+    pub fn lineage(name: &str) -> Self {
+        Self::Lineage(name.to_owned())
+    }
+}
+
+/// What an attempt has claimed; free again when this is dropped.
+#[derive(Debug)]
+pub struct Claimed {
+    claims: Vec<Claim>,
+    all: Arc<Mutex<BTreeSet<Claim>>>,
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in &self.claims {
+            all.remove(claim);
+        }
+    }
+}
+
 /// The debt of a wake-up.
 struct Wake {
     is_owed: bool,
     generation: u64,
+    /// Writes to Rancher that are under way: as long as there is one, the debt is not paid.
+    writing: u32,
+}
+
+/// A write to Rancher that is under way. From its end on, however it ends, balancers are to be woken.
+pub struct Writing<'a> {
+    wake: &'a Mutex<Wake>,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
+        wake.writing -= 1;
+        wake.generation += 1;
+    }
 }
 
 /// What every procedure works with.
@@ -174,9 +248,15 @@ pub struct Engine<W: World> {
     /// The settings.
     pub settings: Settings,
     ledger: Arc<Mutex<Ledger>>,
+    /// What attempts work on at present. The same certificate may be wanted under another primary name meanwhile.
+    claims: Arc<Mutex<BTreeSet<Claim>>>,
     wake: Mutex<Wake>,
     /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
     writing_wake: tokio::sync::Mutex<()>,
+    /// What was said and need not be said again.
+    said: Mutex<BTreeSet<String>>,
+    /// How the clock of this machine was found wrong, and when.
+    skew: Mutex<Option<(String, tokio::time::Instant)>>,
     /// Held while an account is made.
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
@@ -203,17 +283,21 @@ impl<W: World> Engine<W> {
                     Mutex::new(Wake {
                         is_owed,
                         generation: 0,
+                        writing: 0,
                     }),
                 );
-                let (writing_wake, registering) = Default::default();
+                let (writing_wake, registering, said, skew) = Default::default();
                 Ok(Self {
                     world,
                     store,
                     settings,
                     ledger,
+                    claims: Arc::default(),
                     wake,
                     writing_wake,
                     registering,
+                    said,
+                    skew,
                 })
             }
             Err(error) => Err((world, error)),
@@ -230,22 +314,72 @@ impl<W: World> Engine<W> {
         lock(&self.ledger)
     }
 
+    /// The limits that are kept at a directory.
+    pub fn limits(&self, directory: &str) -> Option<&'static Limits> {
+        self.settings.ca_limits.of(directory)
+    }
+
+    /// Notes that the clock of this machine is wrong. Not on record: it may be right after a restart.
+    pub fn distrust_clock(&self, reason: &str) {
+        let now = tokio::time::Instant::now();
+        let mut skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        *skew = Some((reason.to_owned(), now));
+    }
+
+    /// Whether the clock of this machine was found wrong, and how long until it is looked at again.
+    pub fn clock_distrusted(&self) -> Option<(String, Duration)> {
+        let skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
+        let (reason, since) = skew.as_ref()?;
+        // By a clock that does not jump.
+        let passed = Duration::try_from(since.elapsed()).unwrap_or(SKEW_LOOK);
+        (passed < SKEW_LOOK).then(|| (reason.clone(), SKEW_LOOK - passed))
+    }
+
+    /// Warns of something, the first time.
+    pub fn say_once(&self, sentence: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(sentence.to_owned()) {
+            tracing::warn!(notice = sentence, "trouble");
+        }
+    }
+
+    /// Claims all of these for one attempt; none if another has one of them.
+    pub fn claim(&self, claims: Vec<Claim>) -> Option<Claimed> {
+        let mut all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        if claims.iter().any(|claim| all.contains(claim)) {
+            return None;
+        }
+        all.extend(claims.iter().cloned());
+        Some(Claimed {
+            claims,
+            all: Arc::clone(&self.claims),
+        })
+    }
+
+    /// Whether an attempt works on this.
+    pub fn is_claimed(&self, claim: &Claim) -> bool {
+        let all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        all.contains(claim)
+    }
+
     /// Whether balancers are to be woken.
     pub fn is_wake_owed(&self) -> bool {
         self.wake().is_owed
     }
 
-    /// Notes that balancers are to be woken, before and after each write to Rancher: whatever happens in between,
-    /// and however a wake-up runs beside it, they will hear of it.
-    pub async fn owe_wake(&self) {
-        let _writing = self.writing_wake.lock().await;
-        let was_owed = {
+    /// Notes that balancers are to be woken, before a write to Rancher: the debt stays on the disk as long as the
+    /// answer is held, and however a wake-up runs beside it, they will hear of what is written.
+    pub async fn owe_wake(&self) -> Writing<'_> {
+        let _one_at_a_time = self.writing_wake.lock().await;
+        let (writing, was_owed) = {
             let mut wake = self.wake();
+            wake.writing += 1;
             wake.generation += 1;
-            std::mem::replace(&mut wake.is_owed, true)
+            let was_owed = std::mem::replace(&mut wake.is_owed, true);
+            (Writing { wake: &self.wake }, was_owed)
         };
         if was_owed {
-            return;
+            return writing;
         }
         let owed = WakeOwed { since: self.now() };
         match self.store.run(move |store| store.owe_wake(&owed)).await {
@@ -255,6 +389,7 @@ impl<W: World> Engine<W> {
                 tracing::warn!(%error, "wake-up not written down, a restart would forget it")
             }
         }
+        writing
     }
 
     /// Tells one state of the debt from another; taken before balancers are woken.
@@ -262,11 +397,15 @@ impl<W: World> Engine<W> {
         self.wake().generation
     }
 
-    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken.
+    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken, or is
+    /// being written.
     pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
-        let _writing = self.writing_wake.lock().await;
-        if self.wake().generation != generation {
-            return Ok(());
+        let _one_at_a_time = self.writing_wake.lock().await;
+        {
+            let wake = self.wake();
+            if wake.generation != generation || wake.writing > 0 {
+                return Ok(());
+            }
         }
         let cleared = self.store.run(|store| store.clear_wake()).await;
         // Paid even if the file stays: on a read-only store the balancers would be woken without end.
@@ -293,6 +432,46 @@ impl<W: World> Engine<W> {
         };
         self.write(line).await;
         wait
+    }
+
+    /// Notes a validation that failed, on the clock of its name.
+    pub async fn fail_validation(
+        &self,
+        validated: (&str, &str, &DomainName),
+        clock: reaction::Clock,
+        detail: &str,
+    ) {
+        let now = self.now();
+        let (directory, account, name) = validated;
+        let line = {
+            let mut ledger = self.ledger();
+            let subject = refusals(directory, account, name);
+            let failures = ledger.failures(&subject).saturating_add(1);
+            let wait = Wait {
+                failures,
+                until: now + clock.after(failures, self.settings.loop_time),
+                detail: one_line(detail),
+            };
+            ledger.fail_validation(validated, wait, self.limits(directory), now)
+        };
+        self.write(line).await;
+    }
+
+    /// Notes since when a certificate is wished for that has to wait, so that the oldest wish goes first.
+    pub async fn note_wish(&self, certificate: String) {
+        let line = self.ledger().wish(certificate, self.now());
+        if let Some(line) = line {
+            self.write(line).await;
+        }
+    }
+
+    /// Notes certificates that are known from elsewhere.
+    pub async fn seed(&self, asked: &Asked<'_>, leaf: &Leaf) {
+        let (limits, now) = (self.limits(asked.directory), self.now());
+        let lines = self.ledger().seed(asked, leaf, limits, now);
+        for line in lines {
+            self.write(line).await;
+        }
     }
 
     /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
@@ -351,18 +530,35 @@ impl<W: World> Engine<W> {
         let mut until = now;
         if schedule::is_open(failures) {
             let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
+            let asked = asked.min(now + Duration::DAY);
             until = asked.max(now + schedule::after_outage(failures));
             tracing::warn!(error = detail, next_try = %day(until), "authority left alone after several failures in a row");
         }
         self.fail_until(breaker, until, detail).await;
     }
 
-    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for.
-    pub async fn note_finalizing(&self, directory: &str, names: NameSet) -> Result<(), StoreError> {
-        let line = self.ledger().finalizing(directory, names, self.now());
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Answers when it may be
+    /// asked for, if that is not now: then nothing is noted. What was `asked_before` for the same order is no second
+    /// certificate.
+    pub async fn note_finalizing(
+        &self,
+        directory: &str,
+        names: NameSet,
+        asked_before: Option<OffsetDateTime>,
+    ) -> Result<Option<OffsetDateTime>, StoreError> {
+        let now = self.now();
+        let line = {
+            let mut ledger = self.ledger();
+            let floor = ledger.floor(directory, &names, now);
+            if floor.is_some() && asked_before.is_none() {
+                return Ok(floor);
+            }
+            ledger.finalizing(directory, names, now)
+        };
         self.store
             .run(move |store| store.append_ledger(&line))
-            .await
+            .await?;
+        Ok(None)
     }
 
     /// Notes a certificate that was issued, and came at `at`.
@@ -378,7 +574,7 @@ impl<W: World> Engine<W> {
     }
 
     /// What cannot be written down is still remembered until the end of this process.
-    async fn write(&self, line: Line) {
+    pub(crate) async fn write(&self, line: Line) {
         let (ledger, now) = (Arc::clone(&self.ledger), self.now());
         let written = self.store.run(move |store| {
             store.append_ledger(&line)?;
@@ -412,6 +608,13 @@ impl<W: World> Engine<W> {
                     .is_some()
         };
         names.filter(is_waiting).cloned().collect()
+    }
+
+    /// Whether a name waits because the authority has refused it, not because of our own look at it.
+    pub fn is_refused(&self, name: &DomainName, account: &str) -> bool {
+        let directory = self.settings.policy.wanted_directory();
+        let subject = refusals(directory, account, name);
+        self.ledger().waiting(&subject, self.now()).is_some()
     }
 
     /// The longest of the waits of some names, with its reason.

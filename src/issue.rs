@@ -9,18 +9,20 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use time::Duration;
 use tracing::debug;
 use tracing::warn;
 
 use crate::bundle::Bundle;
-use crate::classify::day;
+use crate::engine::Claim;
+use crate::engine::Claimed;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Setback;
 use crate::issue::stop::Stop;
-use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Authority;
@@ -29,8 +31,9 @@ use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
+use crate::ports::Problem;
+use crate::ports::Token;
 use crate::ports::World;
-use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
 use crate::store::record::PendingOrder;
@@ -39,9 +42,18 @@ use crate::store::record::Received;
 mod account;
 mod challenges;
 mod finalize;
+mod gate;
 mod pace;
 mod settle;
 mod stop;
+
+pub use gate::Question;
+pub use gate::Standing;
+pub use gate::gate;
+pub use gate::may_overrule;
+#[cfg(test)]
+pub(crate) use gate::refused;
+pub(crate) use settle::verified;
 
 /// What is to be obtained.
 #[derive(Debug, Clone)]
@@ -52,6 +64,10 @@ pub struct Wish {
     pub entry: Names,
     /// What is ordered: the same, but for names that wait and surplus names that somebody wants.
     pub order: Names,
+    /// How the order stands to the certificate that is there.
+    pub standing: Standing,
+    /// Whether an order for it is in flight.
+    pub is_resumed: bool,
 }
 
 /// A certificate that was obtained and stored.
@@ -63,87 +79,11 @@ pub struct Obtained {
     pub directory: String,
 }
 
-/// How long a certificate that was refused stands in the way of another order for the same names.
-const BLOCKED_FOR: Duration = Duration::DAY;
+/// An order that was not finalized has expired by then; Let's Encrypt's live seven days.
+const EXPIRED_AFTER: Duration = Duration::days(8);
 
 /// An order in flight is looked at this often, whatever the authority says.
 const LONGEST_REST: Duration = Duration::HOUR;
-
-/// Whether an order may be opened now, and if not: why, and until when. Resuming never asks.
-pub fn gate<W: World>(
-    engine: &Engine<W>,
-    names: &NameSet,
-    pending: &Pending,
-    is_ephemeral: bool,
-) -> Result<(), Setback> {
-    let now = engine.now();
-    let policy = &engine.settings.policy;
-    let directory = policy.wanted_directory();
-    if is_ephemeral && !policy.is_staging {
-        return Err(Setback::failure(EPHEMERAL));
-    }
-    match pending {
-        Pending::Unreadable(why) => {
-            return Err(Setback::failure(format!(
-                "the order in flight cannot be read: {why}"
-            )));
-        }
-        Pending::Order(order) => {
-            let blocks = order.directory == directory && order.names.set() == *names;
-            if let Some(setback) = blocks.then(|| refused(order, now)).flatten() {
-                return Err(setback);
-            }
-        }
-        Pending::None => {}
-    }
-    let ledger = engine.ledger();
-    let directory = directory.to_owned();
-    if let Some(wait) = ledger.waiting(
-        &Subject::Account {
-            directory: directory.clone(),
-        },
-        now,
-    ) {
-        return Err(Setback::failure_until(
-            format!("no account at the authority: {}", wait.detail),
-            wait.until,
-        ));
-    }
-    let breaker = Subject::Authority {
-        directory: directory.clone(),
-    };
-    if let Some(wait) = ledger
-        .waiting(&breaker, now)
-        .filter(|wait| schedule::is_open(wait.failures))
-    {
-        return Err(Setback::failure_until(
-            format!("the authority cannot be used at present: {}", wait.detail),
-            wait.until,
-        ));
-    }
-    match ledger.floor(&directory, names, now) {
-        Some(opens) => Err(Setback::later(
-            format!(
-                "a certificate for these names was asked for less than a day ago; the next not before {}",
-                day(opens)
-            ),
-            opens,
-        )),
-        None => Ok(()),
-    }
-}
-
-const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
-                         ordered; mount a volume at LETSENCRYPT_ROOTDIR";
-
-/// Whether what an authority issued for an order was refused, and still stands in the way of another.
-pub(crate) fn refused(order: &PendingOrder, now: time::OffsetDateTime) -> Option<Setback> {
-    let received = order.received.as_ref()?;
-    let why = received.refused.as_ref()?;
-    let until = received.at.saturating_add(BLOCKED_FOR);
-    let reason = format!("the authority sent a certificate that cannot be used: {why}");
-    (now < until).then(|| Setback::failure_until(reason, until))
-}
 
 /// Obtains and stores a certificate, or brings the order in flight of this lineage to its end first.
 ///
@@ -157,18 +97,55 @@ pub async fn obtain<W: World>(
     conclude(engine, wish, attempted.await).await
 }
 
-/// Stores what the authority has sent for the order in flight of this lineage, if a crash came in between.
+/// Stores what the authority has sent for the order in flight of this lineage, if a crash came in between, or has
+/// issued for it by now. Asks for nothing new.
 pub async fn settle<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<(), Setback> {
     let attempted = async {
         let attempt = Attempt::new(engine, wish, None).await?;
-        match attempt.pending().await {
+        let settled = match attempt.pending().await {
             Pending::Order(order) if order.received.is_some() => {
                 attempt.settle_again(*order).await.map(drop)
             }
+            Pending::Order(order) if order.finalized_at.is_some() => attempt.collect(*order).await,
             Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
+        };
+        match settled {
+            Err(Stop::Authority(
+                AuthorityError::Gone(why) | AuthorityError::AccountUnknown(why),
+            )) => attempt.drop_pending(&why).await,
+            settled => settled,
         }
     };
     conclude(engine, wish, attempted.await).await
+}
+
+/// Whether an order came to nothing, and nobody came back to it in its time.
+pub fn has_expired(order: &PendingOrder, now: time::OffsetDateTime) -> bool {
+    let is_finalized = order.received.is_some() || order.finalized_at.is_some();
+    !is_finalized && order.intended_at.saturating_add(EXPIRED_AFTER) <= now
+}
+
+/// Forgets an order that has expired, with its key and its tokens, unless an attempt works on it.
+pub async fn drop_expired<W: World>(engine: &Engine<W>, lineage: &str, order: &PendingOrder) {
+    let Some(_claimed) = engine.claim(vec![Claim::lineage(lineage)]) else {
+        return;
+    };
+    for challenge in order.challenges.values() {
+        withdraw(engine, lineage, &challenge.token).await;
+    }
+    let name = lineage.to_owned();
+    let cleared = engine.store.run(move |store| store.clear_pending(&name));
+    match cleared.await {
+        Ok(()) => debug!(lineage, "expired order dropped"),
+        Err(error) => debug!(lineage, %error, "expired order not dropped"),
+    }
+}
+
+/// A token that stays is swept at the next start; it is no reason to stop.
+async fn withdraw<W: World>(engine: &Engine<W>, lineage: &str, token: &Token) {
+    if let Err(error) = engine.world.challenge().withdraw(token).await {
+        warn!(lineage, %error, "challenge file not removed");
+    }
 }
 
 /// Notes how an attempt ended.
@@ -185,7 +162,24 @@ async fn conclude<W: World, T>(
             engine.clear(&subject).await;
             Ok(done)
         }
-        Err(stop) => Err(stop.into_setback(engine, subject, &wish.order).await),
+        Err(stop) => {
+            let directory = directory_asked(engine, wish).await;
+            Err(stop
+                .into_setback(engine, subject, &directory, &wish.order)
+                .await)
+        }
+    }
+}
+
+/// Directory URL of the order in flight, which may not be the wanted one any more.
+async fn directory_asked<W: World>(engine: &Engine<W>, wish: &Wish) -> String {
+    let lineage = wish.lineage.clone();
+    let lineage = lineage.unwrap_or_else(|| wish.entry.primary().to_string());
+    match engine.store.run(move |store| store.pending(&lineage)).await {
+        Pending::Order(order) => order.directory,
+        Pending::None | Pending::Unreadable(_) => {
+            engine.settings.policy.wanted_directory().to_owned()
+        }
     }
 }
 
@@ -195,6 +189,10 @@ struct Attempt<'a, W: World> {
     wish: &'a Wish,
     lineage: String,
     place: Mutex<Option<Place>>,
+    /// Whether the authority has refused the first key.
+    has_another_key: AtomicBool,
+    /// Two attempts on one lineage would write over each other, and two for the same names cost a certificate.
+    _claimed: Claimed,
 }
 
 /// How often one try begins again, after an account was forgotten or an order is gone.
@@ -216,11 +214,22 @@ impl<'a, W: World> Attempt<'a, W> {
                     .await?
             }
         };
+        let names = Claim::Names {
+            directory: engine.settings.policy.wanted_directory().to_owned(),
+            names: wish.order.set(),
+        };
+        let Some(claimed) = engine.claim(vec![Claim::lineage(&lineage), names]) else {
+            let reason = "another attempt is still at work on these names";
+            let until = engine.now() + engine.settings.loop_time;
+            return Err(Setback::later(reason, until).into());
+        };
         Ok(Self {
             engine,
             wish,
             lineage,
             place: Mutex::new(place),
+            has_another_key: AtomicBool::new(false),
+            _claimed: claimed,
         })
     }
 
@@ -229,6 +238,18 @@ impl<'a, W: World> Attempt<'a, W> {
         for _ in 0..BEGINNINGS {
             let account = self.account_in_use().await?;
             match self.once().await {
+                // Nothing was issued, and the order went with its key: once, another key is worth a try.
+                Err(Stop::Authority(AuthorityError::Refused(problem)))
+                    if is_about_the_key(&problem)
+                        && !self.has_another_key.swap(true, Ordering::Relaxed) =>
+                {
+                    warn!(
+                        lineage = self.lineage,
+                        error = %problem,
+                        "key refused by the authority, another is made"
+                    );
+                    last = Some(AuthorityError::Refused(problem));
+                }
                 Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
                     warn!(
                         lineage = self.lineage,
@@ -238,7 +259,7 @@ impl<'a, W: World> Attempt<'a, W> {
                     if let Some(account) = account {
                         self.forget_account(&account).await?;
                     }
-                    self.drop_pending().await?;
+                    self.drop_pending(&why).await?;
                     last = Some(AuthorityError::AccountUnknown(why));
                 }
                 Err(Stop::Authority(AuthorityError::Gone(why))) => {
@@ -247,7 +268,7 @@ impl<'a, W: World> Attempt<'a, W> {
                         error = why,
                         "order gone, opened again"
                     );
-                    self.drop_pending().await?;
+                    self.drop_pending(&why).await?;
                     last = Some(AuthorityError::Gone(why));
                 }
                 result => return result,
@@ -267,9 +288,24 @@ impl<'a, W: World> Attempt<'a, W> {
         }
         let names = self.wish.order.set();
         let is_ephemeral = self.engine.store.run(|store| store.is_ephemeral()).await;
-        gate(self.engine, &names, &self.pending().await, is_ephemeral)?;
+        let question = Question {
+            names: &names,
+            account: &self.engine.account_url().await,
+            standing: self.wish.standing,
+            is_ephemeral,
+        };
+        let open = gate(self.engine, &question, &self.pending().await);
+        match open {
+            // The floor counts certificates, and the refusal just now was none.
+            Err(setback) if !setback.is_failure && self.has_another_key() => {}
+            open => open?,
+        }
         let (order, state) = self.open().await?;
         self.finish(order, state).await
+    }
+
+    fn has_another_key(&self) -> bool {
+        self.has_another_key.load(Ordering::Relaxed)
     }
 
     async fn pending(&self) -> Pending {
@@ -286,17 +322,42 @@ impl<'a, W: World> Attempt<'a, W> {
         if order.received.is_some() {
             return self.settle_again(order).await;
         }
+        let is_elsewhere = order.directory != self.engine.settings.policy.wanted_directory();
+        if is_elsewhere && order.finalized_at.is_none() {
+            // Nothing is asked of an authority that nobody wants any more: it may be gone for good.
+            return self.give_up(&order).await;
+        }
         let account = self.account_of(&order).await?;
         let (Some(account), Some(url)) = (account, order.url.clone()) else {
             // An intent without an answer: the same key is used for the order that is opened now.
-            return if order.url.is_none() && self.is_wanted(&order) {
-                Ok(None)
-            } else {
-                self.give_up(&order).await
-            };
+            if order.url.is_some() || !self.is_wanted(&order) {
+                let why = format!("its account at {} is another by now", order.directory);
+                self.part_with(&order, why).await?;
+            }
+            return Ok(None);
         };
+        match self.carry_on(&account, &url, order).await {
+            // It may be away for good, and must not stand in the way of the one that is wanted.
+            Err(Stop::Authority(AuthorityError::Unavailable { detail, .. })) if is_elsewhere => {
+                let directory = &account.directory;
+                self.set_aside(format!(
+                    "it was finalized at {directory}, which is not wanted any more and cannot be used: {detail}"
+                ))
+                .await?;
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
+    async fn carry_on(
+        &self,
+        account: &Account,
+        url: &str,
+        order: PendingOrder,
+    ) -> Result<Option<Obtained>, Stop> {
         let state = self
-            .ask(&account.directory, || self.authority().look(&account, &url))
+            .ask(&account.directory, || self.authority().look(account, url))
             .await?;
         let is_finalized = matches!(state.status, OrderStatus::Processing | OrderStatus::Valid);
         if !is_finalized && !self.is_wanted(&order) {
@@ -312,7 +373,7 @@ impl<'a, W: World> Attempt<'a, W> {
     }
 
     async fn give_up(&self, order: &PendingOrder) -> Result<Option<Obtained>, Stop> {
-        debug!(lineage = self.lineage, names = %order.names, "order dropped, it is not wanted any more");
+        debug!(lineage = self.lineage, names = %order.names, directory = order.directory, "order dropped, it is not wanted any more");
         self.drop_order(order).await?;
         Ok(None)
     }
@@ -320,11 +381,20 @@ impl<'a, W: World> Attempt<'a, W> {
     /// Makes the key, saves it with the intent, opens the order, saves its URL.
     async fn open(&self) -> Result<(PendingOrder, Order), Stop> {
         let account = self.account().await?;
-        let key = match self.pending().await {
+        self.trust_clock(&account).await?;
+        let intent = match self.pending().await {
             Pending::Order(order) if order.url.is_none() && order.account == account.url => {
-                order.key.clone()
+                Some(order)
             }
-            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => self
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => None,
+        };
+        // An intent without an answer was paid for.
+        if !intent.as_ref().is_some_and(|intent| self.is_wanted(intent)) {
+            self.take_budget(&account).await?;
+        }
+        let key = match intent {
+            Some(intent) => intent.key,
+            None => self
                 .engine
                 .world
                 .new_key()
@@ -338,6 +408,7 @@ impl<'a, W: World> Attempt<'a, W> {
             intended_at: self.engine.now(),
             url: None,
             challenges: std::collections::BTreeMap::new(),
+            finalized_at: None,
             look_after: None,
             received: None,
         };
@@ -353,6 +424,7 @@ impl<'a, W: World> Attempt<'a, W> {
         )) = &opened
         {
             // There is no order to come back to.
+            self.give_back_budget(&account, &order).await;
             self.drop_order(&order).await?;
         }
         let state = opened?;
@@ -434,6 +506,7 @@ impl<'a, W: World> Attempt<'a, W> {
                 .await?;
             self.note_outcome(account, &authorization).await;
         }
+        self.give_back_budget(account, order).await;
         self.drop_order(order).await?;
         let failed = self.engine.wait_of(&order.names.set(), &account.url);
         Ok(match (failed, &state.error) {
@@ -454,18 +527,44 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?)
     }
 
-    async fn drop_pending(&self) -> Result<(), Stop> {
+    async fn drop_pending(&self, why: &str) -> Result<(), Stop> {
         match self.pending().await {
-            Pending::Order(order) => self.drop_order(&order).await,
+            Pending::Order(order) => {
+                let why = format!("{} does not know this order: {why}", order.directory);
+                self.part_with(&order, why).await
+            }
             Pending::None | Pending::Unreadable(_) => Ok(()),
+        }
+    }
+
+    /// Parts with an order that the authority does not show any more. One that was finalized is kept with its key:
+    /// its certificate may have been issued.
+    async fn part_with(&self, order: &PendingOrder, why: String) -> Result<(), Stop> {
+        if order.finalized_at.is_none() {
+            return self.drop_order(order).await;
+        }
+        self.withdraw_all(order).await;
+        self.set_aside(why).await
+    }
+
+    async fn set_aside(&self, why: String) -> Result<(), Stop> {
+        let lineage = self.lineage.clone();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.set_pending_aside(&lineage, &why))
+            .await?)
+    }
+
+    async fn withdraw_all(&self, order: &PendingOrder) {
+        for challenge in order.challenges.values() {
+            self.withdraw(&challenge.token).await;
         }
     }
 
     /// Takes the tokens away, then forgets the order.
     async fn drop_order(&self, order: &PendingOrder) -> Result<(), Stop> {
-        for challenge in order.challenges.values() {
-            self.withdraw(&challenge.token).await;
-        }
+        self.withdraw_all(order).await;
         let lineage = self.lineage.clone();
         Ok(self
             .engine
@@ -474,11 +573,8 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?)
     }
 
-    /// A token that stays is swept at the next start; it is no reason to stop.
-    async fn withdraw(&self, token: &crate::ports::Token) {
-        if let Err(error) = self.engine.world.challenge().withdraw(token).await {
-            warn!(lineage = self.lineage, %error, "challenge file not removed");
-        }
+    async fn withdraw(&self, token: &Token) {
+        withdraw(self.engine, &self.lineage, token).await;
     }
 
     fn authority(&self) -> &W::Authority {
@@ -508,4 +604,11 @@ impl<'a, W: World> Attempt<'a, W> {
             }
         }
     }
+}
+
+fn is_about_the_key(problem: &Problem) -> bool {
+    matches!(
+        problem.kind.as_str(),
+        "badCSR" | "badPublicKey" | "badSignatureAlgorithm"
+    )
 }

@@ -2,8 +2,6 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::path::Path;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,9 +44,6 @@ use tracing_subscriber::EnvFilter;
 /// A setting is wrong (sysexits.h, EX_USAGE).
 const BAD_SETTINGS: u8 = 64;
 
-/// Where Rancher puts the certificate of its own server's CA into every container with an agent key.
-const RANCHER_CA: &str = "/var/lib/rancher/etc/ssl/ca.crt";
-
 /// Certificate daemon for Rancher 1.x: from a label to a certificate that balancers serve.
 ///
 /// Settings are environment variables; README.md lists them.
@@ -69,10 +64,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // Variables that are not UTF-8 are none of ours.
-    let vars = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = match Config::from_vars(vars) {
+    let config = match Config::from_vars(std::env::vars_os(), &|path| std::fs::read(path)) {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
@@ -348,19 +340,14 @@ struct Adapters {
 impl Adapters {
     fn new(config: &Config) -> Result<Self, Faults> {
         let mut faults = Vec::new();
-        let default_ca = PathBuf::from(RANCHER_CA);
-        let rancher_ca = config
-            .rancher_ca_file
-            .clone()
-            .or_else(|| default_ca.exists().then_some(default_ca));
-        let mut reader = |name, path: Option<&Path>, is_extra_only| {
-            roots(name, path, is_extra_only).unwrap_or_else(|fault| {
-                faults.push(fault);
-                Roots::default()
-            })
+        let rancher_roots = Roots {
+            extra: config.rancher_ca.clone(),
+            is_extra_only: false,
         };
-        let rancher_roots = reader("RANCHER_CA_FILE", rancher_ca.as_deref(), false);
-        let acme_roots = reader("ACME_CA_FILE", config.acme_ca_file.as_deref(), true);
+        let acme_roots = Roots {
+            is_extra_only: config.acme_ca.is_some(),
+            extra: config.acme_ca.clone(),
+        };
         let mut build = |name, builder: Result<reqwest::ClientBuilder, String>| {
             let built = builder
                 .and_then(|builder| builder.build().map_err(|error| client::explain(&error)));
@@ -408,9 +395,6 @@ impl Adapters {
         else {
             return Err(Faults(faults));
         };
-        if !faults.is_empty() {
-            return Err(Faults(faults));
-        }
         let base = Base::parse(&config.rancher_url);
         let api = Api::new(
             rancher,
@@ -424,23 +408,6 @@ impl Adapters {
             webroot,
             disk: Arc::new(RealDisk),
         })
-    }
-}
-
-fn roots(name: &'static str, path: Option<&Path>, is_extra_only: bool) -> Result<Roots, Fault> {
-    let Some(path) = path else {
-        return Ok(Roots::default());
-    };
-    match std::fs::read(path) {
-        Ok(pem) => Ok(Roots {
-            extra: Some(pem),
-            is_extra_only,
-        }),
-        Err(error) => Err(Fault {
-            name,
-            value: Some(path.display().to_string()),
-            accepted: format!("the file cannot be read: {error}"),
-        }),
     }
 }
 

@@ -19,15 +19,22 @@ pub struct Mark<'a> {
 }
 
 impl<'a> Mark<'a> {
-    /// Finds the mark in a description.
+    /// Finds the mark in a description: the last one, if there are several.
     pub fn find(description: &'a str) -> Option<Self> {
-        let rest = &description[description.rfind(BEGIN)? + BEGIN.len()..];
-        let (leaf, rest) = rest.split_once(DIRECTORY)?;
-        let directory = rest.split_whitespace().next()?;
-        Some(Self {
+        let mut places = description.rmatch_indices(BEGIN);
+        places.find_map(|(at, _)| Self::read(&description[at..]).map(|(mark, _)| mark))
+    }
+
+    /// Reads the mark that a text begins with, and what is behind it.
+    fn read(text: &'a str) -> Option<(Self, &'a str)> {
+        let (leaf, rest) = text.strip_prefix(BEGIN)?.split_once(DIRECTORY)?;
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let (directory, behind) = rest.split_at(end);
+        let mark = Self {
             leaf: leaf.parse().ok()?,
             directory,
-        })
+        };
+        (!directory.is_empty()).then_some((mark, behind))
     }
 
     /// Writes the mark behind the operator's own text, taking an older mark's place.
@@ -35,10 +42,7 @@ impl<'a> Mark<'a> {
     /// Answers whether the operator's text had to be cut because both do not fit.
     pub fn write(&self, description: &str) -> (String, bool) {
         let mark = format!("{BEGIN}{}{DIRECTORY}{}", self.leaf, self.directory);
-        let own = description
-            .rfind(BEGIN)
-            .map_or(description, |at| &description[..at])
-            .trim_end();
+        let own = without_marks(description);
         if own.is_empty() {
             return (mark, false);
         }
@@ -47,6 +51,31 @@ impl<'a> Mark<'a> {
         let is_cut = kept.len() < own.len();
         (format!("{kept} {mark}"), is_cut)
     }
+}
+
+/// The operator's own text: what stands before a mark, and what was added behind it.
+fn without_marks(description: &str) -> String {
+    let mut own = String::new();
+    let mut add = |text: &str| {
+        let text = text.trim();
+        if !own.is_empty() && !text.is_empty() {
+            own.push(' ');
+        }
+        own.push_str(text);
+    };
+    let (mut rest, mut from) = (description, 0);
+    while let Some(at) = rest[from..].find(BEGIN).map(|at| from + at) {
+        match Mark::read(&rest[at..]) {
+            Some((_, behind)) => {
+                add(&rest[..at]);
+                (rest, from) = (behind, 0);
+            }
+            // Only looks like one.
+            None => from = at + BEGIN.len(),
+        }
+    }
+    add(rest);
+    own
 }
 
 #[cfg(test)]
@@ -79,6 +108,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_operator_writes_around_the_mark_stays() {
+        let (first, _) = mark().write("bought for the shop");
+        let newer = Mark {
+            leaf: Fingerprint::of(&[b"newer"]),
+            ..mark()
+        };
+        let (second, is_cut) = newer.write(&format!("{first} - ask Ann first\n"));
+        assert!(
+            second.starts_with("bought for the shop - ask Ann first rancher-lets-encrypt leaf="),
+            "{second}"
+        );
+        assert!(!is_cut);
+        assert_eq!(newer.write(&second), (second.clone(), false));
+        // What only looks like a mark is the operator's text.
+        let (third, _) = newer.write("see rancher-lets-encrypt leaf=none");
+        assert!(third.starts_with("see rancher-lets-encrypt leaf=none rancher-"));
+        assert_eq!(Mark::find(&third), Some(newer));
+    }
+
+    #[test]
     fn a_long_text_is_cut_so_that_the_mark_fits() {
         let (text, is_cut) = mark().write(&"ä".repeat(1024));
         assert!(is_cut);
@@ -93,6 +142,13 @@ mod tests {
             let (written, _) = mark().write(&text);
             assert!(written.chars().count() <= LONGEST);
             assert_eq!(Mark::find(&written), Some(mark()));
+        }
+
+        #[test]
+        fn text_on_both_sides_of_a_mark_is_kept(before in "[a-z =\n]{0,40}", behind in "[a-z =\n]{0,40}") {
+            let (written, _) = mark().write(&format!("{before} {} {behind}", mark().write("").0));
+            let whole = format!("{} {}", before.trim(), behind.trim());
+            assert_eq!(written, format!("{} {}", whole.trim(), mark().write("").0).trim_start());
         }
     }
 }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// One DNS name in lower-case A-label form, fit for a certificate and safe as a path component.
 ///
-/// Checked as Let's Encrypt's CA checks it before it looks at anything else (boulder `policy/pa.go`).
+/// Parsing checks it as Let's Encrypt's CA does before it looks at anything else (boulder `policy/pa.go`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DomainName(Box<str>);
@@ -26,6 +26,8 @@ pub enum Rule {
     Wildcard,
     #[error("an IP address cannot be validated here: use a host name")]
     IpAddress,
+    #[error("the last label of a host name is not a number")]
+    Number,
     #[error("a host name has no underscore")]
     Underscore,
     #[error("a label between two dots is empty")]
@@ -101,6 +103,15 @@ impl DomainName {
             idna::domain_to_ascii(text).map_err(|_| Rule::Idna)?
         };
         Self::check_labels(&ascii)?;
+        // Once more in its final form: IDNA makes plain digits and dots of others.
+        if ascii.parse::<IpAddr>().is_ok() {
+            return Err(Rule::IpAddress);
+        }
+        // Addresses have shorter forms as well, and every URL with such a host is taken for one.
+        let last = ascii.rsplit('.').next().unwrap_or_default();
+        if last.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Rule::Number);
+        }
         // Suffixes of private registries may be certified by their owners; the CA allows it as well.
         if psl::suffix(ascii.as_bytes()).is_some_and(|suffix| {
             suffix.typ() == Some(psl::Type::Icann) && suffix.as_bytes() == ascii.as_bytes()
@@ -157,11 +168,18 @@ impl FromStr for DomainName {
     }
 }
 
+/// Reads a name from a record: its syntax is checked and nothing else, because lists of public suffixes and rules of
+/// IDNA change with every release, and what was written down before is to stay readable.
 impl TryFrom<String> for DomainName {
     type Error = BadName;
 
     fn try_from(text: String) -> Result<Self, BadName> {
-        text.parse()
+        let rule = match Self::check_labels(&text) {
+            Ok(()) if text.bytes().any(|byte| byte.is_ascii_uppercase()) => Rule::Characters,
+            Ok(()) => return Ok(Self(text.into_boxed_str())),
+            Err(rule) => rule,
+        };
+        Err(BadName { text, rule })
     }
 }
 
@@ -282,6 +300,7 @@ pub fn parse_list(text: &str) -> (Vec<Names>, Vec<BadName>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::any;
+    use proptest::prop_oneof;
     use proptest::proptest;
 
     use super::*;
@@ -311,6 +330,11 @@ mod tests {
             ("com.au", Rule::PublicSuffix),
             ("localhost", Rule::SingleLabel),
             ("192.0.2.1", Rule::IpAddress),
+            ("192.0.2.1.", Rule::IpAddress),
+            ("\u{ff11}92.0.2.1", Rule::IpAddress),
+            ("192\u{3002}0\u{3002}2\u{3002}1", Rule::IpAddress),
+            ("192.0.2", Rule::Number),
+            ("a.example.123", Rule::Number),
             ("2001:db8::1", Rule::IpAddress),
             ("[2001:db8::1]", Rule::IpAddress),
             ("-a.example.com", Rule::Hyphen),
@@ -357,6 +381,28 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_read_by_syntax_alone() {
+        // What became a public suffix after it was written down is a host name all the same.
+        for good in ["co.uk", "a.example.com"] {
+            let name: DomainName = serde_json::from_value(good.into()).unwrap();
+            assert_eq!(name.as_str(), good);
+        }
+        for bad in [
+            "",
+            "A.example.com",
+            "../etc",
+            "a_b.example.com",
+            "a.example.com.",
+            "\u{e4}.example.com",
+        ] {
+            assert!(
+                serde_json::from_value::<DomainName>(bad.into()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
     fn a_message_names_the_text_and_shortens_it() {
         let error = "a\nb"
             .repeat(100)
@@ -376,9 +422,27 @@ mod tests {
                 let safe = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
                 assert!(name.as_str().bytes().all(safe));
                 assert!(!name.as_str().contains("..") && name.as_str().len() <= 253);
-                assert_eq!(name.as_str().parse::<DomainName>().unwrap(), name);
             }
             parse_list(&text);
+        }
+
+        #[test]
+        fn a_name_is_read_again_from_its_own_text(
+            text in prop_oneof![
+                any::<String>(),
+                "[0-9.]{1,20}",
+                "[0-9]{1,2}(\\.[0-9\u{ff10}-\u{ff19}]{1,2}){3}\\.?",
+                "[0-9\u{ff10}-\u{ff19}.\u{3002}]{1,20}",
+                "[a-z0-9A-Z\u{e4}\u{df}_*.-]{1,30}",
+                "([Xx][Nn]--)?[a-z0-9-]{1,12}\\.[a-z0-9-]{1,6}\\.?",
+            ],
+        ) {
+            if let Ok(name) = text.parse::<DomainName>() {
+                assert_eq!(name.as_str().parse::<DomainName>().as_ref(), Ok(&name));
+                assert!(name.as_str().parse::<IpAddr>().is_err(), "{name}");
+                let record = serde_json::to_string(&name).unwrap();
+                assert_eq!(serde_json::from_str::<DomainName>(&record).unwrap(), name);
+            }
         }
     }
 }

@@ -397,6 +397,12 @@ pub trait Authority: Send + Sync + 'static {
         contact: Option<&str>,
     ) -> impl Future<Output = Result<String, AuthorityError>> + Send;
 
+    /// What time it is by the authority's last answer; asks for its directory if there was none yet.
+    fn time(
+        &self,
+        account: &Account,
+    ) -> impl Future<Output = Result<Option<OffsetDateTime>, AuthorityError>> + Send;
+
     /// Opens an order.
     fn open(
         &self,

@@ -40,6 +40,8 @@ pub mod wake;
 pub struct View {
     /// Every certificate at Rancher.
     pub held: Vec<Held>,
+    /// Whether Rancher could be read; else it may hold anything.
+    pub is_whole: bool,
     /// Every name that somebody wants.
     pub wanted: NameSet,
     /// Every leaf on record.
@@ -55,6 +57,8 @@ pub struct Target {
     pub waiting: NameSet,
     /// What was there when the pass looked.
     pub remote: Option<Held>,
+    /// Whether the pass could look at all.
+    pub is_listed: bool,
     /// What the pass knows beside.
     pub view: Arc<View>,
 }
@@ -101,8 +105,7 @@ pub async fn push<W: World>(
             engine.clear(&target.subject()).await;
             Ok(id)
         }
-        Err(Failure::Setback(setback)) => Err(setback),
-        Err(Failure::Said(detail)) => {
+        Err(Failure(detail)) => {
             let detail = format!("not pushed to Rancher: {detail}");
             let wait = engine.fail_soon(target.subject(), &detail).await;
             Err(Setback::failure_until(wait.detail, wait.until))
@@ -110,14 +113,12 @@ pub async fn push<W: World>(
     }
 }
 
-enum Failure {
-    Setback(Setback),
-    Said(String),
-}
+/// Why it was not pushed, in plain words.
+struct Failure(String);
 
 impl From<OrchestratorError> for Failure {
     fn from(error: OrchestratorError) -> Self {
-        Self::Said(error.to_string())
+        Self(error.to_string())
     }
 }
 
@@ -140,14 +141,13 @@ impl<W: World> Pushing<'_, W> {
                 match self.verdict(held) {
                     verdict if verdict.at_rancher == AtRancher::Same => return Ok(held.id.clone()),
                     verdict if verdict.action == Action::Push || verdict.pushes_first => {}
-                    verdict => return Err(Failure::Setback(Setback::failure(verdict.reason))),
+                    verdict => return Err(Failure(verdict.reason)),
                 }
                 self.takes_no_name_away(held)?;
             }
-            self.engine.owe_wake().await;
-            let written = self.write(present.as_ref()).await;
-            self.engine.owe_wake().await;
-            match written {
+            // Held until Rancher has carried it out: a wake-up before that pays for nothing.
+            let _writing = self.engine.owe_wake().await;
+            match self.write(present.as_ref()).await {
                 Ok(written) => {
                     let id = written.id.clone();
                     debug!(name = written.name, id, "certificate written");
@@ -176,7 +176,7 @@ impl<W: World> Pushing<'_, W> {
                     .next(),
             };
         }
-        Err(Failure::Said(
+        Err(Failure(
             "Rancher kept refusing the change or did not answer".to_owned(),
         ))
     }
@@ -246,7 +246,7 @@ impl<W: World> Pushing<'_, W> {
         while held.is_changing {
             if patience < self.engine.now() {
                 let why = format!("`{}` is still changing at Rancher", held.name);
-                return Err(Failure::Said(why));
+                return Err(Failure(why));
             }
             self.engine.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
@@ -254,7 +254,7 @@ impl<W: World> Pushing<'_, W> {
                 Ok(Some(changed)) => held = changed,
                 Ok(None) => {
                     let why = format!("`{}` was removed while it was written", held.name);
-                    return Err(Failure::Said(why));
+                    return Err(Failure(why));
                 }
                 Err(error @ OrchestratorError::Unavailable(_)) => {
                     debug!(name = held.name, %error, "looked for again");
@@ -265,11 +265,11 @@ impl<W: World> Pushing<'_, W> {
         debug!(name = held.name, "change carried out");
         match &held.content {
             Ok(shown) if shown == self.bundle.shown() => Ok(()),
-            Ok(_) => Err(Failure::Said(format!(
+            Ok(_) => Err(Failure(format!(
                 "Rancher shows another certificate under `{}` than was pushed",
                 held.name
             ))),
-            Err(flaw) => Err(Failure::Said(format!(
+            Err(flaw) => Err(Failure(format!(
                 "Rancher shows no certificate under `{}`: {flaw}",
                 held.name
             ))),
@@ -309,7 +309,7 @@ impl<W: World> Pushing<'_, W> {
             held.name,
             lost.join(" ")
         );
-        Err(Failure::Said(reason))
+        Err(Failure(reason))
     }
 
     fn is_served_well(&self, held: &Held, leaf: &Leaf) -> bool {

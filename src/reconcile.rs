@@ -18,16 +18,24 @@ use crate::classify::Known;
 use crate::classify::RemoteCopy;
 use crate::classify::judge;
 use crate::decide::Action;
+use crate::engine::Claim;
 use crate::engine::Engine;
+use crate::issue::drop_expired;
+use crate::issue::has_expired;
 use crate::names::DomainName;
 use crate::names::Names;
+use crate::ports::Announcement;
+use crate::ports::Held;
 use crate::ports::Orchestrator;
+use crate::ports::OrchestratorError;
 use crate::ports::Service;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::View;
 use crate::reconcile::assign::Assigned;
+use crate::schedule;
 use crate::store::lineage::Lineage;
+use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
 use crate::wanted::Entry;
 use crate::wanted::Wanted;
@@ -36,6 +44,7 @@ pub mod assign;
 pub mod job;
 mod plan;
 pub mod report;
+mod seed;
 mod tell;
 
 use job::Job;
@@ -53,8 +62,14 @@ pub struct Reconciler<W: World> {
     knows_labels: bool,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
+    /// The notices about wanted names that hold at present.
+    notices: BTreeSet<String>,
+    /// What is at fault at present, and how.
+    troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
     told: BTreeMap<DomainName, BTreeSet<String>>,
+    /// When Rancher is listed again, after it could be and then could not.
+    list: ListClock,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
     unreadable: BTreeMap<String, String>,
 }
@@ -65,6 +80,8 @@ pub struct Pass {
     pub report: Report,
     /// What is to be done, the most urgent first.
     pub jobs: Vec<Job>,
+    /// Primary names of first certificates that have to wait.
+    wishes: Vec<String>,
 }
 
 impl<W: World> Reconciler<W> {
@@ -78,6 +95,9 @@ impl<W: World> Reconciler<W> {
             labels: LabelsRecord::default(),
             knows_labels: !reads_labels,
             said: BTreeSet::new(),
+            notices: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            list: ListClock::default(),
             told: BTreeMap::new(),
             unreadable: BTreeMap::new(),
         };
@@ -101,14 +121,16 @@ impl<W: World> Reconciler<W> {
         if self.knows_labels {
             return;
         }
-        match self.engine.store.run(|store| store.labels()).await {
+        let trouble = match self.engine.store.run(|store| store.labels()).await {
             Ok(Some(labels)) => {
                 self.labels = labels;
                 self.knows_labels = true;
+                None
             }
-            Ok(None) => {}
-            Err(error) => self.say(format!("names last learned from labels not read: {error}")),
-        }
+            Ok(None) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell_trouble("names last learned from labels not read", trouble);
     }
 
     /// Reads what services announce. Answers whether it is something else than before.
@@ -116,7 +138,13 @@ impl<W: World> Reconciler<W> {
         if !self.reads_labels {
             return false;
         }
-        match self.engine.world.orchestrator().announcements().await {
+        let read = self.engine.world.orchestrator().announcements().await;
+        self.learn(read)
+    }
+
+    /// Takes what services announce. Answers whether it is something else than before.
+    pub fn learn(&mut self, read: Result<Vec<Announcement>, OrchestratorError>) -> bool {
+        match read {
             Ok(announcements) => {
                 let is_changed = announcements != self.labels.announcements;
                 self.labels.announcements = announcements;
@@ -137,7 +165,7 @@ impl<W: World> Reconciler<W> {
         if !self.unreadable.is_empty() {
             self.take_over().await;
         }
-        let listed = self.engine.world.orchestrator().certificates().await;
+        let listed = self.list().await;
         let now = self.engine.now();
         let store = &self.engine.store;
         let lineages = store.run(move |store| {
@@ -151,15 +179,24 @@ impl<W: World> Reconciler<W> {
         };
         let (held, rancher_fault) = match listed {
             Ok(held) => (held, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
+            Err(fault) => (Vec::new(), Some(fault)),
         };
         self.tell_fault("store", store_fault.as_deref());
         self.tell_fault("Rancher", rancher_fault.as_deref());
+        for lineage in &lineages {
+            if let Pending::Order(order) = &lineage.pending
+                && has_expired(order, now)
+            {
+                drop_expired(&self.engine, &lineage.name, order).await;
+            }
+        }
         let view = Arc::new(View {
             held,
+            is_whole: rancher_fault.is_none(),
             wanted: wanted.names(),
             known: known(&lineages),
         });
+        self.seed_ledger(&view, now).await;
         let policy = &self.engine.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let gathering = Gathering {
@@ -179,15 +216,30 @@ impl<W: World> Reconciler<W> {
                 rancher_fault: gathering.rancher_fault.clone(),
             },
             jobs: Vec::new(),
+            wishes: Vec::new(),
         };
+        let taken = assigned
+            .entries
+            .iter()
+            .filter_map(|own| own.remote.as_ref());
+        let taken = taken.map(|held| held.id.clone()).collect();
         for (entry, assigned) in wanted.entries.into_iter().zip(assigned.entries) {
             self.decide(&gathering, entry, assigned, &mut pass);
         }
-        for entry in self.still_served(&gathering, &assigned.left).await {
-            let (entry, assigned) = entry;
-            self.decide(&gathering, entry, assigned, &mut pass);
+        for (entry, assigned) in self.still_served(&gathering, &assigned.left, taken).await {
+            // One at a time under one name: what is wanted goes first.
+            let primary = entry.names.primary().as_str();
+            if pass.jobs.iter().any(|job| job.primary == primary) {
+                pass.report.rows.push(Row::in_hand(entry));
+            } else {
+                self.decide(&gathering, entry, assigned, &mut pass);
+            }
         }
+        self.settle_left(&gathering, &assigned.left, &mut pass);
         pass.jobs.sort_by_key(|job| job.urgency);
+        for primary in std::mem::take(&mut pass.wishes) {
+            self.engine.note_wish(primary).await;
+        }
         let next_wait = self.engine.ledger().next_end(now);
         pass.report.next = pass
             .report
@@ -195,9 +247,39 @@ impl<W: World> Reconciler<W> {
             .iter()
             .filter_map(|row| row.until)
             .chain(next_wait)
+            .chain(self.list.wait.as_ref().map(|(until, _)| *until))
             .filter(|at| now < *at)
             .min();
         pass
+    }
+
+    /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
+    async fn list(&mut self) -> Result<Vec<Held>, String> {
+        let now = self.engine.now();
+        if let Some((until, fault)) = &self.list.wait
+            && now < *until
+        {
+            return Err(fault.clone());
+        }
+        match self.engine.world.orchestrator().certificates().await {
+            Ok(held) => {
+                self.list = ListClock {
+                    was_well: true,
+                    ..ListClock::default()
+                };
+                Ok(held)
+            }
+            Err(error) => {
+                // At boot, when it is often not there yet, whoever runs the passes looks early and ever later.
+                if self.list.was_well {
+                    self.list.failures += 1;
+                    let loop_time = self.engine.settings.loop_time;
+                    let wait = schedule::after_setback(self.list.failures, loop_time);
+                    self.list.wait = Some((now + wait, error.to_string()));
+                }
+                Err(error.to_string())
+            }
+        }
     }
 
     async fn wanted(&mut self) -> Wanted {
@@ -209,10 +291,11 @@ impl<W: World> Reconciler<W> {
         };
         let wanted = Wanted::merge(&self.domains, announcements, &self.labels.holders);
         for notice in &wanted.notices {
-            if self.said.insert(notice.clone()) {
+            if !self.notices.contains(notice) {
                 warn!(notice, "name left out or moved");
             }
         }
+        self.notices = wanted.notices.iter().cloned().collect();
         if self.reads_labels && self.knows_labels {
             let record = LabelsRecord {
                 holders: wanted.holders.clone(),
@@ -232,20 +315,15 @@ impl<W: World> Reconciler<W> {
             }
             store.save_labels(&save)
         });
-        if let Err(error) = saved.await {
-            self.say(format!("names learned from labels not kept: {error}"));
-        }
+        let trouble = saved.await.err().map(|error| error.to_string());
+        self.tell_trouble("names learned from labels not kept", trouble);
         self.labels = record;
     }
 
     async fn take_over(&mut self) {
         let now = self.engine.now();
-        match self
-            .engine
-            .store
-            .run(move |store| store.take_over(now))
-            .await
-        {
+        let taken = self.engine.store.run(move |store| store.take_over(now));
+        let trouble = match taken.await {
             Ok(takeover) => {
                 for lineage in takeover.taken {
                     info!(lineage, "certbot's lineage taken over");
@@ -256,9 +334,11 @@ impl<W: World> Reconciler<W> {
                     }
                 }
                 self.unreadable = takeover.unreadable;
+                None
             }
-            Err(error) => self.say(format!("certbot's lineages not looked at: {error}")),
-        }
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell_trouble("certbot's lineages not looked at", trouble);
     }
 
     fn decide(
@@ -269,12 +349,15 @@ impl<W: World> Reconciler<W> {
         pass: &mut Pass,
     ) {
         let primary = entry.names.primary().to_string();
-        if gathering.in_hand.contains(&primary) {
+        let engine = &self.engine;
+        let present = assigned.lineage.as_deref();
+        // Its lineage may be in hand under another primary name, that it had before.
+        if gathering.in_hand.contains(&primary)
+            || present.is_some_and(|lineage| engine.is_claimed(&Claim::lineage(&lineage.name)))
+        {
             pass.report.rows.push(Row::in_hand(entry));
             return;
         }
-        let engine = &self.engine;
-        let present = assigned.lineage.as_deref();
         let absent = DiskCopy::Absent;
         let unknown = self.unknown_copy(gathering, &primary, present);
         let disk = unknown
@@ -297,16 +380,20 @@ impl<W: World> Reconciler<W> {
         };
         let mut verdict = judge(&facts, gathering.now);
         let broken = match disk {
-            DiskCopy::Broken(why) => Some(format!("{primary}: broken in the store, {why}")),
+            DiskCopy::Broken(why) => Some(why.clone()),
             DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Whole(_) => None,
         };
         let target = Target {
             names: entry.names.clone(),
             waiting: waiting.clone(),
             remote: assigned.remote.clone(),
+            is_listed: gathering.rancher_fault.is_none(),
             view: Arc::clone(&gathering.view),
         };
         let planned = self.plan(gathering, &verdict, target, disk, &assigned);
+        if planned.is_err() && verdict.action == Action::Issue {
+            pass.wishes.push(primary.clone());
+        }
         let (job, held_back) = match planned {
             Ok(job) => (job, None),
             Err(setback) => (None, Some(setback)),
@@ -320,9 +407,7 @@ impl<W: World> Reconciler<W> {
             );
         }
         let row = Row::new(entry, disk, remote, verdict, held_back);
-        if let Some(broken) = broken {
-            self.say(broken);
-        }
+        self.tell_trouble(&format!("{primary} is broken in the store"), broken);
         self.tell(&row);
         pass.report.rows.push(row);
         pass.jobs.extend(job);
@@ -355,6 +440,7 @@ impl<W: World> Reconciler<W> {
         &mut self,
         gathering: &Gathering<'_>,
         left: &[Arc<Lineage>],
+        mut taken: BTreeSet<String>,
     ) -> Vec<(Entry, Assigned)> {
         let now = gathering.now;
         // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
@@ -369,26 +455,28 @@ impl<W: World> Reconciler<W> {
         if left.is_empty() || gathering.rancher_fault.is_some() {
             return Vec::new();
         }
-        let balancers = match self.engine.world.orchestrator().balancers().await {
-            Ok(balancers) => balancers,
-            Err(error) => {
-                self.say(format!(
-                    "balancers not read, so nothing is said about names that nobody wants: {error}"
-                ));
-                return Vec::new();
-            }
+        let balancers = self.engine.world.orchestrator().balancers().await;
+        let trouble = balancers.as_ref().err().map(ToString::to_string);
+        self.tell_trouble(
+            "balancers not read, so nothing is said about names that nobody wants",
+            trouble,
+        );
+        let Ok(balancers) = balancers else {
+            return Vec::new();
         };
         let mut served = Vec::new();
         for lineage in left {
             let Some(record) = &lineage.record else {
                 continue;
             };
-            let ours = assign::of_lineage(lineage, &gathering.view.held);
+            let view = &gathering.view;
+            let ours = assign::of_lineage(lineage, &view.held, &view.known, &taken);
             let lists = |service: &&Service| {
                 ours.is_some_and(|held| service.certificates.contains(&held.id))
             };
             match balancers.iter().find(lists) {
                 Some(balancer) => {
+                    taken.extend(ours.map(|held| held.id.clone()));
                     let origins = [format!("listed by balancer {}", balancer.name)].into();
                     let entry = Entry {
                         names: record.names.clone(),
@@ -422,15 +510,25 @@ impl<W: World> Reconciler<W> {
         let mut record = record.clone();
         record.is_told_gone = true;
         let name = lineage.name.clone();
-        if let Err(error) = self
+        let saved = self
             .engine
             .store
-            .run(move |store| store.save_record(&name, &record))
-            .await
-        {
-            debug!(%error, "record not written");
+            .run(move |store| store.save_record(&name, &record));
+        match saved.await {
+            // From here on the record knows.
+            Ok(()) => drop(self.said.remove(&format!("gone {}", lineage.name))),
+            Err(error) => debug!(%error, "record not written"),
         }
     }
+}
+
+/// When the list of certificates is asked for again. A restart may forget it.
+#[derive(Debug, Default)]
+struct ListClock {
+    was_well: bool,
+    failures: u32,
+    /// Until when it is left alone, and why.
+    wait: Option<(OffsetDateTime, String)>,
 }
 
 /// Every leaf on record, with the directory URL it came from where that is known.

@@ -57,6 +57,7 @@ impl Wanted {
         for names in domains {
             wanted.add_domains(names);
         }
+        wanted.drop_equal_sets();
         let mut claims = wanted.claims(announcements);
         // Those that hold the name they claim go first; what is left over claims again in the next round.
         let holds = |claim: &Claim| holders.get(claim.names.primary()) == Some(&claim.holder);
@@ -123,6 +124,12 @@ impl Wanted {
             Some(entry) => entry.names.extend(names.iter().cloned()),
             None => self.add(names.clone(), DOMAINS),
         }
+    }
+
+    /// The first of the entries with the same names stays.
+    fn drop_equal_sets(&mut self) {
+        let mut seen: BTreeSet<NameSet> = BTreeSet::new();
+        self.entries.retain(|entry| seen.insert(entry.names.set()));
     }
 
     /// Takes a claim, or answers what is left of it.
@@ -216,6 +223,19 @@ mod tests {
             0,
         );
         check("a.test.com", &[("1", "a.test.com")], &["a.test.com"], 0);
+        // Equal sets in DOMAINS: the first one names the certificate, also where sets become equal by merging.
+        check(
+            "b.test.com a.test.com, c.test.com, a.test.com b.test.com",
+            &[],
+            &["b.test.com a.test.com", "c.test.com"],
+            0,
+        );
+        check(
+            "a.test.com b.test.com, b.test.com, b.test.com a.test.com",
+            &[("1", "b.test.com a.test.com")],
+            &["a.test.com b.test.com"],
+            0,
+        );
         check(
             "",
             &[("1", "b.test.com,a.test.com"), ("2", "c.test.com")],

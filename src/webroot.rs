@@ -103,10 +103,16 @@ impl Webroot {
                 url = next;
                 continue;
             }
-            let body = client::read(response, LARGEST)
+            // What is no success is no matter of its page, however long that is.
+            if status != StatusCode::OK {
+                return Err(format!(
+                    "{url}: answered {status}: the path /{FOLDER}/ of this name must lead to the web server on our webroot"
+                ));
+            }
+            let body = client::read_beginning(response, LARGEST + 1)
                 .await
                 .map_err(|error| format!("{url}: {error}"))?;
-            return judge(&url, status, &body, &expected.key_authorization);
+            return judge(&url, &body, &expected.key_authorization);
         }
     }
 
@@ -150,14 +156,10 @@ fn redirect(
         .map_err(|error| format!("{url}: redirected to `{location}`: {error}"))
 }
 
-fn judge(url: &Url, status: StatusCode, body: &[u8], expected: &str) -> Result<(), String> {
-    if status != StatusCode::OK {
-        return Err(format!(
-            "{url}: answered {status}: the path /{FOLDER}/ of this name must lead to the web server on our webroot"
-        ));
-    }
+fn judge(url: &Url, body: &[u8], expected: &str) -> Result<(), String> {
+    let is_whole = body.len() <= LARGEST;
     let body = String::from_utf8_lossy(body);
-    if body.trim_end() == expected {
+    if is_whole && body.trim_end() == expected {
         return Ok(());
     }
     Err(format!(

@@ -1,4 +1,6 @@
 //! What a server does wrong, on which request, how often; and what was asked of it.
+//!
+//! - [`chance`]: faults on so many requests of a hundred, drawn by a seed
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -9,8 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::Response;
+use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
+
+use crate::faults::chance::Chance;
+
+pub mod chance;
 
 /// One request as the faults and the tests see it.
 #[derive(Debug, Clone)]
@@ -27,6 +34,10 @@ pub struct Seen {
     pub user_agent: String,
     /// The status that was answered; none while it is being worked on, or when nothing was answered.
     pub status: Option<u16>,
+    /// When it came.
+    pub at: OffsetDateTime,
+    /// What went wrong with it, if anything did.
+    pub fault: Option<&'static str>,
 }
 
 /// What goes wrong.
@@ -34,6 +45,15 @@ pub struct Seen {
 pub enum What {
     /// Answers this and does nothing.
     Answer(Response<Bytes>),
+    /// Answers this status, does nothing, and says when to come again.
+    Later {
+        /// The status.
+        status: u16,
+        /// How much later than now.
+        after: Duration,
+        /// How that is written.
+        form: RetryAfter,
+    },
     /// Closes the connection and does nothing.
     Close,
     /// Does what was asked, then closes the connection without an answer.
@@ -50,6 +70,60 @@ pub enum What {
     DoThenHold(Gate),
     /// Does what was asked and cuts the body of the answer in half, with a length that promises all.
     Truncate,
+    /// Does what was asked and answers half of the body as if it were all.
+    Shorten,
+    /// Does nothing and answers a body that has no end, in blocks of this.
+    Endless(Bytes),
+}
+
+impl What {
+    /// What a list of faults calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Answer(_) => "answer",
+            Self::Later { .. } => "later",
+            Self::Close => "close",
+            Self::DoThenClose => "do-then-close",
+            Self::Stall => "stall",
+            Self::DoThenStall => "do-then-stall",
+            Self::Delay(_) => "delay",
+            Self::Hold(_) => "hold",
+            Self::DoThenHold(_) => "do-then-hold",
+            Self::Truncate => "truncate",
+            Self::Shorten => "shorten",
+            Self::Endless(_) => "endless",
+        }
+    }
+
+    /// A status without a word.
+    pub fn status(status: u16) -> Self {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status.try_into().expect("tests know their statuses");
+        Self::Answer(response)
+    }
+}
+
+/// How `Retry-After` is written (RFC 9110, section 10.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// `3`.
+    Seconds,
+    /// `Sun, 22 Nov 2026 12:00:00 GMT`, at the next whole second.
+    Date,
+}
+
+impl RetryAfter {
+    pub(crate) fn value(self, now: OffsetDateTime, after: Duration) -> String {
+        let format = time::macros::format_description!(
+            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+        );
+        match self {
+            Self::Seconds => after.as_secs().to_string(),
+            Self::Date => (now + after + Duration::from_secs(1))
+                .format(format)
+                .expect("these dates have four digits"),
+        }
+    }
 }
 
 /// A door in front of (or behind) a request: the test sees that it was reached, and opens it.
@@ -107,6 +181,7 @@ struct Fault {
 #[derive(Clone, Default)]
 pub struct Faults {
     script: Arc<Mutex<Vec<Fault>>>,
+    chance: Arc<Mutex<Option<Chance>>>,
     seen: Arc<watch::Sender<Vec<Seen>>>,
 }
 
@@ -132,9 +207,15 @@ impl Faults {
         });
     }
 
+    /// From here on every request may go wrong.
+    pub fn draw(&self, chance: Chance) {
+        *self.chance() = Some(chance);
+    }
+
     /// Takes all faults back.
     pub fn clear(&self) {
         self.script().clear();
+        *self.chance() = None;
     }
 
     /// Everything that was asked so far, oldest first.
@@ -159,7 +240,7 @@ impl Faults {
     }
 
     /// Notes a request and says what goes wrong with it. The index is for [`Faults::answered`].
-    pub fn take(&self, seen: Seen) -> (usize, Option<What>) {
+    pub fn take(&self, mut seen: Seen) -> (usize, Option<What>) {
         let mut what = None;
         for fault in self
             .script()
@@ -173,6 +254,13 @@ impl Faults {
                 what = Some(fault.what.clone());
             }
         }
+        if what.is_none() {
+            what = self
+                .chance()
+                .as_mut()
+                .and_then(|chance| chance.draw(seen.endpoint));
+        }
+        seen.fault = what.as_ref().map(What::name);
         let mut index = 0;
         self.seen.send_modify(|all| {
             index = all.len();
@@ -188,6 +276,10 @@ impl Faults {
                 seen.status = Some(status);
             }
         });
+    }
+
+    fn chance(&self) -> MutexGuard<'_, Option<Chance>> {
+        self.chance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn script(&self) -> MutexGuard<'_, Vec<Fault>> {

@@ -9,6 +9,7 @@
 //! - [`parts`]: programs of Debian's packages, Pebble among them
 //! - [`town`]: all of them together, and the settings of a daemon that lives there
 //! - [`serve`]: HTTP servers over plain sockets or TLS on free loopback ports, gone when dropped
+//! - [`proxy`]: what stands between the daemon and a server, and what goes wrong there
 //! - [`faults`]: what a server does wrong, on which request, how often
 
 pub mod authority;
@@ -17,6 +18,7 @@ pub mod bare;
 pub mod certs;
 pub mod faults;
 pub mod parts;
+pub mod proxy;
 pub mod rancher;
 pub mod serve;
 pub mod town;

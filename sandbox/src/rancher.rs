@@ -14,13 +14,13 @@ pub mod settings;
 
 mod access;
 mod answer;
-mod api;
+pub(crate) mod api;
 mod certificate_api;
 mod derived;
 mod door;
 mod entries;
 mod environment;
-mod metadata;
+pub(crate) mod metadata;
 pub(crate) mod origin;
 pub(crate) mod place;
 mod progress;

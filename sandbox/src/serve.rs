@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::faults::Faults;
 use crate::faults::Seen;
 use crate::faults::What;
+use crate::rancher::origin::now;
 
 /// A request whose body was read, and who sent it.
 pub type Asked = Request<Bytes>;
@@ -207,6 +208,8 @@ async fn answer(
         subject,
         user_agent: user_agent.unwrap_or_default().to_owned(),
         status: None,
+        at: now(),
+        fault: None,
     };
     let (index, what) = faults.take(seen);
     let cut = || Err(io::Error::other("closed by the fault script"));
@@ -215,11 +218,33 @@ async fn answer(
             faults.answered(index, prepared.status().as_u16());
             return Ok(prepared.clone().map(whole));
         }
+        Some(What::Later {
+            status,
+            after,
+            form,
+        }) => {
+            faults.answered(index, *status);
+            let later = Response::builder()
+                .status(*status)
+                .header(http::header::RETRY_AFTER, form.value(now(), *after))
+                .body(whole(Bytes::new()));
+            return later.map_err(io::Error::other);
+        }
         Some(What::Close) => return cut(),
         Some(What::Stall) => std::future::pending().await,
         Some(What::Delay(time)) => tokio::time::sleep(*time).await,
         Some(What::Hold(gate)) => gate.pass().await,
-        Some(What::DoThenClose | What::DoThenStall | What::DoThenHold(_) | What::Truncate)
+        Some(What::Endless(block)) => {
+            faults.answered(index, 200);
+            return Ok(Response::new(endless(block.clone())));
+        }
+        Some(
+            What::DoThenClose
+            | What::DoThenStall
+            | What::DoThenHold(_)
+            | What::Truncate
+            | What::Shorten,
+        )
         | None => {}
     }
     let response = answers.answer(request).await;
@@ -231,7 +256,19 @@ async fn answer(
         Some(What::DoThenStall) => std::future::pending().await,
         Some(What::DoThenHold(gate)) => gate.pass().await,
         Some(What::Truncate) => return Ok(response.map(half)),
-        Some(What::Answer(_) | What::Close | What::Stall | What::Delay(_) | What::Hold(_))
+        Some(What::Shorten) => {
+            faults.answered(index, response.status().as_u16());
+            return Ok(response.map(|body| whole(body.slice(..body.len() / 2))));
+        }
+        Some(
+            What::Answer(_)
+            | What::Later { .. }
+            | What::Close
+            | What::Stall
+            | What::Delay(_)
+            | What::Hold(_)
+            | What::Endless(_),
+        )
         | None => {}
     }
     faults.answered(index, response.status().as_u16());
@@ -254,9 +291,17 @@ fn half(body: Bytes) -> Body {
     http_body_util::StreamBody::new(Frames(frames.into_iter())).boxed_unsync()
 }
 
-struct Frames(std::vec::IntoIter<io::Result<http_body::Frame<Bytes>>>);
+/// The same block again and again, for as long as the client reads.
+fn endless(block: Bytes) -> Body {
+    let frames = std::iter::repeat_with(move || Ok(http_body::Frame::data(block.clone())));
+    http_body_util::StreamBody::new(Frames(frames)).boxed_unsync()
+}
 
-impl futures_core::Stream for Frames {
+struct Frames<T>(T);
+
+impl<T: Iterator<Item = io::Result<http_body::Frame<Bytes>>> + Unpin> futures_core::Stream
+    for Frames<T>
+{
     type Item = io::Result<http_body::Frame<Bytes>>;
 
     fn poll_next(

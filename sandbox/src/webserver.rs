@@ -245,11 +245,25 @@ fn moved(location: &str) -> Response<Bytes> {
     response
 }
 
+/// The page that nginx has for a status, to the byte: its length matters to those who read it.
 fn status(status: StatusCode) -> Response<Bytes> {
-    let body = format!("<html><body><center><h1>{status}</h1></center></body></html>\n");
+    let body = format!(
+        "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\r\n\
+         <hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n"
+    );
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_found_is_told_in_as_many_bytes_as_nginx_takes() {
+        assert_eq!(status(StatusCode::NOT_FOUND).body().len(), 153);
+    }
 }

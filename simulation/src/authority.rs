@@ -30,9 +30,9 @@ const PAUSED_AFTER: u32 = 1152;
 const BACKDATED: Duration = Duration::hours(1);
 
 /// URL of the production directory.
-pub const PRODUCTION: &str = "https://production.test/directory";
+pub const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// URL of the staging directory.
-pub const STAGING: &str = "https://staging.test/directory";
+pub const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 #[derive(Debug, Clone)]
 struct Proof {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 use rancher_lets_encrypt::classify::Policy;
+use rancher_lets_encrypt::config::CaLimits;
 use rancher_lets_encrypt::config::ReplaceForeign;
 use rancher_lets_encrypt::config::SelfCheck;
 use rancher_lets_encrypt::daemon::Daemon;
@@ -159,6 +160,7 @@ async fn run(life: Life, habits: Habits) {
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,
+        ca_limits: CaLimits::Auto,
     };
     let store = Arc::new(Store::new(
         Arc::clone(life.disk()),

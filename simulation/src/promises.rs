@@ -103,9 +103,7 @@ pub struct Switches {
 }
 
 /// What is in force for every simulation.
-pub const SWITCHES: Switches = Switches {
-    knows_limits: false,
-};
+pub const SWITCHES: Switches = Switches { knows_limits: true };
 
 /// What was seen so far, and the first promise that was broken.
 #[derive(Debug)]

@@ -82,6 +82,13 @@ impl Failure {
     pub(super) fn sort(self) -> AuthorityError {
         let problem = self.problem();
         let said = format!("{} {problem}", self.status);
+        // A page of a proxy or of another server says nothing about an order.
+        if !self.is_document() && self.status != 429 {
+            return AuthorityError::Unavailable {
+                retry_after: self.retry_after,
+                detail: said,
+            };
+        }
         match (self.status, problem.kind.as_str()) {
             // Overload may carry the type of a rate limit; only the status tells the two apart.
             (300..=399 | 500.., _) => AuthorityError::Unavailable {
@@ -107,6 +114,38 @@ impl Failure {
         }
     }
 
+    /// Whether the authority answered, and not something in its place: the types of its problem documents are
+    /// those of ACME (RFC 8555, section 6.7).
+    fn is_document(&self) -> bool {
+        serde_json::from_slice::<Document>(&self.body).is_ok_and(|document| {
+            document
+                .kind
+                .is_some_and(|kind| kind.starts_with(NAMESPACE))
+        })
+    }
+
+    /// The same for an answer to a request that every account makes at the start: what is missing is no order.
+    pub(super) fn sort_at(self, directory: &str) -> AuthorityError {
+        let is_no_directory =
+            matches!(self.status, 404 | 405 | 410) || self.status < 429 && !self.is_document();
+        let error = self.sort();
+        if is_no_directory {
+            return no_directory(directory, &error.to_string());
+        }
+        if let AuthorityError::Unavailable {
+            retry_after,
+            detail,
+        } = error
+        {
+            let detail = format!("{directory}: {detail}");
+            return AuthorityError::Unavailable {
+                retry_after,
+                detail,
+            };
+        }
+        error
+    }
+
     fn problem(&self) -> Problem {
         match serde_json::from_slice::<Document>(&self.body) {
             Ok(document) => {
@@ -129,6 +168,17 @@ impl Failure {
                 )
             }
         }
+    }
+}
+
+/// What stands at a URL that was given as a directory is none.
+pub(super) fn no_directory(directory: &str, why: &str) -> AuthorityError {
+    let detail = format!(
+        "{directory} is no ACME directory ({why}): check ACME_DIRECTORY or ACME_STAGING_DIRECTORY, whichever it is"
+    );
+    AuthorityError::Unavailable {
+        retry_after: None,
+        detail: one_line(&detail),
     }
 }
 
@@ -185,6 +235,38 @@ mod tests {
         }
         .sort();
         assert!(matches!(html, E::Unavailable { .. }) && !html.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn only_the_authority_itself_can_say_that_an_order_is_gone() {
+        for (status, body) in [
+            (404, "<html>"),
+            (404, ""),
+            (404, "{}"),
+            (404, r#"{"type":"about:blank","detail":"no route"}"#),
+            (403, "<html>"),
+        ] {
+            let failure = || Failure {
+                status,
+                retry_after: None,
+                body: body.as_bytes().to_vec(),
+            };
+            let text = failure().sort_at("https://ca.test/dir").to_string();
+            assert!(text.contains("https://ca.test/dir is no ACME directory"));
+            assert!(
+                matches!(failure().sort(), AuthorityError::Unavailable { .. }),
+                "{status} {body}"
+            );
+        }
+        let body = format!(r#"{{"type":"{NAMESPACE}malformed","detail":"Page not found"}}"#);
+        let at_directory = Failure {
+            status: 404,
+            retry_after: None,
+            body: body.into_bytes(),
+        }
+        .sort_at("https://ca.test/dir");
+        assert!(matches!(at_directory, AuthorityError::Unavailable { .. }));
+        assert!(at_directory.to_string().contains("ACME_DIRECTORY"));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use instant_acme::Error;
 use instant_acme::HttpClient;
 use reqwest::Client;
 
+use crate::acme::dates::Dates;
 use crate::acme::problem;
 use crate::acme::problem::Failure;
 use crate::client;
@@ -72,28 +73,56 @@ tokio::task_local! {
 pub(super) async fn asked<T>(
     call: impl Future<Output = Result<T, Error>>,
 ) -> Result<(T, Option<RetryAfter>), AuthorityError> {
+    match answer_to(call).await {
+        (Ok(value), Some(Answer::Success(retry_after))) => Ok((value, retry_after)),
+        (Ok(value), _) => Ok((value, None)),
+        (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort()),
+        (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
+            retry_after: None,
+            detail,
+        }),
+        (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
+            Err(AuthorityError::Refused(problem::from(&problem)))
+        }
+        (Err(error), Some(Answer::Success(_)) | None) => {
+            let detail = format!("an answer that makes no sense: {error}");
+            Err(AuthorityError::Unavailable {
+                retry_after: None,
+                detail: client::one_line(&detail),
+            })
+        }
+    }
+}
+
+/// The same for a call that fetches a directory, or makes an account behind it: nothing that goes wrong there says
+/// anything about an order.
+pub(super) async fn asked_at<T>(
+    directory: &str,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, AuthorityError> {
+    match answer_to(call).await {
+        (Ok(value), _) => Ok(value),
+        (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort_at(directory)),
+        (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
+            retry_after: None,
+            detail: format!("{directory}: {detail}"),
+        }),
+        (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
+            Err(AuthorityError::Refused(problem::from(&problem)))
+        }
+        (Err(error), Some(Answer::Success(_)) | None) => {
+            Err(problem::no_directory(directory, &error.to_string()))
+        }
+    }
+}
+
+async fn answer_to<T>(
+    call: impl Future<Output = Result<T, Error>>,
+) -> (Result<T, Error>, Option<Answer>) {
     ANSWER
         .scope(RefCell::new(None), async {
             let result = call.await;
-            match (result, ANSWER.with(RefCell::take)) {
-                (Ok(value), Some(Answer::Success(retry_after))) => Ok((value, retry_after)),
-                (Ok(value), _) => Ok((value, None)),
-                (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort()),
-                (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
-                    retry_after: None,
-                    detail,
-                }),
-                (Err(Error::Api(problem)), Some(Answer::Success(_)) | None) => {
-                    Err(AuthorityError::Refused(problem::from(&problem)))
-                }
-                (Err(error), Some(Answer::Success(_)) | None) => {
-                    let detail = format!("an answer that makes no sense: {error}");
-                    Err(AuthorityError::Unavailable {
-                        retry_after: None,
-                        detail: client::one_line(&detail),
-                    })
-                }
-            }
+            (result, ANSWER.with(RefCell::take))
         })
         .await
 }
@@ -114,11 +143,16 @@ pub(super) fn was_success() -> bool {
 pub(super) struct Transport {
     client: Client,
     nonces: Nonces,
+    dates: Dates,
 }
 
 impl Transport {
-    pub(super) fn new(client: Client, nonces: Nonces) -> Self {
-        Self { client, nonces }
+    pub(super) fn new(client: Client, nonces: Nonces, dates: Dates) -> Self {
+        Self {
+            client,
+            nonces,
+            dates,
+        }
     }
 }
 
@@ -128,6 +162,7 @@ impl HttpClient for Transport {
     fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answering {
         let client = self.client.clone();
         let nonces = self.nonces.clone();
+        let dates = self.dates.clone();
         Box::pin(async move {
             // Nothing but a new nonce is asked for by HEAD.
             if request.method() == Method::HEAD
@@ -135,10 +170,12 @@ impl HttpClient for Transport {
             {
                 return Ok(local_nonce(nonce));
             }
-            send(&client, &nonces, request).await.map_err(|detail| {
-                answered(Answer::None(detail.clone()));
-                Error::Other(detail.into())
-            })
+            send(&client, &nonces, &dates, request)
+                .await
+                .map_err(|detail| {
+                    answered(Answer::None(detail.clone()));
+                    Error::Other(detail.into())
+                })
         })
     }
 }
@@ -156,6 +193,7 @@ fn local_nonce(nonce: HeaderValue) -> BytesResponse {
 async fn send(
     client: &Client,
     nonces: &Nonces,
+    dates: &Dates,
     request: Request<BodyWrapper<Bytes>>,
 ) -> Result<BytesResponse, String> {
     let is_head = request.method() == Method::HEAD;
@@ -164,6 +202,7 @@ async fn send(
         .headers
         .insert(USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
     let Ok(body) = body.collect().await;
+    let uri = parts.uri.clone();
     let request = reqwest::Request::try_from(Request::from_parts(parts, body.to_bytes()))
         .map_err(|error| client::explain(&error))?;
     let response = client
@@ -172,6 +211,7 @@ async fn send(
         .map_err(|error| client::explain(&error))?;
     let status = response.status();
     let mut headers = response.headers().clone();
+    dates.note(&uri, &headers);
     let body = client::read(response, LARGEST).await?;
     let retry_after = client::retry_after(&headers);
     answered(if status.is_success() {

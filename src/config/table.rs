@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 pub(super) const METADATA: &str = "http://rancher-metadata.rancher.internal";
-pub(super) const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
-pub(super) const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+pub(super) const LETS_ENCRYPT_STAGING: &str =
+    "https://acme-staging-v02.api.letsencrypt.org/directory";
 pub(super) const WEBROOT: &str = "/var/www";
 pub(super) const STORE: &str = "/etc/letsencrypt";
 pub(super) const LISTEN: &str = "0.0.0.0:8080";
+/// Where Rancher puts the certificate of its own server's CA into every container with an agent key.
+pub(super) const RANCHER_CA: &str = "/var/lib/rancher/etc/ssl/ca.crt";
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +122,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "CA_LIMITS",
         "`auto`",
-        "whose limits are kept: `auto` (Let's Encrypt's for its own directories, none elsewhere), `letsencrypt`, `none`; read and checked, kept from the next release on",
+        "whose limits are kept: `auto` (Let's Encrypt's for its own directories, none elsewhere), `letsencrypt`, `none`",
     ),
     setting(
         "SELF_CHECK",
@@ -167,6 +170,21 @@ pub const SETTINGS: &[Setting] = &[
     setting("RUST_LOG", "-", "the same, when `LOG` is not set"),
     setting("LOG_FORMAT", "`text`", "`text` or `json`"),
 ];
+
+/// What is read besides, because Rancher sets it: the rows above tell of it.
+pub(super) const ALSO_READ: &[&str] = &[
+    "CATTLE_ENVIRONMENT_ACCESS_KEY",
+    "CATTLE_ENVIRONMENT_SECRET_KEY",
+    "CATTLE_CONFIG_URL_SCHEME",
+];
+
+/// The name of a variable that is read, if it is one.
+pub(super) fn known(name: &str) -> Option<&'static str> {
+    let names = SETTINGS.iter().map(|setting| setting.name);
+    names
+        .chain(ALSO_READ.iter().copied())
+        .find(|known| *known == name)
+}
 
 /// Variables of the ancestors that have no effect here, and what happens instead.
 pub const ANCESTORS: &[(&str, &str)] = &[

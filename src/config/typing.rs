@@ -1,10 +1,15 @@
 //! Types one variable after the other, and keeps what was wrong.
 
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +19,7 @@ use crate::config::Config;
 use crate::config::Fault;
 use crate::config::Faults;
 use crate::config::LogFormat;
+use crate::config::ReadFile;
 use crate::config::ReplaceForeign;
 use crate::config::SelfCheck;
 use crate::config::table;
@@ -59,13 +65,22 @@ pub(super) struct Raw {
 }
 
 /// Types one variable after the other and keeps what was wrong.
-#[derive(Default)]
-pub(super) struct Typing {
+pub(super) struct Typing<'a> {
+    read: ReadFile<'a>,
     faults: Vec<Fault>,
+    notes: Vec<String>,
 }
 
-impl Typing {
-    pub(super) fn config(mut self, raw: Raw, notes: Vec<String>) -> Result<Config, Faults> {
+impl<'a> Typing<'a> {
+    pub(super) fn new(read: ReadFile<'a>, notes: Vec<String>) -> Self {
+        Self {
+            read,
+            faults: Vec::new(),
+            notes,
+        }
+    }
+
+    pub(super) fn config(mut self, raw: Raw) -> Result<Config, Faults> {
         let rancher_url = self.rancher_url(raw.cattle_url, raw.cattle_config_url_scheme.is_some());
         let (access_name, access_key, secret_name, secret_key) =
             match raw.cattle_environment_access_key {
@@ -91,7 +106,10 @@ impl Typing {
             &[("json", ()), ("text", ())],
         );
         let config = Config {
-            rancher_ca_file: self.path("RANCHER_CA_FILE", raw.rancher_ca_file),
+            rancher_ca: match raw.rancher_ca_file {
+                Some(file) => self.roots("RANCHER_CA_FILE", file),
+                None => self.ranchers_own_roots(),
+            },
             metadata_url: self.url(
                 "RANCHER_METADATA_URL",
                 raw.rancher_metadata_url,
@@ -116,16 +134,18 @@ impl Typing {
             production_directory: self.url(
                 "ACME_DIRECTORY",
                 raw.acme_directory,
-                table::PRODUCTION,
+                table::LETS_ENCRYPT,
                 &["https"],
             ),
             staging_directory: self.url(
                 "ACME_STAGING_DIRECTORY",
                 raw.acme_staging_directory,
-                table::STAGING,
+                table::LETS_ENCRYPT_STAGING,
                 &["https"],
             ),
-            acme_ca_file: self.path("ACME_CA_FILE", raw.acme_ca_file),
+            acme_ca: raw
+                .acme_ca_file
+                .and_then(|file| self.roots("ACME_CA_FILE", file)),
             ca_limits: self
                 .choice(
                     "CA_LIMITS",
@@ -176,7 +196,7 @@ impl Typing {
                     &[("text", LogFormat::Text), ("json", LogFormat::Json)],
                 )
                 .unwrap_or(LogFormat::Text),
-            notes,
+            notes: std::mem::take(&mut self.notes),
             rancher_url,
             rancher_access_key,
             rancher_secret_key,
@@ -334,6 +354,38 @@ impl Typing {
         Some(path)
     }
 
+    /// The roots in a file that a variable names.
+    fn roots(&mut self, name: &'static str, value: String) -> Option<Vec<u8>> {
+        let path = PathBuf::from(&value);
+        let read = if path.is_absolute() {
+            roots(self.read, &path)
+        } else {
+            Err("an absolute path".to_owned())
+        };
+        read.map_err(|why| self.fault(name, Some(value), why)).ok()
+    }
+
+    /// The roots that Rancher gives, if it does. A bad file is nobody's setting, so that it ends nothing.
+    fn ranchers_own_roots(&mut self) -> Option<Vec<u8>> {
+        let path = Path::new(table::RANCHER_CA);
+        match roots(self.read, path) {
+            Ok(pem) => Some(pem),
+            Err(_)
+                if (self.read)(path)
+                    .is_err_and(|error| error.kind() == io::ErrorKind::NotFound) =>
+            {
+                None
+            }
+            Err(why) => {
+                let path = path.display();
+                self.notes.push(format!(
+                    "{path} is not used, it is to be {why}; RANCHER_CA_FILE can name another file"
+                ));
+                None
+            }
+        }
+    }
+
     fn email(&mut self, certbot: Option<String>, plain: Option<String>) -> Option<String> {
         let (name, value) = match certbot {
             Some(value) => ("CERTBOT_EMAIL", value),
@@ -404,6 +456,62 @@ impl Typing {
     }
 }
 
+/// Reads a file of roots; the error says what would have been accepted.
+fn roots(read: ReadFile<'_>, path: &Path) -> Result<Vec<u8>, String> {
+    let wanted = "a file of certificates as PEM that can be read";
+    let pem = read(path).map_err(|error| format!("{wanted}: {error}"))?;
+    let mut store = RootCertStore::empty();
+    for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
+        certificate
+            .map_err(|error| error.to_string())
+            .and_then(|root| store.add(root).map_err(|error| error.to_string()))
+            .map_err(|error| format!("{wanted}: certificate {number} in it: {error}"))?;
+    }
+    if store.is_empty() {
+        return Err(format!("{wanted}: there is no certificate in it"));
+    }
+    Ok(pem)
+}
+
 fn is_url(value: &str, schemes: &[&str]) -> bool {
     Url::parse(value).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+}
+
+/// The names of the variables that are read, as serde has them.
+#[cfg(test)]
+pub(super) fn variables() -> Vec<String> {
+    struct Fields(Vec<String>);
+
+    impl<'de> serde::Deserializer<'de> for &mut Fields {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: serde::de::Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.0 = fields
+                .iter()
+                .map(|field| field.to_ascii_uppercase())
+                .collect();
+            Err(serde::de::Error::custom("the fields were wanted"))
+        }
+
+        fn deserialize_any<V: serde::de::Visitor<'de>>(
+            self,
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            Err(serde::de::Error::custom("not a struct"))
+        }
+
+        serde::forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+
+    let mut fields = Fields(Vec::new());
+    drop(Raw::deserialize(&mut fields));
+    fields.0
 }

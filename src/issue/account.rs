@@ -21,7 +21,13 @@ use crate::store::record::PendingOrder;
 impl<W: World> Engine<W> {
     /// URL of the account at the wanted authority; empty while there is none.
     pub async fn account_url(&self) -> String {
-        let directory = self.settings.policy.wanted_directory().to_owned();
+        self.account_url_at(self.settings.policy.wanted_directory())
+            .await
+    }
+
+    /// URL of the account at an authority; empty while there is none.
+    pub async fn account_url_at(&self, directory: &str) -> String {
+        let directory = directory.to_owned();
         let account = self.store.run(move |store| store.account(&directory)).await;
         account
             .ok()
@@ -92,6 +98,7 @@ impl<W: World> Attempt<'_, W> {
         };
         self.save_account(&record).await?;
         debug!(directory, "account key saved");
+        self.take_account_budget(directory).await?;
         let contact = self.engine.settings.email.as_deref();
         let url = self
             .ask(directory, || {

@@ -23,7 +23,7 @@ use crate::ports::Order;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
-use crate::schedule;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 use crate::store::record::PendingOrder;
 use crate::store::record::PublishedChallenge;
@@ -143,6 +143,7 @@ impl<W: World> Attempt<'_, W> {
             .collect();
         let mut results = stream::iter(checks).buffer_unordered(CHECKS);
         let mut failed: Option<Setback> = None;
+        let mut overruled: Option<String> = None;
         while let Some((task, result)) = results.next().await {
             let subject = Subject::SelfCheck {
                 name: task.name.clone(),
@@ -155,6 +156,11 @@ impl<W: World> Attempt<'_, W> {
                 Err(error) if mode == SelfCheck::Warn => {
                     warn!(domain = %task.name, error, "self-check failed, the authority is asked all the same");
                 }
+                Err(error) if self.wish.standing.overrules => {
+                    overruled.get_or_insert_with(|| {
+                        format!("self-check of {} failed: {error}", task.name)
+                    });
+                }
                 Err(error) => {
                     let detail = format!(
                         "self-check of {} failed, so the authority is not asked: {error}",
@@ -164,6 +170,9 @@ impl<W: World> Attempt<'_, W> {
                     failed.get_or_insert_with(|| Setback::failure_until(detail, wait.until));
                 }
             }
+        }
+        if let Some(brake) = overruled {
+            self.overrule(&brake).await;
         }
         failed.map_or(Ok(()), |setback| Err(setback.into()))
     }
@@ -201,6 +210,20 @@ impl<W: World> Attempt<'_, W> {
             }
             Err(Stop::Authority(AuthorityError::Refused(problem))) => {
                 debug!(lineage = self.lineage, domain = %task.name, %problem, "telling refused");
+            }
+            Err(Stop::Authority(
+                error @ (AuthorityError::RateLimited { .. }
+                | AuthorityError::Unavailable {
+                    retry_after: Some(_),
+                    ..
+                }),
+            )) => {
+                // It was not told, and says when it wants to be.
+                if let Some(challenge) = order.challenges.get_mut(&task.url) {
+                    challenge.told_at = None;
+                }
+                self.save(order).await?;
+                return Err(error.into());
             }
             Err(stop) => return Err(stop),
         }
@@ -277,10 +300,22 @@ impl<W: World> Attempt<'_, W> {
         }
         for task in lost {
             warn!(domain = %task.name, "authorization pending for an hour, given up");
-            self.ask(&account.directory, || {
-                self.authority().deactivate(account, &state.url, &task.url)
-            })
-            .await?;
+            let given_up = self
+                .ask(&account.directory, || {
+                    self.authority().deactivate(account, &state.url, &task.url)
+                })
+                .await;
+            // Kept by the authority or not: nothing comes of this order.
+            if let Err(Stop::Authority(
+                error @ (AuthorityError::Refused(_)
+                | AuthorityError::NotReady(_)
+                | AuthorityError::AlreadyTold(_)),
+            )) = given_up
+            {
+                debug!(lineage = self.lineage, domain = %task.name, %error, "authorization not deactivated");
+            } else {
+                given_up?;
+            }
         }
         Ok(Some(
             AuthorityError::Gone("its authorization stayed pending for an hour".to_owned()).into(),
@@ -303,13 +338,16 @@ impl<W: World> Attempt<'_, W> {
                 {
                     return;
                 }
+                let kind = authorization.error.as_ref().map_or("", |error| &error.kind);
+                let row = Trouble::of_validation(kind).row();
                 let why = authorization
                     .error
                     .as_ref()
                     .map_or_else(|| "no reason given".to_owned(), Problem::to_string);
-                let detail = format!("validation of {name} failed: {why}");
+                let detail = format!("validation of {name} failed: {why} ({})", row.advice);
+                let validated = (account.directory.as_str(), account.url.as_str(), name);
                 self.engine
-                    .fail(subject, schedule::after_refusal, &detail)
+                    .fail_validation(validated, row.clock, &detail)
                     .await;
             }
         }

@@ -7,6 +7,7 @@ use tracing::debug;
 
 use crate::engine::Setback;
 use crate::issue::Attempt;
+use crate::issue::gate::floor_holds;
 use crate::issue::stop::Stop;
 use crate::ports::Account;
 use crate::ports::Authority;
@@ -25,9 +26,22 @@ impl<W: World> Attempt<'_, W> {
         url: &str,
     ) -> Result<Order, Stop> {
         let request = signing_request(order)?;
-        self.engine
-            .note_finalizing(&order.directory, order.names.set())
+        let now = self.engine.now();
+        let asked_before = order
+            .finalized_at
+            .or_else(|| self.has_another_key().then_some(now));
+        order.finalized_at = asked_before.or(Some(now));
+        self.save(order).await?;
+        let floor = self
+            .engine
+            .note_finalizing(&order.directory, order.names.set(), asked_before)
             .await?;
+        if let Some(opens) = floor {
+            order.finalized_at = None;
+            order.look_after = Some(opens);
+            self.save(order).await?;
+            return Err(floor_holds(opens).into());
+        }
         debug!(lineage = self.lineage, "finalize noted");
         let finalized = self
             .ask_once(&account.directory, || {
@@ -39,11 +53,19 @@ impl<W: World> Attempt<'_, W> {
                 debug!(lineage = self.lineage, status = ?state.status, "order finalized");
                 return Ok(state);
             }
+            // Nothing is asked before the time that it says.
+            Err(
+                stop @ Stop::Authority(AuthorityError::Unavailable {
+                    retry_after: Some(_),
+                    ..
+                }),
+            ) => return Err(stop),
             // It may have been done all the same.
             Err(Stop::Authority(
                 error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
             )) => error,
             Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
+                self.give_back_budget(account, order).await;
                 self.drop_order(order).await?;
                 return Err(error.into());
             }
@@ -53,12 +75,7 @@ impl<W: World> Attempt<'_, W> {
             .ask(&account.directory, || self.authority().look(account, url))
             .await?;
         match (state.status, &error) {
-            (
-                OrderStatus::Ready,
-                AuthorityError::Unavailable {
-                    retry_after: None, ..
-                },
-            ) => {
+            (OrderStatus::Ready, AuthorityError::Unavailable { .. }) => {
                 self.ask(&account.directory, || {
                     self.authority().finalize(account, url, &request)
                 })

@@ -1,5 +1,6 @@
 //! What an authority has issued: verified, stored, or kept where it is.
 
+use time::OffsetDateTime;
 use tracing::debug;
 use tracing::info;
 
@@ -7,11 +8,13 @@ use crate::bundle::Bundle;
 use crate::classify::day;
 use crate::engine::Setback;
 use crate::issue::Attempt;
-use crate::issue::BLOCKED_FOR;
 use crate::issue::Obtained;
-use crate::issue::refused;
+use crate::issue::gate::BLOCKED_FOR;
+use crate::issue::gate::refused;
 use crate::issue::stop::Stop;
+use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::OrderStatus;
 use crate::ports::World;
 use crate::store::publish::Origin;
 use crate::store::record::PendingOrder;
@@ -35,14 +38,31 @@ impl<W: World> Attempt<'_, W> {
         }
         match self.settle(&mut order).await {
             Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
-                let lineage = self.lineage.clone();
-                self.engine
-                    .store
-                    .run(move |store| store.set_pending_aside(&lineage))
+                self.set_aside("its certificate was refused".to_owned())
                     .await?;
                 Ok(None)
             }
             result => result.map(Some),
+        }
+    }
+
+    /// Downloads and stores what was issued for an order that nobody resumes; else there is nothing to come back to.
+    pub(super) async fn collect(&self, order: PendingOrder) -> Result<(), Stop> {
+        let account = self.account_of(&order).await?;
+        let (Some(account), Some(url)) = (account, order.url.clone()) else {
+            let why = "its account is another by now".to_owned();
+            return self.part_with(&order, why).await;
+        };
+        let state = self
+            .ask(&account.directory, || self.authority().look(&account, &url))
+            .await?;
+        match state.status {
+            OrderStatus::Processing | OrderStatus::Valid => {
+                self.finish(order, state).await.map(drop)
+            }
+            OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Invalid => {
+                self.drop_order(&order).await
+            }
         }
     }
 
@@ -64,13 +84,11 @@ impl<W: World> Attempt<'_, W> {
     /// Verifies what was issued and stores it. From here on nothing can be lost: refused, it stays where it is.
     pub(super) async fn settle(&self, order: &mut PendingOrder) -> Result<Obtained, Stop> {
         let now = self.engine.now();
+        let verified = verified(order, now);
         let Some(received) = &mut order.received else {
             return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
         };
         let at = received.at;
-        let bundle = Bundle::parse(&received.chain, &order.key).map_err(|flaw| flaw.to_string());
-        let verified =
-            bundle.and_then(|bundle| bundle.verify(&order.names.set(), now).map(|()| bundle));
         let bundle = match verified {
             Ok(bundle) => bundle,
             Err(why) => {
@@ -109,4 +127,13 @@ impl<W: World> Attempt<'_, W> {
         info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Obtained { bundle, directory })
     }
+}
+
+/// What an authority issued for an order, if it is what was ordered and can be used by now.
+pub(crate) fn verified(order: &PendingOrder, now: OffsetDateTime) -> Result<Bundle, String> {
+    let received = order.received.as_ref();
+    let chain = received.map_or("", |received| &received.chain);
+    let bundle = Bundle::parse(chain, &order.key).map_err(|flaw| flaw.to_string())?;
+    bundle.verify(&order.names.set(), now)?;
+    Ok(bundle)
 }

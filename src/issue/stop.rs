@@ -4,6 +4,7 @@ use std::future::Future;
 
 use time::Duration;
 use time::OffsetDateTime;
+use tracing::info;
 
 use crate::classify::day;
 use crate::engine::Engine;
@@ -13,13 +14,16 @@ use crate::issue::Attempt;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::AuthorityError;
-use crate::ports::Clock;
+use crate::ports::Clock as _;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
+use crate::reaction::Clock;
+use crate::reaction::Trouble;
 use crate::schedule;
 use crate::store::StoreError;
 use crate::store::ledger::Subject;
+use crate::store::ledger::Wait;
 
 /// Why an attempt stopped.
 #[derive(Debug)]
@@ -61,43 +65,22 @@ impl Stop {
         self,
         engine: &Engine<W>,
         attempt: Subject,
+        directory: &str,
         names: &Names,
     ) -> Setback {
-        let now = engine.now();
-        let wait = match self {
-            Self::Setback(setback) => return setback,
-            Self::Store(error) => engine.fail_soon(attempt, &error.to_string()).await,
-            Self::Authority(AuthorityError::Unavailable {
-                retry_after,
-                detail,
-            }) => {
-                let detail = unavailable(&detail);
-                match retry_after.and_then(|asked| asked.later_than(now)) {
-                    Some(until) => engine.fail_until(attempt, until, &detail).await,
-                    None => engine.fail(attempt, schedule::after_silence, &detail).await,
-                }
+        match self {
+            Self::Setback(setback) => setback,
+            Self::Store(error) => {
+                let wait = engine.fail_soon(attempt, &error.to_string()).await;
+                Setback::failure_until(wait.detail, wait.until)
             }
-            Self::Authority(AuthorityError::RateLimited {
-                retry_after,
-                detail,
-            }) => {
-                return rate_limited(engine, names, retry_after, &detail).await;
-            }
-            Self::Authority(AuthorityError::Refused(problem)) => {
-                return refused(engine, names, &problem).await;
-            }
-            Self::Authority(error) => {
-                let detail = unavailable(&error.to_string());
-                engine.fail(attempt, schedule::after_refusal, &detail).await
-            }
-        };
-        Setback::failure_until(wait.detail, wait.until)
+            Self::Authority(error) => at_authority(engine, attempt, directory, names, &error).await,
+        }
     }
 }
 
-fn unavailable(detail: &str) -> String {
-    format!("the authority gives no usable answer: {detail}")
-}
+/// The longest that an authority which fails is left alone, whatever it says.
+const LONGEST_OUTAGE: Duration = Duration::DAY;
 
 /// When a limit ends: as the authority says, but not at once.
 pub(super) fn limit_ends(retry_after: RetryAfter, now: OffsetDateTime) -> OffsetDateTime {
@@ -105,60 +88,116 @@ pub(super) fn limit_ends(retry_after: RetryAfter, now: OffsetDateTime) -> Offset
     retry_after.later_than(now).unwrap_or(at_least)
 }
 
-/// Every name waits as long as the authority says; without a time a person must act, and once a day is enough.
-async fn rate_limited<W: World>(
+/// Notes an authority's answer by the table of reactions.
+async fn at_authority<W: World>(
     engine: &Engine<W>,
+    attempt: Subject,
+    directory: &str,
     names: &Names,
-    retry_after: Option<RetryAfter>,
-    detail: &str,
+    error: &AuthorityError,
 ) -> Setback {
     let now = engine.now();
-    let until = match retry_after {
-        Some(asked) => limit_ends(asked, now),
-        None => now + Duration::DAY,
+    let trouble = Trouble::of(error);
+    let row = trouble.row();
+    let told = match error {
+        AuthorityError::Unavailable { retry_after, .. } => retry_after
+            .and_then(|asked| asked.later_than(now))
+            .map(|until| until.min(now + LONGEST_OUTAGE)),
+        AuthorityError::RateLimited { retry_after, .. } => {
+            retry_after.map(|asked| limit_ends(asked, now))
+        }
+        AuthorityError::Refused(_)
+        | AuthorityError::AccountUnknown(_)
+        | AuthorityError::Gone(_)
+        | AuthorityError::NotReady(_)
+        | AuthorityError::AlreadyTold(_) => None,
     };
-    let detail = match retry_after {
-        Some(_) => format!(
-            "the authority limits these names until {}: {detail}",
-            day(until)
-        ),
-        None => format!("the authority has paused these names until a person acts: {detail}"),
-    };
-    let account = engine.account_url().await;
-    for name in mentioned(names, &detail) {
-        engine
-            .fail_until(
-                refusals(engine.settings.policy.wanted_directory(), &account, name),
-                until,
-                &detail,
-            )
-            .await;
+    let detail = sentence(trouble, error, told);
+    let mut last: Option<Wait> = None;
+    for subject in subjects(engine, trouble, attempt, directory, names, error).await {
+        let wait = match told {
+            Some(until) => engine.fail_until(subject, until, &detail).await,
+            // What is done at once was done several times before it comes here.
+            None if row.clock == Clock::AtOnce => {
+                engine.fail(subject, schedule::after_refusal, &detail).await
+            }
+            None => {
+                let loop_time = engine.settings.loop_time;
+                let after = |failures| row.clock.after(failures, loop_time);
+                engine.fail(subject, after, &detail).await
+            }
+        };
+        last = last.filter(|last| wait.until < last.until).or(Some(wait));
     }
-    Setback::failure_until(detail, until)
+    match last {
+        Some(wait) => Setback::failure_until(wait.detail, wait.until),
+        None => Setback::failure(detail),
+    }
 }
 
-/// The names that the authority singles out wait, or all of them if it does not.
-async fn refused<W: World>(engine: &Engine<W>, names: &Names, problem: &Problem) -> Setback {
+/// What waits: this attempt, the account with everything, or names.
+async fn subjects<W: World>(
+    engine: &Engine<W>,
+    trouble: Trouble,
+    attempt: Subject,
+    directory: &str,
+    names: &Names,
+    error: &AuthorityError,
+) -> Vec<Subject> {
+    let concerned = match (trouble, error) {
+        (Trouble::AccountLimited | Trouble::AccountRefused | Trouble::ActionRequired, _) => {
+            let directory = directory.to_owned();
+            return vec![Subject::Account { directory }];
+        }
+        (_, AuthorityError::Refused(problem)) => concerned(names, problem),
+        (_, AuthorityError::RateLimited { detail, .. }) => mentioned(names, detail),
+        _ => return vec![attempt],
+    };
+    let account = engine.account_url_at(directory).await;
+    let subject = |name| refusals(directory, &account, name);
+    concerned.into_iter().map(subject).collect()
+}
+
+/// What happened, and what a person can do about it.
+fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
+    let happened = match (trouble, told) {
+        (Trouble::Limited, Some(until)) => {
+            format!(
+                "the authority limits these names until {}: {error}",
+                day(until)
+            )
+        }
+        (Trouble::AccountLimited, Some(until)) => {
+            format!(
+                "the authority limits this account until {}: {error}",
+                day(until)
+            )
+        }
+        (Trouble::Paused, _) => {
+            format!("the authority has paused these names until a person acts: {error}")
+        }
+        _ if matches!(error, AuthorityError::Refused(_)) => {
+            format!("the authority refuses: {error}")
+        }
+        _ => format!("the authority gives no usable answer: {error}"),
+    };
+    let advice = trouble.row().advice;
+    if advice.starts_with("nothing") {
+        happened
+    } else {
+        format!("{happened} ({advice})")
+    }
+}
+
+/// The names that a problem singles out, or else those that its text is about.
+fn concerned<'a>(names: &'a Names, problem: &Problem) -> Vec<&'a DomainName> {
     let singled: Vec<&DomainName> = problem.names.iter().map(|(name, _)| name).collect();
-    let waiting: Vec<&DomainName> = names.iter().filter(|name| singled.contains(name)).collect();
-    let waiting = if waiting.is_empty() {
+    let concerned: Vec<_> = names.iter().filter(|name| singled.contains(name)).collect();
+    if concerned.is_empty() {
         mentioned(names, &problem.detail)
     } else {
-        waiting
-    };
-    let detail = format!("the authority refuses: {problem}");
-    let account = engine.account_url().await;
-    let mut until = engine.now();
-    for name in waiting {
-        let subject = refusals(engine.settings.policy.wanted_directory(), &account, name);
-        until = until.max(
-            engine
-                .fail(subject, schedule::after_refusal, &detail)
-                .await
-                .until,
-        );
+        concerned
     }
-    Setback::failure_until(detail, until)
 }
 
 /// The names that a text is about, all of them if it mentions none. Boulder tells a single name in the text only
@@ -231,6 +270,11 @@ impl<W: World> Attempt<'_, W> {
                 retry_after,
                 detail,
             }) => {
+                info!(
+                    lineage = self.lineage,
+                    error = detail,
+                    "no usable answer from the authority"
+                );
                 self.engine.note_outage(breaker, *retry_after, detail).await;
             }
             Ok(_) | Err(_) => self.engine.clear(&breaker).await,

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::classify::DiskCopy;
+use crate::classify::Known;
 use crate::classify::Policy;
+use crate::classify::provenance;
 use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Held;
@@ -179,11 +181,15 @@ pub fn is_named_after(lineage: &str, primary: &str) -> bool {
 }
 
 fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>> {
-    let mut by_name: BTreeMap<&str, &Held> = BTreeMap::new();
+    // A Rancher on MySQL knows no case: `Example.com` is in the way of `example.com`, which can then not be made.
+    let mut by_name: BTreeMap<String, &Held> = BTreeMap::new();
     let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
     for held in held {
-        let lowest = by_name.entry(&held.name).or_insert(held);
-        if held.rank < lowest.rank {
+        let name = held.name.to_ascii_lowercase();
+        let is_as_written = |held: &Held| held.name == name;
+        let order = |held: &Held| (!is_as_written(held), held.rank);
+        let lowest = by_name.entry(name.clone()).or_insert(held);
+        if order(held) < order(lowest) {
             *lowest = held;
         }
         if let Ok(shown) = &held.content {
@@ -215,22 +221,36 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
     found
 }
 
-/// The certificate at Rancher of a lineage that nobody wants.
-pub fn of_lineage<'a>(lineage: &Lineage, held: &'a [Held]) -> Option<&'a Held> {
+/// The certificate at Rancher of a lineage that nobody wants: one of its own, never what somebody put in its place,
+/// nor what belongs to another by now. `taken` are the ids of the latter.
+pub fn of_lineage<'a>(
+    lineage: &Lineage,
+    held: &'a [Held],
+    known: &Known,
+    taken: &BTreeSet<String>,
+) -> Option<&'a Held> {
     let record = lineage.record.as_ref()?;
-    let is_ours = |held: &&Held| {
-        held.content.as_ref().is_ok_and(|shown| {
-            record
-                .versions
-                .iter()
-                .any(|version| version.leaf == Some(shown.leaf.fingerprint))
-        })
+    let is_named = |held: &Held| {
+        let primary = record.names.primary().as_str();
+        held.name.eq_ignore_ascii_case(primary)
     };
-    let by_name = held
-        .iter()
-        .filter(|held| held.name == record.names.primary().as_str())
-        .min_by_key(|held| held.rank);
-    by_name.or_else(|| held.iter().filter(is_ours).min_by_key(|held| held.rank))
+    let is_ours = |held: &&Held| {
+        let Ok(shown) = &held.content else {
+            return false;
+        };
+        let leaf = shown.leaf.fingerprint;
+        let is_on_record = record
+            .versions
+            .iter()
+            .any(|version| version.leaf == Some(leaf));
+        // A mark says that it is ours, not of which lineage; the name does.
+        let is_marked = || {
+            is_named(held) && !known.contains_key(&leaf) && provenance(known, held, shown).is_some()
+        };
+        !taken.contains(&held.id) && (is_on_record || is_marked())
+    };
+    let ours = held.iter().filter(is_ours);
+    ours.min_by_key(|held| (!is_named(held), held.rank))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use time::OffsetDateTime;
 use tracing::debug;
 use tracing::info;
-use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::classify::day;
@@ -14,10 +13,14 @@ use crate::engine::Setback;
 use crate::issue::Wish;
 use crate::issue::obtain;
 use crate::issue::settle;
+use crate::names::Names;
+use crate::ports::Held;
+use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::push;
 use crate::push::restore::restore;
+use crate::store::ledger::Subject;
 
 /// Something to be done about one certificate.
 #[derive(Debug, Clone)]
@@ -32,8 +35,8 @@ pub struct Job {
     pub lineage: Option<String>,
     /// What is done.
     pub kind: Kind,
-    /// Lowest first: renewals by expiry, then what has no certificate yet.
-    pub urgency: (bool, Option<OffsetDateTime>),
+    /// Lowest first: renewals by expiry, then what has no certificate yet, the oldest wish first.
+    pub urgency: (bool, Option<OffsetDateTime>, Option<OffsetDateTime>),
 }
 
 /// What is done about a certificate.
@@ -69,6 +72,8 @@ impl Job {
 pub struct Done {
     /// The primary name of the certificate.
     pub primary: String,
+    /// What it is for.
+    pub names: Names,
     /// Ids of certificates that were written at Rancher.
     pub pushed: Vec<String>,
     /// Why it did not come to its end.
@@ -79,7 +84,7 @@ pub struct Done {
 
 impl Done {
     /// What is told when the work itself broke down.
-    pub fn after_panic(primary: String) -> Self {
+    pub fn after_panic(primary: String, names: Names) -> Self {
         tracing::error!(
             domain = primary,
             "the work on a certificate panicked, please report it"
@@ -87,6 +92,7 @@ impl Done {
         let setback = Setback::failure("an error in this program");
         Self {
             primary,
+            names,
             pushed: Vec::new(),
             setback: Some(setback),
             follow_up: false,
@@ -106,9 +112,9 @@ impl Job {
             Err(setback) => (setback.until.is_some(), Some(setback)),
         };
         match &setback {
+            // Told once by who knows what was told before.
             Some(setback) if setback.is_failure => {
-                let next_try = setback.until.map_or_else(|| "next pass".to_owned(), day);
-                warn!(names = %self.target.names, error = setback.reason, next_try, "certificate not done");
+                debug!(names = %self.target.names, error = setback.reason, "job not done")
             }
             Some(setback) => debug!(
                 domain = self.primary,
@@ -119,6 +125,7 @@ impl Job {
         }
         Done {
             primary: self.primary,
+            names: self.target.names,
             pushed,
             setback,
             follow_up,
@@ -154,13 +161,24 @@ impl Job {
                 return Ok(true);
             }
             Kind::Obtain { wish, pushes_first } => {
+                if !wish.is_resumed && self.is_changed_at_rancher(engine).await? {
+                    debug!(
+                        domain = self.primary,
+                        "changed at Rancher since the pass, nothing is ordered"
+                    );
+                    return Ok(true);
+                }
                 if *pushes_first && let Err(setback) = self.push_stored(engine, pushed).await {
                     // A new one is needed all the same, and is pushed with its own luck.
-                    warn!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
+                    debug!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
                 }
                 let obtained = obtain(engine, wish, place).await?;
                 // Another order may have come to its end than the one that is wanted: the next pass decides.
                 if !obtained.bundle.leaf().names_equal(&wish.order.set()) {
+                    return Ok(true);
+                }
+                // Where it goes is not known: a pass that can read Rancher decides.
+                if !self.target.view.is_whole {
                     return Ok(true);
                 }
                 let _place = pushes.wait().await;
@@ -169,6 +187,37 @@ impl Job {
             }
         }
         Ok(false)
+    }
+
+    /// Looks once more before an order is opened: another instance, on a volume of its own, may have been quicker.
+    async fn is_changed_at_rancher<W: World>(&self, engine: &Engine<W>) -> Result<bool, Setback> {
+        if !self.target.is_listed {
+            // Rancher could not be read, and the certificate cannot wait for that.
+            return Ok(false);
+        }
+        let orchestrator = engine.world.orchestrator();
+        let looked = match &self.target.remote {
+            Some(held) => orchestrator.look(&held.id).await,
+            None => orchestrator
+                .find(self.primary.as_str())
+                .await
+                .map(|found| found.into_iter().next()),
+        };
+        match looked {
+            Ok(present) => {
+                let content = |held: &Held| held.content.clone();
+                let before = self.target.remote.as_ref().map(content);
+                Ok(present.as_ref().map(content) != before)
+            }
+            Err(error) => {
+                let certificate = self.primary.clone();
+                let detail = format!("Rancher could not be asked before an order: {error}");
+                let wait = engine
+                    .fail_soon(Subject::Attempt { certificate }, &detail)
+                    .await;
+                Err(Setback::failure_until(wait.detail, wait.until))
+            }
+        }
     }
 
     async fn push_stored<W: World>(

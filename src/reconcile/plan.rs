@@ -1,5 +1,7 @@
 //! What a verdict wants done now, and what holds it back.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
 use crate::classify::Blocked;
@@ -7,13 +9,20 @@ use crate::classify::DiskCopy;
 use crate::classify::Verdict;
 use crate::classify::names_to_order;
 use crate::decide::Action;
+use crate::engine::Claim;
 use crate::engine::Setback;
+use crate::issue::Question;
+use crate::issue::Standing;
 use crate::issue::Wish;
 use crate::issue::gate;
+use crate::issue::may_overrule;
+use crate::issue::verified;
+use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::World;
 use crate::push::Target;
 use crate::reconcile::Gathering;
+use crate::reconcile::Pass;
 use crate::reconcile::Reconciler;
 use crate::reconcile::assign::Assigned;
 use crate::reconcile::job::Job;
@@ -49,8 +58,11 @@ impl<W: World> Reconciler<W> {
         let attempt = Subject::Attempt {
             certificate: primary.clone(),
         };
+        // Issuing resumes what is in flight by itself.
+        let is_idle = matches!(verdict.action, Action::Keep | Action::Leave | Action::Wait);
         let unsettled = lineage
-            .and_then(|lineage| unsettled(lineage, &target.names))
+            .filter(|lineage| is_idle || has_received(lineage))
+            .and_then(|lineage| unsettled(lineage, &target.names, now))
             .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
         let kind = match verdict.action {
             // What was issued is stored first, whatever is wanted by now.
@@ -89,14 +101,60 @@ impl<W: World> Reconciler<W> {
             let record = lineage.record.as_ref()?;
             Some((lineage.name.clone(), record.live))
         });
+        let wished = engine.ledger().wished(&primary).unwrap_or(now);
         Ok(Some(Job {
             primary,
             target,
             live,
             lineage: lineage.map(|lineage| lineage.name.clone()),
             kind,
-            urgency: (expiry.is_none(), expiry),
+            urgency: (expiry.is_none(), expiry, Some(wished)),
         }))
+    }
+
+    /// What is to be stored of lineages that nobody wants.
+    pub(super) fn settle_left(
+        &self,
+        gathering: &Gathering<'_>,
+        left: &[Arc<Lineage>],
+        pass: &mut Pass,
+    ) {
+        for lineage in left {
+            let Pending::Order(order) = &lineage.pending else {
+                continue;
+            };
+            let primary = order.names.primary().to_string();
+            let attempt = Subject::Attempt {
+                certificate: primary.clone(),
+            };
+            let is_held_back = gathering.in_hand.contains(&primary)
+                || pass.jobs.iter().any(|job| job.primary == primary)
+                || self.engine.is_claimed(&Claim::lineage(&lineage.name))
+                || self
+                    .engine
+                    .ledger()
+                    .waiting(&attempt, gathering.now)
+                    .is_some();
+            let Some(wish) =
+                unsettled(lineage, &order.names, gathering.now).filter(|_| !is_held_back)
+            else {
+                continue;
+            };
+            pass.jobs.push(Job {
+                primary,
+                target: Target {
+                    names: order.names.clone(),
+                    waiting: NameSet::new(),
+                    remote: None,
+                    is_listed: gathering.rancher_fault.is_none(),
+                    view: Arc::clone(&gathering.view),
+                },
+                live: None,
+                lineage: Some(lineage.name.clone()),
+                kind: Kind::Settle { wish },
+                urgency: (true, None, None),
+            });
+        }
     }
 
     fn plan_issue(
@@ -120,16 +178,22 @@ impl<W: World> Reconciler<W> {
             DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
         };
         let policy = &engine.settings.policy;
-        let present = stored
-            .filter(|stored| stored.shown.leaf.is_current(now))
-            .filter(|stored| {
-                policy.is_staging
-                    || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
-            })
-            .map(|stored| &stored.shown.leaf);
+        let stored_well = stored.filter(|stored| {
+            policy.is_staging
+                || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
+        });
+        let present = stored_well
+            .map(|stored| &stored.shown.leaf)
+            .filter(|leaf| leaf.is_current(now));
+        let overrules = stored_well.is_some_and(|stored| {
+            may_overrule(engine, target.names.primary().as_str(), &stored.shown.leaf)
+        });
         let surplus = present.map(|leaf| leaf.domain_names()).unwrap_or_default();
         let mut waiting = target.waiting.clone();
         waiting.extend(engine.waiting_names(surplus.iter(), &gathering.account));
+        if overrules {
+            waiting.retain(|name| engine.is_refused(name, &gathering.account));
+        }
         let is_covered_elsewhere = |name: &_| {
             let id = target.remote.as_ref().map(|held| held.id.as_str());
             gathering
@@ -152,11 +216,23 @@ impl<W: World> Reconciler<W> {
             is_covered_elsewhere,
         )
         .map_err(|Blocked { waiting }| {
-            match engine.wait_of(&waiting, &gathering.account) {
-                Some(wait) => Setback::failure_until(wait.detail, wait.until),
-                None => Setback::failure("its names have to wait"),
-            }
+            let wait = engine.wait_of(&waiting, &gathering.account);
+            let Some(wait) = wait else {
+                return Setback::failure("its names have to wait");
+            };
+            // Once the present one has expired, it is obtained without the names that fail.
+            let expiry = present.map_or(wait.until, |leaf| leaf.not_after);
+            Setback::failure_until(wait.detail, wait.until.min(expiry))
         })?;
+        let standing = stored_well.map_or_else(Standing::default, |stored| Standing {
+            overrules,
+            ..Standing::of(
+                engine,
+                &order.set(),
+                &stored.shown.leaf,
+                stored.directory.as_deref(),
+            )
+        });
         let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
         if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
             && let Some(until) = pending.look_after.filter(|at| now < *at)
@@ -171,23 +247,39 @@ impl<W: World> Reconciler<W> {
             if verdict.action == Action::Renew {
                 latch(stored, policy.renew_before, now)?;
             }
-            gate(engine, &order.set(), pending, gathering.is_ephemeral)?;
+            let question = Question {
+                names: &order.set(),
+                account: &gathering.account,
+                standing,
+                is_ephemeral: gathering.is_ephemeral,
+            };
+            gate(engine, &question, pending)?;
         }
         Ok(Wish {
             lineage: lineage.map(|lineage| lineage.name.clone()),
             entry: target.names.clone(),
             order,
+            standing,
+            is_resumed,
         })
     }
 }
 
-/// A certificate that the authority has sent, and of which a crash left open whether it is stored.
-fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
+fn has_received(lineage: &Lineage) -> bool {
+    matches!(&lineage.pending, Pending::Order(order) if order.received.is_some())
+}
+
+/// A certificate that the authority has sent, or may have issued, and of which a crash left open whether it is stored; or one that
+/// was refused and can be used by now, as when it was not valid yet.
+fn unsettled(lineage: &Lineage, wanted: &Names, now: OffsetDateTime) -> Option<Wish> {
     let Pending::Order(order) = &lineage.pending else {
         return None;
     };
-    let received = order.received.as_ref()?;
-    if received.refused.is_some() {
+    let is_open = match &order.received {
+        Some(received) => received.refused.is_none() || verified(order, now).is_ok(),
+        None => order.finalized_at.is_some() && order.look_after.is_none_or(|at| at <= now),
+    };
+    if !is_open {
         return None;
     }
     let is_part = order.names.set().is_subset(&wanted.set());
@@ -195,6 +287,8 @@ fn unsettled(lineage: &Lineage, wanted: &Names) -> Option<Wish> {
         lineage: Some(lineage.name.clone()),
         entry: wanted.clone(),
         order: if is_part { &order.names } else { wanted }.clone(),
+        standing: Standing::default(),
+        is_resumed: true,
     })
 }
 

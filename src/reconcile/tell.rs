@@ -5,39 +5,54 @@ use tracing::info;
 use tracing::warn;
 
 use crate::decide::Action;
+use crate::engine::Setback;
+use crate::names::Names;
 use crate::ports::World;
 use crate::reconcile::Reconciler;
 use crate::reconcile::report::Row;
 
 impl<W: World> Reconciler<W> {
-    pub(super) fn say(&mut self, sentence: String) {
-        if self.said.insert(sentence.clone()) {
-            warn!(notice = sentence, "trouble");
+    /// Trouble is told when it begins or changes; when it comes back, it is news again.
+    pub(super) fn tell_trouble(&mut self, what: &str, trouble: Option<String>) {
+        if let Some(trouble) = self.news_of(what, trouble) {
+            warn!(notice = format!("{what}: {trouble}"), "trouble");
         }
     }
 
-    /// A fault is told when it begins or changes, and when it ends.
+    /// The same for what everything depends on, whose end is told as well.
     pub(super) fn tell_fault(&mut self, what: &str, fault: Option<&str>) {
-        let prefix = format!("{what} is at fault: ");
-        let before = self
-            .said
-            .iter()
-            .find(|said| said.starts_with(&prefix))
-            .cloned();
-        let now = fault.map(|fault| format!("{prefix}{fault}"));
-        if before == now {
+        let was_at_fault = self.troubles.contains_key(what);
+        match self.news_of(what, fault.map(str::to_owned)) {
+            Some(error) => warn!(error, "{what} cannot be read"),
+            None if was_at_fault && fault.is_none() => info!("{what} can be read again"),
+            None => {}
+        }
+    }
+
+    /// What is wrong with something at present, if that is news.
+    fn news_of(&mut self, what: &str, trouble: Option<String>) -> Option<String> {
+        let Some(trouble) = trouble else {
+            self.troubles.remove(what);
+            return None;
+        };
+        let before = self.troubles.insert(what.to_owned(), trouble.clone());
+        (before.as_ref() != Some(&trouble)).then_some(trouble)
+    }
+
+    /// What went wrong with a certificate is told when it is news.
+    pub fn tell_setback(&mut self, names: &Names, setback: &Setback) {
+        if !setback.is_failure || !self.is_news(names, &setback.reason) {
             return;
         }
-        if let Some(before) = before {
-            self.said.remove(&before);
-        }
-        match now {
-            Some(now) => {
-                warn!(error = fault.unwrap_or_default(), "{what} cannot be read");
-                self.said.insert(now);
-            }
-            None => info!("{what} can be read again"),
-        }
+        let next_try = setback
+            .until
+            .map_or_else(|| "next pass".to_owned(), crate::classify::day);
+        warn!(%names, error = setback.reason, next_try, "certificate not done");
+    }
+
+    fn is_news(&mut self, names: &Names, sentence: &str) -> bool {
+        let told = self.told.entry(names.primary().clone()).or_default();
+        told.insert(sentence.to_owned())
     }
 
     /// A verdict is told when it is news: a sentence once, until all is well again.
@@ -55,14 +70,12 @@ impl<W: World> Reconciler<W> {
             Action::Keep | Action::Wait => !row.needs_attention(),
             Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
         };
-        let sentence = format!("{action} {reason}");
-        if is_quiet
-            || !self
-                .told
-                .entry(primary.clone())
-                .or_default()
-                .insert(sentence)
-        {
+        // What holds it back may have been told when it happened.
+        let sentence = match &row.held_back {
+            Some(setback) => setback.reason.clone(),
+            None => format!("{action} {reason}"),
+        };
+        if is_quiet || !self.is_news(&row.entry.names, &sentence) {
             return;
         }
         let names = row.entry.names.to_string();

@@ -1,7 +1,7 @@
 //! The ledger: an append-only account of what must not be forgotten by a restart.
 //!
-//! Waits after failures, and when a certificate of a set of names was last asked for. What costs something is
-//! written down before it is asked.
+//! Waits after failures, when a certificate of a set of names was last asked for, and what is left of the limits of
+//! an authority. What costs something is written down before it is asked, and completed after the answer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +14,11 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::budget::Asked;
+use crate::budget::Level;
+use crate::budget::Levels;
+use crate::budget::Limits;
+use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
@@ -69,6 +74,30 @@ pub enum Subject {
         /// Directory URL of the authority.
         directory: String,
     },
+    /// A certificate is about to expire, and the authority was asked in spite of our own brakes: once a day.
+    Overruled {
+        /// Its primary name.
+        certificate: String,
+    },
+}
+
+impl Subject {
+    /// The longest that anything of this kind is ever waited for; what says more was written by a clock that was
+    /// ahead.
+    fn longest(&self) -> Duration {
+        match self {
+            // An authority may say a week, and a little.
+            Self::Name { .. } | Self::Account { .. } => Duration::days(8),
+            // The settings allow a `LOOP_TIME` of a day.
+            Self::SelfCheck { .. }
+            | Self::Attempt { .. }
+            | Self::Push { .. }
+            | Self::Wake
+            | Self::Key { .. }
+            | Self::Authority { .. }
+            | Self::Overruled { .. } => Duration::DAY,
+        }
+    }
 }
 
 /// A wait after failures in a row.
@@ -90,9 +119,28 @@ enum Event {
         subject: Subject,
         #[serde(flatten)]
         wait: Wait,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<Level>,
     },
     Cleared {
         subject: Subject,
+    },
+    Registering {
+        directory: String,
+        levels: Vec<Level>,
+    },
+    Ordering {
+        directory: String,
+        names: NameSet,
+        is_renewal: bool,
+        levels: Vec<Level>,
+    },
+    Wished {
+        certificate: String,
+    },
+    /// An order came to nothing, or only levels are left of what was asked.
+    Levels {
+        levels: Vec<Level>,
     },
     Finalizing {
         directory: String,
@@ -128,9 +176,139 @@ struct LastIssue {
 pub struct Ledger {
     waits: BTreeMap<Subject, Wait>,
     issues: BTreeMap<(String, NameSet), LastIssue>,
+    levels: Levels,
+    /// Since when first certificates are wished for that have to wait, by primary name.
+    wishes: BTreeMap<String, OffsetDateTime>,
+    /// When it was found that a part of it could not be read.
+    doubted_at: Option<OffsetDateTime>,
 }
 
+/// How long a certificate that was asked for is remembered: by then neither the floor nor a limit asks for it.
+const KNOWN: Duration = Duration::days(8);
+
+/// How long a wish is remembered that nothing came of.
+const WISHED: Duration = Duration::days(400);
+
+/// How long a failure that is over still counts as one in a row.
+const REMEMBERED: Duration = Duration::days(60);
+
 impl Ledger {
+    /// What is left of the limits of an authority.
+    pub fn levels(&self) -> &Levels {
+        &self.levels
+    }
+
+    /// Until when every name counts as just tried, because nobody knows what was tried.
+    pub fn doubt(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let until = self.doubted_at?.saturating_add(schedule::after_refusal(1));
+        (now < until).then_some(until)
+    }
+
+    /// Whether anything is on record about certificates of a set of names.
+    pub fn knows(&self, directory: &str, names: &NameSet) -> bool {
+        self.issues
+            .contains_key(&(directory.to_owned(), names.clone()))
+    }
+
+    /// Since when a first certificate is wished for.
+    pub fn wished(&self, certificate: &str) -> Option<OffsetDateTime> {
+        self.wishes.get(certificate).copied()
+    }
+
+    /// Notes a wish that has to wait, if it is new.
+    pub fn wish(&mut self, certificate: String, now: OffsetDateTime) -> Option<Line> {
+        let is_new = !self.wishes.contains_key(&certificate);
+        is_new.then(|| self.note(Event::Wished { certificate }, now))
+    }
+
+    /// Cuts what lies later than it can: a clock that was ahead has written it.
+    pub fn cut(&mut self, now: OffsetDateTime) {
+        for (subject, wait) in &mut self.waits {
+            wait.until = wait.until.min(now.saturating_add(subject.longest()));
+        }
+        for last in self.issues.values_mut() {
+            last.at = last.at.min(now);
+        }
+        self.levels.cut(now);
+    }
+
+    /// Takes what an account costs, or says why it must not be made. Nothing may be asked before the line is written.
+    pub fn registering(
+        &mut self,
+        directory: &str,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Result<Line, UsedUp> {
+        self.levels.check_account(directory, limits, now)?;
+        let levels = vec![self.levels.spend_account(directory, limits, now)];
+        let directory = directory.to_owned();
+        Ok(self.note(Event::Registering { directory, levels }, now))
+    }
+
+    /// Takes what an order and its certificate cost. Nothing may be asked before the line is written.
+    pub fn ordering(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) -> Line {
+        let event = Event::Ordering {
+            directory: asked.directory.to_owned(),
+            names: asked.names.clone(),
+            is_renewal: asked.is_renewal,
+            levels: self.levels.spend(asked, limits, now),
+        };
+        self.note(event, now)
+    }
+
+    /// Gives back what an order took that came to nothing.
+    pub fn came_to_nothing(
+        &mut self,
+        asked: &Asked<'_>,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Line {
+        let levels = self.levels.give_back(asked, limits, now);
+        self.note(Event::Levels { levels }, now)
+    }
+
+    /// Notes a validation that failed.
+    pub fn fail_validation(
+        &mut self,
+        (directory, account, name): (&str, &str, &DomainName),
+        wait: Wait,
+        limits: Option<&Limits>,
+        now: OffsetDateTime,
+    ) -> Line {
+        let levels = limits.map_or_else(Vec::new, |limits| {
+            self.levels.fail(directory, account, name, limits, now)
+        });
+        let subject = Subject::Name {
+            directory: directory.to_owned(),
+            account: account.to_owned(),
+            name: name.clone(),
+        };
+        self.note(
+            Event::Failed {
+                subject,
+                wait,
+                levels,
+            },
+            now,
+        )
+    }
+
+    /// Notes a certificate that is known from elsewhere: the store was lost, or another instance asked for it.
+    pub fn seed(
+        &mut self,
+        asked: &Asked<'_>,
+        leaf: &Leaf,
+        limits: Option<&Limits>,
+        now: OffsetDateTime,
+    ) -> Vec<Line> {
+        // An authority dates certificates back by an hour.
+        let at = leaf.not_before.saturating_add(Duration::HOUR).min(now);
+        let levels = limits.map_or_else(Vec::new, |limits| self.levels.spend(asked, limits, at));
+        let finalizing = self.finalizing(asked.directory, asked.names.clone(), at);
+        let issued = self.issued(asked.directory, asked.names.clone(), leaf, at);
+        vec![finalizing, issued, self.note(Event::Levels { levels }, at)]
+    }
+
     /// The wait that is on record for a subject, over or not.
     pub fn wait(&self, subject: &Subject) -> Option<&Wait> {
         self.waits.get(subject)
@@ -143,7 +321,10 @@ impl Ledger {
 
     /// How often a subject has failed in a row.
     pub fn failures(&self, subject: &Subject) -> u32 {
-        self.waits.get(subject).map_or(0, |wait| wait.failures)
+        let on_record = self.waits.get(subject).map(|wait| wait.failures);
+        let doubted =
+            u32::from(self.doubted_at.is_some() && matches!(subject, Subject::Name { .. }));
+        on_record.unwrap_or(doubted)
     }
 
     /// The end of the first wait that is not over.
@@ -172,7 +353,14 @@ impl Ledger {
 
     /// Notes a failure.
     pub fn fail(&mut self, subject: Subject, wait: Wait, now: OffsetDateTime) -> Line {
-        self.note(Event::Failed { subject, wait }, now)
+        self.note(
+            Event::Failed {
+                subject,
+                wait,
+                levels: Vec::new(),
+            },
+            now,
+        )
     }
 
     /// Notes that a subject is well again; nothing is to be written if it was.
@@ -221,8 +409,29 @@ impl Ledger {
 
     fn apply(&mut self, at: OffsetDateTime, event: Event) {
         match event {
-            Event::Failed { subject, wait } => drop(self.waits.insert(subject, wait)),
-            Event::Cleared { subject } => drop(self.waits.remove(&subject)),
+            Event::Failed {
+                subject,
+                wait,
+                levels,
+            } => {
+                self.waits.insert(subject, wait);
+                self.set_levels(levels);
+            }
+            Event::Cleared { subject } => {
+                self.waits.remove(&subject);
+                if let Subject::Name {
+                    directory,
+                    account,
+                    name,
+                } = &subject
+                {
+                    self.levels.succeed(directory, account, name);
+                }
+            }
+            Event::Wished { certificate } => drop(self.wishes.entry(certificate).or_insert(at)),
+            Event::Registering { levels, .. }
+            | Event::Ordering { levels, .. }
+            | Event::Levels { levels } => self.set_levels(levels),
             Event::Finalizing { directory, names } => {
                 let last = self
                     .issues
@@ -236,6 +445,9 @@ impl Ledger {
                 lifetime,
                 leaf,
             } => {
+                for name in &names {
+                    self.wishes.remove(name.as_str());
+                }
                 let last = self
                     .issues
                     .entry((directory, names))
@@ -245,19 +457,45 @@ impl Ledger {
         }
     }
 
+    fn set_levels(&mut self, levels: Vec<Level>) {
+        for level in levels {
+            self.levels.set(level);
+        }
+    }
+
     /// The shortest account of what still matters at `now`.
     pub fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
-        let failed = self.waits.iter().map(|(subject, wait)| Line {
+        let matters = |(_, wait): &(&Subject, &Wait)| now < wait.until.saturating_add(REMEMBERED);
+        let failed = self
+            .waits
+            .iter()
+            .filter(matters)
+            .map(|(subject, wait)| Line {
+                at: now,
+                event: Event::Failed {
+                    subject: subject.clone(),
+                    wait: wait.clone(),
+                    levels: Vec::new(),
+                },
+            });
+        let levels = self.levels.iter(now).map(|level| Line {
             at: now,
-            event: Event::Failed {
-                subject: subject.clone(),
-                wait: wait.clone(),
+            event: Event::Levels {
+                levels: vec![level],
+            },
+        });
+        let wishes = self.wishes.iter();
+        let wishes = wishes.filter(|(_, at)| now < at.saturating_add(WISHED));
+        let wishes = wishes.map(|(certificate, at)| Line {
+            at: *at,
+            event: Event::Wished {
+                certificate: certificate.clone(),
             },
         });
         let issues = self
             .issues
             .iter()
-            .filter(|((directory, names), _)| self.floor(directory, names, now).is_some());
+            .filter(|(_, last)| now < last.at.saturating_add(KNOWN));
         let issued = issues.flat_map(|((directory, names), last)| {
             let finalizing = Event::Finalizing {
                 directory: directory.clone(),
@@ -273,7 +511,7 @@ impl Ledger {
                 .chain(lifetime)
                 .map(|event| Line { at: last.at, event })
         });
-        failed.chain(issued).collect()
+        failed.chain(levels).chain(wishes).chain(issued).collect()
     }
 }
 
@@ -314,21 +552,26 @@ impl<D: Disk> Store<D> {
         };
         let mut ledger = Ledger::default();
         let mut lines = 0;
-        for line in content
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-        {
+        let texts = content.split(|byte| *byte == b'\n');
+        let texts: Vec<_> = texts.filter(|line| !line.is_empty()).collect();
+        let is_torn = content.last().is_some_and(|byte| *byte != b'\n');
+        for line in &texts {
             lines += 1;
             match serde_json::from_slice::<Line>(line) {
                 Ok(line) => ledger.apply(line.at, line.event),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), line = lines, %error, "broken line of the ledger passed over")
+                    tracing::warn!(path = %path.display(), line = lines, %error, "broken line of the ledger passed over");
+                    // What was being written when the power went was not asked for yet.
+                    if !(is_torn && lines == texts.len()) {
+                        ledger.doubted_at = Some(now);
+                    }
                 }
             }
         }
-        if content.last().is_some_and(|byte| *byte != b'\n') {
+        if is_torn {
             self.disk.append(&path, b"\n").during("write", &path)?;
         }
+        ledger.cut(now);
         self.ledger_length().lines = lines;
         self.compact_ledger(|| ledger.compacted(now))?;
         Ok(ledger)

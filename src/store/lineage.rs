@@ -327,11 +327,11 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Puts an order whose certificate was refused beside the way, so that another can be opened; it is kept.
-    pub fn set_pending_aside(&self, name: &str) -> Result<(), StoreError> {
+    /// Puts an order that leads nowhere beside the way, so that another can be opened; it is kept with its key.
+    pub fn set_pending_aside(&self, name: &str, why: &str) -> Result<(), StoreError> {
         self.with_begun(|begun| begun.remove(name));
         let path = self.order_path(name);
-        self.set_aside(&path, "its certificate was refused")
+        self.set_aside(&path, why)
     }
 
     /// Reads a record; none if there is none, or it is broken.

@@ -84,6 +84,13 @@ pub struct PendingOrder {
     /// The challenges that were published, by URL of the authorization.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub challenges: BTreeMap<String, PublishedChallenge>,
+    /// When its certificate was first asked for: from then on the authority may have issued it.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub finalized_at: Option<OffsetDateTime>,
     /// Before this there is no use in looking at it, because the authority takes its time.
     #[serde(
         default,

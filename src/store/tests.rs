@@ -298,6 +298,7 @@ fn order(text: &str) -> PendingOrder {
         url: Some("https://ca.test/order/1".to_owned()),
         challenges: BTreeMap::new(),
         received: None,
+        finalized_at: None,
         look_after: None,
     }
 }

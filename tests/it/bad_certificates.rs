@@ -1,5 +1,8 @@
 //! A certificate that is not what was ordered is kept, not published, and stands in the way of another for a day.
 
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
 use sandbox::authority::settings::AuthoritySettings;
 use sandbox::faults::What;
 
@@ -87,6 +90,32 @@ async fn a_certificate_whose_chain_does_not_link_is_kept_and_blocks_for_a_day() 
         "does not link",
     )
     .await;
+}
+
+/// The clock of the authority goes ahead of ours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_not_valid_yet_is_used_as_soon_as_it_is() {
+    let world = World::start().await;
+    world.production.set(|settings| {
+        settings.backdate = Duration::ZERO;
+        settings.postdate = Duration::from_secs(8);
+    });
+    let mut daemon = world.daemon(NAME);
+    let line = daemon.mentions(REFUSED).await;
+    assert!(line.to_string().contains("not valid before"), "{line}");
+    daemon.idles().await;
+    let state =
+        || std::fs::metadata(world.pending_path(NAME)).map(|file| (file.ino(), file.ctime_nsec()));
+    let kept = state().unwrap();
+    daemon.passes(2).await;
+    // Looked at and not written again, as long as it is there.
+    assert!(state().is_ok_and(|seen| seen == kept) || world.pending(NAME).is_none());
+    world.pushed(NAME).await;
+    daemon.settles().await;
+    assert_eq!(world.asked("new-order"), 1, "{}", daemon.text());
+    assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
+    assert_eq!(daemon.count("certificate not done"), 1, "{}", daemon.text());
+    assert!(world.pending(NAME).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

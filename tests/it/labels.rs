@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sandbox::faults::What;
 use sandbox::rancher::service::ContainerSpec;
 use sandbox::rancher::service::ServiceKind;
 use sandbox::rancher::service::ServiceSpec;
@@ -312,4 +313,42 @@ async fn each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on() {
     );
     let expected = ["good.example.com", "rest.example.com", "own.example.com"];
     assert_eq!(ordered(&world), set(&expected));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_change_their_order_while_they_are_in_hand_cost_one_certificate() {
+    let world = World::start().await;
+    let gate = world.gates("finalize", What::DoThenHold);
+    let service = world.announce("shop", "web", "a.example.com b.example.com");
+    let mut daemon = world.daemon("");
+    guarded("the order to be finalized", gate.reached(1)).await;
+    world
+        .rancher
+        .set_label(&service, LABEL, Some("b.example.com a.example.com"));
+    daemon.says("wanted names changed").await;
+    daemon.passes(2).await;
+    assert_eq!(daemon.count("job begun"), 1, "{}", daemon.text());
+    gate.open();
+    daemon.rests().await;
+    assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
+    assert_eq!(world.asked("finalize"), 1);
+    assert_eq!(world.rancher.certificates().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_name_that_comes_back_is_told_again() {
+    let world = World::start().await;
+    let told = "name left out or moved";
+    let service = world.announce("shop", "web", "no_name.example.com");
+    let mut daemon = world.daemon("");
+    daemon.says(told).await;
+    daemon.passes(1).await;
+    assert_eq!(daemon.count(told), 1, "{}", daemon.text());
+    world.rancher.set_label(&service, LABEL, None);
+    daemon.says("wanted names changed").await;
+    daemon.says("pass ended").await;
+    world
+        .rancher
+        .set_label(&service, LABEL, Some("no_name.example.com"));
+    daemon.says(told).await;
 }

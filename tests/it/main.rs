@@ -7,6 +7,7 @@
 
 mod bad_certificates;
 mod broken_names;
+mod budgets;
 mod compose;
 mod crash;
 mod decision;

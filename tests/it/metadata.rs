@@ -132,6 +132,7 @@ async fn a_change_whose_lists_could_not_be_read_is_read_again() {
     let world = World::start().await;
     let mut daemon = world
         .settings()
+        .with("CONNECT_TIMEOUT", "1")
         .with("LOOP_TIME", "3600")
         .with("DOMAINS", OWN)
         .start();
@@ -142,9 +143,43 @@ async fn a_change_whose_lists_could_not_be_read_is_read_again() {
         ("uuid", status(500)),
         ("services", What::Truncate),
         ("containers", What::Close),
+        ("containers", What::Stall),
     ] {
         metadata.add(endpoint, 1, what);
     }
+    world.announce("web", "site", LABELLED);
+    world.pushed(LABELLED).await;
+}
+
+/// The version is told, and the lists that it is about never come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_whose_lists_never_come_holds_nothing_else_up() {
+    let world = World::start().await;
+    let mut daemon = world
+        .settings()
+        .with("CONNECT_TIMEOUT", "100")
+        .with("DOMAINS", OWN)
+        .start();
+    world.pushed(OWN).await;
+    daemon.settles().await;
+    let metadata = world.rancher.metadata_faults();
+    let lists = metadata.count("services");
+    metadata.add("services", u32::MAX, What::Stall);
+    world.rancher.reload_metadata();
+    let is_asked = |seen: &[sandbox::faults::Seen]| {
+        let asked = seen.iter().filter(|seen| seen.endpoint == "services");
+        lists + 2 <= asked.count()
+    };
+    guarded("both readings of the lists", metadata.until(is_asked)).await;
+
+    let wakes = world.rancher.wakes().len();
+    let id = world.rancher.certificate(OWN).unwrap().id;
+    world.rancher.remove_certificate(&id);
+    world.pushed(OWN).await;
+    let is_woken = |model: &sandbox::rancher::model::Model| wakes < model.wakes().len();
+    guarded("the wake-up", world.rancher.until(is_woken)).await;
+
+    metadata.clear();
     world.announce("web", "site", LABELLED);
     world.pushed(LABELLED).await;
 }

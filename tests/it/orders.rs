@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::authority::records::AuthorizationStatus;
 use sandbox::authority::records::OrderStatus;
 use sandbox::authority::settings::SecondTell;
 use sandbox::authority::state::State;
+use sandbox::faults::Gate;
+use sandbox::faults::Seen;
 use sandbox::faults::What;
 
 use crate::support::World;
@@ -406,6 +409,10 @@ async fn an_order_that_is_gone_after_it_was_finalized_is_not_replaced_for_a_day(
         daemon.stop().await;
         assert_eq!(world.asked("new-order"), 1, "{line}");
     }
+    // Its key is kept: the certificate may turn up.
+    let aside = world.pending_path(NAME).with_extension("json.broken");
+    let order = std::fs::read_to_string(aside).unwrap();
+    assert!(order.contains("PRIVATE KEY") && order.contains("finalized_at"));
     // A day later.
     world.edit_ledger(|line| {
         if line["event"] == "finalizing" {
@@ -459,4 +466,126 @@ async fn an_order_that_was_finalized_for_other_names_is_stored_before_the_next_o
         ]
     );
     assert_eq!(world.rancher.certificates().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_at_another_directory_that_is_away_holds_up_nothing() {
+    for endpoint in ["challenge", "finalize"] {
+        let world = World::start().await;
+        let gate = Gate::new();
+        let held = What::DoThenHold(gate.clone());
+        world.staging.faults().add(endpoint, 1, held);
+        let settings = world.settings().with("DOMAINS", NAME);
+        let daemon = settings.clone().with("STAGING", "True").start();
+        guarded("the request", gate.reached(1)).await;
+        daemon.kill().await;
+        let before = world.staging.faults().seen().len();
+        // Away for good, and told apart by its URL.
+        let is_any = |_: &Seen| true;
+        let faults = world.staging.faults();
+        faults.add_when(is_any, 0, u32::MAX, What::Close);
+
+        let mut daemon = settings.start();
+        world.pushed(NAME).await;
+        daemon.rests().await;
+        world.issued_once(&daemon.text());
+        assert!(world.tokens().is_empty(), "{}", daemon.text());
+        let aside = world.pending_path(NAME).with_extension("json.broken");
+        let asked = world.staging.faults().seen().len() > before;
+        let is_finalized = endpoint == "finalize";
+        assert_eq!((asked, aside.exists()), (is_finalized, is_finalized));
+        let told = daemon.with(&world.staging.directory_url());
+        assert!(!told.is_empty(), "{}", daemon.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_stalls_delays_nobody_at_another() {
+    let world = World::start().await;
+    let gate = Gate::new();
+    let faults = world.staging.faults();
+    faults.add("finalize", 1, What::DoThenHold(gate.clone()));
+    let settings = world.settings().with("DOMAINS", NAME);
+    let daemon = settings.clone().with("STAGING", "True").start();
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    faults.add("directory", 1, What::Stall);
+    let before = faults.count("directory");
+    let _daemon = settings.with("CONNECT_TIMEOUT", "100").start();
+    let stalled = faults.until(|seen| {
+        let directories = seen.iter().filter(|seen| seen.endpoint == "directory");
+        directories.count() > before
+    });
+    guarded("the directory", stalled).await;
+    world.announce("shop", "web", "b.example.com");
+    world.pushed("b.example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_deactivates_nothing_keeps_no_dead_order_alive() {
+    let world = World::start().await;
+    let _gate = world.holds_validations_of(NAME);
+    let hour = RetryAfter::Seconds(3600);
+    world
+        .production
+        .set(|settings| settings.retry_after_pending = Some(hour));
+    let mut daemon = world.daemon(NAME);
+    daemon.says("more to do later").await;
+    daemon.stop().await;
+    world.edit_pending(NAME, |order| {
+        let two_hours = time::Duration::hours(2);
+        order["look_after"] = earlier(&order["look_after"], two_hours);
+        for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
+            challenge["first_told_at"] = earlier(&challenge["first_told_at"], two_hours);
+        }
+    });
+    // Two looks, then the request to deactivate it.
+    let refusal = Problem::malformed("not supported").response();
+    let is_authorization = |seen: &Seen| seen.endpoint == "authorization";
+    let faults = world.production.faults();
+    faults.add_when(is_authorization, 2, 1, What::Answer(refusal));
+    let mut daemon = world.daemon(NAME);
+    daemon.says("authorization not deactivated").await;
+    daemon.says("order saved").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_nobody_wants_any_more_goes_with_its_key_and_token_after_its_time() {
+    let world = World::start().await;
+    let gate = world.gates("challenge", What::Hold);
+    let daemon = world.daemon(NAME);
+    guarded("the tell", gate.reached(1)).await;
+    daemon.kill().await;
+    let mut daemon = world.daemon("");
+    daemon.settles().await;
+    daemon.stop().await;
+    // It may be wanted again.
+    assert!(world.pending(NAME).is_some());
+    assert_eq!(world.tokens().len(), 1);
+    world.edit_pending(NAME, |order| {
+        order["intended_at"] = earlier(&order["intended_at"], time::Duration::days(9));
+    });
+    let mut daemon = world.daemon("");
+    daemon.settles().await;
+    assert!(world.pending(NAME).is_none(), "{}", daemon.text());
+    assert!(world.tokens().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_for_a_name_that_nobody_wants_any_more_is_stored() {
+    let world = World::start().await;
+    let gate = world.gates("finalize", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    world.edit_pending(NAME, |order| {
+        order["intended_at"] = earlier(&order["intended_at"], time::Duration::days(9));
+    });
+    let mut daemon = world.daemon("");
+    daemon.says("certificate issued").await;
+    daemon.settles().await;
+    world.issued_once(&daemon.text());
+    assert!(world.pending(NAME).is_none(), "{}", daemon.text());
+    assert!(world.live(NAME, "privkey.pem").exists());
+    assert_eq!(world.rancher.certificates(), []);
 }

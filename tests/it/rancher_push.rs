@@ -216,6 +216,9 @@ async fn a_bought_certificate_that_was_pasted_in_the_meantime_stays() {
         (1, 0, &pair.cert_pem)
     );
     assert_eq!(world.issued("a.example.com").len(), 1);
+    // Were it not seen as left alone next, it would wait like any push that failed.
+    let failures = world.failures("push");
+    assert_eq!(failures.len(), 1, "{failures:?}");
     assert_eq!(
         daemon.count("certificate left alone"),
         1,
@@ -252,7 +255,23 @@ async fn a_name_that_differs_by_case_only_is_found_where_the_database_folds_case
         daemon.text()
     );
     assert_eq!([held[0].leaf()], world.issued("a.example.com").as_slice());
-    assert_eq!(world.rancher.faults().count(CREATE), 1, "{}", daemon.text());
+    assert_eq!(world.rancher.faults().count(CREATE), 0, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bought_certificate_whose_name_differs_by_case_only_is_left_alone_without_issuing() {
+    let world = World::start().await;
+    world
+        .rancher
+        .settings(|settings| settings.database = Database::MySql);
+    let pair = bought(&["a.example.com"]);
+    add(&world.rancher, "A.Example.com", &pair);
+    let mut daemon = world.daemon("a.example.com");
+    daemon.says("certificate left alone").await;
+    daemon.settles().await;
+    assert_eq!(world.asked("new-order"), 0, "{}", daemon.text());
+    assert_eq!(world.rancher.faults().count(CREATE), 0);
+    assert_eq!(world.rancher.certificates()[0].cert, pair.cert_pem);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -290,4 +309,20 @@ async fn a_change_that_stalls_delays_no_other_certificate() {
     daemon.passes(1).await;
     let line = daemon.says("pass ended").await;
     assert_eq!(line["in_hand"], 1, "the stalled one is still in hand");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_fails_is_asked_for_ever_more_seldom() {
+    let world = World::start().await;
+    let mut daemon = world.settled("a.example.com").await;
+    let faults = world.rancher.faults();
+    let before = faults.count(LIST);
+    faults.add(LIST, u32::MAX, status(500));
+    daemon.says("Rancher cannot be read").await;
+    // After one second, two, four, eight.
+    daemon.passes(8).await;
+    let asked = faults.count(LIST) - before;
+    assert!(asked <= 7, "{asked}: {}", daemon.text());
+    faults.clear();
+    daemon.says("Rancher can be read again").await;
 }

@@ -9,6 +9,7 @@ pub(crate) mod scene;
 
 mod certbot_trees;
 mod failures;
+mod faults;
 mod first_issue;
 mod renewal;
 mod serving;

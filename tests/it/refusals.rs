@@ -10,6 +10,7 @@ use sandbox::faults::What;
 
 use crate::support::Daemon;
 use crate::support::World;
+use crate::support::guarded;
 
 const NAME: &str = "a.example.com";
 
@@ -40,6 +41,13 @@ fn page(retry_after: Option<&str>) -> Response<Bytes> {
     page
 }
 
+/// What a web server answers where there is no directory.
+fn not_found() -> Response<Bytes> {
+    let mut page = page(None);
+    *page.status_mut() = StatusCode::NOT_FOUND;
+    page
+}
+
 impl World {
     fn refuses(&self, endpoint: &'static str, times: u32, answer: Response<Bytes>) {
         self.production
@@ -55,6 +63,33 @@ impl World {
         daemon.idles().await;
         daemon.stop().await;
         assert_eq!(self.production.faults().seen().len(), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_not_there_for_a_while_costs_no_order_in_flight() {
+    for answer in [not_found(), Problem::not_found("Page not found").response()] {
+        let world = World::start().await;
+        let gate = world.gates("finalize", What::DoThenHold);
+        let daemon = world.daemon(NAME);
+        guarded("the order to be finalized", gate.reached(1)).await;
+        daemon.kill().await;
+
+        world.refuses("directory", u32::MAX, answer);
+        let mut daemon = world.daemon(NAME);
+        let line = daemon.mentions("is no ACME directory").await.to_string();
+        assert!(line.contains(&world.production.directory_url()), "{line}");
+        assert!(line.contains("check ACME_DIRECTORY"), "{line}");
+        daemon.rests().await;
+        daemon.stop().await;
+        assert!(world.pending(NAME).is_some(), "the order is on record");
+
+        world.production.faults().clear();
+        world.end_waits();
+        let daemon = world.daemon(NAME);
+        world.pushed(NAME).await;
+        assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
+        assert_eq!(world.asked("new-order"), 1);
     }
 }
 
@@ -332,4 +367,27 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     world.pushed(NAME).await;
     assert_eq!(world.asked("account"), 1, "{}", daemon.text());
     assert_eq!(world.production.accounts().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_refused_is_replaced_once_and_then_daily() {
+    for (refusals, orders) in [(1, 2), (2, 2)] {
+        let world = World::start().await;
+        let refusal = Problem::new(400, "badPublicKey", "the key is on a list").response();
+        world.refuses("finalize", refusals, refusal);
+        let mut daemon = world.daemon(NAME);
+        if refusals == 1 {
+            world.pushed(NAME).await;
+        } else {
+            daemon.says("certificate not done").await;
+        }
+        daemon.rests().await;
+        assert_eq!(world.asked("new-order"), orders, "{}", daemon.text());
+        assert_eq!(world.asked("finalize"), 2, "{}", daemon.text());
+        daemon.stop().await;
+        world.end_waits();
+        let mut daemon = world.daemon(NAME);
+        daemon.idles().await;
+        assert_eq!(world.asked("finalize"), 2, "{}", daemon.text());
+    }
 }

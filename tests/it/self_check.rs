@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use http::Response;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use sandbox::webserver::Redirect;
 use sandbox::webserver::WebServer;
 use tokio::io::copy_bidirectional;
@@ -53,10 +54,19 @@ async fn a_token_that_nginx_does_not_find_is_never_told_and_tried_again_with_the
     world.loses(NAME);
     let mut daemon = world.daemon(NAME);
     for _ in 0..2 {
-        daemon.mentions("self-check of a.example.com failed").await;
-        daemon.says("certificate not done").await;
+        daemon.says("job not done").await;
     }
-    assert!(daemon.text().contains("404"), "{}", daemon.text());
+    assert_eq!(daemon.count("certificate not done"), 1, "told once");
+    assert_eq!(
+        daemon
+            .with("self-check of a.example.com failed")
+            .iter()
+            .filter(|line| line["level"] == "WARN")
+            .count(),
+        1
+    );
+    let text = daemon.text();
+    assert!(text.contains("answered 404 Not Found: the path"), "{text}");
     assert_eq!(world.production.faults().count("challenge"), 0);
     world
         .web
@@ -70,10 +80,10 @@ async fn a_token_that_nginx_does_not_find_is_never_told_and_tried_again_with_the
 async fn the_authority_is_asked_all_the_same_where_the_self_check_only_warns() {
     let world = World::start().await;
     // Nobody listens there, as behind a router that does not lead back.
-    let nowhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let port = nowhere.local_addr().unwrap().port();
-    drop(nowhere);
-    let settings = world.settings().with("HOST_CHECK_PORT", port.to_string());
+    let nowhere = Port::claim();
+    let settings = world
+        .settings()
+        .with("HOST_CHECK_PORT", nowhere.number().to_string());
     let settings = settings.with("SELF_CHECK", "warn");
     let mut daemon = settings.with("DOMAINS", NAME).start();
     daemon
@@ -169,6 +179,20 @@ async fn a_web_server_that_never_answers_is_not_waited_for_and_delays_no_other_n
     let failure = daemon.mentions("self-check of a.example.com failed");
     guarded("the self-check to give up", failure).await;
     assert_eq!(world.production.validations().len(), 1, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_page_of_another_server_is_told_as_such() {
+    let world = World::start().await;
+    let page = "It works! ".repeat(1000);
+    let page = Response::new(Bytes::from(page));
+    world
+        .web
+        .faults()
+        .add("challenge", u32::MAX, What::Answer(page));
+    world
+        .is_refused("something else than our token (`It works! ")
+        .await;
 }
 
 /// One port for HTTP and HTTPS, since a test has no port 80 and 443.

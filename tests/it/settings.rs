@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use http::Method;
 use rancher_lets_encrypt::config::ANCESTORS;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use sandbox::rancher::service::ServiceSpec;
 use sandbox::rancher::settings::Availability;
 use serde_json::Value;
@@ -39,42 +40,111 @@ async fn output(settings: &Settings, arguments: &[&str]) -> Output {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
     let world = World::start().await;
+    let missing = world.path("missing.pem");
+    let missing = missing.to_str().unwrap();
+    let booleans = "one of true, false, yes, no, 1, 0";
+    // What is accepted; and whether the value is shown, which may hold a secret in some.
     let wrong = [
-        ("STAGING", "prod"),
-        ("LOOP_TIME", "0"),
-        ("CONCURRENCY", "many"),
-        ("LISTEN", "everywhere"),
-        ("SELF_CHECK", "sometimes"),
-        ("REPLACE_FOREIGN", "yes"),
-        ("RENEW_BEFORE_DAYS", "-3"),
-        ("LETSENCRYPT_ROOTDIR", "relative"),
-        ("ACME_DIRECTORY", "http://insecure.test/directory"),
-        ("CATTLE_URL", "http://someone:top-secret@rancher.test/v1"),
+        ("STAGING", "prod", booleans, true),
+        ("DYNAMIC_CONFIG", "maybe", booleans, true),
+        ("LOOP_TIME", "0", "whole seconds from 1 to 86400", true),
+        ("CONNECT_TIMEOUT", "-1", "whole seconds from 1 to 300", true),
+        ("CONCURRENCY", "many", "a whole number from 1 to 100", true),
+        (
+            "LISTEN",
+            "everywhere",
+            "an IP address with a port, like 0.0.0.0:8080, or off",
+            true,
+        ),
+        ("SELF_CHECK", "sometimes", "one of require, warn, off", true),
+        (
+            "HOST_CHECK_PORT",
+            "70000",
+            "a whole number from 1 to 65535",
+            true,
+        ),
+        (
+            "SELF_CHECK_ADDRESS",
+            "a b",
+            "an IP address or a host name, without port",
+            true,
+        ),
+        ("REPLACE_FOREIGN", "yes", "one of due, never, always", true),
+        ("CA_LIMITS", "some", "one of auto, letsencrypt, none", true),
+        (
+            "RENEW_BEFORE_DAYS",
+            "-3",
+            "a whole number from 1 to 3650",
+            true,
+        ),
+        ("LETSENCRYPT_ROOTDIR", "relative", "an absolute path", true),
+        ("CERTBOT_WEBROOT", "relative", "an absolute path", true),
+        (
+            "CERTBOT_EMAIL",
+            "nobody",
+            "one plain mail address, or nothing",
+            true,
+        ),
+        ("RANCHER_CA_FILE", "relative", "an absolute path", true),
+        (
+            "ACME_CA_FILE",
+            missing,
+            "a file of certificates as PEM that can be read: No such file",
+            true,
+        ),
+        (
+            "ACME_DIRECTORY",
+            "http://insecure.test/directory",
+            "an https URL with a host",
+            true,
+        ),
+        (
+            "CATTLE_URL",
+            "http://someone:top-secret@rancher.test/v1",
+            "a URL without user name and password",
+            false,
+        ),
         (
             "RANCHER_METADATA_URL",
             "http://someone:top-secret@metadata.test",
+            "a URL without user name and password",
+            false,
         ),
         (
             "ACME_STAGING_DIRECTORY",
-            "https://someone:top-secret@ca.test/directory",
+            "ftp://someone:top-secret@ca.test/directory",
+            "an https URL with a host",
+            false,
         ),
-        ("NOTIFY_URL", "hooks.test/top-secret"),
-        ("HEARTBEAT_URL", "top-secret"),
-        ("LOG", "=="),
+        (
+            "NOTIFY_URL",
+            "hooks.test/top-secret",
+            "an http or https URL",
+            false,
+        ),
+        ("NOTIFY_FORMAT", "xml", "one of json, text", true),
+        ("HEARTBEAT_URL", "top-secret", "an http or https URL", false),
+        ("LOG", "==", "a tracing filter, like info, debug", true),
+        ("LOG_FORMAT", "xml", "one of text, json", true),
     ];
     let mut settings = world
         .settings()
         .with("CATTLE_ACCESS_KEY", "top-secret")
-        .with("CATTLE_SECRET_KEY", "")
-        .without("RANCHER_CA_FILE");
-    for (name, value) in wrong {
+        .with("CATTLE_SECRET_KEY", "");
+    for (name, value, ..) in wrong {
         settings = settings.with(name, value);
     }
     let output = output(&settings, &[]).await;
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{text}");
-    for (name, _) in wrong {
-        assert!(text.contains(&format!("\n  {name}")), "{name}: {text}");
+    for (name, value, accepted, is_shown) in wrong {
+        let shown = if is_shown {
+            format!("=`{value}`")
+        } else {
+            String::new()
+        };
+        let line = format!("\n  {name}{shown}: {accepted}");
+        assert!(text.contains(&line), "{line}\n{text}");
     }
     assert!(text.contains("\n  CATTLE_SECRET_KEY: not set"), "{text}");
     assert!(
@@ -204,9 +274,9 @@ async fn health_is_well_while_rancher_metadata_and_authority_are_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_address_of_the_machine_is_asked_at_the_local_one() {
     let world = World::start().await;
-    // Below the ports that the system gives away by itself.
-    let port = 20_000 + std::process::id() % 10_000;
-    for listen in [format!("0.0.0.0:{port}"), format!("[::1]:{port}")] {
+    let port = Port::claim();
+    let number = port.number();
+    for listen in [format!("0.0.0.0:{number}"), format!("[::1]:{number}")] {
         let settings = world.settings().with("LISTEN", listen);
         let mut daemon = settings.clone().start();
         daemon.says("starting").await;

@@ -2,13 +2,11 @@
 
 use std::net::Ipv4Addr;
 use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::sync::atomic::AtomicU16;
-use std::sync::atomic::Ordering;
 
 use rustix::process::Signal;
 use sandbox::faults::Gate;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -19,18 +17,6 @@ use crate::support::daemon::Daemon;
 use crate::support::guarded;
 
 const A: &str = "a.example.com";
-
-/// A port that nobody listens on, below those that the kernel hands out.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 10_000).unwrap();
-    loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
 
 /// Status and body of `/healthz`.
 async fn health(port: u16) -> String {
@@ -48,7 +34,7 @@ struct Pair {
     world: World,
     first: Daemon,
     second: Daemon,
-    port: u16,
+    port: Port,
 }
 
 impl Pair {
@@ -58,9 +44,9 @@ impl Pair {
 
     /// The second one stands by while the first one holds the store.
     async fn start(world: World, first: Daemon) -> Self {
-        let port = free_port();
+        let port = Port::claim();
         let mut second = Self::settings(&world)
-            .with("LISTEN", format!("127.0.0.1:{port}"))
+            .with("LISTEN", format!("127.0.0.1:{}", port.number()))
             .start();
         let line = second.says("not started yet").await;
         let reason = line["reason"].as_str().unwrap();
@@ -99,7 +85,7 @@ async fn a_second_instance_stands_by_and_takes_over_when_the_first_is_stopped() 
         port,
     } = Pair::start(world, first).await;
     // It is well, and does nothing.
-    assert!(health(port).await.starts_with("HTTP/1.1 200 "));
+    assert!(health(port.number()).await.starts_with("HTTP/1.1 200 "));
     let asked = world.rancher.faults().seen().len();
     first.passes(1).await;
     assert!(asked < world.rancher.faults().seen().len());
@@ -114,7 +100,7 @@ async fn a_second_instance_stands_by_and_takes_over_when_the_first_is_stopped() 
     assert!(Pair::lock(&world).starts_with(&format!("process {pid} on ")));
     assert_eq!(world.issued(A).len(), 1, "{}", second.text());
     assert_eq!(world.rancher.certificate(A).unwrap().puts, 0);
-    assert!(health(port).await.starts_with("HTTP/1.1 200 "));
+    assert!(health(port.number()).await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

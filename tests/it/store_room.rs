@@ -167,7 +167,7 @@ async fn a_daemon_that_is_killed_on_a_full_disk_goes_on_when_there_is_room() {
     daemon.says("certificate not done").await;
     daemon.kill().await;
     let mut daemon = small.daemon(A);
-    let line = daemon.says("certificate not done").await;
+    let line = daemon.says("job not done").await;
     explains(&line, &world.store(), ROOM);
     std::fs::remove_file(filler).unwrap();
     world.pushed(A).await;
@@ -192,7 +192,7 @@ async fn a_full_disk_keeps_no_restored_certificate_from_coming_back_under_its_na
     let filler = small.fill();
     let mut daemon = small.daemon(A);
     for _ in 0..2 {
-        let line = daemon.says("certificate not done").await;
+        let line = daemon.says("job not done").await;
         explains(&line, &world.store(), ROOM);
     }
     std::fs::remove_file(filler).unwrap();

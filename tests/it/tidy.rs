@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rancher_lets_encrypt::config;
 use rancher_lets_encrypt::decide;
+use rancher_lets_encrypt::reaction;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -136,6 +137,52 @@ fn the_tables_in_the_readme_are_those_of_the_code() {
         decide::render(),
         "README.md, decisions"
     );
+    assert_eq!(
+        block(&readme, "failures"),
+        reaction::render(),
+        "README.md, failures"
+    );
+}
+
+#[test]
+fn the_quick_tests_run_no_program_that_has_to_be_installed() {
+    let makefile = text("Makefile");
+    let real = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix("REAL := "))
+        .unwrap();
+    let real: Vec<&str> = real.split(' ').collect();
+    // What every Debian has.
+    let everywhere = ["cp", "unshare", "/bin/sh"];
+    let own = root().join("tests/it");
+    let mut folders = vec![own.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&own).unwrap().with_extension("");
+            let module = name.to_str().unwrap().replace('/', "::");
+            let code = fs::read_to_string(&path).unwrap();
+            let is_left_out = |skipped: &&str| format!("{module}::").starts_with(*skipped);
+            let is_support = module.starts_with("support::") || module == "tidy";
+            if is_support || real.iter().any(is_left_out) {
+                continue;
+            }
+            let runs = code.split("Command::new(\"").skip(1);
+            let program = runs
+                .filter_map(|rest| rest.split('"').next())
+                .find(|program| !everywhere.contains(program));
+            let openssl = code.contains("tree::openssl;").then_some("openssl");
+            assert_eq!(
+                program.or(openssl),
+                None,
+                "{module} runs it: see REAL in the Makefile"
+            );
+        }
+    }
 }
 
 #[test]

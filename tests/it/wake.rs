@@ -335,3 +335,30 @@ async fn without_a_balancer_nothing_stays_owed() {
     assert_eq!(world.rancher.wakes().len(), 0);
     assert_eq!(daemon.with("WARN").len(), 0, "{}", daemon.text());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wake_up_beside_a_write_leaves_its_debt_on_the_disk() {
+    let world = World::start().await;
+    let gate = Gate::new();
+    let is_of_b = |seen: &Seen| seen.endpoint == PUT && seen.subject == "b.example.com";
+    let faults = world.rancher.faults();
+    faults.add_when(is_of_b, 0, 1, What::DoThenHold(gate.clone()));
+    for name in ["a.example.com", "b.example.com"] {
+        add(&world.rancher, name, &self_signed(&[name]));
+    }
+    let mut daemon = world
+        .settings()
+        .with("CONNECT_TIMEOUT", "100")
+        .with("DOMAINS", "a.example.com,b.example.com")
+        .start();
+    guarded("the change", gate.reached(1)).await;
+    // The other one waits no longer.
+    daemon.says("balancers woken").await;
+    assert!(debt(&world).exists(), "{}", daemon.text());
+    daemon.kill().await;
+    let before = world.rancher.wakes().len();
+    let mut daemon = world.daemon("a.example.com,b.example.com");
+    woken(&world, before + 1).await;
+    daemon.settles().await;
+    assert!(!debt(&world).exists(), "{}", daemon.text());
+}

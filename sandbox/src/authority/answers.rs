@@ -12,10 +12,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::json;
 
+use super::clock;
 use super::jws::decoded;
 use super::nonces::random_token;
 use super::orders::ordered_names;
 use super::problem::Problem;
+use super::problem::http_date;
 use super::reply::Reply;
 use super::resource::Resource;
 use super::shared::Shared;
@@ -48,6 +50,7 @@ impl Answers for Front {
             (is_new_nonce || request.method() == Method::POST).then(|| self.0.nonces.fresh());
         reply
             .header_if(REPLAY_NONCE, nonce)
+            .header(header::DATE, self.date())
             .header(header::CACHE_CONTROL, "public, max-age=0, no-cache")
             .header(
                 header::LINK,
@@ -58,6 +61,10 @@ impl Answers for Front {
 }
 
 impl Front {
+    fn date(&self) -> String {
+        http_date(clock::now() + self.0.settings().clock_ahead)
+    }
+
     fn reply(&self, resource: &Resource, request: &Asked) -> Result<Reply, Problem> {
         let shared = &self.0;
         let method = request.method();

@@ -106,7 +106,7 @@ impl Rules {
     /// Signs what the order is for, or what the settings make of it.
     fn sign(&self, order: &Order, request: &SigningRequest, now: OffsetDateTime) -> Signed {
         let settings = &self.settings;
-        let not_before = whole_seconds(now - settings.backdate);
+        let not_before = whole_seconds(now - settings.backdate + settings.postdate);
         let names = settings.wrong_names.as_ref().unwrap_or(&order.names);
         let content = LeafContent {
             names: names.clone(),

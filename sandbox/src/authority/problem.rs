@@ -29,15 +29,18 @@ impl RetryAfter {
     pub fn header(self, now: OffsetDateTime) -> String {
         match self {
             Self::Seconds(seconds) => seconds.to_string(),
-            Self::Date(wait) => {
-                let date = whole_seconds_up(now + wait);
-                date.format(format_description!(
-                    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-                ))
-                .expect("a date has all the parts of the format")
-            }
+            Self::Date(wait) => http_date(whole_seconds_up(now + wait)),
         }
     }
+}
+
+/// A time as HTTP headers have it.
+pub(super) fn http_date(time: OffsetDateTime) -> String {
+    let format = format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    time.format(format)
+        .expect("a date has all the parts of the format")
 }
 
 fn whole_seconds_up(time: OffsetDateTime) -> OffsetDateTime {

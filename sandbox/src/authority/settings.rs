@@ -48,6 +48,8 @@ pub struct AuthoritySettings {
     pub lifetime: Duration,
     /// How far back notBefore lies.
     pub backdate: Duration,
+    /// How far ahead notBefore lies, counted from where `backdate` puts it.
+    pub postdate: Duration,
     /// Whether leaves have a common name.
     pub common_name: bool,
     /// Issues certificates for these names, whatever was ordered.
@@ -82,6 +84,8 @@ pub struct AuthoritySettings {
     pub processing: Duration,
     /// Every answer is this late.
     pub request_delay: Duration,
+    /// How far its clock is ahead, as its answers say.
+    pub clock_ahead: time::Duration,
     /// Whether a new order takes over valid authorizations.
     pub reuse_authorizations: bool,
     /// Whether an identical order that is pending or ready is returned again.
@@ -136,6 +140,7 @@ impl AuthoritySettings {
             chain_length: 2,
             lifetime: Duration::from_hours(90 * 24),
             backdate: Duration::from_hours(1),
+            postdate: Duration::ZERO,
             common_name: true,
             wrong_names: None,
             wrong_key: false,
@@ -152,6 +157,7 @@ impl AuthoritySettings {
             retry_after_processing: None,
             processing: Duration::ZERO,
             request_delay: Duration::ZERO,
+            clock_ahead: time::Duration::ZERO,
             reuse_authorizations: true,
             reuse_orders: true,
             second_tell: SecondTell::Conflict409,

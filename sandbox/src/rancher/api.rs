@@ -91,6 +91,11 @@ impl Answers for Api {
     }
 }
 
+/// What faults and tests call a request.
+pub(crate) fn endpoint_of(request: &Asked) -> &'static str {
+    Place::of(request).map_or("other", |place| endpoint(&place, request.method()))
+}
+
 /// The name for faults and tests.
 fn endpoint(place: &Place, method: &Method) -> &'static str {
     let action = place.parameter("action");

@@ -71,17 +71,7 @@ impl Answers for Metadata {
     fn name(&self, request: &Asked) -> (&'static str, String) {
         let question = Question::of(request);
         let subject = question.path.get(1..).unwrap_or_default().join("/");
-        let endpoint = match (question.path.first().map(String::as_str), &question.poll) {
-            (_, Some(_)) => "wait",
-            (Some("version"), None) => "version",
-            (Some("uuid"), None) => "uuid",
-            (Some("self"), None) => "self",
-            (Some("services"), None) => "services",
-            (Some("containers"), None) => "containers",
-            (Some("stacks"), None) => "stacks",
-            (Some(_), None) => "other",
-            (None, None) => "root",
-        };
+        let endpoint = endpoint(&question);
         (endpoint, subject)
     }
 
@@ -174,6 +164,25 @@ fn without_data(question: &Question) -> Outcome {
         None => Outcome::Value(json!({"latest": "/latest"})),
         Some("latest") => Outcome::Missing("Not found"),
         Some(_) => Outcome::Missing("Invalid version"),
+    }
+}
+
+/// What faults and tests call a request.
+pub(crate) fn endpoint_of(request: &Asked) -> &'static str {
+    endpoint(&Question::of(request))
+}
+
+fn endpoint(question: &Question) -> &'static str {
+    match (question.path.first().map(String::as_str), &question.poll) {
+        (_, Some(_)) => "wait",
+        (Some("version"), None) => "version",
+        (Some("uuid"), None) => "uuid",
+        (Some("self"), None) => "self",
+        (Some("services"), None) => "services",
+        (Some("containers"), None) => "containers",
+        (Some("stacks"), None) => "stacks",
+        (Some(_), None) => "other",
+        (None, None) => "root",
     }
 }
 

@@ -7,6 +7,7 @@ use rancher_lets_encrypt::ports::Authority;
 use rancher_lets_encrypt::ports::AuthorityError;
 use rancher_lets_encrypt::ports::Authorization;
 use rancher_lets_encrypt::ports::Order;
+use time::OffsetDateTime;
 
 use crate::authority::Directory;
 use crate::authority::answers::Asker;
@@ -65,6 +66,12 @@ impl Authority for Life {
         let act =
             |state: &mut State, asker| state.directory(directory)?.register(key.reveal(), asker);
         self.ask("registers at", directory, true, act).await
+    }
+
+    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        let act = |_: &mut State, asker: Asker| Ok(Some(asker.now));
+        self.ask("asks the time of", &account.directory, false, act)
+            .await
     }
 
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {

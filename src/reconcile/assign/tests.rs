@@ -117,6 +117,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
         url: None,
         challenges: BTreeMap::new(),
         received: None,
+        finalized_at: None,
         look_after: None,
     };
     Arc::new(Lineage {
@@ -366,6 +367,25 @@ fn of_several_certificates_at_rancher_the_lowest_id_is_taken() {
 }
 
 #[test]
+fn a_name_at_rancher_is_found_in_any_case_but_best_as_it_is_written() {
+    let written = |number, name: &str| Held {
+        name: name.to_owned(),
+        ..held(number, "a", "a")
+    };
+    check_rancher(&["a"], &[written(5, "A.Test.com")], &[5]);
+    check_rancher(
+        &["a"],
+        &[written(5, "A.Test.com"), written(6, "a.test.com")],
+        &[6],
+    );
+    check_rancher(
+        &["a"],
+        &[written(6, "A.Test.com"), written(5, "a.TEST.com")],
+        &[5],
+    );
+}
+
+#[test]
 fn no_certificate_at_rancher_belongs_to_two_entries() {
     // The one with the name of another entry is that entry's, although the names are equal.
     check_rancher(&["a", "b a"], &[held(5, "b", "a")], &[0, 5]);
@@ -378,7 +398,7 @@ fn no_certificate_at_rancher_belongs_to_two_entries() {
 }
 
 #[test]
-fn the_certificate_of_a_lineage_that_nobody_wants_is_found_by_name_then_by_leaf() {
+fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     let copy = certificate("a", 80);
     let lineage = lineage("a", "a", whole(copy.clone(), PRODUCTION));
     let named = |number, name: &str, shown: &Shown| Held {
@@ -386,11 +406,41 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_found_by_name_then_by_leaf(
         ..held(number, name, "a")
     };
     let other = certificate("a", 80);
-    let found = |held: &[Held]| of_lineage(&lineage, held).map(|held| held.rank);
+    let known = Known::from([(copy.leaf.fingerprint, None)]);
+    let nothing = BTreeSet::new();
+    let found = |held: &[Held]| of_lineage(&lineage, held, &known, &nothing).map(|held| held.rank);
     assert_eq!(found(&[]), None);
     assert_eq!(
-        found(&[named(7, "a", &other), named(6, "a", &copy)]),
+        found(&[named(7, "a", &copy), named(6, "shop", &copy)]),
+        Some(7)
+    );
+    // What was bought and put in its place is not renewed.
+    assert_eq!(found(&[named(7, "a", &other)]), None);
+    assert_eq!(
+        found(&[named(5, "a", &other), named(6, "a", &copy)]),
         Some(6)
+    );
+    // Known by its mark: a lost record, an older volume.
+    let mark = |shown: &Shown| {
+        let mark = crate::mark::Mark {
+            leaf: shown.leaf.fingerprint,
+            directory: PRODUCTION,
+        };
+        mark.write("").0
+    };
+    let marked = |name: &str, of: &Shown| Held {
+        description: mark(of),
+        ..named(7, name, &other)
+    };
+    assert_eq!(found(&[marked("a", &other)]), Some(7));
+    assert_eq!(found(&[marked("a", &copy)]), None);
+    assert_eq!(found(&[marked("shop", &other)]), None);
+    // It belongs to a certificate that is wanted.
+    let taken = BTreeSet::from(["1c6".to_owned()]);
+    let left = [named(6, "a", &copy)];
+    assert_eq!(
+        of_lineage(&lineage, &left, &known, &taken).map(|held| held.rank),
+        None
     );
     assert_eq!(
         found(&[named(7, "shop", &copy), named(6, "x", &copy)]),
@@ -398,7 +448,8 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_found_by_name_then_by_leaf(
     );
     assert_eq!(found(&[named(7, "shop", &other)]), None);
     assert_eq!(
-        of_lineage(&unreadable("a"), &[named(7, "a", &copy)]).map(|held| held.rank),
+        of_lineage(&unreadable("a"), &[named(7, "a", &copy)], &known, &nothing)
+            .map(|held| held.rank),
         None
     );
 }

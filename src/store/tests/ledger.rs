@@ -1,7 +1,10 @@
 //! What must not be forgotten by a restart.
 
 use super::*;
+use crate::budget::Asked;
+use crate::budget::LETS_ENCRYPT;
 use crate::bundle::Bundle;
+use crate::names::NameSet;
 use crate::store::ledger::Line;
 
 const LEDGER: &str = "rancher-lets-encrypt/ledger.jsonl";
@@ -187,7 +190,8 @@ fn a_long_ledger_is_rewritten_at_start_and_nothing_that_matters_is_lost() {
     let long_ago = NOW - Duration::days(3);
     let mut text = String::new();
     let mut keep = |line: Line| text += &(serde_json::to_string(&line).unwrap() + "\n");
-    keep(ledger.finalizing(DIRECTORY, names("old.example.com").set(), long_ago));
+    let older = NOW - Duration::days(9);
+    keep(ledger.finalizing(DIRECTORY, names("old.example.com").set(), older));
     keep(ledger.finalizing(DIRECTORY, names(A).set(), NOW - Duration::HOUR));
     keep(ledger.issued(DIRECTORY, names(A).set(), bundle.leaf(), NOW));
     for failures in 1..=1200 {
@@ -224,7 +228,7 @@ fn a_ledger_does_not_grow_without_end_while_the_daemon_runs() {
         assert!(lines(&place) <= 1001, "{failures}");
     }
     let read = place.store().read_ledger(NOW).unwrap();
-    assert_eq!(read.wait(&Subject::Wake), Some(&wake_wait(3000)));
+    assert_eq!(read.failures(&Subject::Wake), 3000);
 }
 
 #[test]
@@ -248,4 +252,136 @@ fn a_long_ledger_whose_lines_all_matter_is_not_rewritten_for_every_line() {
     }
     assert_eq!(lines(&place), 2500);
     assert!(rewritten <= 2, "{rewritten}");
+}
+
+fn names_of(text: &str) -> NameSet {
+    names(text).set()
+}
+
+fn asked(names: &NameSet) -> Asked<'_> {
+    Asked {
+        directory: DIRECTORY,
+        account: "https://ca.test/account/1",
+        names,
+        is_renewal: false,
+    }
+}
+
+#[test]
+fn what_was_spent_is_on_record_through_restarts_and_rewriting() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    for number in 0..49 {
+        let names = names_of(&format!("n{number}.example.com"));
+        let line = ledger.ordering(&asked(&names), &LETS_ENCRYPT, NOW);
+        store.append_ledger(&line).unwrap();
+    }
+    for _ in 0..1000 {
+        let line = ledger.fail(Subject::Wake, wake_wait(1), NOW);
+        store.append_ledger(&line).unwrap();
+    }
+    let one_more = names_of("more.example.com");
+    for _ in 0..2 {
+        let read = place.store().read_ledger(NOW).unwrap();
+        let used_up = read.levels().check(&asked(&one_more), &LETS_ENCRYPT, NOW);
+        assert!(used_up.is_err());
+        let elsewhere = names_of("a.example.org");
+        assert_eq!(
+            read.levels().check(&asked(&elsewhere), &LETS_ENCRYPT, NOW),
+            Ok(())
+        );
+    }
+    assert!(lines(&place) < 200, "{}", lines(&place));
+}
+
+#[test]
+fn what_a_clock_wrote_that_was_ahead_is_cut_when_it_is_read() {
+    let place = Place::new();
+    let store = place.store();
+    let ahead = NOW + Duration::days(3650);
+    let mut ledger = Ledger::default();
+    let wait = |until| Wait {
+        failures: 1,
+        until,
+        detail: "it was late".to_owned(),
+    };
+    let breaker = Subject::Authority {
+        directory: DIRECTORY.to_owned(),
+    };
+    let lines = [
+        ledger.fail(breaker.clone(), wait(ahead + Duration::HOUR), ahead),
+        ledger.fail(name(A), wait(ahead + Duration::DAY), ahead),
+        ledger.finalizing(DIRECTORY, names_of(A), ahead),
+    ];
+    for line in lines {
+        store.append_ledger(&line).unwrap();
+    }
+    let read = store.read_ledger(NOW).unwrap();
+    assert_eq!(read.wait(&breaker).unwrap().until, NOW + Duration::DAY);
+    assert_eq!(read.wait(&name(A)).unwrap().until, NOW + Duration::days(8));
+    let floor = read.floor(DIRECTORY, &names_of(A), NOW);
+    assert_eq!(floor, Some(NOW + Duration::DAY));
+}
+
+#[test]
+fn a_part_that_cannot_be_read_counts_as_one_attempt_for_each_name() {
+    let place = Place::new();
+    let mut ledger = Ledger::default();
+    let line = ledger.fail(Subject::Wake, wake_wait(1), NOW);
+    let line = serde_json::to_string(&line).unwrap();
+    let cases = [
+        (format!("{line}\n{{\n{line}\n"), true),
+        (format!("{line}\n\u{0}\u{0}\n"), true),
+        // What was being written when the power went was not asked for yet.
+        (format!("{line}\n{{\"at\":"), false),
+        (format!("{line}\n"), false),
+    ];
+    for (text, is_doubted) in cases {
+        place.write(LEDGER, &text);
+        let read = place.store().read_ledger(NOW).unwrap();
+        let minute = Duration::minutes(1);
+        assert_eq!(
+            read.doubt(NOW),
+            is_doubted.then_some(NOW + minute),
+            "{text}"
+        );
+        assert_eq!(read.doubt(NOW + minute), None);
+        assert_eq!(read.failures(&name(A)), u32::from(is_doubted), "{text}");
+        assert_eq!(read.failures(&Subject::Wake), 1);
+    }
+}
+
+#[test]
+fn the_oldest_wish_is_remembered_until_it_is_fulfilled() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = Ledger::default();
+    let first = ledger.wish(A.to_owned(), NOW).unwrap();
+    store.append_ledger(&first).unwrap();
+    assert!(ledger.wish(A.to_owned(), NOW + Duration::DAY).is_none());
+    let mut read = store.read_ledger(NOW).unwrap();
+    assert_eq!(read.wished(A), Some(NOW));
+    read.issued(DIRECTORY, names_of(A), bundle(A).leaf(), NOW);
+    assert_eq!(read.wished(A), None);
+}
+
+#[test]
+fn a_certificate_known_from_elsewhere_counts_from_when_it_was_issued() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = Ledger::default();
+    let bundle = bundle(A);
+    let leaf = bundle.leaf();
+    let names = names_of(A);
+    let now = leaf.not_before + Duration::hours(3);
+    assert!(!ledger.knows(DIRECTORY, &names));
+    for line in ledger.seed(&asked(&names), leaf, Some(&LETS_ENCRYPT), now) {
+        store.append_ledger(&line).unwrap();
+    }
+    let read = store.read_ledger(now).unwrap();
+    assert!(read.knows(DIRECTORY, &names));
+    let floor = leaf.not_before + Duration::HOUR + Duration::DAY;
+    assert_eq!(read.floor(DIRECTORY, &names, now), Some(floor));
+    assert_eq!(read.levels().iter(now).count(), 2);
 }

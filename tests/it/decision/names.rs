@@ -73,6 +73,17 @@ async fn a_name_that_was_removed_goes_with_the_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_the_same_names_are_one_certificate() {
+    let world = World::start().await;
+    let mut daemon = world.daemon("a.example.com b.example.com, b.example.com a.example.com");
+    world.pushed(A).await;
+    daemon.settles().await;
+    assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
+    assert_eq!(world.production.issued()[0].names, [A, B]);
+    assert_eq!(world.rancher.certificates().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_in_another_order_are_the_same_certificate() {
     let world = World::start().await;
     let mut daemon = world.daemon(AB);

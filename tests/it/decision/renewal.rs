@@ -1,11 +1,16 @@
 //! When a certificate is renewed, and how seldom one is asked for.
 
+use sandbox::rancher::model::Model;
 use time::Duration;
 
 use super::A;
 use super::now;
 use crate::support::Settings;
 use crate::support::World;
+use crate::support::guarded;
+use crate::support::platform::add;
+use crate::support::platform::self_signed;
+use crate::support::platform::status;
 
 impl World {
     /// Lets short-lived certificates follow each other, and looks at when they did.
@@ -41,6 +46,15 @@ impl World {
         for issued in self.production.issued() {
             assert_eq!(issued.names, [A]);
         }
+    }
+
+    /// Resolves when Rancher holds the newest certificate of `A` under a name.
+    async fn holds_newest(&self, name: &str) {
+        let is_newest = |model: &Model| {
+            let leaf = model.certificate(name).map(|held| held.leaf().to_owned());
+            leaf.is_some_and(|leaf| self.issued(A).last() == Some(&leaf))
+        };
+        guarded("the newest at Rancher", self.rancher.until(is_newest)).await;
     }
 
     /// Removes a lineage as `certbot delete` does, and its certificate from Rancher.
@@ -206,4 +220,25 @@ async fn a_certificate_that_was_due_when_it_came_still_gets_a_name_that_is_added
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.production.issued().len(), 2);
     assert!(now() < world.production.issued()[1].not_after);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_renewed_while_rancher_cannot_be_read_is_not_pushed_blindly() {
+    let world = World::start().await;
+    world.lasting(Duration::seconds(10), Duration::ZERO);
+    // Found by its names, under another name.
+    add(&world.rancher, "shop", &self_signed(&[A]));
+    let mut daemon = world.daemon(A);
+    world.holds_newest("shop").await;
+    let faults = world.rancher.faults();
+    faults.add("list-certificates", u32::MAX, status(500));
+    world.lasting(Duration::days(90), Duration::hours(1));
+    world.issues(A, 2).await;
+    daemon.passes(2).await;
+    assert_eq!(faults.count("create-certificate"), 0, "{}", daemon.text());
+    faults.clear();
+    world.holds_newest("shop").await;
+    daemon.settles().await;
+    assert_eq!(world.rancher.certificates().len(), 1);
+    assert_eq!(world.issued(A).len(), 2);
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::net::Ipv4Addr;
 
 use crate::real::haproxy::Rules;
+use crate::real::nginx::Nginx;
 use crate::real::scene::Scene;
 use sandbox::parts::port::Port;
 
@@ -107,4 +108,23 @@ async fn web_server_that_is_down_costs_nothing_and_its_return_heals_it() {
     daemon.settles().await;
     let asked = (scene.production.orders(), scene.production.issued());
     assert_eq!(asked, (1, 1), "the order is used again: {}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_of_an_nginx_that_does_not_have_the_token_is_told_as_404() {
+    let scene = Scene::start().await;
+    let root = scene.path("somewhere");
+    std::fs::create_dir(&root).unwrap();
+    let elsewhere = Nginx::start(&root, scene.path("elsewhere")).await;
+    let settings = scene
+        .settings()
+        .with("HOST_CHECK_PORT", elsewhere.port().to_string());
+    let mut daemon = settings.with("DOMAINS", "a.example.com").start();
+    let line = daemon.says("certificate not done").await;
+    let error = line["error"].as_str().unwrap();
+    assert!(
+        error.contains("answered 404 Not Found: the path /.well-known/acme-challenge/"),
+        "{line}"
+    );
+    assert_eq!(scene.production.validations("a.example.com"), 0);
 }

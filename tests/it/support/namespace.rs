@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncReadExt;
 use tokio::io::BufReader;
 use tokio::process::Child;
 use tokio::process::Command;
@@ -18,9 +19,31 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// Runs a script in a new namespace, as root or where user namespaces are allowed. None where neither is: then
-    /// the test says so and proves nothing.
+    /// Runs a script in a new namespace, as root or where user namespaces are allowed. None if `NO_MOUNTS=1` says that
+    /// neither is.
     pub(crate) async fn new(script: &str) -> Option<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a switch of the tests, no setting"
+        )]
+        let switch = std::env::var("NO_MOUNTS").unwrap_or_default();
+        if switch == "1" {
+            // Past the capture of tests that pass: nobody is to believe that this one ran.
+            let line = b"a test on a disk of its own is skipped: NO_MOUNTS=1\n";
+            std::io::stderr().write_all(line).unwrap();
+            return None;
+        }
+        match Self::begin(script).await {
+            Ok(namespace) => Some(namespace),
+            Err(said) => panic!(
+                "no disk of this test's own; where neither root nor user namespaces may mount, NO_MOUNTS=1 leaves \
+                 these tests out: {said}"
+            ),
+        }
+    }
+
+    /// The error is what the script has said.
+    async fn begin(script: &str) -> Result<Self, String> {
         let is_root = rustix::process::geteuid().is_root();
         let mut command = Command::new("unshare");
         if !is_root {
@@ -32,20 +55,21 @@ impl Namespace {
             .args(["--mount", "--propagation", "private", "sh", "-c", &script])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .expect("unshare is installed");
         let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
-        match guarded("the namespace", lines.next_line()).await {
-            Ok(Some(line)) if line == "ready" => Some(Self { holder }),
-            _ => {
-                // Past the capture of test output: a test that did not run must not go unnoticed.
-                let said =
-                    b"NOT RUN: mounting is not allowed here (neither root nor user namespaces)\n";
-                std::io::stderr().write_all(said).unwrap();
-                None
-            }
+        let line = guarded("the namespace", lines.next_line()).await;
+        if line.is_ok_and(|line| line.as_deref() == Some("ready")) {
+            return Ok(Self { holder });
         }
+        drop(holder.stdin.take());
+        let mut said = String::new();
+        let mut errors = holder.stderr.take().unwrap();
+        let reading = errors.read_to_string(&mut said);
+        guarded("what the script says", reading).await.unwrap();
+        Err(said)
     }
 
     fn pid(&self) -> u32 {
@@ -93,4 +117,15 @@ impl Namespace {
         }
         path
     }
+}
+
+#[tokio::test]
+async fn a_script_that_fails_is_told_with_its_own_words() {
+    let Some(_allowed) = Namespace::new("true").await else {
+        return;
+    };
+    let said = Namespace::begin("echo beforehand; mount -t nothing /nowhere /nor-there")
+        .await
+        .err();
+    assert!(said.is_some_and(|said| said.contains("/nor-there")));
 }

@@ -1,0 +1,300 @@
+//! Whether an order may be opened now, and if not: why, and until when. Resuming is never gated.
+
+use time::Duration;
+use time::OffsetDateTime;
+use tracing::warn;
+
+use crate::budget::Asked;
+use crate::budget::RENEWAL_WITHIN;
+use crate::certificate::Leaf;
+use crate::classify::day;
+use crate::engine::Engine;
+use crate::engine::SKEW_LOOK;
+use crate::engine::Setback;
+use crate::issue::Attempt;
+use crate::issue::Wish;
+use crate::issue::stop::Stop;
+use crate::names::NameSet;
+use crate::ports::Account;
+use crate::ports::Authority;
+use crate::ports::World;
+use crate::schedule;
+use crate::store::ledger::Subject;
+use crate::store::lineage::Pending;
+use crate::store::record::PendingOrder;
+
+/// How long a certificate that was refused stands in the way of another order for the same names.
+pub(super) const BLOCKED_FOR: Duration = Duration::DAY;
+
+/// A clock that differs from the authority's by more is worth a warning.
+const SKEW_WARNED: Duration = Duration::minutes(5);
+/// With a clock that differs by more, nothing that costs is asked: waits and dates cannot be trusted.
+const SKEW_REFUSED: Duration = Duration::HOUR;
+const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
+                         ordered; mount a volume at LETSENCRYPT_ROOTDIR";
+
+/// How an order stands to the certificate that is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether the authority has certified exactly these names lately, which its limits favour.
+    pub is_renewal: bool,
+    /// Whether our own brakes are advice only, because the certificate would expire by them: the authority is asked
+    /// once a day, and its answer wins.
+    pub overrules: bool,
+}
+
+impl Standing {
+    /// How an order for `names` stands to a leaf that came from `directory`.
+    pub fn of<W: World>(
+        engine: &Engine<W>,
+        names: &NameSet,
+        leaf: &Leaf,
+        directory: Option<&str>,
+    ) -> Self {
+        let policy = &engine.settings.policy;
+        let is_renewal = leaf.names_equal(names)
+            && directory == Some(policy.wanted_directory())
+            && engine.now() < leaf.not_before.saturating_add(RENEWAL_WITHIN);
+        Self {
+            is_renewal,
+            overrules: false,
+        }
+    }
+}
+
+/// Whether our own brakes are advice only: less than half of the time between due and expired is left, and the
+/// authority was not asked in spite of them for a day.
+pub fn may_overrule<W: World>(engine: &Engine<W>, certificate: &str, leaf: &Leaf) -> bool {
+    let now = engine.now();
+    let overruled = Subject::Overruled {
+        certificate: certificate.to_owned(),
+    };
+    schedule::overdue_at(leaf, engine.settings.policy.renew_before) <= now
+        && engine.ledger().waiting(&overruled, now).is_none()
+}
+
+/// An order that might be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What would be ordered.
+    pub names: &'a NameSet,
+    /// URL of the account; empty before there is one.
+    pub account: &'a str,
+    /// How it stands to what is there.
+    pub standing: Standing,
+    /// Whether the store would be lost with the container.
+    pub is_ephemeral: bool,
+}
+
+/// Whether an order may be opened now, and if not: why, and until when.
+pub fn gate<W: World>(
+    engine: &Engine<W>,
+    question: &Question<'_>,
+    pending: &Pending,
+) -> Result<(), Setback> {
+    let now = engine.now();
+    let policy = &engine.settings.policy;
+    let directory = policy.wanted_directory();
+    if question.is_ephemeral && !policy.is_staging {
+        return Err(Setback::failure(EPHEMERAL));
+    }
+    match pending {
+        Pending::Unreadable(why) => {
+            return Err(Setback::failure(format!(
+                "the order in flight cannot be read: {why}"
+            )));
+        }
+        Pending::Order(order) => {
+            let blocks = order.directory == directory && order.names.set() == *question.names;
+            if let Some(setback) = blocks.then(|| refused(order, now)).flatten() {
+                return Err(setback);
+            }
+        }
+        Pending::None => {}
+    }
+    if let Some((reason, left)) = engine.clock_distrusted() {
+        return Err(Setback::failure_until(reason, now + left));
+    }
+    authority_waits(engine, directory, now)?;
+    let ledger = engine.ledger();
+    if let Some(opens) = ledger.floor(directory, question.names, now) {
+        return Err(floor_holds(opens));
+    }
+    if let Some(until) = ledger.doubt(now) {
+        let reason = "a part of the ledger could not be read: every name counts as just tried";
+        return Err(Setback::failure_until(reason, until));
+    }
+    drop(ledger);
+    if question.standing.overrules {
+        return Ok(());
+    }
+    within_limits(engine, &question.asked(directory), now)
+}
+
+impl<'a> Question<'a> {
+    fn asked(&self, directory: &'a str) -> Asked<'a> {
+        Asked {
+            directory,
+            account: self.account,
+            names: self.names,
+            is_renewal: self.standing.is_renewal,
+        }
+    }
+}
+
+fn authority_waits<W: World>(
+    engine: &Engine<W>,
+    directory: &str,
+    now: OffsetDateTime,
+) -> Result<(), Setback> {
+    let directory = directory.to_owned();
+    let ledger = engine.ledger();
+    let account = Subject::Account {
+        directory: directory.clone(),
+    };
+    if let Some(wait) = ledger.waiting(&account, now) {
+        return Err(Setback::failure_until(wait.detail.clone(), wait.until));
+    }
+    let breaker = Subject::Authority { directory };
+    let open = ledger
+        .waiting(&breaker, now)
+        .filter(|wait| schedule::is_open(wait.failures));
+    open.map_or(Ok(()), |wait| {
+        Err(Setback::failure_until(
+            format!("the authority cannot be used at present: {}", wait.detail),
+            wait.until,
+        ))
+    })
+}
+
+fn within_limits<W: World>(
+    engine: &Engine<W>,
+    asked: &Asked<'_>,
+    now: OffsetDateTime,
+) -> Result<(), Setback> {
+    let Some(limits) = engine.limits(asked.directory) else {
+        return Ok(());
+    };
+    let checked = engine.ledger().levels().check(asked, limits, now);
+    checked.map_err(Setback::from)
+}
+
+pub(super) fn floor_holds(opens: OffsetDateTime) -> Setback {
+    let reason = format!(
+        "a certificate for these names was asked for less than a day ago; the next not before {}",
+        day(opens)
+    );
+    Setback::later(reason, opens)
+}
+
+/// Whether what an authority issued for an order was refused, and still stands in the way of another.
+pub(crate) fn refused(order: &PendingOrder, now: OffsetDateTime) -> Option<Setback> {
+    let received = order.received.as_ref()?;
+    let why = received.refused.as_ref()?;
+    let until = received.at.saturating_add(BLOCKED_FOR);
+    let reason = format!("the authority sent a certificate that cannot be used: {why}");
+    (now < until).then(|| Setback::failure_until(reason, until))
+}
+
+impl Wish {
+    fn asked<'a>(&self, account: &'a Account, names: &'a NameSet) -> Asked<'a> {
+        Asked {
+            directory: &account.directory,
+            account: &account.url,
+            names,
+            is_renewal: self.standing.is_renewal,
+        }
+    }
+}
+
+impl<W: World> Attempt<'_, W> {
+    /// Takes what an order costs from the limits, on record before it is opened.
+    pub(super) async fn take_budget(&self, account: &Account) -> Result<(), Stop> {
+        let Some(limits) = self.engine.limits(&account.directory) else {
+            return Ok(());
+        };
+        let names = self.wish.order.set();
+        let asked = self.wish.asked(account, &names);
+        let now = self.engine.now();
+        let (line, overruled) = {
+            let mut ledger = self.engine.ledger();
+            let used_up = ledger.levels().check(&asked, limits, now).err();
+            if let Some(used_up) = &used_up
+                && !self.wish.standing.overrules
+            {
+                return Err(Setback::from(used_up.clone()).into());
+            }
+            (ledger.ordering(&asked, limits, now), used_up)
+        };
+        if let Some(used_up) = overruled {
+            self.overrule(&used_up.reason).await;
+        }
+        self.engine
+            .store
+            .run(move |store| store.append_ledger(&line))
+            .await?;
+        Ok(())
+    }
+
+    /// Takes what an account costs from the limits, on record before it is made.
+    pub(super) async fn take_account_budget(&self, directory: &str) -> Result<(), Stop> {
+        let Some(limits) = self.engine.limits(directory) else {
+            return Ok(());
+        };
+        let now = self.engine.now();
+        let registering = self.engine.ledger().registering(directory, limits, now);
+        let line = registering.map_err(Setback::from)?;
+        let write = move |store: &crate::store::Store<W::Disk>| store.append_ledger(&line);
+        Ok(self.engine.store.run(write).await?)
+    }
+
+    /// Gives back what an order took that came to nothing.
+    pub(super) async fn give_back_budget(&self, account: &Account, order: &PendingOrder) {
+        let Some(limits) = self.engine.limits(&account.directory) else {
+            return;
+        };
+        let names = order.names.set();
+        let asked = self.wish.asked(account, &names);
+        let now = self.engine.now();
+        let line = self.engine.ledger().came_to_nothing(&asked, limits, now);
+        self.engine.write(line).await;
+    }
+
+    /// Notes that the authority is asked in spite of our own brakes.
+    pub(super) async fn overrule(&self, brake: &str) {
+        let certificate = self.wish.entry.primary().to_string();
+        let until = self.engine.now() + Duration::DAY;
+        warn!(names = %self.wish.entry, brake, "about to expire, the authority is asked all the same");
+        self.engine
+            .fail_until(Subject::Overruled { certificate }, until, brake)
+            .await;
+    }
+
+    /// Compares our clock with the authority's. A clock that is wrong would open every gate.
+    pub(super) async fn trust_clock(&self, account: &Account) -> Result<(), Stop> {
+        // What keeps the authority from saying so keeps the order from being opened as well.
+        let Ok(Some(theirs)) = self.authority().time(account).await else {
+            return Ok(());
+        };
+        let now = self.engine.now();
+        let (ahead, skew) = if theirs < now {
+            ("ahead of", now - theirs)
+        } else {
+            ("behind", theirs - now)
+        };
+        if skew <= SKEW_WARNED {
+            return Ok(());
+        }
+        let reason = format!(
+            "the clock of this machine is {} minutes {ahead} the authority's: set it right",
+            skew.whole_minutes()
+        );
+        if skew <= SKEW_REFUSED {
+            self.engine.say_once(&reason);
+            return Ok(());
+        }
+        let reason = format!("{reason}; nothing that costs is asked before");
+        self.engine.distrust_clock(&reason);
+        Err(Setback::failure_until(reason, now + SKEW_LOOK).into())
+    }
+}

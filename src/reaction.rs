@@ -1,0 +1,456 @@
+//! What is done about each kind of failure: one table, by which everybody reacts.
+//!
+//! The kinds are those of RFC 8555, section 6.7, as Boulder uses them, and of Rancher's API. Each has one reaction, one
+//! clock and one sentence that says what a person can do.
+
+use std::fmt::Write;
+
+use time::Duration;
+
+use crate::ports::AuthorityError;
+use crate::ports::OrchestratorError;
+use crate::schedule;
+
+/// A kind of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The authority gave no whole answer, or failed (5xx).
+    NoAnswer,
+    /// The authority failed and said when to come back.
+    Overloaded,
+    /// A limit of the authority for some names.
+    Limited,
+    /// A limit of the authority for the account or the address.
+    AccountLimited,
+    /// The authority has paused names.
+    Paused,
+    /// The authority does not know the account.
+    AccountUnknown,
+    /// The authority refuses the account.
+    AccountRefused,
+    /// The authority wants something from a person.
+    ActionRequired,
+    /// The authority does not certify a name.
+    NameRefused,
+    /// The authority refuses key or signing request.
+    KeyRefused,
+    /// The authority refuses for another reason.
+    Refused,
+    /// The order is gone.
+    OrderGone,
+    /// The order is in another state.
+    NotReady,
+    /// The challenge is being validated.
+    BeingValidated,
+    /// The authority could not reach the web server of a name.
+    Unreachable,
+    /// The authority found no address of a name.
+    NoAddress,
+    /// A CAA record forbids the authority to certify a name.
+    Caa,
+    /// The authority found something else than our token.
+    WrongAnswer,
+    /// A validation failed for another reason.
+    Invalid,
+    /// Our own fetch of the token failed.
+    SelfCheck,
+    /// The authority sent a certificate that cannot be used.
+    WrongCertificate,
+    /// Rancher gave no whole answer, or failed.
+    RancherAway,
+    /// A change at Rancher is still being carried out.
+    RancherBusy,
+    /// The name is taken at Rancher.
+    RancherTaken,
+    /// Rancher does not let us.
+    RancherDenied,
+    /// Rancher refuses.
+    RancherRefused,
+    /// A file could not be written or read.
+    Disk,
+}
+
+/// What is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// It is tried again soon.
+    Retry,
+    /// It is tried again at the time that was told.
+    Wait,
+    /// Something must change outside; it is looked at from time to time.
+    Change,
+    /// A person must act; it is looked at once a day.
+    Person,
+}
+
+/// When it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    /// In the same attempt.
+    AtOnce,
+    /// A minute, doubling to an hour; for all certificates after three in a row.
+    Silence,
+    /// When the answer says so.
+    Told,
+    /// 1, 10, 100 minutes, then daily.
+    Refusal,
+    /// Once a day.
+    Daily,
+    /// `LOOP_TIME`, doubling to a quarter of an hour.
+    Setback,
+}
+
+impl Clock {
+    /// How long to wait after so many failures in a row, unless the answer says.
+    pub fn after(self, failures: u32, loop_time: Duration) -> Duration {
+        match self {
+            Self::AtOnce => Duration::ZERO,
+            Self::Silence => schedule::after_silence(failures),
+            Self::Told | Self::Refusal => schedule::after_refusal(failures),
+            Self::Daily => Duration::DAY,
+            Self::Setback => schedule::after_setback(failures, loop_time),
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::AtOnce => "at once",
+            Self::Silence => "a minute, doubling to an hour",
+            Self::Told => "when it says",
+            Self::Refusal => "1, 10, 100 minutes, then daily",
+            Self::Daily => "daily",
+            Self::Setback => "`LOOP_TIME`, doubling to 15 minutes",
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// The kind of failure.
+    pub trouble: Trouble,
+    /// What is seen of it.
+    pub seen: &'static str,
+    /// What is done.
+    pub reaction: Reaction,
+    /// When it is tried again.
+    pub clock: Clock,
+    /// What a person can do.
+    pub advice: &'static str,
+}
+
+const fn row(
+    trouble: Trouble,
+    seen: &'static str,
+    reaction: Reaction,
+    clock: Clock,
+    advice: &'static str,
+) -> Row {
+    Row {
+        trouble,
+        seen,
+        reaction,
+        clock,
+        advice,
+    }
+}
+
+/// Every kind of failure.
+pub const TABLE: [Row; 27] = {
+    use Clock as C;
+    use Reaction as R;
+    use Trouble as T;
+    [
+        row(
+            T::NoAnswer,
+            "CA: no answer, a cut or senseless one, 5xx, a page that is not the CA's",
+            R::Retry,
+            C::Silence,
+            "if it lasts, check the way from here to the CA (firewall, proxy, DNS)",
+        ),
+        row(
+            T::Overloaded,
+            "CA: 500 or 503 with `Retry-After`",
+            R::Wait,
+            C::Told,
+            "nothing, it passes",
+        ),
+        row(
+            T::Limited,
+            "CA: 429 with a time, about names",
+            R::Wait,
+            C::Told,
+            "nothing is lost; fewer new names at a time",
+        ),
+        row(
+            T::AccountLimited,
+            "CA: 429 with a time, about orders of the account or accounts of the address",
+            R::Wait,
+            C::Told,
+            "nothing is lost; nothing else is ordered until then",
+        ),
+        row(
+            T::Paused,
+            "CA: 429 without a time",
+            R::Person,
+            C::Daily,
+            "open the address in this line",
+        ),
+        row(
+            T::AccountUnknown,
+            "CA: `accountDoesNotExist`",
+            R::Retry,
+            C::AtOnce,
+            "nothing: it is made again with the same key; check CAA records with `accounturi`",
+        ),
+        row(
+            T::AccountRefused,
+            "CA: `unauthorized` for the account",
+            R::Person,
+            C::Refusal,
+            "the account is deactivated or blocked: ask the CA, or remove its file in `rancher-lets-encrypt/accounts` for a new one",
+        ),
+        row(
+            T::ActionRequired,
+            "CA: `externalAccountRequired`, `userActionRequired`",
+            R::Person,
+            C::Daily,
+            "this CA wants more than an account: see its address in this line, or choose another `ACME_DIRECTORY`",
+        ),
+        row(
+            T::NameRefused,
+            "CA: `rejectedIdentifier`, `unsupportedIdentifier`",
+            R::Change,
+            C::Daily,
+            "the CA does not certify this name: remove it",
+        ),
+        row(
+            T::KeyRefused,
+            "CA: `badCSR`, `badPublicKey`, `badSignatureAlgorithm`",
+            R::Change,
+            C::Refusal,
+            "a new key is made; if it lasts, please report it",
+        ),
+        row(
+            T::Refused,
+            "CA: another refusal",
+            R::Change,
+            C::Refusal,
+            "read what it says; if it makes no sense, please report it",
+        ),
+        row(
+            T::OrderGone,
+            "CA: 404 for an order",
+            R::Retry,
+            C::AtOnce,
+            "nothing: it is opened again",
+        ),
+        row(
+            T::NotReady,
+            "CA: `orderNotReady`",
+            R::Retry,
+            C::AtOnce,
+            "nothing: the order is looked at",
+        ),
+        row(
+            T::BeingValidated,
+            "CA: 409 for a challenge",
+            R::Retry,
+            C::AtOnce,
+            "nothing: it is being validated, and looked at",
+        ),
+        row(
+            T::Unreachable,
+            "validation: `connection`, `tls`",
+            R::Change,
+            C::Refusal,
+            "port 80 of this name must be reached from the internet over every address it has: firewall, IPv6 address that leads elsewhere",
+        ),
+        row(
+            T::NoAddress,
+            "validation: `dns`",
+            R::Change,
+            C::Refusal,
+            "the name needs an A or AAAA record that everybody sees",
+        ),
+        row(
+            T::Caa,
+            "validation: `caa`",
+            R::Change,
+            C::Daily,
+            "a CAA record of this name or above it must allow the CA",
+        ),
+        row(
+            T::WrongAnswer,
+            "validation: `unauthorized`, `incorrectResponse`",
+            R::Change,
+            C::Refusal,
+            "`/.well-known/acme-challenge/` of this name must lead to our nginx, before every other rule",
+        ),
+        row(
+            T::Invalid,
+            "validation: anything else",
+            R::Change,
+            C::Refusal,
+            "read what the CA says",
+        ),
+        row(
+            T::SelfCheck,
+            "self-check: our token was not found through the name",
+            R::Change,
+            C::Setback,
+            "`/.well-known/acme-challenge/` of this name must lead to our nginx; if it cannot be reached from inside: `SELF_CHECK_ADDRESS` or `SELF_CHECK=warn`",
+        ),
+        row(
+            T::WrongCertificate,
+            "the certificate that came has wrong names, key, dates or chain",
+            R::Change,
+            C::Daily,
+            "it is kept in `pending` and looked at again in every pass; tell the CA",
+        ),
+        row(
+            T::RancherAway,
+            "Rancher: no answer, 5xx",
+            R::Retry,
+            C::Setback,
+            "if it lasts, check `CATTLE_URL` and Rancher itself",
+        ),
+        row(
+            T::RancherBusy,
+            "Rancher: 409 while a change is carried out",
+            R::Retry,
+            C::Setback,
+            "nothing, it passes",
+        ),
+        row(
+            T::RancherTaken,
+            "Rancher: `NotUnique`",
+            R::Retry,
+            C::AtOnce,
+            "nothing: the certificate of that name is looked for and replaced, if it is ours to replace",
+        ),
+        row(
+            T::RancherDenied,
+            "Rancher: 401, 403, a missing role",
+            R::Person,
+            C::Setback,
+            "the line names the variable or label to change",
+        ),
+        row(
+            T::RancherRefused,
+            "Rancher: another refusal",
+            R::Change,
+            C::Setback,
+            "read what it says",
+        ),
+        row(
+            T::Disk,
+            "a file that cannot be written or read",
+            R::Change,
+            C::Setback,
+            "make room, mount the volume writable, or see to its rights; nothing is lost",
+        ),
+    ]
+};
+
+impl Trouble {
+    /// Its row.
+    pub fn row(self) -> &'static Row {
+        // A test shows that every kind has one.
+        TABLE
+            .iter()
+            .find(|row| row.trouble == self)
+            .unwrap_or(&TABLE[0])
+    }
+
+    /// What an authority's answer means.
+    pub fn of(error: &AuthorityError) -> Self {
+        match error {
+            AuthorityError::Unavailable {
+                retry_after: Some(_),
+                ..
+            } => Self::Overloaded,
+            AuthorityError::Unavailable { .. } => Self::NoAnswer,
+            AuthorityError::RateLimited {
+                retry_after: None, ..
+            } => Self::Paused,
+            AuthorityError::RateLimited { detail, .. } if is_of_account(detail) => {
+                Self::AccountLimited
+            }
+            AuthorityError::RateLimited { .. } => Self::Limited,
+            AuthorityError::Refused(problem) => Self::of_refusal(&problem.kind),
+            AuthorityError::AccountUnknown(_) => Self::AccountUnknown,
+            AuthorityError::Gone(_) => Self::OrderGone,
+            AuthorityError::NotReady(_) => Self::NotReady,
+            AuthorityError::AlreadyTold(_) => Self::BeingValidated,
+        }
+    }
+
+    fn of_refusal(kind: &str) -> Self {
+        match kind {
+            "unauthorized" => Self::AccountRefused,
+            "externalAccountRequired" | "userActionRequired" => Self::ActionRequired,
+            "rejectedIdentifier" | "unsupportedIdentifier" => Self::NameRefused,
+            "badCSR" | "badPublicKey" | "badSignatureAlgorithm" => Self::KeyRefused,
+            "caa" => Self::Caa,
+            _ => Self::Refused,
+        }
+    }
+
+    /// What the type of a challenge's error means.
+    pub fn of_validation(kind: &str) -> Self {
+        match kind {
+            "connection" | "tls" => Self::Unreachable,
+            "dns" => Self::NoAddress,
+            "caa" => Self::Caa,
+            "unauthorized" | "incorrectResponse" => Self::WrongAnswer,
+            _ => Self::Invalid,
+        }
+    }
+
+    /// What Rancher's answer means.
+    pub fn of_rancher(error: &OrchestratorError) -> Self {
+        match error {
+            OrchestratorError::Unavailable(_) => Self::RancherAway,
+            OrchestratorError::Conflict(_) => Self::RancherBusy,
+            OrchestratorError::NotUnique(_) => Self::RancherTaken,
+            OrchestratorError::Denied(_) => Self::RancherDenied,
+            OrchestratorError::Refused(_) => Self::RancherRefused,
+        }
+    }
+}
+
+/// Whether a limit holds for the account or the address, and so for every certificate (boulder
+/// `ratelimits/limiter.go`).
+fn is_of_account(detail: &str) -> bool {
+    ["new orders", "new registrations", "new accounts"]
+        .iter()
+        .any(|limit| detail.contains(limit))
+}
+
+/// The table as Markdown.
+pub fn render() -> String {
+    let mut text =
+        "| what happened | reaction | next try | what to do |\n| --- | --- | --- | --- |\n"
+            .to_owned();
+    for row in TABLE {
+        let reaction = match row.reaction {
+            Reaction::Retry => "again soon",
+            Reaction::Wait => "wait",
+            Reaction::Change => "until something changes",
+            Reaction::Person => "a person must act",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| {} | {reaction} | {} | {} |",
+            row.seen,
+            row.clock.text(),
+            row.advice
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
