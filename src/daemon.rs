@@ -43,8 +43,6 @@ pub struct Snapshot {
     pub report: Option<Arc<Report>>,
 }
 
-/// The loop turns at least this often, so that a look from outside can tell whether it does.
-const LONGEST_REST: Duration = Duration::seconds(10);
 /// Passes that were not planned keep this distance.
 const SHORTEST_ROUND: Duration = Duration::seconds(1);
 /// Balancers are woken once for all pushes; a slow certificate keeps the others waiting no longer than this.
@@ -147,6 +145,7 @@ impl<W: World> Daemon<W> {
         };
         let mut turns = pin!(turns);
         tokio::select! {
+            biased;
             () = shutdown => {}
             () = &mut turns => {}
         }
@@ -172,7 +171,9 @@ impl<W: World> Daemon<W> {
         }
         let rest = self.rest(now);
         let engine = Arc::clone(&self.engine);
+        // In this order and not at random, so that the same events always lead to the same turns.
         tokio::select! {
+            biased;
             Some(finished) = self.running.join_next() => {
                 self.finish(finished);
                 false
@@ -191,14 +192,13 @@ impl<W: World> Daemon<W> {
     }
 
     fn rest(&self, now: OffsetDateTime) -> Duration {
+        let longest = self.engine.settings.longest_rest;
         let until_next = self.next - now;
         let until_wake = self
             .owed_since
             .map(|since| since + LONGEST_DEBT - now)
             .filter(|time| *time > Duration::ZERO);
-        until_next
-            .min(until_wake.unwrap_or(LONGEST_REST))
-            .min(LONGEST_REST)
+        until_next.min(until_wake.unwrap_or(longest)).min(longest)
     }
 
     async fn pass(&mut self) {
@@ -206,6 +206,7 @@ impl<W: World> Daemon<W> {
         let begun = self.engine.now();
         let engine = Arc::clone(&self.engine);
         tokio::select! {
+            biased;
             _ = self.reconciler.read_labels() => {}
             // Metadata that stalls must not keep balancers from being woken; a change of it is seen anyway.
             () = engine.world.clock().sleep(LABELS_PATIENCE) => debug!("labels take long, the names last known hold"),

@@ -37,6 +37,9 @@ use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
 use crate::store::record::WakeOwed;
 
+/// How often the loop turns at least.
+const LONGEST_REST: Duration = Duration::seconds(10);
+
 /// The part of the settings that procedures need.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -50,6 +53,8 @@ pub struct Settings {
     pub self_check: SelfCheck,
     /// Orders in flight at once.
     pub concurrency: usize,
+    /// The loop turns at least this often, so that a look from outside can tell whether it does.
+    pub longest_rest: Duration,
     /// Whose limits are kept.
     pub ca_limits: CaLimits,
 }
@@ -68,6 +73,7 @@ impl From<&Config> for Settings {
             loop_time: config.loop_time.try_into().unwrap_or(Duration::DAY),
             self_check: config.self_check,
             concurrency: config.concurrency,
+            longest_rest: LONGEST_REST,
             ca_limits: config.ca_limits,
         }
     }

@@ -12,13 +12,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use rcgen::KeyPair;
 use time::Duration;
 use tracing::debug;
 use tracing::warn;
 
 use crate::bundle::Bundle;
-use crate::bundle::Secret;
 use crate::engine::Claim;
 use crate::engine::Claimed;
 use crate::engine::Engine;
@@ -396,7 +394,11 @@ impl<'a, W: World> Attempt<'a, W> {
         }
         let key = match intent {
             Some(intent) => intent.key,
-            None => new_key()?,
+            None => self
+                .engine
+                .world
+                .new_key()
+                .map_err(|error| Setback::failure(format!("no key could be made: {error}")))?,
         };
         let mut order = PendingOrder {
             names: self.wish.order.clone(),
@@ -609,10 +611,4 @@ fn is_about_the_key(problem: &Problem) -> bool {
         problem.kind.as_str(),
         "badCSR" | "badPublicKey" | "badSignatureAlgorithm"
     )
-}
-
-fn new_key() -> Result<Secret, Stop> {
-    let key = KeyPair::generate()
-        .map_err(|error| Setback::failure(format!("no key could be made: {error}")))?;
-    Ok(Secret::new(key.serialize_pem()))
 }

@@ -43,6 +43,12 @@ pub trait World: Send + Sync + 'static {
     fn disk(&self) -> &Arc<Self::Disk>;
     /// See [`World::Clock`].
     fn clock(&self) -> &Self::Clock;
+
+    /// Makes a private key, PKCS#8 PEM; random, unless everything is to happen again in the same way.
+    fn new_key(&self) -> Result<Secret, String> {
+        let key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
+        Ok(Secret::new(key.serialize_pem()))
+    }
 }
 
 /// The time; nothing else in the program reads it.

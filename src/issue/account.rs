@@ -1,10 +1,8 @@
 //! The account that orders are opened with.
 
-use rcgen::KeyPair;
 use tracing::debug;
 use tracing::info;
 
-use crate::bundle::Secret;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::issue::Attempt;
@@ -88,10 +86,9 @@ impl<W: World> Attempt<'_, W> {
         let mut record = match self.account_record(directory).await? {
             Some(record) => record,
             None => {
-                let key = KeyPair::generate().map_err(|error| {
+                let key = self.engine.world.new_key().map_err(|error| {
                     Setback::failure(format!("no account key could be made: {error}"))
                 })?;
-                let key = Secret::new(key.serialize_pem());
                 AccountRecord {
                     directory: directory.to_owned(),
                     key,

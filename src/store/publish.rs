@@ -122,12 +122,27 @@ impl<D: Disk> Store<D> {
         self.disk
             .make_folder(&archive)
             .during("make the folder", &archive)?;
+        self.sweep_archive(&archive)?;
         let number = 1 + self
             .newest_number(lineage)?
             .max(before.map_or(0, |record| record.live));
         self.write_version(&archive, number, bundle)?;
         debug!(lineage, number, "files archived");
         Ok(number)
+    }
+
+    /// Removes what a crash left of files that were being written: the next version has other names.
+    fn sweep_archive(&self, archive: &Path) -> Result<(), StoreError> {
+        for name in self.list_or_nothing(archive)? {
+            let file = name
+                .strip_prefix('.')
+                .and_then(|name| name.strip_suffix(".tmp"));
+            if file.is_some_and(|file| version_number(file).is_some()) {
+                let path = archive.join(&name);
+                self.disk.remove(&path).during("remove", &path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Brings the live view of every lineage in line with its record.

@@ -85,7 +85,7 @@ enum Kind {
 
 /// A token of a bucket: which limit, and whose.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Token {
+pub struct Token {
     kind: Kind,
     owner: String,
     /// What the message names.
@@ -93,16 +93,18 @@ pub(super) struct Token {
 }
 
 impl Token {
-    pub(super) fn account(address: &str) -> Self {
+    /// A new account from an address.
+    pub fn account(address: &str) -> Self {
         Self::new(Kind::Account, address, "")
     }
 
-    pub(super) fn order(account: &str) -> Self {
+    /// A new order of an account.
+    pub fn order(account: &str) -> Self {
         Self::new(Kind::Order, account, "")
     }
 
     /// One for each registered domain.
-    pub(super) fn certificate(names: &[String]) -> Vec<Self> {
+    pub fn certificate(names: &[String]) -> Vec<Self> {
         let mut tokens: Vec<Self> = names
             .iter()
             .map(|name| Self::new(Kind::Certificate, "", registered_domain(name)))
@@ -112,11 +114,13 @@ impl Token {
         tokens
     }
 
-    pub(super) fn duplicate(names: &[String]) -> Self {
+    /// A certificate for an exact set of names.
+    pub fn duplicate(names: &[String]) -> Self {
         Self::new(Kind::Duplicate, &names.join(","), "")
     }
 
-    pub(super) fn failure(account: &str, name: &str) -> Self {
+    /// A failed validation of a name.
+    pub fn failure(account: &str, name: &str) -> Self {
         Self::new(Kind::Failure, account, name)
     }
 
@@ -139,11 +143,11 @@ fn registered_domain(name: &str) -> &str {
 
 /// The buckets in use, each as the time at which it will be full again.
 #[derive(Debug, Default)]
-pub(super) struct Buckets(BTreeMap<Token, OffsetDateTime>);
+pub struct Buckets(BTreeMap<Token, OffsetDateTime>);
 
 impl Buckets {
     /// Refuses when one of the tokens is not there, with the farthest time; takes none.
-    pub(super) fn check(
+    pub fn check(
         &self,
         limits: &Limits,
         tokens: &[Token],
@@ -164,7 +168,7 @@ impl Buckets {
     }
 
     /// Takes a token if it is there.
-    pub(super) fn spend(&mut self, limits: &Limits, token: Token, now: OffsetDateTime) {
+    pub fn spend(&mut self, limits: &Limits, token: Token, now: OffsetDateTime) {
         if let Some(limit) = limits.of(token.kind)
             && self.wait(limit, &token, now).is_none()
         {

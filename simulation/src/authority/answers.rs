@@ -1,0 +1,488 @@
+//! What a directory does when it is asked.
+
+use rancher_lets_encrypt::names::DomainName;
+use rancher_lets_encrypt::names::NameSet;
+use rancher_lets_encrypt::ports::AuthorityError;
+use rancher_lets_encrypt::ports::Authorization;
+use rancher_lets_encrypt::ports::AuthorizationStatus;
+use rancher_lets_encrypt::ports::Http01;
+use rancher_lets_encrypt::ports::Order;
+use rancher_lets_encrypt::ports::OrderStatus;
+use rancher_lets_encrypt::ports::Problem;
+use rancher_lets_encrypt::ports::RetryAfter;
+use rancher_lets_encrypt::ports::Token;
+use sandbox::authority::limits::Token as Spent;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::authority::BACKDATED;
+use crate::authority::Directory;
+use crate::authority::Filed;
+use crate::authority::Hit;
+use crate::authority::ORDER_LIFETIME;
+use crate::authority::PAUSED_AFTER;
+use crate::authority::PROOF_LIFETIME;
+use crate::authority::Proof;
+use crate::authority::RENEWAL_WINDOW;
+use crate::authority::STAGING;
+use crate::dice::Dice;
+use crate::issuer;
+use crate::issuer::Validity;
+
+/// A certificate that was issued.
+#[derive(Debug, Clone)]
+pub struct Issued {
+    /// The leaf, PEM.
+    pub leaf: String,
+    /// URL of its order.
+    pub order: String,
+    /// What for, sorted.
+    pub names: Vec<String>,
+}
+
+/// Who asks, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    /// The instance.
+    pub instance: usize,
+    /// The true time.
+    pub now: OffsetDateTime,
+}
+
+/// What ends the key authorizations of a key.
+pub(super) fn thumbprint(key: &str) -> String {
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", key.bytes().fold(0xcbf2_9ce4_8422_2325, hash))
+}
+
+pub(super) fn refused(kind: &str, detail: &str) -> AuthorityError {
+    AuthorityError::Refused(Problem {
+        kind: kind.to_owned(),
+        detail: detail.to_owned(),
+        names: Vec::new(),
+    })
+}
+
+fn limited(problem: &sandbox::authority::problem::Problem) -> AuthorityError {
+    use sandbox::authority::problem::RetryAfter as Told;
+    let retry_after = problem.retry_after.map(|told| match told {
+        Told::Seconds(seconds) => RetryAfter::In(Duration::seconds(
+            i64::try_from(seconds).unwrap_or(i64::MAX),
+        )),
+        Told::Date(time) => RetryAfter::In(time.try_into().unwrap_or(Duration::DAY)),
+    });
+    AuthorityError::RateLimited {
+        retry_after,
+        detail: problem.detail.clone(),
+    }
+}
+
+pub(crate) fn set(names: &[String]) -> NameSet {
+    names.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+fn gone() -> AuthorityError {
+    AuthorityError::Gone("there is no such thing".to_owned())
+}
+
+impl Directory {
+    fn made(&mut self, kind: &str) -> String {
+        self.made += 1;
+        let base = self.url.trim_end_matches("directory");
+        format!("{base}{kind}/{}", self.made)
+    }
+
+    /// Its name in histories.
+    pub fn name(&self) -> &'static str {
+        if self.url == STAGING {
+            "staging"
+        } else {
+            "production"
+        }
+    }
+
+    pub(super) fn knows(&self, account: &str) -> Result<(), AuthorityError> {
+        if self.accounts.iter().any(|(_, url)| url == account) {
+            Ok(())
+        } else {
+            Err(AuthorityError::AccountUnknown("no such account".to_owned()))
+        }
+    }
+
+    /// Makes an account, or finds it by its key.
+    pub(super) fn register(&mut self, key: &str, asker: Asker) -> Result<String, AuthorityError> {
+        if let Some((_, url)) = self.accounts.iter().find(|(known, _)| known == key) {
+            return Ok(url.clone());
+        }
+        let address = format!("192.0.2.{}", asker.instance + 1);
+        let token = Spent::account(&address);
+        self.check(std::slice::from_ref(&token), &[], asker)?;
+        self.buckets.spend(&self.limits, token, asker.now);
+        let url = self.made("account");
+        self.accounts.push((key.to_owned(), url.clone()));
+        Ok(url)
+    }
+
+    fn check(
+        &mut self,
+        tokens: &[Spent],
+        names: &[String],
+        asker: Asker,
+    ) -> Result<(), AuthorityError> {
+        let checked = self.buckets.check(&self.limits, tokens, asker.now);
+        checked.map_err(|problem| {
+            self.hit(names, &problem.detail, asker);
+            limited(&problem)
+        })
+    }
+
+    fn hit(&mut self, names: &[String], detail: &str, asker: Asker) {
+        self.hits.push(Hit {
+            at: asker.now,
+            instance: asker.instance,
+            names: set(names),
+            detail: detail.to_owned(),
+        });
+    }
+
+    /// Opens an order, or hands out again the one that is open for the same names.
+    pub(super) fn open(
+        &mut self,
+        account: &str,
+        key: &str,
+        names: Vec<String>,
+        asker: Asker,
+    ) -> Result<Order, AuthorityError> {
+        self.knows(account)?;
+        if names.len() > 100 {
+            return Err(refused("malformed", "more than 100 identifiers"));
+        }
+        self.charge(account, &names, asker)?;
+        self.forget_old(asker.now);
+        let present = self.orders.values().find(|order| {
+            order.account == account
+                && order.names == names
+                && asker.now < order.expires
+                && matches!(order.status, OrderStatus::Pending | OrderStatus::Ready)
+        });
+        if let Some(url) = present.map(|order| order.url.clone()) {
+            let order = self.order(account, &url, asker.now)?;
+            if order.status != OrderStatus::Invalid {
+                return Ok(order);
+            }
+        }
+        self.opened += 1;
+        let proofs = names
+            .iter()
+            .map(|name| self.proof(account, key, name, asker.now))
+            .collect();
+        let url = self.made("order");
+        let order = Filed {
+            url: url.clone(),
+            account: account.to_owned(),
+            names,
+            proofs,
+            status: OrderStatus::Pending,
+            issued_at: None,
+            expires: asker.now + ORDER_LIFETIME,
+            chain: None,
+        };
+        self.orders.insert(url.clone(), order);
+        self.order(account, &url, asker.now)
+    }
+
+    /// Refuses what is beyond a limit; takes what a new order costs.
+    fn charge(
+        &mut self,
+        account: &str,
+        names: &[String],
+        asker: Asker,
+    ) -> Result<(), AuthorityError> {
+        let is_paused = |name: &&String| {
+            let row = (account.to_owned(), (*name).clone());
+            self.failures_in_row
+                .get(&row)
+                .is_some_and(|row| *row >= PAUSED_AFTER)
+        };
+        if let Some(name) = names.iter().find(is_paused) {
+            let detail = format!("paused: {name}");
+            self.hit(names, &detail, asker);
+            return Err(AuthorityError::RateLimited {
+                retry_after: None,
+                detail,
+            });
+        }
+        let order = Spent::order(account);
+        let mut tokens = vec![Spent::duplicate(names)];
+        tokens.extend(names.iter().map(|name| Spent::failure(account, name)));
+        let is_renewal = self.is_renewal(names, asker.now);
+        if !is_renewal {
+            tokens.push(order.clone());
+            tokens.extend(Spent::certificate(names));
+        }
+        self.check(&tokens, names, asker)?;
+        if !is_renewal {
+            self.buckets.spend(&self.limits, order, asker.now);
+        }
+        Ok(())
+    }
+
+    fn is_renewal(&self, names: &[String], now: OffsetDateTime) -> bool {
+        let last = self.last_issued.get(names);
+        last.is_some_and(|at| *at + RENEWAL_WINDOW > now)
+    }
+
+    fn forget_old(&mut self, now: OffsetDateTime) {
+        self.orders
+            .retain(|_, order| now < order.expires + PROOF_LIFETIME);
+        self.proofs
+            .retain(|_, proof| now < proof.expires + PROOF_LIFETIME);
+    }
+
+    /// The valid authorization for a name, or a new one.
+    fn proof(&mut self, account: &str, key: &str, name: &str, now: OffsetDateTime) -> String {
+        let valid = self.proofs.values().find(|proof| {
+            proof.account == account
+                && proof.name == name
+                && proof.seen(now) == AuthorizationStatus::Valid
+        });
+        if let Some(proof) = valid {
+            return proof.url.clone();
+        }
+        let url = self.made("authorization");
+        let token = format!("token-{}-{}", self.name(), self.made);
+        let key_authorization = format!("{token}.{}", thumbprint(key));
+        let proof = Proof {
+            url: url.clone(),
+            account: account.to_owned(),
+            name: name.to_owned(),
+            status: AuthorizationStatus::Pending,
+            decided_at: None,
+            expires: now + ORDER_LIFETIME,
+            challenge: Http01 {
+                token: Token::try_from(token).expect("it has letters, digits and hyphens"),
+                key_authorization,
+            },
+        };
+        self.proofs.insert(url.clone(), proof);
+        url
+    }
+
+    /// Shows an order.
+    pub(super) fn order(
+        &mut self,
+        account: &str,
+        url: &str,
+        now: OffsetDateTime,
+    ) -> Result<Order, AuthorityError> {
+        self.knows(account)?;
+        let order = self.orders.get(url).ok_or_else(gone)?;
+        let status = match order.status {
+            OrderStatus::Pending | OrderStatus::Ready => self.standing(order, now),
+            OrderStatus::Processing if order.issued_at.is_some_and(|at| at <= now) => {
+                OrderStatus::Valid
+            }
+            OrderStatus::Processing | OrderStatus::Valid | OrderStatus::Invalid => order.status,
+        };
+        let order = self.orders.get_mut(url).ok_or_else(gone)?;
+        order.status = status;
+        let is_slow = status == OrderStatus::Processing;
+        Ok(Order {
+            url: url.to_owned(),
+            status,
+            authorizations: order.proofs.clone(),
+            error: None,
+            retry_after: is_slow.then_some(RetryAfter::In(Duration::seconds(3))),
+        })
+    }
+
+    fn standing(&self, order: &Filed, now: OffsetDateTime) -> OrderStatus {
+        let seen = |url: &String| {
+            let proof = self.proofs.get(url);
+            proof.map_or(AuthorizationStatus::Over, |proof| proof.seen(now))
+        };
+        let states: Vec<_> = order.proofs.iter().map(seen).collect();
+        let is_lost = |status: &AuthorizationStatus| {
+            matches!(
+                status,
+                AuthorizationStatus::Invalid | AuthorizationStatus::Over
+            )
+        };
+        if order.expires <= now || states.iter().any(is_lost) {
+            OrderStatus::Invalid
+        } else if states.contains(&AuthorizationStatus::Pending) {
+            OrderStatus::Pending
+        } else {
+            OrderStatus::Ready
+        }
+    }
+
+    /// Shows an authorization.
+    pub(super) fn authorization(
+        &self,
+        account: &str,
+        url: &str,
+        now: OffsetDateTime,
+    ) -> Result<Authorization, AuthorityError> {
+        self.knows(account)?;
+        let proof = self.proofs.get(url).ok_or_else(gone)?;
+        let status = proof.seen(now);
+        let error = (status == AuthorizationStatus::Invalid).then(|| Problem {
+            kind: "connection".to_owned(),
+            detail: "the token could not be fetched".to_owned(),
+            names: Vec::new(),
+        });
+        let name: DomainName = proof.name.parse().map_err(|_| gone())?;
+        Ok(Authorization {
+            url: url.to_owned(),
+            name,
+            status,
+            challenge: Some(proof.challenge.clone()),
+            error,
+            retry_after: None,
+        })
+    }
+
+    /// The challenge that is to be validated when the authority is told, and its name; none if that is done.
+    pub(super) fn told(
+        &self,
+        account: &str,
+        url: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<(String, Http01)>, AuthorityError> {
+        let authorization = self.authorization(account, url, now)?;
+        let proof = &self.proofs[url];
+        match authorization.status {
+            AuthorizationStatus::Valid => Ok(None),
+            AuthorizationStatus::Pending if proof.decided_at.is_some() => {
+                let detail = "authorization is already being validated".to_owned();
+                Err(AuthorityError::AlreadyTold(detail))
+            }
+            AuthorizationStatus::Pending => Ok(Some((proof.name.clone(), proof.challenge.clone()))),
+            AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
+                Err(refused("malformed", "authorization must be pending"))
+            }
+        }
+    }
+
+    /// Decides about an authorization, which is seen a little later. Answers the account whose failure it is.
+    pub(super) fn decide(
+        &mut self,
+        url: &str,
+        is_good: bool,
+        now: OffsetDateTime,
+        dice: &mut Dice,
+    ) -> Option<String> {
+        let is_stuck = dice.chance(self.stuck_per_mille);
+        let proof = self.proofs.get_mut(url)?;
+        if is_stuck {
+            proof.decided_at = Some(proof.expires);
+            return None;
+        }
+        let after = dice.time(Duration::milliseconds(200), Duration::seconds(4));
+        proof.decided_at = Some(now + after);
+        let row = (proof.account.clone(), proof.name.clone());
+        if is_good {
+            proof.status = AuthorizationStatus::Valid;
+            proof.expires = now + PROOF_LIFETIME;
+            self.failures_in_row.remove(&row);
+            return None;
+        }
+        proof.status = AuthorizationStatus::Invalid;
+        let account = row.0.clone();
+        let token = Spent::failure(&row.0, &row.1);
+        self.buckets.spend(&self.limits, token, now);
+        *self.failures_in_row.entry(row).or_default() += 1;
+        Some(account)
+    }
+
+    /// Gives an authorization up.
+    pub(super) fn deactivate(&mut self, account: &str, url: &str) -> Result<(), AuthorityError> {
+        self.knows(account)?;
+        if let Some(proof) = self.proofs.get_mut(url) {
+            proof.status = AuthorizationStatus::Over;
+        }
+        Ok(())
+    }
+
+    /// Issues the certificate of an order that is ready.
+    pub(super) fn finalize(
+        &mut self,
+        account: &str,
+        url: &str,
+        request: &[u8],
+        now: OffsetDateTime,
+        dice: &mut Dice,
+    ) -> Result<(Order, Issued), AuthorityError> {
+        let order = self.order(account, url, now)?;
+        if order.status != OrderStatus::Ready {
+            let detail = format!("the order is {:?}", order.status);
+            return Err(AuthorityError::NotReady(detail));
+        }
+        let names = self.orders[url].names.clone();
+        let (asked, request) =
+            issuer::request(request).ok_or_else(|| refused("badCSR", "it does not parse"))?;
+        if asked != names {
+            return Err(refused("badCSR", "it is for other names"));
+        }
+        let from = now - BACKDATED;
+        let validity = Validity {
+            from,
+            until: from + self.lifetime,
+        };
+        let leaf = self.issuer.sign(&names, validity, &request.public_key);
+        let slowness = dice.time(Duration::ZERO, self.slowness);
+        let chain = format!("{leaf}{}", self.issuer.chain());
+        if !self.is_renewal(&names, now) {
+            for token in Spent::certificate(&names) {
+                self.buckets.spend(&self.limits, token, now);
+            }
+        }
+        let duplicate = Spent::duplicate(&names);
+        self.buckets.spend(&self.limits, duplicate, now);
+        self.last_issued.insert(names.clone(), now);
+        if let Some(filed) = self.orders.get_mut(url) {
+            filed.status = OrderStatus::Processing;
+            filed.issued_at = Some(now + slowness);
+            filed.chain = Some(chain);
+            filed.expires = now + Duration::days(90);
+        }
+        let issued = Issued {
+            leaf,
+            order: url.to_owned(),
+            names,
+        };
+        Ok((self.order(account, url, now)?, issued))
+    }
+
+    /// The chain of an order.
+    pub(super) fn chain(
+        &mut self,
+        account: &str,
+        url: &str,
+        now: OffsetDateTime,
+    ) -> Result<String, AuthorityError> {
+        let order = self.order(account, url, now)?;
+        let chain = self.orders[url].chain.clone();
+        chain
+            .filter(|_| order.status == OrderStatus::Valid)
+            .ok_or_else(|| AuthorityError::NotReady("there is no certificate yet".to_owned()))
+    }
+}
+
+impl Proof {
+    /// How it stands for those who look.
+    fn seen(&self, now: OffsetDateTime) -> AuthorizationStatus {
+        let is_decided = self.decided_at.is_some_and(|at| at <= now);
+        match self.status {
+            AuthorizationStatus::Over => AuthorizationStatus::Over,
+            _ if self.expires <= now => AuthorizationStatus::Over,
+            AuthorizationStatus::Valid | AuthorizationStatus::Invalid if !is_decided => {
+                AuthorizationStatus::Pending
+            }
+            AuthorizationStatus::Pending
+            | AuthorizationStatus::Valid
+            | AuthorizationStatus::Invalid => self.status,
+        }
+    }
+}

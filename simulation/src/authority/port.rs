@@ -1,0 +1,198 @@
+//! The authority port.
+
+use rancher_lets_encrypt::bundle::Secret;
+use rancher_lets_encrypt::names::Names;
+use rancher_lets_encrypt::ports::Account;
+use rancher_lets_encrypt::ports::Authority;
+use rancher_lets_encrypt::ports::AuthorityError;
+use rancher_lets_encrypt::ports::Authorization;
+use rancher_lets_encrypt::ports::Order;
+use time::OffsetDateTime;
+
+use crate::authority::Directory;
+use crate::authority::answers::Asker;
+use crate::authority::answers::refused;
+use crate::authority::answers::thumbprint;
+use crate::life::Call;
+use crate::life::Life;
+use crate::outside::State;
+use crate::trouble::Port;
+
+fn fault(text: &str) -> AuthorityError {
+    AuthorityError::Unavailable {
+        retry_after: None,
+        detail: text.to_owned(),
+    }
+}
+
+impl State {
+    fn directory(&mut self, url: &str) -> Result<&mut Directory, AuthorityError> {
+        self.authority
+            .of(url)
+            .ok_or_else(|| refused("malformed", "no such directory"))
+    }
+}
+
+impl Life {
+    async fn ask<T>(
+        &self,
+        what: &'static str,
+        on: &str,
+        is_effect: bool,
+        act: impl FnOnce(&mut State, Asker) -> Result<T, AuthorityError>,
+    ) -> Result<T, AuthorityError> {
+        let call = Call {
+            port: Port::Authority,
+            what,
+            on,
+            is_effect,
+        };
+        let instance = self.instance;
+        let act = |state: &mut State| {
+            let now = state.now();
+            act(state, Asker { instance, now })
+        };
+        self.call(call, act, fault).await
+    }
+}
+
+impl Authority for Life {
+    async fn register(
+        &self,
+        directory: &str,
+        key: &Secret,
+        _: Option<&str>,
+    ) -> Result<String, AuthorityError> {
+        let act =
+            |state: &mut State, asker| state.directory(directory)?.register(key.reveal(), asker);
+        self.ask("registers at", directory, true, act).await
+    }
+
+    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        let act = |_: &mut State, asker: Asker| Ok(Some(asker.now));
+        self.ask("asks the time of", &account.directory, false, act)
+            .await
+    }
+
+    async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {
+        let mut sorted: Vec<String> = names.iter().map(ToString::to_string).collect();
+        sorted.sort();
+        let act = |state: &mut State, asker| {
+            let directory = state.directory(&account.directory)?;
+            directory.open(&account.url, account.key.reveal(), sorted, asker)
+        };
+        self.ask("opens order for", &names.to_string(), true, act)
+            .await
+    }
+
+    async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
+        let act = |state: &mut State, asker: Asker| {
+            state
+                .directory(&account.directory)?
+                .order(&account.url, order, asker.now)
+        };
+        self.ask("looks at", order, false, act).await
+    }
+
+    async fn look_at(
+        &self,
+        account: &Account,
+        _: &str,
+        authorization: &str,
+    ) -> Result<Authorization, AuthorityError> {
+        let act = |state: &mut State, asker: Asker| {
+            state.directory(&account.directory)?.authorization(
+                &account.url,
+                authorization,
+                asker.now,
+            )
+        };
+        self.ask("looks at", authorization, false, act).await
+    }
+
+    async fn tell(
+        &self,
+        account: &Account,
+        _: &str,
+        authorization: &str,
+    ) -> Result<(), AuthorityError> {
+        let act = |state: &mut State, asker: Asker| {
+            let directory = state.directory(&account.directory)?;
+            let told = directory.told(&account.url, authorization, asker.now)?;
+            if let Some((name, challenge)) = told {
+                let is_good = state.serves(&name, &challenge, false);
+                state.validate(account, authorization, &name, is_good)?;
+            }
+            Ok(())
+        };
+        self.ask("tells", authorization, true, act).await
+    }
+
+    async fn deactivate(
+        &self,
+        account: &Account,
+        _: &str,
+        authorization: &str,
+    ) -> Result<(), AuthorityError> {
+        let act = |state: &mut State, _| {
+            state
+                .directory(&account.directory)?
+                .deactivate(&account.url, authorization)
+        };
+        self.ask("deactivates", authorization, true, act).await
+    }
+
+    async fn finalize(
+        &self,
+        account: &Account,
+        order: &str,
+        request: &[u8],
+    ) -> Result<Order, AuthorityError> {
+        let act = |state: &mut State, asker: Asker| {
+            let mut dice = state.dice.fork();
+            let directory = state.directory(&account.directory)?;
+            let (shown, issued) =
+                directory.finalize(&account.url, order, request, asker.now, &mut dice)?;
+            state.issued(&account.directory, &issued, asker.instance);
+            Ok(shown)
+        };
+        self.ask("finalizes", order, true, act).await
+    }
+
+    async fn download(&self, account: &Account, order: &str) -> Result<String, AuthorityError> {
+        let act = |state: &mut State, asker: Asker| {
+            state
+                .directory(&account.directory)?
+                .chain(&account.url, order, asker.now)
+        };
+        self.ask("downloads", order, false, act).await
+    }
+
+    fn thumbprint(&self, key: &Secret) -> Option<String> {
+        Some(thumbprint(key.reveal()))
+    }
+}
+
+impl State {
+    fn validate(
+        &mut self,
+        account: &Account,
+        authorization: &str,
+        name: &str,
+        is_good: bool,
+    ) -> Result<(), AuthorityError> {
+        let (now, mut dice) = (self.now(), self.dice.fork());
+        let directory = self.directory(&account.directory)?;
+        let failed = directory.decide(authorization, is_good, now, &mut dice);
+        self.note(format!(
+            "authority validates {name}: {}",
+            if is_good { "good" } else { "bad" }
+        ));
+        if failed.is_some() {
+            self.failed_validation(&account.url, name);
+        } else if is_good {
+            self.promises.good_validation(&account.url, name);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Runs seeds side by side and tells what they cost; one that breaks a promise is told with its history.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use clap::Parser;
+use simulation::run::Outcome;
+use simulation::run::run;
+
+/// Simulates years of the daemon.
+#[derive(Parser)]
+struct Arguments {
+    /// One seed only, with everything that happens.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcomes = match arguments.seed {
+        Some(seed) => vec![run(seed, true)],
+        None => run_all(arguments.first, arguments.seeds),
+    };
+    let mut is_good = true;
+    for outcome in &outcomes {
+        if let Some(violation) = &outcome.violation {
+            is_good = false;
+            eprintln!(
+                "\nseed {}: {:?}: {}",
+                outcome.seed, violation.promise, violation.text
+            );
+            for line in violation.history.iter().rev().take(30).rev() {
+                eprintln!("  {line}");
+            }
+            eprintln!("  again with: make simulate SEED={}", outcome.seed);
+        }
+    }
+    tell(&outcomes);
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run_all(first: u64, seeds: u64) -> Vec<Outcome> {
+    let next = AtomicU64::new(first);
+    let outcomes = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if first + seeds <= seed {
+                        return;
+                    }
+                    let outcome = run(seed, false);
+                    outcomes
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(outcome);
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|outcome| outcome.seed);
+    outcomes
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command is for whoever called it"
+)]
+fn tell(outcomes: &[Outcome]) {
+    let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
+    let days: i64 = outcomes.iter().map(|it| it.time.whole_days()).sum();
+    println!("seeds               {}", outcomes.len());
+    println!("simulated years     {}", days / 365);
+    println!("certificates        {}", sum(|it| it.certificates));
+    println!("orders              {}", sum(|it| it.orders));
+    println!("failed validations  {}", sum(|it| it.failed));
+    println!("writes to Rancher   {}", sum(|it| it.uploads));
+    println!("effects             {}", sum(|it| it.effects));
+    println!("crashes             {}", sum(|it| it.crashes));
+    println!("faults injected     {}", sum(|it| it.faults));
+    println!("limits hit          {}", sum(|it| it.limits as u64));
+    println!(
+        "promises broken     {}",
+        outcomes.iter().filter(|it| it.violation.is_some()).count()
+    );
+}

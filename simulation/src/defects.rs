@@ -1,0 +1,244 @@
+//! Deliberate defects, and the promise that catches each: what is not caught would not be known to be checked.
+
+use rancher_lets_encrypt::config::SelfCheck;
+use time::Duration;
+
+use crate::crash::Scenario;
+use crate::crash::every_effect;
+use crate::crash::while_missing;
+use crate::crash::wish;
+use crate::dice::Dice;
+use crate::issuer::Issuer;
+use crate::issuer::Validity;
+use crate::outside::Outside;
+use crate::process::Habits;
+use crate::process::live;
+use crate::promises::Promise;
+use crate::promises::Violation;
+use crate::town::Route;
+use crate::trouble::Defect;
+use crate::trouble::Port;
+use crate::trouble::Weather;
+
+/// How a defect comes to light.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// By a crash after each effect.
+    Crash(Scenario),
+    /// By restarts while a name is broken.
+    Restarts,
+    /// By a restart while metadata does not answer, for longer than a certificate lives.
+    Silence,
+    /// By a certificate that somebody bought.
+    Bought,
+    /// By a renewal.
+    Renewal,
+}
+
+/// A defect, how it comes to light, and what it breaks.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// What is wrong.
+    pub name: &'static str,
+    /// How that is done.
+    pub defect: Defect,
+    /// How it comes to light.
+    pub trial: Trial,
+    /// What it breaks.
+    pub breaks: Promise,
+}
+
+const NONE: Defect = Defect {
+    unsynced: None,
+    unwritten: None,
+    forgotten: None,
+    keeps_tokens: false,
+    replaces_all: false,
+    trusts_staging: false,
+};
+
+/// All defects.
+pub const CASES: [Case; 10] = [
+    Case {
+        name: "the order in flight is not synced",
+        defect: Defect {
+            unsynced: Some("order.json"),
+            ..NONE
+        },
+        trial: Trial::Crash(Scenario::FirstIssue),
+        breaks: Promise::NoExtraCertificate,
+    },
+    Case {
+        name: "the order in flight is not synced and the floor is forgotten",
+        defect: Defect {
+            unsynced: Some("order.json"),
+            forgotten: Some("/store/rancher-lets-encrypt/ledger.jsonl"),
+            ..NONE
+        },
+        trial: Trial::Crash(Scenario::FirstIssue),
+        breaks: Promise::FloorHolds,
+    },
+    Case {
+        name: "a certificate is pushed before it is on the disk",
+        defect: Defect {
+            unsynced: Some("/archive/"),
+            ..NONE
+        },
+        trial: Trial::Crash(Scenario::FirstIssue),
+        breaks: Promise::NoExtraCertificate,
+    },
+    Case {
+        name: "the account key is not on the disk before it is used",
+        defect: Defect {
+            unsynced: Some("/accounts"),
+            ..NONE
+        },
+        trial: Trial::Crash(Scenario::FirstIssue),
+        breaks: Promise::NoExtraCertificate,
+    },
+    Case {
+        name: "the debt of a wake-up is not written down",
+        defect: Defect {
+            unwritten: Some("/wake-owed"),
+            ..NONE
+        },
+        trial: Trial::Crash(Scenario::Push),
+        breaks: Promise::FreshInTheEnd,
+    },
+    Case {
+        name: "tokens are left in the webroot",
+        defect: Defect {
+            keeps_tokens: true,
+            ..NONE
+        },
+        trial: Trial::Crash(Scenario::FirstIssue),
+        breaks: Promise::FreshInTheEnd,
+    },
+    Case {
+        name: "waits are forgotten at a restart",
+        defect: Defect {
+            forgotten: Some("/store/rancher-lets-encrypt/ledger.jsonl"),
+            ..NONE
+        },
+        trial: Trial::Restarts,
+        breaks: Promise::BrokenNameIsCheap,
+    },
+    Case {
+        name: "names learned from labels are not kept",
+        defect: Defect {
+            forgotten: Some("/store/rancher-lets-encrypt/names.json"),
+            ..NONE
+        },
+        trial: Trial::Silence,
+        breaks: Promise::FreshInTheEnd,
+    },
+    Case {
+        name: "nobody looks whose certificate it is",
+        defect: Defect {
+            replaces_all: true,
+            ..NONE
+        },
+        trial: Trial::Bought,
+        breaks: Promise::ForeignIsLeft,
+    },
+    Case {
+        name: "a staging certificate passes for a better one",
+        defect: Defect {
+            trusts_staging: true,
+            ..NONE
+        },
+        trial: Trial::Renewal,
+        breaks: Promise::NeverWorse,
+    },
+];
+
+/// Tries a defect, or the same without it; answers what was broken.
+pub fn attempt(trial: Trial, defect: Defect) -> Option<Violation> {
+    let Trial::Crash(scenario) = trial else {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without input and output can be built");
+        return runtime.block_on(attempt_over_time(trial, defect));
+    };
+    every_effect(scenario, defect)
+        .err()
+        .map(|(_, violation)| violation)
+}
+
+async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
+    let outside = Outside::new(Dice::new(7), 1);
+    let fixed = "www.example.com";
+    match trial {
+        Trial::Crash(_) => {}
+        Trial::Restarts => {
+            {
+                let mut state = outside.state();
+                let now = state.now();
+                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.trouble.defect = defect;
+            }
+            wish(&outside, fixed);
+            restart_often(&outside).await;
+        }
+        Trial::Silence => {
+            // The second entry is announced by a label.
+            wish(&outside, &format!("{fixed}, shop.example.com"));
+            while_missing(&outside).await;
+            {
+                let mut state = outside.state();
+                state.trouble.set(Port::Metadata, Weather::Down);
+                state.trouble.defect = defect;
+            }
+            live_for(&outside, Duration::days(75)).await;
+            while_missing(&outside).await;
+        }
+        Trial::Bought => {
+            wish(&outside, fixed);
+            {
+                let mut state = outside.state();
+                let now = state.now();
+                let mut dice = state.dice.fork();
+                let validity = Validity {
+                    from: now - Duration::days(10),
+                    until: now + Duration::days(380),
+                };
+                let bought =
+                    Issuer::new("Bought", &mut dice).pems(&[fixed.to_owned()], validity, &mut dice);
+                state.rancher.paste(fixed, &bought, now);
+                state.trouble.defect = defect;
+            }
+            live_for(&outside, Duration::days(2)).await;
+        }
+        Trial::Renewal => {
+            wish(&outside, fixed);
+            while_missing(&outside).await;
+            outside.state().trouble.defect = defect;
+            live_for(&outside, Duration::days(70)).await;
+        }
+    }
+    outside.state().promises.violation.clone()
+}
+
+async fn live_for(outside: &Outside, time: Duration) {
+    tokio::select! {
+        biased;
+        () = live(outside, 0, Habits::default()) => {}
+        () = tokio::time::sleep(time.unsigned_abs()) => {}
+    }
+}
+
+async fn restart_often(outside: &Outside) {
+    let habits = Habits {
+        self_check: SelfCheck::Off,
+        ..Habits::default()
+    };
+    for _ in 0..200 {
+        tokio::select! {
+            biased;
+            () = live(outside, 0, habits) => {}
+            () = tokio::time::sleep(Duration::minutes(10).unsigned_abs()) => {}
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The disk port: the daemon's own sequences of writes and syncs over the files in memory.
+
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rancher_lets_encrypt::disk::sequence::FileSystem;
+use rancher_lets_encrypt::disk::sequence::Kind;
+use rancher_lets_encrypt::disk::sequence::OpenFile;
+use rancher_lets_encrypt::ports::Stamp;
+
+use crate::files::Files;
+use crate::life::Call;
+use crate::life::Drive;
+use crate::outside::DiskState;
+use crate::outside::State;
+use crate::trouble::Port;
+
+/// A file that is open for writing.
+pub struct Opened {
+    drive: Drive,
+    path: PathBuf,
+    id: usize,
+}
+
+fn fault(text: &str) -> io::Error {
+    io::Error::other(text.to_owned())
+}
+
+impl Drive {
+    fn look<T>(&self, path: &Path, read: impl FnOnce(&Files) -> io::Result<T>) -> io::Result<T> {
+        let call = Call {
+            port: Port::Disk,
+            what: "reads",
+            on: path.to_str().unwrap_or_default(),
+            is_effect: false,
+        };
+        let act = |state: &mut State| read(&state.places[self.instance].volume);
+        self.effect(&call, act, fault)
+    }
+
+    fn change<T>(
+        &self,
+        what: &'static str,
+        path: &Path,
+        takes_room: bool,
+        change: impl FnOnce(&mut Files) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let call = Call {
+            port: Port::Disk,
+            what,
+            on: path.to_str().unwrap_or_default(),
+            is_effect: true,
+        };
+        let act = |state: &mut State| {
+            let place = &mut state.places[self.instance];
+            match place.disk {
+                DiskState::ReadOnly => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+                DiskState::Full if takes_room => Err(io::ErrorKind::StorageFull.into()),
+                DiskState::Full | DiskState::Well => change(&mut place.volume),
+            }
+        };
+        self.effect(&call, act, fault)
+    }
+
+    /// Whether a sync of this path is one that a defect leaves out.
+    fn is_unsynced(&self, path: &Path) -> bool {
+        let state = self.outside.state();
+        let part = state.trouble.defect.unsynced;
+        part.is_some_and(|part| path.to_str().is_some_and(|path| path.contains(part)))
+    }
+}
+
+impl OpenFile for Opened {
+    fn write(&mut self, content: &[u8]) -> io::Result<()> {
+        let id = self.id;
+        self.drive
+            .change("writes", &self.path, true, |files| files.write(id, content))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if self.drive.is_unsynced(&self.path) {
+            return Ok(());
+        }
+        let id = self.id;
+        self.drive
+            .change("syncs", &self.path, false, |files| files.sync_file(id))
+    }
+
+    fn sync_content(&self) -> io::Result<()> {
+        self.sync()
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        let id = self.id;
+        self.drive.look(&self.path, |files| files.length(id))
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        let id = self.id;
+        self.drive.change("cuts", &self.path, false, |files| {
+            files.set_length(id, length)
+        })
+    }
+}
+
+impl FileSystem for Drive {
+    type File = Opened;
+
+    async fn detach<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        // Others get their turn where real work would leave the thread.
+        tokio::task::yield_now().await;
+        if self.is_over() {
+            return std::future::pending().await;
+        }
+        let done = work(self);
+        if self.is_over() {
+            return std::future::pending().await;
+        }
+        done
+    }
+
+    fn side_by_side<T: Sync>(
+        &self,
+        works: &[T],
+        work: impl Fn(&T) -> io::Result<()> + Sync,
+    ) -> io::Result<()> {
+        let mut order: Vec<&T> = works.iter().collect();
+        if order.len() > 1 {
+            let start = self.outside.state().dice.index(order.len());
+            order.rotate_left(start);
+        }
+        order.into_iter().map(work).fold(Ok(()), Result::and)
+    }
+
+    fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.look(path, |files| files.read(path))
+    }
+
+    fn stamp_of(&self, path: &Path) -> io::Result<Stamp> {
+        let (id, length, version) = self.look(path, |files| files.stamp(path))?;
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        Ok((1, id, length, version, version))
+    }
+
+    fn kind(&self, path: &Path) -> io::Result<Kind> {
+        let is_folder = self.look(path, |files| files.is_folder(path, false))?;
+        Ok(if is_folder { Kind::Folder } else { Kind::Other })
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        self.look(path, |files| files.is_folder(path, true))
+            .unwrap_or(false)
+    }
+
+    fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
+        self.look(folder, |files| files.list(folder))
+    }
+
+    fn target_of(&self, path: &Path) -> io::Result<PathBuf> {
+        self.look(path, |files| files.target(path))
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        self.change("makes folder", folder, true, |files| {
+            files.create_folder(folder)
+        })
+    }
+
+    fn create_file(&self, path: &Path) -> io::Result<Opened> {
+        let id = self.change("makes", path, true, |files| files.create_file(path))?;
+        Ok(self.opened(path, id))
+    }
+
+    fn open_end(&self, path: &Path) -> io::Result<Opened> {
+        let id = self.change("opens", path, false, |files| files.open(path))?;
+        Ok(self.opened(path, id))
+    }
+
+    fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
+        self.change("links", path, true, |files| files.create_link(target, path))
+    }
+
+    fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let unwritten = self.outside.state().trouble.defect.unwritten;
+        self.change("renames to", to, false, |files| {
+            files.rename(from, to)?;
+            let is_unwritten = |part| to.to_str().is_some_and(|path| path.contains(part));
+            if unwritten.is_some_and(is_unwritten) {
+                files.remove(to)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        if self.is_unsynced(folder) {
+            return Ok(());
+        }
+        self.change("syncs folder", folder, false, |files| {
+            files.sync_folder(folder)
+        })
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        // Most often there is nothing.
+        self.look(path, |files| files.is_folder(path, false))?;
+        self.change("removes", path, false, |files| files.remove(path))
+    }
+
+    fn remove_folder(&self, folder: &Path) -> io::Result<()> {
+        self.look(folder, |files| files.is_folder(folder, false))?;
+        self.change("removes folder", folder, false, |files| {
+            files.remove(folder)
+        })
+    }
+
+    fn is_lost_with_container(&self, _: &Path) -> bool {
+        false
+    }
+}
+
+impl Drive {
+    fn opened(&self, path: &Path, id: usize) -> Opened {
+        Opened {
+            drive: self.clone(),
+            path: path.to_owned(),
+            id,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Everything outside of the process: what a crash of it does not touch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use rancher_lets_encrypt::ports::Token;
+use time::Duration;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::authority::Authority;
+use crate::dice::Dice;
+use crate::files::Files;
+use crate::history::History;
+use crate::promises::Promises;
+use crate::rancher::Rancher;
+use crate::town::Town;
+use crate::trouble::Trouble;
+
+/// When every simulation begins.
+const BEGINNING: OffsetDateTime = datetime!(2027-01-01 00:00 UTC);
+
+/// What one instance of the daemon has for itself.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The volume of its store.
+    pub volume: Files,
+    /// The volume of its webroot.
+    pub webroot: BTreeMap<Token, String>,
+    /// How far its clock is ahead.
+    pub skew: Duration,
+    /// Whether the instance is there at all.
+    pub is_running: bool,
+    /// The disk takes no more, or nothing at all.
+    pub disk: DiskState,
+}
+
+/// What a disk does with writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DiskState {
+    /// It takes them.
+    #[default]
+    Well,
+    /// There is no room.
+    Full,
+    /// It is mounted read-only.
+    ReadOnly,
+}
+
+/// Everything outside, at one moment.
+#[derive(Debug)]
+pub struct State {
+    began: Instant,
+    /// Draws what the outside does.
+    pub dice: Dice,
+    /// What happened.
+    pub history: History,
+    /// The authorities.
+    pub authority: Authority,
+    /// Rancher.
+    pub rancher: Rancher,
+    /// Names, and where they lead.
+    pub town: Town,
+    /// One for each instance.
+    pub places: Vec<Place>,
+    /// What goes wrong.
+    pub trouble: Trouble,
+    /// What must hold.
+    pub promises: Promises,
+    /// Changes made by the daemon so far.
+    pub effects: u64,
+}
+
+impl State {
+    /// The true time.
+    pub fn now(&self) -> OffsetDateTime {
+        BEGINNING + (Instant::now() - self.began)
+    }
+
+    /// What the clock of an instance shows.
+    pub fn shown(&self, instance: usize) -> OffsetDateTime {
+        self.now() + self.places[instance].skew
+    }
+
+    /// Adds a line to the history.
+    pub fn note(&mut self, line: impl AsRef<str>) {
+        let now = self.now();
+        self.history.note(now, line.as_ref());
+    }
+}
+
+/// A way to the outside, which many share.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    state: Arc<Mutex<State>>,
+    /// Told when labels change.
+    pub labels: Arc<Notify>,
+}
+
+impl Outside {
+    /// A new one, at the beginning, with so many places for instances.
+    pub fn new(dice: Dice, places: usize) -> Self {
+        let mut dice = dice;
+        let state = State {
+            began: Instant::now(),
+            history: History::default(),
+            authority: Authority::new(dice.bytes()),
+            rancher: Rancher::default(),
+            town: Town::default(),
+            places: std::iter::repeat_with(Place::default)
+                .take(places)
+                .collect(),
+            trouble: Trouble::default(),
+            promises: Promises::default(),
+            effects: 0,
+            dice,
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            labels: Arc::default(),
+        }
+    }
+
+    /// The state, for a look or a change that takes no time.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,88 @@
+//! What a seed draws before it begins.
+
+use rancher_lets_encrypt::config::ReplaceForeign;
+use rancher_lets_encrypt::config::SelfCheck;
+use time::Duration;
+
+use crate::dice::Dice;
+use crate::process::Habits;
+use crate::promises::Rules;
+
+/// A simulation as it is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How long it takes.
+    pub length: Duration,
+    /// How long certificates live.
+    pub lifetime: Duration,
+    /// How many certificates are wanted at first.
+    pub wishes: u32,
+    /// How many names each has at most.
+    pub names: u64,
+    /// How often something happens, on average.
+    pub pace: Duration,
+    /// Settings that the promises depend on.
+    pub rules: Rules,
+    /// The other settings.
+    pub habits: Habits,
+    /// Whether Rancher gives keys back.
+    pub gives_keys: bool,
+}
+
+/// Two years.
+pub const LENGTH: Duration = Duration::days(730);
+
+impl Plan {
+    /// Draws a plan.
+    pub fn draw(seed: u64) -> (Self, Dice) {
+        let mut dice = Dice::new(seed ^ 0x5eed);
+        let lifetime = *dice.pick(&[90, 90, 90, 45, 45, 6]);
+        let renewals = 730 * 3 / (2 * lifetime);
+        let most = u64::try_from(600 / renewals).unwrap_or(1);
+        let wishes = match dice.below(100) {
+            0..70 => 1 + dice.below(4),
+            70..96 => 1 + dice.below(16),
+            _ => 1 + dice.below(60),
+        };
+        let wishes = wishes.min(most.max(1));
+        let names = match dice.below(10) {
+            0..6 => 1,
+            6..9 => 4,
+            _ => 12,
+        };
+        let hours = match wishes {
+            _ if lifetime == 6 => *dice.pick(&[2, 4]),
+            0..6 => *dice.pick(&[2, 4, 12]),
+            _ => 12,
+        };
+        let rules = Rules {
+            is_staging: dice.chance(150),
+            replace_foreign: *dice.pick(&[
+                ReplaceForeign::Due,
+                ReplaceForeign::Due,
+                ReplaceForeign::Always,
+                ReplaceForeign::Never,
+            ]),
+            renew_before: dice.chance(150).then_some(Duration::days(21)),
+            loop_time: Duration::hours(hours),
+        };
+        let habits = Habits {
+            self_check: *dice.pick(&[SelfCheck::Require, SelfCheck::Warn, SelfCheck::Off]),
+            concurrency: *dice.pick(&[1, 2, 8]),
+        };
+        let plan = Self {
+            seed,
+            length: LENGTH,
+            lifetime: Duration::days(lifetime),
+            wishes: u32::try_from(wishes).unwrap_or(1),
+            names,
+            pace: Duration::days(*dice.pick(&[2, 5, 10, 30])),
+            rules,
+            habits,
+            gives_keys: dice.chance(800),
+        };
+        (plan, dice)
+    }
+}

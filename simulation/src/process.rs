@@ -1,0 +1,177 @@
+//! A process as it is started, stopped, crashes and is started again.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use rancher_lets_encrypt::classify::Policy;
+use rancher_lets_encrypt::config::CaLimits;
+use rancher_lets_encrypt::config::ReplaceForeign;
+use rancher_lets_encrypt::config::SelfCheck;
+use rancher_lets_encrypt::daemon::Daemon;
+use rancher_lets_encrypt::daemon::Snapshot;
+use rancher_lets_encrypt::engine::Settings;
+use rancher_lets_encrypt::ports::World;
+use rancher_lets_encrypt::reconcile::Reconciler;
+use rancher_lets_encrypt::start;
+use rancher_lets_encrypt::store::Store;
+use time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::watch;
+
+use crate::authority::PRODUCTION;
+use crate::authority::STAGING;
+use crate::life::Life;
+use crate::outside::Outside;
+
+/// The loop of the daemon is not looked at from outside here.
+const LONGEST_REST: Duration = Duration::days(1);
+
+/// Settings of the daemon, as far as they are not in the rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// What a failed fetch of our own token means.
+    pub self_check: SelfCheck,
+    /// Orders in flight at once.
+    pub concurrency: usize,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            self_check: SelfCheck::Require,
+            concurrency: 8,
+        }
+    }
+}
+
+/// Whether an instance is to run.
+#[derive(Debug, Default)]
+pub struct Switch {
+    is_on: AtomicBool,
+    turned: Notify,
+    again: Notify,
+}
+
+impl Switch {
+    /// Lets it run, or not.
+    pub fn turn(&self, is_on: bool) {
+        self.is_on.store(is_on, Ordering::Relaxed);
+        self.turned.notify_one();
+    }
+
+    /// Ends the present life, upon which the next one begins.
+    pub fn restart(&self) {
+        self.again.notify_waiters();
+    }
+
+    async fn is(&self, is_on: bool) {
+        while self.is_on.load(Ordering::Relaxed) != is_on {
+            self.turned.notified().await;
+        }
+    }
+}
+
+/// Keeps an instance running while its switch is on, also after crashes.
+pub async fn supervise(outside: Outside, instance: usize, habits: Habits, switch: Arc<Switch>) {
+    loop {
+        switch.is(true).await;
+        tokio::select! {
+            biased;
+            () = switch.is(false) => {}
+            () = switch.again.notified() => {}
+            () = live(&outside, instance, habits) => {}
+        }
+        let down = {
+            let mut state = outside.state();
+            state.places[instance].is_running = false;
+            state.promises.calm_since = None;
+            let longest = if state.dice.chance(50) {
+                Duration::days(3)
+            } else {
+                Duration::minutes(10)
+            };
+            state.dice.time(Duration::seconds(5), longest)
+        };
+        tokio::time::sleep(down.unsigned_abs()).await;
+    }
+}
+
+/// Ends a life with everything that still runs for it.
+struct End(Life);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// One life, from its start to its end or crash.
+pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
+    let life = Life::new(outside.clone(), instance);
+    let _end = End(life.clone());
+    {
+        let mut state = outside.state();
+        state.places[instance].is_running = true;
+        state.promises.calm_since = None;
+        state.note(format!("[{instance}] starts"));
+        if let Some(path) = state.trouble.defect.forgotten {
+            drop(state.places[instance].volume.remove(Path::new(path)));
+        }
+    }
+    let daemon = run(life.clone(), habits);
+    tokio::select! {
+        biased;
+        () = life.crashed() => {}
+        () = daemon => {}
+    }
+}
+
+async fn run(life: Life, habits: Habits) {
+    let (rules, domains, defect) = {
+        let state = life.outside.state();
+        (
+            state.promises.rules,
+            state.town.domains(),
+            state.trouble.defect,
+        )
+    };
+    let (production, staging) = if defect.trusts_staging {
+        (STAGING, PRODUCTION)
+    } else {
+        (PRODUCTION, STAGING)
+    };
+    let replace_foreign = if defect.replaces_all {
+        ReplaceForeign::Always
+    } else {
+        rules.replace_foreign
+    };
+    let settings = Settings {
+        policy: Policy {
+            is_staging: rules.is_staging,
+            production_directory: production.to_owned(),
+            staging_directory: staging.to_owned(),
+            renew_before: rules.renew_before,
+            replace_foreign,
+        },
+        email: None,
+        loop_time: rules.loop_time,
+        self_check: habits.self_check,
+        concurrency: habits.concurrency,
+        longest_rest: LONGEST_REST,
+        ca_limits: CaLimits::Auto,
+    };
+    let store = Arc::new(Store::new(
+        Arc::clone(life.disk()),
+        Path::new("/store"),
+        Path::new("/webroot"),
+    ));
+    let engine = Arc::new(start::open_engine(life, store, settings).await);
+    start::sweep_webroot(&engine).await;
+    let reconciler = Reconciler::start(Arc::clone(&engine), domains, true).await;
+    let snapshot = watch::Sender::new(Snapshot::default());
+    Daemon::new(engine, reconciler, snapshot)
+        .run(std::future::pending())
+        .await;
+}

@@ -1,0 +1,164 @@
+//! Promises 2 and 4 seen from the other side: what is wanted and possible is there, in time and in the end.
+
+use rancher_lets_encrypt::certificate::Leaf;
+use rancher_lets_encrypt::config::ReplaceForeign;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::outside::State;
+use crate::promises::Promise;
+use crate::rancher::Entry;
+use crate::rancher::Owner;
+use crate::town::Route;
+use crate::town::Wish;
+
+impl State {
+    /// What Rancher holds for a wish.
+    fn served(&self, wish: &Wish) -> Option<&Entry> {
+        let primary = wish.names.primary().as_str();
+        let set: Vec<String> = wish.names.set().iter().map(ToString::to_string).collect();
+        let has_set = |entry: &&Entry| {
+            entry
+                .content
+                .as_ref()
+                .is_ok_and(|shown| shown.leaf.names().eq(set.iter().map(String::as_str)))
+        };
+        self.rancher
+            .of(primary)
+            .or_else(|| self.rancher.entries.iter().find(has_set))
+    }
+
+    /// Whether something stands in the way of a wish that the daemon must not touch.
+    fn is_blocked(&self, wish: &Wish, now: OffsetDateTime) -> bool {
+        let Some(entry) = self.served(wish) else {
+            return false;
+        };
+        let Ok(shown) = &entry.content else {
+            return true;
+        };
+        let leaf = &shown.leaf;
+        let rules = &self.promises.rules;
+        let may_go = leaf.is_self_signed
+            || leaf.is_marked_staging && !rules.is_staging
+            || match rules.replace_foreign {
+                ReplaceForeign::Always => true,
+                ReplaceForeign::Due => leaf.not_after <= now,
+                ReplaceForeign::Never => false,
+            };
+        let is_foreign = entry.owner == Owner::Person && !may_go;
+        let is_better = self.promises.rules.is_staging && !leaf.is_marked_staging;
+        is_foreign || is_better
+    }
+
+    /// Why a wish is not fulfilled, if so.
+    fn lacks(&self, wish: &Wish, now: OffsetDateTime, slack: Duration) -> Option<String> {
+        let Some(entry) = self.served(wish) else {
+            return Some(format!("{}: Rancher has nothing", wish.names));
+        };
+        let leaf = match &entry.content {
+            Ok(shown) => &shown.leaf,
+            Err(flaw) => return Some(format!("{}: {flaw}", wish.names)),
+        };
+        let covers = |name: &str| leaf.names().any(|own| own == name);
+        let lacking = wish
+            .names
+            .iter()
+            .find(|name| self.town.route(name.as_str()) == Route::Well && !covers(name.as_str()));
+        if let Some(name) = lacking {
+            return Some(format!("{}: what Rancher has lacks {name}", wish.names));
+        }
+        if !self.promises.rules.is_staging && leaf.is_marked_staging {
+            return Some(format!("{}: still a staging certificate", wish.names));
+        }
+        if self.latest_renewal(leaf) + slack < now {
+            return Some(format!(
+                "{}: not renewed, it ends {}",
+                wish.names, leaf.not_after
+            ));
+        }
+        None
+    }
+
+    fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
+        let lifetime = leaf.not_after - leaf.not_before;
+        self.promises.rules.earliest_renewal(leaf) + lifetime / 20
+    }
+
+    /// Promise 2: who is well, and has been long enough in calm times, has what he wants.
+    pub fn check_waiting(&mut self, patience: Duration) {
+        let now = self.now();
+        let Some(calm) = self.promises.calm_since else {
+            return;
+        };
+        let unread = self.promises.unread_since;
+        let is_settled = |wish: &&Wish| {
+            if unread.is_some_and(|since| since <= wish.since + self.promises.rules.loop_time) {
+                return false;
+            }
+            // A name that another wish has taken over still stands in the present certificate.
+            let served = self
+                .served(wish)
+                .and_then(|entry| entry.content.as_ref().ok());
+            let is_unwell = |name: &str| {
+                self.town
+                    .leads
+                    .get(name)
+                    .is_some_and(|lead| lead.since + patience >= now || lead.route != Route::Well)
+            };
+            if served.is_some_and(|shown| shown.leaf.names().any(is_unwell)) {
+                return false;
+            }
+            let healthy = wish.names.iter().all(|name| {
+                let lead = self.town.leads.get(name.as_str());
+                lead.is_none_or(|lead| lead.route == Route::Well && lead.since + patience < now)
+            });
+            healthy && wish.since.max(calm) + patience < now
+        };
+        let wishes: Vec<Wish> = self
+            .town
+            .wishes
+            .values()
+            .filter(is_settled)
+            .cloned()
+            .collect();
+        let late = wishes
+            .iter()
+            .filter(|wish| !self.is_blocked(wish, now))
+            .find_map(|wish| self.lacks(wish, now, patience));
+        if let Some(late) = late {
+            self.break_promise(Promise::NobodyWaits, late);
+        }
+    }
+
+    /// What is still missing when everything has been well for long; none when all is as it should be.
+    pub fn missing(&self, slack: Duration) -> Option<String> {
+        let now = self.now();
+        let mut wishes = self.town.wishes.values();
+        let lacking = wishes
+            .by_ref()
+            .filter(|wish| !self.is_blocked(wish, now))
+            .find_map(|wish| self.lacks(wish, now, slack));
+        if lacking.is_some() {
+            return lacking;
+        }
+        if self.rancher.woken_at < self.rancher.written_at {
+            return Some("balancers were not woken after the last write".to_owned());
+        }
+        for place in self.places.iter().filter(|place| place.is_running) {
+            if let Some(token) = place.webroot.keys().next() {
+                return Some(format!("a token is left: {}", token.as_str()));
+            }
+            let is_left = |path: &str| {
+                path.contains("/pending/") && !path.contains(".broken")
+                    || path.ends_with("/wake-owed")
+                    || path.ends_with(".tmp")
+            };
+            let files = place.volume.walk();
+            let mut left = files.iter().filter_map(|(path, _)| path.to_str());
+            if let Some(path) = left.find(|path| is_left(path)) {
+                return Some(format!("a file is left: {path}"));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,237 @@
+//! Promises 1, 2 and 5, and the authority's limits: what is asked of the authority.
+
+use rancher_lets_encrypt::certificate::Shown;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::authority::answers::Issued;
+use crate::outside::State;
+use crate::promises::Certificate;
+use crate::promises::Promise;
+use crate::promises::SWITCHES;
+
+/// Failed validations of a name on its first day.
+const FIRST_DAY: usize = 5;
+/// And on any day after it.
+const LATER_DAYS: usize = 2;
+
+/// A line of a PEM text that is part of the signature.
+fn line(pem: &str) -> String {
+    let lines: Vec<&str> = pem.lines().filter(|line| line.len() == 64).collect();
+    lines.last().copied().unwrap_or_default().to_owned()
+}
+
+impl State {
+    /// A certificate was issued.
+    pub(crate) fn issued(&mut self, directory: &str, issued: &Issued, instance: usize) {
+        let now = self.now();
+        self.promises.issued += 1;
+        let Ok(shown) = Shown::parse(&issued.leaf, "") else {
+            return;
+        };
+        let names = issued.names.join(" ");
+        let kind = self.authority.of(directory).map_or("", |it| it.name());
+        self.note(format!("authority issues a {kind} certificate for {names}"));
+        let key = (directory.to_owned(), issued.names.clone());
+        let before = self.promises.certificates.get(&key).and_then(|all| {
+            let is_good = |certificate: &&Certificate| now < certificate.leaf.not_after;
+            all.iter().rfind(is_good).cloned()
+        });
+        if let Some(before) = before
+            && let Some((promise, text)) = self.judge(&before, &names, instance, now)
+        {
+            self.break_promise(promise, text);
+        }
+        let certificate = Certificate {
+            leaf: shown.leaf,
+            line: line(&issued.leaf),
+            order: issued.order.clone(),
+            at: now,
+            instance,
+            destroyed: None,
+        };
+        let all = self.promises.certificates.entry(key).or_default();
+        all.push(certificate);
+        let old = all.len().saturating_sub(4);
+        all.drain(..old);
+    }
+
+    /// Whether a certificate was issued that another one, which is still valid, made needless.
+    fn judge(
+        &self,
+        before: &Certificate,
+        names: &str,
+        instance: usize,
+        now: OffsetDateTime,
+    ) -> Option<(Promise, String)> {
+        let is_since = |at: Option<OffsetDateTime>| at.is_some_and(|at| before.at <= at);
+        let has_jumped = is_since(self.promises.jumped_at);
+        let is_another = before.instance != instance;
+        let lifetime = before.leaf.not_after - before.leaf.not_before;
+        let floor = (lifetime / 3_i32).min(Duration::DAY);
+        let age = now - before.at;
+        // The ledger went with its store, and the other instance has its own.
+        let has_ledger = !is_another && !is_since(self.promises.store_lost_at);
+        if has_ledger && !has_jumped && age + Duration::minutes(1) < floor {
+            let text = format!("two certificates for {names} within {age}");
+            return Some((Promise::FloorHolds, text));
+        }
+        let due = self.promises.rules.earliest_renewal(&before.leaf);
+        let is_due = due <= self.shown(instance).max(now) + Duration::minutes(1);
+        let wish_changed = self
+            .town
+            .changed
+            .iter()
+            .any(|(name, at)| before.at <= *at && names.split(' ').any(|own| own == name));
+        let is_hidden = is_another && !self.is_at_rancher(before);
+        if is_due || wish_changed || has_jumped || before.destroyed.is_some() || is_hidden {
+            return None;
+        }
+        let promise = if is_since(self.promises.store_lost_at) {
+            Promise::LostVolumeIsFree
+        } else {
+            Promise::NoExtraCertificate
+        };
+        let text = format!(
+            "a needless certificate for {names}: the one of {} is due at {due} only",
+            before.at
+        );
+        Some((promise, text))
+    }
+
+    fn is_at_rancher(&self, certificate: &Certificate) -> bool {
+        let is_it = |shown: &Shown| shown.leaf.fingerprint == certificate.leaf.fingerprint;
+        self.rancher
+            .entries
+            .iter()
+            .any(|entry| entry.content.as_ref().is_ok_and(is_it))
+    }
+
+    /// Whether a certificate can be had without issuing: with its key at Rancher or on a volume, or by its order.
+    fn is_within_reach(&self, certificate: &Certificate) -> bool {
+        let is_in = |content: &[u8]| {
+            let holds = |text: &str| {
+                content
+                    .windows(text.len())
+                    .any(|window| window == text.as_bytes())
+            };
+            holds(&certificate.line) || holds(&format!("\"{}\"", certificate.order))
+        };
+        let is_on = |place: &crate::outside::Place| {
+            let mut files = place.volume.walk().into_iter();
+            files.any(|(_, content)| is_in(content))
+        };
+        self.rancher.gives_keys && self.is_at_rancher(certificate) || self.places.iter().any(is_on)
+    }
+
+    /// The outside changes something on its own. Certificates that are out of reach afterwards may be issued anew.
+    pub fn destroy(&mut self, why: &'static str, change: impl FnOnce(&mut Self)) {
+        let now = self.now();
+        let live: Vec<_> = self
+            .promises
+            .certificates
+            .iter()
+            .flat_map(|(key, all)| all.iter().map(move |certificate| (key, certificate)))
+            .filter(|(_, certificate)| {
+                now < certificate.leaf.not_after && certificate.destroyed.is_none()
+            })
+            .filter(|(_, certificate)| self.is_within_reach(certificate))
+            .map(|(key, certificate)| (key.clone(), certificate.clone()))
+            .collect();
+        change(self);
+        for (key, certificate) in live {
+            if self.is_within_reach(&certificate) {
+                continue;
+            }
+            let all = self.promises.certificates.get_mut(&key);
+            let found = all.and_then(|all| all.iter_mut().find(|it| it.at == certificate.at));
+            if let Some(found) = found {
+                found.destroyed = Some(why);
+            }
+        }
+    }
+
+    /// The first promise that is broken ends the simulation.
+    pub(crate) fn break_promise(&mut self, promise: Promise, text: String) {
+        self.note(format!("BROKEN {promise:?}: {text}"));
+        let history = self.history.last();
+        self.promises.break_promise(promise, text, history);
+    }
+
+    /// A validation failed at the authority.
+    pub(crate) fn failed_validation(&mut self, account: &str, name: &str) {
+        let now = self.now();
+        self.promises.failed += 1;
+        let is_since =
+            |at: Option<OffsetDateTime>, first: OffsetDateTime| at.is_some_and(|at| first <= at);
+        let (jumped, lost) = (self.promises.jumped_at, self.promises.store_lost_at);
+        let key = (account.to_owned(), name.to_owned());
+        let failures = self.promises.failures.entry(key).or_default();
+        // What was known was lost: it begins again.
+        if failures
+            .first()
+            .is_some_and(|first| is_since(jumped, *first) || is_since(lost, *first))
+        {
+            failures.clear();
+        }
+        failures.push(now);
+        let first = failures[0];
+        let day = |from: OffsetDateTime| {
+            let end = from + Duration::DAY;
+            failures
+                .iter()
+                .filter(|at| from <= **at && **at < end)
+                .count()
+        };
+        let on_first = day(first);
+        let lately = failures
+            .iter()
+            .filter(|at| first + Duration::DAY <= **at && now - Duration::DAY < **at)
+            .count();
+        let text = format!("{name}: {on_first} on the first day, {lately} in the last day");
+        if failures.len() > 400 {
+            failures.remove(1);
+        }
+        if on_first > FIRST_DAY || lately > LATER_DAYS {
+            self.break_promise(Promise::BrokenNameIsCheap, text);
+        }
+    }
+
+    /// Looks for limits that were hit since the last time.
+    pub fn check_limits(&mut self) {
+        let hits: Vec<_> = self
+            .authority
+            .all()
+            .iter()
+            .flat_map(|directory| &directory.hits)
+            .cloned()
+            .collect();
+        let new = hits.get(self.promises.limits_seen..).unwrap_or_default();
+        self.promises.limits_seen = hits.len();
+        if !SWITCHES.knows_limits {
+            return;
+        }
+        for hit in new {
+            // What was asked by somebody else, or is on a ledger that was lost, could not be known.
+            let is_known = self.places.len() == 1 && self.promises.store_lost_at.is_none();
+            let is_urgent = self.promises.certificates.iter().any(|((_, names), all)| {
+                let is_same = hit
+                    .names
+                    .iter()
+                    .all(|name| names.iter().any(|own| own == name.as_str()));
+                let is_late = |certificate: &Certificate| {
+                    let due = self.promises.rules.earliest_renewal(&certificate.leaf);
+                    due + (certificate.leaf.not_after - due) / 2 <= hit.at
+                };
+                is_same && all.last().is_some_and(is_late)
+            });
+            if is_known && !is_urgent && self.promises.jumped_at.is_none() {
+                let text = format!(
+                    "{} asked for what was knowably too much: {}",
+                    hit.instance, hit.detail
+                );
+                self.break_promise(Promise::LimitsAreKnown, text);
+            }
+        }
+    }
+}

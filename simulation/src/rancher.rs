@@ -1,0 +1,150 @@
+//! Rancher as its API shows it: certificates with states, services, metadata.
+
+use rancher_lets_encrypt::bundle::Secret;
+use rancher_lets_encrypt::certificate::Flaw;
+use rancher_lets_encrypt::certificate::Shown;
+use rancher_lets_encrypt::ports::Held;
+use rancher_lets_encrypt::ports::Service;
+use time::Duration;
+use time::OffsetDateTime;
+
+mod port;
+
+/// Where the content of a certificate came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The daemon wrote it.
+    Daemon,
+    /// Somebody pasted it.
+    Person,
+}
+
+/// A certificate at Rancher.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its number.
+    pub number: u64,
+    /// Its name.
+    pub name: String,
+    /// The text beside it.
+    pub description: String,
+    /// The leaf, PEM.
+    pub certificate: String,
+    /// What stands behind it, PEM.
+    pub chain: String,
+    /// The private key.
+    pub key: Secret,
+    /// What both of them show.
+    pub content: Result<Shown, Flaw>,
+    /// Who wrote it.
+    pub owner: Owner,
+    /// When.
+    pub written_at: OffsetDateTime,
+    changes_until: OffsetDateTime,
+}
+
+impl Entry {
+    fn held(&self, now: OffsetDateTime) -> Held {
+        Held {
+            id: format!("1c{}", self.number),
+            rank: self.number,
+            name: self.name.clone(),
+            description: self.description.clone(),
+            is_changing: now < self.changes_until,
+            content: self.content.clone(),
+        }
+    }
+}
+
+/// A balancer.
+#[derive(Debug, Clone)]
+pub struct Balancer {
+    /// Whether it takes an update.
+    pub is_active: bool,
+    /// The names of the certificates that it lists.
+    pub lists: Vec<String>,
+}
+
+/// Rancher.
+#[derive(Debug)]
+pub struct Rancher {
+    /// Its certificates, in the order of their numbers.
+    pub entries: Vec<Entry>,
+    made: u64,
+    /// Its balancers.
+    pub balancers: Vec<Balancer>,
+    /// Whether the daemon's own service takes an update.
+    pub own_is_active: bool,
+    /// Whether it gives keys back.
+    pub gives_keys: bool,
+    /// How long a change takes at most.
+    pub slowness: Duration,
+    /// When a certificate was written the last time.
+    pub written_at: Option<OffsetDateTime>,
+    /// When balancers were woken the last time.
+    pub woken_at: Option<OffsetDateTime>,
+}
+
+impl Default for Rancher {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            made: 0,
+            balancers: Vec::new(),
+            own_is_active: true,
+            gives_keys: true,
+            slowness: Duration::milliseconds(500),
+            written_at: None,
+            woken_at: None,
+        }
+    }
+}
+
+impl Rancher {
+    /// The certificate of a name.
+    pub fn of(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+
+    /// Pastes a certificate, over what has this name or as a new one.
+    pub fn paste(&mut self, name: &str, pems: &crate::issuer::Pems, now: OffsetDateTime) {
+        let content = Shown::parse(&pems.leaf, &pems.chain);
+        let present = self.entries.iter_mut().find(|entry| entry.name == name);
+        if let Some(entry) = present {
+            entry.certificate.clone_from(&pems.leaf);
+            entry.chain.clone_from(&pems.chain);
+            entry.key = pems.key.clone();
+            entry.content = content;
+            entry.owner = Owner::Person;
+            entry.written_at = now;
+            return;
+        }
+        self.made += 1;
+        self.entries.push(Entry {
+            number: self.made,
+            name: name.to_owned(),
+            description: String::new(),
+            certificate: pems.leaf.clone(),
+            chain: pems.chain.clone(),
+            key: pems.key.clone(),
+            content,
+            owner: Owner::Person,
+            written_at: now,
+            changes_until: now,
+        });
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let id = |name: &String| Some(format!("1c{}", self.of(name)?.number));
+        self.balancers
+            .iter()
+            .enumerate()
+            .map(|(number, balancer)| Service {
+                id: format!("1s{number}"),
+                name: format!("balancer-{number}"),
+                is_active: balancer.is_active,
+                certificates: balancer.lists.iter().filter_map(id).collect(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! What goes wrong with requests and with the process.
+
+use crate::dice::Dice;
+use crate::files::Loss;
+
+/// A door of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// The disk.
+    Disk,
+    /// The authorities.
+    Authority,
+    /// Rancher's API.
+    Rancher,
+    /// Rancher's metadata.
+    Metadata,
+    /// The webroot, and the way to it through a name.
+    Challenge,
+}
+
+/// How well a port works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weather {
+    /// Every call does what it should.
+    #[default]
+    Fair,
+    /// So many of thousand calls fail, half of them after they had their effect.
+    Flaky(u64),
+    /// No call gets through.
+    Down,
+}
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It does what it should.
+    Works,
+    /// It fails and has no effect.
+    FailsBefore,
+    /// It has its effect, but an error comes back.
+    FailsAfter,
+}
+
+/// When a process ends by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Crash {
+    /// After so many effects.
+    pub after: u64,
+    /// Whether the last of them has not happened.
+    pub is_before: bool,
+    /// What becomes of what was not synced.
+    pub loss: Loss,
+}
+
+/// Something wrong on purpose, to show that a promise is broken by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Defect {
+    /// Syncs of paths that contain this do nothing.
+    pub unsynced: Option<&'static str>,
+    /// What gets a name that contains this is gone at once.
+    pub unwritten: Option<&'static str>,
+    /// A file that is gone at each start.
+    pub forgotten: Option<&'static str>,
+    /// Tokens are never withdrawn.
+    pub keeps_tokens: bool,
+    /// The daemon is told to replace whatever is not its own.
+    pub replaces_all: bool,
+    /// The daemon takes the staging directory for production.
+    pub trusts_staging: bool,
+}
+
+/// What goes wrong.
+#[derive(Debug, Default)]
+pub struct Trouble {
+    weather: [Weather; 5],
+    /// The next crash of each instance.
+    pub crashes: Vec<Option<Crash>>,
+    /// What the layer below the daemon does wrong on purpose.
+    pub defect: Defect,
+    /// Faults injected so far.
+    pub faults: u64,
+    /// Crashes so far.
+    pub crashed: u64,
+}
+
+impl Trouble {
+    fn place(port: Port) -> usize {
+        match port {
+            Port::Disk => 0,
+            Port::Authority => 1,
+            Port::Rancher => 2,
+            Port::Metadata => 3,
+            Port::Challenge => 4,
+        }
+    }
+
+    /// Changes how well a port works.
+    pub fn set(&mut self, port: Port, weather: Weather) {
+        self.weather[Self::place(port)] = weather;
+    }
+
+    /// How well a port works.
+    pub fn weather(&self, port: Port) -> Weather {
+        self.weather[Self::place(port)]
+    }
+
+    /// Whether everything works but metadata, without which the names last known hold.
+    pub fn is_fair(&self) -> bool {
+        [Port::Disk, Port::Authority, Port::Rancher, Port::Challenge]
+            .into_iter()
+            .all(|port| self.weather(port) == Weather::Fair)
+    }
+
+    /// Everything works from now on.
+    pub fn end(&mut self) {
+        self.weather = Default::default();
+        self.crashes.fill(None);
+    }
+
+    /// Draws what happens to a call.
+    pub fn fate(&mut self, port: Port, dice: &mut Dice) -> Fate {
+        let fate = match self.weather(port) {
+            Weather::Fair => return Fate::Works,
+            Weather::Flaky(rate) if !dice.chance(rate) => return Fate::Works,
+            Weather::Flaky(_) if dice.chance(500) => Fate::FailsAfter,
+            Weather::Flaky(_) | Weather::Down => Fate::FailsBefore,
+        };
+        self.faults += 1;
+        fate
+    }
+}

@@ -1,0 +1,395 @@
+//! The world changes on its own: what people, machines and servers do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rancher_lets_encrypt::names::DomainName;
+use rancher_lets_encrypt::names::Names;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::dice::Dice;
+use crate::files::Files;
+use crate::files::Loss;
+use crate::outside::DiskState;
+use crate::outside::Outside;
+use crate::outside::State;
+use crate::plan::Plan;
+use crate::process::Switch;
+use crate::rancher::Entry;
+use crate::town::Route;
+use crate::town::Wish;
+use crate::trouble::Crash;
+use crate::trouble::Port;
+use crate::trouble::Weather;
+
+mod people;
+
+/// What ends something that began before.
+#[derive(Debug, Clone)]
+enum End {
+    Route(String),
+    Port(Port),
+    Balancers,
+    Disk,
+    Clock,
+    Slowness,
+    Second,
+}
+
+/// The world.
+pub struct World {
+    outside: Outside,
+    dice: Dice,
+    plan: Plan,
+    /// Turns the instances on and off.
+    pub switches: Vec<Arc<Switch>>,
+    ends: BTreeMap<(OffsetDateTime, u64), End>,
+    numbers: u64,
+    rancher_backup: Option<Vec<Entry>>,
+    volume_backup: Option<Files>,
+}
+
+/// How often it is looked whether anybody waits.
+const LOOK: Duration = Duration::hours(6);
+
+impl World {
+    /// A world with what is wanted at first.
+    pub fn new(outside: Outside, dice: Dice, plan: Plan, switches: Vec<Arc<Switch>>) -> Self {
+        let mut world = Self {
+            outside,
+            dice,
+            plan,
+            switches,
+            ends: BTreeMap::new(),
+            numbers: 0,
+            rancher_backup: None,
+            volume_backup: None,
+        };
+        for _ in 0..plan.wishes {
+            world.adds_wish();
+        }
+        world
+    }
+
+    /// Lets time pass until the end of the plan, or until a promise is broken.
+    pub async fn go_on(&mut self) {
+        let (until, mut next) = {
+            let now = self.now();
+            (now + self.plan.length, now + self.pause())
+        };
+        while self.now() < until {
+            let end = self.ends.keys().next().map_or(until, |(at, _)| *at);
+            let at = next.min(end).min(self.now() + LOOK).max(self.now());
+            let wait = at - self.now();
+            tokio::time::sleep(wait.unsigned_abs()).await;
+            let now = self.now();
+            while let Some(entry) = self.ends.first_entry() {
+                if now < entry.key().0 {
+                    break;
+                }
+                let end = entry.remove();
+                self.end(end);
+            }
+            if next <= now {
+                self.happen().await;
+                next = now + self.pause();
+            }
+            if self.look() {
+                return;
+            }
+        }
+    }
+
+    /// Ends all trouble; from now on everything must come right.
+    pub async fn calm_down(&mut self) {
+        while let Some((_, end)) = self.ends.pop_first() {
+            self.end(end);
+        }
+        for switch in &self.switches {
+            switch.turn(false);
+        }
+        tokio::time::sleep(Duration::days(4).unsigned_abs()).await;
+        {
+            let mut state = self.outside.state();
+            state.trouble.end();
+            state.rancher.own_is_active = true;
+            state.note("everything is well from now on");
+        }
+        self.switches[0].turn(true);
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        self.outside.state().now()
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.dice.time(Duration::ZERO, self.plan.pace * 2)
+    }
+
+    fn later(&mut self, from: Duration, to: Duration, end: End) {
+        let at = self.now() + self.dice.time(from, to);
+        self.numbers += 1;
+        self.ends.insert((at, self.numbers), end);
+    }
+
+    /// Looks at what depends on time; answers whether a promise is broken.
+    fn look(&mut self) -> bool {
+        let patience = patience(&self.plan);
+        let mut state = self.outside.state();
+        let now = state.now();
+        let is_quiet = state.trouble.is_fair()
+            && state.places[0].is_running
+            && state
+                .places
+                .iter()
+                .all(|place| place.skew.is_zero() && place.disk == DiskState::Well)
+            && !state.places[1].is_running
+            && state.authority.all()[0].stuck_per_mille == 0;
+        if !is_quiet {
+            state.promises.calm_since = None;
+        } else if state.promises.calm_since.is_none() {
+            state.promises.calm_since = Some(now);
+        }
+        if state.trouble.weather(Port::Metadata) != Weather::Fair {
+            state.promises.unread_since.get_or_insert(now - LOOK);
+        } else if state
+            .promises
+            .unread_since
+            .is_some_and(|since| now - since > patience)
+        {
+            state.promises.unread_since = None;
+        }
+        state.check_limits();
+        let is_limited = state.authority.all().iter().any(|directory| {
+            let last = directory.hits.last();
+            last.is_some_and(|hit| now - hit.at < Duration::days(9))
+        });
+        if !is_limited {
+            state.check_waiting(patience);
+        }
+        state.promises.violation.is_some()
+    }
+
+    /// Something happens.
+    async fn happen(&mut self) {
+        match self.dice.below(24) {
+            0 | 1 => self.adds_wish(),
+            2 => self.removes_wish(),
+            3 | 4 => self.changes_wish(),
+            5 | 6 => self.breaks_route(),
+            7 => self.stops_balancers(),
+            8 => self.restores_rancher(),
+            9 => self.loses_volume().await,
+            10 => self.fills_disk(),
+            11 => self.turns_clock(),
+            12 | 13 => self.pastes(),
+            14 => self.switches_staging().await,
+            15 | 16 => self.spoils(Port::Authority),
+            17 => self.spoils(Port::Rancher),
+            18 => self.spoils_another(),
+            19..22 => self.crashes(),
+            22 => self.starts_second(),
+            _ => self.slows_authority(),
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        let mut state = self.outside.state();
+        let now = state.now();
+        state.note(format!("ends: {end:?}"));
+        match end {
+            End::Route(name) => state.town.lead(&name, Route::Well, now),
+            End::Port(port) => state.trouble.set(port, Weather::Fair),
+            End::Balancers => {
+                state.rancher.own_is_active = true;
+                for balancer in &mut state.rancher.balancers {
+                    balancer.is_active = true;
+                }
+            }
+            End::Disk => state.places[0].disk = DiskState::Well,
+            End::Clock => {
+                state.places[0].skew = Duration::ZERO;
+                state.promises.jumped_at = Some(now);
+            }
+            End::Slowness => {
+                for directory in state.authority.all_mut() {
+                    directory.slowness = Duration::seconds(5);
+                    directory.stuck_per_mille = 0;
+                }
+            }
+            End::Second => self.switches[1].turn(false),
+        }
+    }
+
+    fn breaks_route(&mut self) {
+        let route = *self.dice.pick(&[Route::Broken, Route::BrokenOutside]);
+        let name = {
+            let state = self.outside.state();
+            let names: Vec<String> = state
+                .town
+                .wishes
+                .values()
+                .flat_map(|wish| wish.names.iter().map(ToString::to_string))
+                .collect();
+            if names.is_empty() {
+                return;
+            }
+            self.dice.pick(&names).clone()
+        };
+        {
+            let mut state = self.outside.state();
+            let now = state.now();
+            state.note(format!("the way to {name} is {route:?}"));
+            state.town.lead(&name, route, now);
+        }
+        self.later(Duration::hours(1), Duration::days(60), End::Route(name));
+    }
+
+    fn stops_balancers(&mut self) {
+        {
+            let mut state = self.outside.state();
+            state.note("balancers and own service are not active");
+            state.rancher.own_is_active = false;
+            for balancer in &mut state.rancher.balancers {
+                balancer.is_active = false;
+            }
+        }
+        self.later(Duration::hours(1), Duration::days(5), End::Balancers);
+    }
+
+    fn restores_rancher(&mut self) {
+        let mut state = self.outside.state();
+        match self.rancher_backup.take() {
+            Some(backup) if self.dice.chance(600) => {
+                state.note("Rancher is restored from a backup");
+                state.destroy("Rancher restored", |state| state.rancher.entries = backup);
+                state.promises.calm_since = None;
+            }
+            _ => self.rancher_backup = Some(state.rancher.entries.clone()),
+        }
+    }
+
+    /// The volume is wiped, or restored from an older backup, while nobody uses it.
+    async fn loses_volume(&mut self) {
+        if self.volume_backup.is_none() && self.dice.chance(500) {
+            self.volume_backup = Some(self.outside.state().places[0].volume.clone());
+            return;
+        }
+        self.switches[0].turn(false);
+        tokio::time::sleep(Duration::minutes(1).unsigned_abs()).await;
+        {
+            let mut state = self.outside.state();
+            let is_wiped = self.volume_backup.is_none() || self.dice.chance(600);
+            let what = if is_wiped { "wiped" } else { "restored" };
+            state.note(format!("the volume is {what}"));
+            let volume = if is_wiped {
+                Files::default()
+            } else {
+                self.volume_backup.take().unwrap_or_default()
+            };
+            state.destroy("the volume was lost", |state| {
+                state.places[0].volume = volume;
+                state.places[0].webroot.clear();
+            });
+            state.promises.store_lost_at = Some(state.now());
+        }
+        self.switches[0].turn(true);
+    }
+
+    fn fills_disk(&mut self) {
+        {
+            let mut state = self.outside.state();
+            let disk = *self.dice.pick(&[DiskState::Full, DiskState::ReadOnly]);
+            state.note(format!("the disk is {disk:?}"));
+            state.places[0].disk = disk;
+        }
+        self.later(Duration::minutes(10), Duration::days(3), End::Disk);
+    }
+
+    fn turns_clock(&mut self) {
+        {
+            let mut state = self.outside.state();
+            let ahead = self.dice.time(Duration::hours(-12), Duration::hours(12));
+            state.note(format!("the clock is {ahead} ahead"));
+            state.places[0].skew = ahead;
+            state.promises.jumped_at = Some(state.now());
+        }
+        self.later(Duration::minutes(10), Duration::days(2), End::Clock);
+    }
+
+    fn spoils(&mut self, port: Port) {
+        let weather = match self.dice.below(3) {
+            0 => Weather::Down,
+            1 => Weather::Flaky(300),
+            _ => Weather::Flaky(50),
+        };
+        {
+            let mut state = self.outside.state();
+            state.note(format!("{port:?} is {weather:?}"));
+            state.trouble.set(port, weather);
+        }
+        self.later(Duration::minutes(10), Duration::days(4), End::Port(port));
+    }
+
+    fn spoils_another(&mut self) {
+        let port = *self
+            .dice
+            .pick(&[Port::Metadata, Port::Challenge, Port::Disk]);
+        self.spoils(port);
+    }
+
+    fn crashes(&mut self) {
+        let mut state = self.outside.state();
+        let loss = *self
+            .dice
+            .pick(&[Loss::Nothing, Loss::Everything, Loss::Some]);
+        state.trouble.crashes[0] = Some(Crash {
+            after: 1 + self.dice.below(120),
+            is_before: self.dice.chance(300),
+            loss,
+        });
+    }
+
+    fn starts_second(&mut self) {
+        {
+            let mut state = self.outside.state();
+            state.note("a second instance begins on a volume of its own");
+            state.places[1] = crate::outside::Place::default();
+        }
+        self.switches[1].turn(true);
+        self.later(Duration::hours(1), Duration::days(20), End::Second);
+    }
+
+    fn slows_authority(&mut self) {
+        {
+            let mut state = self.outside.state();
+            state.note("the authority is slow");
+            for directory in state.authority.all_mut() {
+                directory.slowness = Duration::hours(3);
+                directory.stuck_per_mille = 100;
+            }
+        }
+        self.later(Duration::hours(1), Duration::days(3), End::Slowness);
+    }
+}
+
+/// How long somebody who is well waits at most, in calm times: the longest wait after a failure is a day.
+pub fn patience(plan: &Plan) -> Duration {
+    Duration::hours(26) + plan.rules.loop_time * 3
+}
+
+fn new_names(names: Vec<DomainName>) -> Option<Names> {
+    Names::new(names)
+}
+
+/// Somebody's wish, in a state that is being changed.
+fn set_wish(state: &mut State, number: u32, names: Option<Names>, is_fixed: bool) {
+    let now = state.now();
+    let wish = names.map(|names| Wish {
+        names,
+        is_fixed,
+        since: now,
+    });
+    state.town.wish(number, wish, now);
+}

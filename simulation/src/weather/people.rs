@@ -1,0 +1,150 @@
+//! What people do: they want names, paste certificates, switch to staging and back.
+
+use rancher_lets_encrypt::names::DomainName;
+use time::Duration;
+
+use crate::issuer;
+use crate::issuer::Issuer;
+use crate::issuer::Validity;
+use crate::weather::World;
+use crate::weather::new_names;
+use crate::weather::set_wish;
+
+impl World {
+    fn fresh_name(&mut self) -> Option<DomainName> {
+        self.numbers += 1;
+        // Registered domains differ, so that no limit of theirs is met.
+        let number = self.numbers;
+        format!("www.site{number}.com").parse().ok()
+    }
+
+    pub(super) fn adds_wish(&mut self) {
+        let count = 1 + self.dice.below(self.plan.names);
+        let names: Vec<DomainName> = (0..count).filter_map(|_| self.fresh_name()).collect();
+        self.numbers += 1;
+        let number = u32::try_from(self.numbers).unwrap_or(u32::MAX);
+        let is_fixed = self.dice.chance(300);
+        let mut state = self.outside.state();
+        // Bounded, so that a seed takes no longer than others.
+        if state.town.wishes.len() > usize::try_from(self.plan.wishes).unwrap_or(0) + 3 {
+            return;
+        }
+        let names = new_names(names);
+        if let Some(names) = &names {
+            state.note(format!("wanted: {names}"));
+        }
+        set_wish(&mut state, number, names, is_fixed);
+        drop(state);
+        self.tell(is_fixed);
+    }
+
+    pub(super) fn removes_wish(&mut self) {
+        let Some((number, is_fixed)) = self.any_wish() else {
+            return;
+        };
+        {
+            let mut state = self.outside.state();
+            if state.town.wishes.len() < 2 {
+                return;
+            }
+            let names = state.town.wishes[&number].names.clone();
+            state.note(format!("no longer wanted: {names}"));
+            set_wish(&mut state, number, None, is_fixed);
+        }
+        self.tell(is_fixed);
+    }
+
+    /// A name is added to a wish, or taken from it.
+    pub(super) fn changes_wish(&mut self) {
+        let Some((number, is_fixed)) = self.any_wish() else {
+            return;
+        };
+        let fresh = self.fresh_name();
+        {
+            let mut state = self.outside.state();
+            let mut names: Vec<DomainName> =
+                state.town.wishes[&number].names.iter().cloned().collect();
+            if names.len() > 1 && self.dice.chance(500) {
+                let at = self.dice.index(names.len());
+                names.remove(at);
+            } else {
+                names.extend(fresh);
+            }
+            let names = new_names(names);
+            if let Some(names) = &names {
+                state.note(format!("wanted from now on: {names}"));
+            }
+            set_wish(&mut state, number, names, is_fixed);
+        }
+        self.tell(is_fixed);
+    }
+
+    fn any_wish(&mut self) -> Option<(u32, bool)> {
+        let state = self.outside.state();
+        let wishes: Vec<(u32, bool)> = state
+            .town
+            .wishes
+            .iter()
+            .map(|(number, wish)| (*number, wish.is_fixed))
+            .collect();
+        (!wishes.is_empty()).then(|| *self.dice.pick(&wishes))
+    }
+
+    /// Labels are seen, `DOMAINS` only by a new process.
+    fn tell(&mut self, is_fixed: bool) {
+        if is_fixed {
+            self.switches[0].restart();
+        }
+        self.outside.labels.notify_waiters();
+    }
+
+    pub(super) fn pastes(&mut self) {
+        let Some((number, _)) = self.any_wish() else {
+            return;
+        };
+        let mut state = self.outside.state();
+        let now = state.now();
+        let names: Vec<String> = state.town.wishes[&number]
+            .names
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let (what, from, until) = *self.dice.pick(&[
+            ("bought", -10, 380),
+            ("bought", -360, 5),
+            ("bought", -80, 20),
+            ("self-signed", -10, 3000),
+        ]);
+        let validity = Validity {
+            from: now + Duration::days(from),
+            until: now + Duration::days(until),
+        };
+        let pems = if what == "bought" {
+            Issuer::new("Bought", &mut self.dice).pems(&names, validity, &mut self.dice)
+        } else {
+            issuer::self_signed(&names, validity, &mut self.dice)
+        };
+        state.note(format!(
+            "a {what} certificate is pasted over {} until {}",
+            names[0], validity.until
+        ));
+        state.destroy("pasted over", |state| {
+            state.rancher.paste(&names[0], &pems, now)
+        });
+        state.promises.calm_since = None;
+    }
+
+    /// `STAGING` is changed, which needs a new process.
+    pub(super) async fn switches_staging(&mut self) {
+        self.switches[0].turn(false);
+        tokio::time::sleep(Duration::minutes(1).unsigned_abs()).await;
+        {
+            let mut state = self.outside.state();
+            let is_staging = !state.promises.rules.is_staging && self.dice.chance(300);
+            state.promises.rules.is_staging = is_staging;
+            state.note(format!("STAGING={is_staging}"));
+            state.promises.calm_since = None;
+        }
+        self.switches[0].turn(true);
+    }
+}

@@ -1,0 +1,44 @@
+//! Some seeds of `make simulate`.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use simulation::run::run;
+
+const SEEDS: u64 = 50;
+
+#[test]
+fn promises_hold_over_two_years_of_a_changing_world() {
+    let next = AtomicU64::new(1);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if SEEDS < seed {
+                return;
+            }
+            if let Some(violation) = run(seed, false).violation {
+                panic!(
+                    "seed {seed}: {:?}: {}\n{}\nagain with: make simulate SEED={seed}",
+                    violation.promise,
+                    violation.text,
+                    violation.history.join("\n")
+                );
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        for thread in threads {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_seed_happens_twice_in_the_same_way() {
+    for seed in [3, 5] {
+        assert_eq!(run(seed, false).digest, run(seed, false).digest, "{seed}");
+    }
+}
