@@ -146,7 +146,6 @@ impl<W: World> Reconciler<W> {
                     names: order.names.clone(),
                     waiting: NameSet::new(),
                     remote: None,
-                    is_listed: gathering.rancher_fault.is_none(),
                     view: Arc::clone(&gathering.view),
                 },
                 live: None,
