@@ -78,7 +78,7 @@ pub async fn restore<W: World>(
     let stored = engine.store.run(move |store| {
         let lineage = match lineage {
             Some(lineage) => lineage,
-            None => store.free_name(names.primary())?,
+            None => store.free_name_for(names.primary(), &stored)?,
         };
         store.publish(&lineage, &names, &stored, &origin)
     });

@@ -26,6 +26,16 @@ const KEPT: usize = 10;
 /// The files of one version; the key last, so that whoever reads in between finds the older pair for longest.
 const FILES: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
 
+/// What stands in them.
+fn contents(bundle: &Bundle) -> [String; 4] {
+    [
+        bundle.certificate_pem(),
+        bundle.chain_pem(),
+        bundle.fullchain_pem(),
+        bundle.key_pem().reveal().to_owned(),
+    ]
+}
+
 /// Where a bundle came from.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -51,6 +61,41 @@ impl<D: Disk> Store<D> {
             name = format!("{primary}-{number:04}");
         }
         Ok(name)
+    }
+
+    /// The same for a bundle that comes from elsewhere. What a crash left when the same bundle was being stored is
+    /// nobody else's.
+    pub fn free_name_for(
+        &self,
+        primary: &DomainName,
+        bundle: &Bundle,
+    ) -> Result<String, StoreError> {
+        let name = primary.to_string();
+        if self.is_left_of(&name, bundle)? {
+            return Ok(name);
+        }
+        self.free_name(primary)
+    }
+
+    /// Whether nothing is there of a lineage but files of this bundle in its archive.
+    fn is_left_of(&self, name: &str, bundle: &Bundle) -> Result<bool, StoreError> {
+        let archive = self.archive(name);
+        if self.taken_by(name)?.is_none_or(|taken| taken != archive) {
+            return Ok(false);
+        }
+        let own: Vec<_> = FILES.into_iter().zip(contents(bundle)).collect();
+        for file in self.list_or_nothing(&archive)? {
+            let is_own = |(kind, content): &(&str, String)| {
+                Ok(file.starts_with(kind)
+                    && version_number(&file).is_some()
+                    && self.read(&archive.join(&file))? == content.as_bytes())
+            };
+            let found: Vec<bool> = own.iter().map(is_own).collect::<Result<_, StoreError>>()?;
+            if !file.starts_with('.') && !found.contains(&true) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn taken_by(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
@@ -214,12 +259,7 @@ impl<D: Disk> Store<D> {
         bundle: &Bundle,
     ) -> Result<(), StoreError> {
         let names = FILES.map(|file| format!("{file}{number}.pem"));
-        let contents = [
-            bundle.certificate_pem(),
-            bundle.chain_pem(),
-            bundle.fullchain_pem(),
-            bundle.key_pem().reveal().to_owned(),
-        ];
+        let contents = contents(bundle);
         let files: Vec<(&str, &[u8])> = names
             .iter()
             .zip(&contents)

@@ -137,6 +137,27 @@ fn a_folder_taken_by_something_else_is_left_and_the_next_number_used() {
 }
 
 #[test]
+fn what_a_crash_left_of_the_same_bundle_takes_no_name() {
+    let place = Place::new();
+    let store = place.store();
+    let primary = A.parse().unwrap();
+    let (own, other) = (bundle(A), bundle(A));
+    place.write(&format!("archive/{A}/cert1.pem"), &own.certificate_pem());
+    place.write(&format!("archive/{A}/chain1.pem"), &own.chain_pem());
+    place.write(&format!("archive/{A}/.privkey1.pem.tmp"), "half");
+    assert_eq!(store.free_name_for(&primary, &own).unwrap(), A);
+    let next = "a.example.com-0001";
+    assert_eq!(store.free_name_for(&primary, &other).unwrap(), next);
+    publish(&store, A, &own);
+    assert_eq!(store.free_name_for(&primary, &own).unwrap(), next);
+    assert!(
+        !place
+            .names(&format!("archive/{A}"))
+            .contains(&".privkey1.pem.tmp".to_owned())
+    );
+}
+
+#[test]
 fn what_lies_beside_an_order_that_is_gone_takes_no_name() {
     let place = Place::new();
     place.write(
