@@ -73,7 +73,8 @@ pub struct Daemon<W: World> {
     engine: Arc<Engine<W>>,
     reconciler: Reconciler<W>,
     snapshot: watch::Sender<Snapshot>,
-    queue: VecDeque<Job>,
+    /// Orders, and everything else, that wait for a place.
+    queues: [VecDeque<Job>; 2],
     running: JoinSet<Finished>,
     in_hand: BTreeSet<String>,
     orders: Places,
@@ -102,7 +103,7 @@ impl<W: World> Daemon<W> {
         Self {
             reconciler,
             snapshot,
-            queue: VecDeque::new(),
+            queues: Default::default(),
             running: JoinSet::new(),
             in_hand: BTreeSet::new(),
             orders: Places::new(engine.settings.concurrency, Arc::clone(&freed)),
@@ -228,7 +229,8 @@ impl<W: World> Daemon<W> {
                 next.min(now + self.engine.settings.loop_time)
             });
         self.look_early(&pass.report, now);
-        self.queue = pass.jobs.into();
+        let (orders, others) = pass.jobs.into_iter().partition(Job::is_order);
+        self.queues = [orders, others];
         let report = Arc::new(pass.report);
         self.snapshot.send_modify(|snapshot| {
             snapshot.passes += 1;
@@ -250,31 +252,25 @@ impl<W: World> Daemon<W> {
 
     /// Starts what is due as far as there is room, the most urgent first.
     fn start_work(&mut self) {
-        let mut waiting = VecDeque::new();
-        while let Some(job) = self.queue.pop_front() {
-            let places = if job.is_order() {
-                &self.orders
-            } else {
-                &self.others
-            };
-            let Some(place) = places.take() else {
-                waiting.push_back(job);
-                continue;
-            };
-            self.in_hand.insert(job.primary.clone());
-            let engine = Arc::clone(&self.engine);
-            let (primary, pushes) = (job.primary.clone(), self.others.clone());
-            let names = job.target.names.clone();
-            self.running.spawn(async move {
-                // A bug that one certificate meets must not end the others.
-                let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
-                    .catch_unwind()
-                    .await;
-                let done = done.unwrap_or_else(|_| Done::after_panic(primary, names));
-                Finished::Job(done)
-            });
+        for (queue, places) in self.queues.iter_mut().zip([&self.orders, &self.others]) {
+            while !queue.is_empty()
+                && let Some(place) = places.take()
+                && let Some(job) = queue.pop_front()
+            {
+                self.in_hand.insert(job.primary.clone());
+                let engine = Arc::clone(&self.engine);
+                let (primary, pushes) = (job.primary.clone(), self.others.clone());
+                let names = job.target.names.clone();
+                self.running.spawn(async move {
+                    // A bug that one certificate meets must not end the others.
+                    let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
+                        .catch_unwind()
+                        .await;
+                    let done = done.unwrap_or_else(|_| Done::after_panic(primary, names));
+                    Finished::Job(done)
+                });
+            }
         }
-        self.queue = waiting;
         self.start_wake();
     }
 
@@ -286,7 +282,7 @@ impl<W: World> Daemon<W> {
         }
         let now = self.engine.now();
         let since = *self.owed_since.get_or_insert(now);
-        let is_quiet = self.in_hand.is_empty() && self.queue.is_empty();
+        let is_quiet = self.in_hand.is_empty() && self.queues.iter().all(VecDeque::is_empty);
         let is_late = since + LONGEST_DEBT <= now;
         let is_waiting = self.engine.ledger().waiting(&Subject::Wake, now).is_some();
         let generation = self.engine.wake_generation();

@@ -285,13 +285,15 @@ impl<W: World> Pushing<'_, W> {
         }
         let view = &self.target.view;
         let is_lost = |name: &&DomainName| {
-            let elsewhere = view.held.iter().any(|other| {
-                other.id != held.id
-                    && other.content.as_ref().is_ok_and(|shown| {
-                        shown.leaf.covers(name) && self.is_served_well(other, &shown.leaf)
-                    })
-            });
-            shown.leaf.covers(name) && !self.bundle.leaf().covers(name) && !elsewhere
+            let is_elsewhere = || {
+                view.held.iter().any(|other| {
+                    other.id != held.id
+                        && other.content.as_ref().is_ok_and(|shown| {
+                            shown.leaf.covers(name) && self.is_served_well(other, &shown.leaf)
+                        })
+                })
+            };
+            shown.leaf.covers(name) && !self.bundle.leaf().covers(name) && !is_elsewhere()
         };
         let lost: Vec<&str> = view
             .wanted

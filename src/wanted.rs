@@ -54,8 +54,12 @@ impl Wanted {
     /// certificate of its own. No label adds names to, or takes names from, an entry of somebody else.
     pub fn merge(domains: &[Names], announcements: &[Announcement], holders: &Holders) -> Self {
         let mut wanted = Self::default();
+        let mut places = Places::default();
         for names in domains {
-            wanted.add_domains(names);
+            wanted.add_domains(names, &mut places);
+        }
+        for (place, entry) in wanted.entries.iter().enumerate() {
+            places.by_set.entry(entry.names.set()).or_insert(place);
         }
         wanted.drop_equal_sets();
         let mut claims = wanted.claims(announcements);
@@ -65,7 +69,7 @@ impl Wanted {
             claims.sort_by(|a, b| (!holds(a), &a.holder).cmp(&(!holds(b), &b.holder)));
             claims = claims
                 .into_iter()
-                .filter_map(|claim| wanted.add_claim(claim))
+                .filter_map(|claim| wanted.add_claim(claim, &mut places))
                 .collect();
         }
         wanted
@@ -115,14 +119,10 @@ impl Wanted {
         claims
     }
 
-    fn add_domains(&mut self, names: &Names) {
-        match self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.names.primary() == names.primary())
-        {
-            Some(entry) => entry.names.extend(names.iter().cloned()),
-            None => self.add(names.clone(), DOMAINS),
+    fn add_domains(&mut self, names: &Names, places: &mut Places) {
+        match places.by_primary.get(names.primary()) {
+            Some(place) => self.entries[*place].names.extend(names.iter().cloned()),
+            None => self.add(names.clone(), DOMAINS, places),
         }
     }
 
@@ -133,22 +133,20 @@ impl Wanted {
     }
 
     /// Takes a claim, or answers what is left of it.
-    fn add_claim(&mut self, claim: Claim) -> Option<Claim> {
+    fn add_claim(&mut self, claim: Claim, places: &mut Places) -> Option<Claim> {
         let Claim { holder, names } = claim;
-        let same = |entry: &&mut Entry| entry.names.set() == names.set();
-        if let Some(entry) = self.entries.iter_mut().find(same) {
-            entry.origins.insert(holder.service);
+        let set = names.set();
+        if let Some(place) = places.by_set.get(&set) {
+            self.entries[*place].origins.insert(holder.service);
             return None;
         }
-        let Some(entry) = self
-            .entries
-            .iter()
-            .find(|entry| entry.names.primary() == names.primary())
-        else {
-            self.add(names.clone(), &holder.service);
+        let Some(place) = places.by_primary.get(names.primary()) else {
+            places.by_set.insert(set, self.entries.len());
+            self.add(names.clone(), &holder.service, places);
             self.holders.insert(names.primary().clone(), holder);
             return None;
         };
+        let entry = &self.entries[*place];
         let others: Vec<&str> = entry.origins.iter().map(String::as_str).collect();
         let rest = names.without_primary();
         let result = match &rest {
@@ -163,12 +161,23 @@ impl Wanted {
         rest.map(|names| Claim { holder, names })
     }
 
-    fn add(&mut self, names: Names, origin: &str) {
+    fn add(&mut self, names: Names, origin: &str, places: &mut Places) {
+        places
+            .by_primary
+            .insert(names.primary().clone(), self.entries.len());
         self.entries.push(Entry {
             names,
             origins: BTreeSet::from([origin.to_owned()]),
         });
     }
+}
+
+/// Where in the list an entry is: of thousands, each is looked for.
+#[derive(Default)]
+struct Places {
+    by_primary: BTreeMap<DomainName, usize>,
+    /// Of several the first. Names are added to entries of `DOMAINS` only, before there is any in here.
+    by_set: BTreeMap<NameSet, usize>,
 }
 
 struct Claim {
