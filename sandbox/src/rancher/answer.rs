@@ -89,6 +89,9 @@ impl Problem {
     }
 }
 
+/// A resource that is written out only if it is on the page that was asked for.
+pub(crate) type Row<'a> = Box<dyn FnOnce() -> Value + 'a>;
+
 /// A list: filtered, and a page of it.
 pub(crate) struct Collection<'a> {
     pub(crate) place: &'a Place,
@@ -97,29 +100,38 @@ pub(crate) struct Collection<'a> {
     /// The fields that can be filtered by; all others are ignored without a word.
     pub(crate) columns: &'static [&'static str],
     pub(crate) create_types: Value,
-    pub(crate) rows: Vec<Value>,
+    pub(crate) rows: Vec<Row<'a>>,
     pub(crate) max_page: usize,
     pub(crate) folds_case: bool,
 }
 
 impl Collection<'_> {
     /// The page that was asked for.
-    pub(crate) fn json(self) -> Value {
+    pub(crate) fn json(mut self) -> Value {
         let filters = self.filters();
-        let rows: Vec<&Value> = self
-            .rows
-            .iter()
-            .filter(|row| filters.iter().all(|filter| self.passes(row, filter)))
-            .collect();
+        let mut rows = std::mem::take(&mut self.rows);
+        if !filters.is_empty() {
+            let passes = |row: &Value| filters.iter().all(|filter| self.passes(row, filter));
+            let written = rows.into_iter().map(|row| row()).filter(passes);
+            rows = written
+                .map(|row| Box::new(move || row) as Row<'_>)
+                .collect();
+        }
+        let total = rows.len();
         let limit = self.limit();
         let start = self
             .place
             .parameter("marker")
             .and_then(|marker| marker.strip_prefix('m')?.parse().ok())
             .unwrap_or(0_usize);
-        let page: Vec<&Value> = rows.iter().skip(start).take(limit).copied().collect();
+        let page: Vec<Value> = rows
+            .into_iter()
+            .skip(start)
+            .take(limit)
+            .map(|row| row())
+            .collect();
         let end = start + page.len();
-        let next = (end < rows.len()).then(|| self.next(end));
+        let next = (end < total).then(|| self.next(end));
         json!({
             "type": "collection",
             "resourceType": self.resource_type,
@@ -134,7 +146,7 @@ impl Collection<'_> {
                 "next": next,
                 "limit": limit,
                 "total": null,
-                "partial": end < rows.len(),
+                "partial": end < total,
             },
             "sort": null,
             "filters": self.filters_json(&filters),

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::rancher::answer::Collection;
 use crate::rancher::answer::Problem;
+use crate::rancher::answer::Row;
 use crate::rancher::api::Call;
 use crate::rancher::api::Done;
 use crate::rancher::certificate::Certificate;
@@ -59,13 +60,14 @@ pub(crate) fn act(model: &mut Model, call: &Call<'_>) -> Result<Done, Problem> {
 fn list(model: &mut Model, call: &Call<'_>) -> Value {
     let activation = model.settings.activation;
     let view = call.view();
-    let mut rows = Vec::new();
     for row in model.records.certificates.values_mut() {
         row.read(activation);
-        if !row.is_removed() {
-            rows.push(row.json(&view));
-        }
     }
+    let listed = model.records.certificates.values();
+    let rows = listed
+        .filter(|row| !row.is_removed())
+        .map(|row| Box::new(|| row.json(&view)) as Row<'_>)
+        .collect();
     let list = Collection {
         place: call.place,
         resource_type: "certificate",

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::rancher::answer::Collection;
 use crate::rancher::answer::Problem;
+use crate::rancher::answer::Row;
 use crate::rancher::api::Call;
 use crate::rancher::api::Done;
 use crate::rancher::certificate::View;
@@ -68,7 +69,10 @@ fn list(model: &mut Model, call: &Call<'_>) -> Value {
         .services
         .values()
         .filter(|service| service.is_listed() && is_asked_for(service, call));
-    let rows = listed.map(|service| json(model, service, &view)).collect();
+    let (all, view) = (&*model, &view);
+    let rows = listed
+        .map(|service| Box::new(move || json(all, service, view)) as Row<'_>)
+        .collect();
     let is_balancers = call.place.kind == Kind::Balancers;
     let list = Collection {
         place: call.place,
