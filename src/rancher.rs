@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use serde::Deserialize;
@@ -52,12 +53,8 @@ type Content = Result<Shown, Flaw>;
 struct Seen(Mutex<BTreeMap<Fingerprint, Content>>);
 
 impl Seen {
-    fn take(&self) -> BTreeMap<Fingerprint, Content> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn put(&self, seen: BTreeMap<Fingerprint, Content>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Fingerprint, Content>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -212,27 +209,20 @@ impl Orchestrator for Rancher {
     }
 
     async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        let before = self.seen.take();
         let read = |row: Certificate| {
             if row.is_gone() {
                 return None;
             }
             let text = row.text();
-            let content = before.get(&text).cloned().unwrap_or_else(|| row.content());
+            let seen = self.seen.all().remove(&text);
+            let content = seen.unwrap_or_else(|| row.content());
             Some((text, row.held_with(content)))
         };
-        let listed = self.api.list(CERTIFICATES, "", read).await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            Err(error) => {
-                self.seen.put(before);
-                return Err(error);
-            }
-        };
-        let seen = listed
+        let listed = self.api.list(CERTIFICATES, "", read).await?;
+        *self.seen.all() = listed
             .iter()
-            .map(|(text, held)| (*text, held.content.clone()));
-        self.seen.put(seen.collect());
+            .map(|(text, held)| (*text, held.content.clone()))
+            .collect();
         Ok(listed.into_iter().map(|(_, held)| held).collect())
     }
 
