@@ -142,8 +142,8 @@ fn what_a_crash_left_of_the_same_bundle_takes_no_name() {
     let store = place.store();
     let primary = A.parse().unwrap();
     let (own, other) = (bundle(A), bundle(A));
-    place.write(&format!("archive/{A}/cert1.pem"), &own.certificate_pem());
-    place.write(&format!("archive/{A}/chain1.pem"), &own.chain_pem());
+    place.write(&format!("archive/{A}/cert1.pem"), own.certificate_pem());
+    place.write(&format!("archive/{A}/chain1.pem"), own.chain_pem());
     place.write(&format!("archive/{A}/.privkey1.pem.tmp"), "half");
     assert_eq!(store.free_name_for(&primary, &own).unwrap(), A);
     let next = "a.example.com-0001";
