@@ -412,7 +412,10 @@ impl<'a, W: World> Attempt<'a, W> {
             look_after: None,
             received: None,
         };
-        self.save(&order).await?;
+        if let Err(stop) = self.save(&order).await {
+            self.give_back_budget(&account, &order).await;
+            return Err(stop);
+        }
         debug!(lineage = self.lineage, "key and intent saved");
         let opened = self
             .ask(&account.directory, || {

@@ -229,11 +229,17 @@ impl<W: World> Attempt<'_, W> {
         if let Some(used_up) = overruled {
             self.overrule(&used_up.reason).await;
         }
-        self.engine
+        let written = self
+            .engine
             .store
             .run(move |store| store.append_ledger(&line))
-            .await?;
-        Ok(())
+            .await;
+        if written.is_err() {
+            // Nothing is asked, so nothing is spent: a disk that was full for long must not stop orders for days.
+            let undone = self.engine.ledger().came_to_nothing(&asked, limits, now);
+            drop(undone);
+        }
+        Ok(written?)
     }
 
     /// Takes what an account costs from the limits, on record before it is made.
