@@ -26,11 +26,21 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
 	cargo test --workspace
+	$(MAKE) demo KEEP=
 
 .PHONY: quick
 quick: ## the tests that need no installed program: for the edit-test loop
 	cargo test -p rancher-lets-encrypt --lib
 	cargo test -p rancher-lets-encrypt --test it -- $(REAL:%=--skip %)
+
+.PHONY: soak
+soak: setup ## real parts in bad weather: faults, kills, full disks, two instances (MINUTES=5 SEED=any)
+	SOAK_MINUTES=$(or $(MINUTES),5) SOAK_SEED=$(SEED) cargo test -p rancher-lets-encrypt --test it -- real::soak --nocapture
+
+.PHONY: fuzz
+fuzz: ## the tests that draw their cases, with many of them (CASES=20000)
+	PROPTEST_CASES=$(or $(CASES),20000) cargo test -p rancher-lets-encrypt --lib
+	PROPTEST_CASES=$(or $(CASES),20000) cargo test -p rancher-lets-encrypt --test it -- mangled::
 
 .PHONY: static
 static: setup ## the static binary of the image

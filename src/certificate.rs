@@ -375,4 +375,64 @@ pub(crate) mod tests {
             );
         }
     }
+
+    /// A chain, its key and their names, made once: what is foreign is made from it.
+    pub(crate) fn genuine() -> &'static (String, String) {
+        static PEMS: LazyLock<(String, String)> = LazyLock::new(|| {
+            let names = ["a.example.com", "*.example.com"];
+            pems(&params(&names, Duration::ZERO, Duration::days(90)))
+        });
+        &PEMS
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_change_to_a_certificate_is_read_or_refused(
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            put in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..6),
+            take in 0_usize..40,
+        ) {
+            let (chain, key) = genuine();
+            let ders = certificates(chain).unwrap();
+            let mut der = ders[0].clone();
+            let from = at.index(der.len());
+            let to = der.len().min(from + take);
+            der.splice(from..to, put.clone());
+            let pem = pem::encode(&pem::Pem::new("CERTIFICATE", der));
+            let mut text = chain.clone().into_bytes();
+            let from = at.index(text.len());
+            let to = text.len().min(from + take);
+            text.splice(from..to, put);
+            let text = String::from_utf8_lossy(&text).into_owned();
+            for foreign in [pem, text] {
+                if let Ok(shown) = Shown::parse(&foreign, &foreign) {
+                    // Whatever it says, it can be asked and says the same again.
+                    assert_eq!(Shown::parse(&foreign, &foreign).unwrap(), shown);
+                    shown.leaf.covers(&"a.example.com".parse().unwrap());
+                    shown.leaf.domain_names();
+                    shown.leaf.is_current(NOW);
+                    crate::schedule::due_at(&shown.leaf, None);
+                    crate::schedule::overdue_at(&shown.leaf, Some(Duration::days(3)));
+                }
+                let key = crate::bundle::Secret::new(key);
+                if let Ok(bundle) = crate::bundle::Bundle::parse(&foreign, &key) {
+                    drop(bundle.verify(&bundle.leaf().domain_names(), NOW));
+                    let again = crate::bundle::Bundle::parse(&bundle.fullchain_pem(), bundle.key_pem()).unwrap();
+                    assert_eq!(again.shown(), bundle.shown());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_huge_chain_is_read_in_one_go() {
+        let (chain, key) = genuine();
+        let behind = &chain[chain.rfind("-----BEGIN").unwrap()..];
+        let huge = format!("{chain}{}", behind.repeat(5000));
+        let key = crate::bundle::Secret::new(key);
+        let bundle = crate::bundle::Bundle::parse(&huge, &key).unwrap();
+        bundle
+            .verify(&bundle.leaf().domain_names(), NOW)
+            .unwrap_err();
+    }
 }

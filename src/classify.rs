@@ -161,7 +161,7 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
     verdict.reason = match action {
         Action::Keep => format!(
             "fresh until {}",
-            day(facts.disk_leaf().map_or(now, |leaf| leaf.not_after))
+            timestamp(facts.disk_leaf().map_or(now, |leaf| leaf.not_after))
         ),
         Action::Push | Action::Restore | Action::Leave => remote_reason,
         Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
@@ -242,12 +242,12 @@ impl<'a> Facts<'a> {
             };
             return (
                 OnDisk::Due,
-                format!("expiring: it {word} on {}", day(leaf.not_after)),
+                format!("expiring: it {word} on {}", timestamp(leaf.not_after)),
             );
         }
         (
             OnDisk::Fresh,
-            format!("fresh until {}", day(leaf.not_after)),
+            format!("fresh until {}", timestamp(leaf.not_after)),
         )
     }
 
@@ -307,7 +307,7 @@ impl<'a> Facts<'a> {
     ) -> (AtRancher, String) {
         let leaf = &shown.leaf;
         if let Some(directory) = ours {
-            let until = day(leaf.not_after);
+            let until = timestamp(leaf.not_after);
             let is_same = |own: &Leaf| own.fingerprint == leaf.fingerprint;
             let what = if self.disk_leaf().is_some_and(is_same) {
                 "our certificate with another chain".to_owned()
@@ -324,7 +324,7 @@ impl<'a> Facts<'a> {
         if !self.policy.is_staging && self.policy.is_staging(leaf, None) {
             return (AtRancher::Replaceable, "staging to production".to_owned());
         }
-        let until = day(leaf.not_after);
+        let until = timestamp(leaf.not_after);
         let left = leaf.not_after - now;
         let is_ours_to_cover = |name: &str| self.names.iter().any(|own| own.as_str() == name);
         let is_about_to_expire =
@@ -463,7 +463,7 @@ impl<'a> Facts<'a> {
             verdict.action = Action::Leave;
             verdict.reason = format!(
                 "a staging certificate never replaces a better one, and this one ends on {}: set STAGING=False",
-                day(end)
+                timestamp(end)
             );
         }
         verdict.pushes_first = false;
@@ -487,8 +487,8 @@ pub fn provenance<'a>(known: &'a Known, held: &'a Held, shown: &Shown) -> Option
     (mark.leaf == shown.leaf.fingerprint).then_some(Some(mark.directory))
 }
 
-/// A date as people read it in a sentence.
-pub fn day(time: OffsetDateTime) -> String {
+/// A time as people read it in a sentence: to the second, UTC.
+pub fn timestamp(time: OffsetDateTime) -> String {
     time.replace_nanosecond(0)
         .unwrap_or(time)
         .format(&Rfc3339)

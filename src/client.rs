@@ -87,7 +87,10 @@ pub fn explain(error: &reqwest::Error) -> String {
 
 /// Reads a body up to a limit.
 pub async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
+    let announced = response
+        .content_length()
+        .and_then(|length| usize::try_from(length).ok());
+    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(most));
     while let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))? {
         if body.len() + chunk.len() > most {
             return Err(format!("the answer is larger than {most} bytes"));
@@ -133,4 +136,67 @@ pub fn one_line(text: &str) -> String {
         line.push('…');
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::any;
+    use proptest::prop_oneof;
+    use proptest::proptest;
+    use proptest::strategy::Strategy;
+    use reqwest::header::HeaderValue;
+    use time::Duration;
+    use time::OffsetDateTime;
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn read_header(value: &[u8]) -> Option<RetryAfter> {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_bytes(value).ok()?);
+        retry_after(&headers)
+    }
+
+    #[test]
+    fn a_retry_after_is_seconds_or_a_date() {
+        let date = b"Sun, 22 Nov 2026 12:00:00 GMT";
+        let at = RetryAfter::At(datetime!(2026-11-22 12:00 UTC));
+        assert_eq!(read_header(date), Some(at));
+        let in_a_minute = RetryAfter::In(Duration::MINUTE);
+        assert_eq!(read_header(b" 60 "), Some(in_a_minute));
+        for odd in ["", "-1", "1.5", "soon", "4294967296"] {
+            assert_eq!(read_header(odd.as_bytes()), None, "{odd}");
+        }
+    }
+
+    /// Dates of all kinds beside what nobody means.
+    fn values() -> impl Strategy<Value = Vec<u8>> {
+        let date = (0..40_u32, 0..9999_u32, 0..30_u32).prop_map(|(day, year, hour)| {
+            format!("Sun, {day:02} Nov {year:04} {hour:02}:00:00 GMT").into_bytes()
+        });
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..40),
+            any::<u64>().prop_map(|seconds| seconds.to_string().into_bytes()),
+            date,
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_retry_after_is_a_time_that_can_be_reckoned_with(value in values()) {
+            if let Some(asked) = read_header(&value) {
+                for now in [OffsetDateTime::UNIX_EPOCH, datetime!(2026-11-22 0:00 UTC), datetime!(9000-01-01 0:00 UTC)] {
+                    let at = asked.at(now);
+                    assert!(asked.later_than(now).is_none_or(|later| later == at && now < later));
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_becomes_one_line_of_limited_length(text in ".{0,50}(?s:.){0,3000}") {
+            let line = one_line(&text);
+            assert!(!line.contains(char::is_control));
+            assert!(line.chars().count() <= 2001);
+        }
+    }
 }

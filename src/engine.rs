@@ -17,7 +17,7 @@ use crate::budget::Limits;
 use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::classify::Policy;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::client::one_line;
 use crate::config::CaLimits;
 use crate::config::Config;
@@ -532,7 +532,7 @@ impl<W: World> Engine<W> {
             let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
             let asked = asked.min(now + Duration::DAY);
             until = asked.max(now + schedule::after_outage(failures));
-            tracing::warn!(error = detail, next_try = %day(until), "authority left alone after several failures in a row");
+            tracing::warn!(error = detail, next_try = %timestamp(until), "authority left alone after several failures in a row");
         }
         self.fail_until(breaker, until, detail).await;
     }

@@ -52,3 +52,36 @@ async fn healthz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
         Some(_) | None => (StatusCode::OK, "ok\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(turned_at: Option<OffsetDateTime>, status: StatusCode) {
+        let snapshot = Snapshot {
+            turned_at,
+            ..Snapshot::default()
+        };
+        let seen = Seen {
+            snapshot: watch::Sender::new(snapshot).subscribe(),
+            now: Arc::new(|| datetime!(2026-01-01 12:00 UTC)),
+        };
+        let answer = healthz(State(seen)).now_or_never().unwrap();
+        assert_eq!(answer.0, status, "{turned_at:?}");
+    }
+
+    #[test]
+    fn a_loop_that_stands_is_not_well() {
+        check(None, StatusCode::OK);
+        check(Some(datetime!(2026-01-01 11:59 UTC)), StatusCode::OK);
+        check(Some(datetime!(2026-01-01 11:45 UTC)), StatusCode::OK);
+        let stands = StatusCode::SERVICE_UNAVAILABLE;
+        check(Some(datetime!(2026-01-01 11:44:59 UTC)), stands);
+        // A clock that was set back says nothing.
+        check(Some(datetime!(2026-01-01 13:00 UTC)), StatusCode::OK);
+    }
+}

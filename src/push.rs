@@ -57,8 +57,6 @@ pub struct Target {
     pub waiting: NameSet,
     /// What was there when the pass looked.
     pub remote: Option<Held>,
-    /// Whether the pass could look at all.
-    pub is_listed: bool,
     /// What the pass knows beside.
     pub view: Arc<View>,
 }

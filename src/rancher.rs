@@ -1,9 +1,15 @@
 //! The orchestrator port over Rancher 1.x: names from its metadata service, bundles into its API.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
 use serde::Deserialize;
 
 use crate::bundle::Secret;
+use crate::certificate::Flaw;
 use crate::certificate::Shown;
+use crate::fingerprint::Fingerprint;
 use crate::ports::Announcement;
 use crate::ports::Held;
 use crate::ports::Orchestrator;
@@ -24,12 +30,34 @@ pub mod metadata;
 pub struct Rancher {
     api: Api,
     metadata: Metadata,
+    seen: Seen,
 }
 
 impl Rancher {
     /// The environment behind this API and this metadata service.
     pub fn new(api: Api, metadata: Metadata) -> Self {
-        Self { api, metadata }
+        Self {
+            api,
+            metadata,
+            seen: Seen::default(),
+        }
+    }
+}
+
+type Content = Result<Shown, Flaw>;
+
+/// What the last whole list showed, by the text it was read from: most of it is the same in the next one, and to
+/// parse it is what a pass over many certificates costs.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<Fingerprint, Content>>);
+
+impl Seen {
+    fn take(&self) -> BTreeMap<Fingerprint, Content> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, seen: BTreeMap<Fingerprint, Content>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 }
 
@@ -61,11 +89,27 @@ impl Certificate {
         self.removed.is_some() || matches!(self.state.as_deref(), Some("removing" | "removed"))
     }
 
-    fn held(self) -> Held {
-        let content = Shown::parse(
+    /// Which text it is that [`Self::content`] reads.
+    fn text(&self) -> Fingerprint {
+        let certificate = self.cert.as_deref().unwrap_or("");
+        let chain = self.cert_chain.as_deref().unwrap_or("");
+        let length = certificate.len().to_be_bytes();
+        Fingerprint::of(&[&length, certificate.as_bytes(), chain.as_bytes()])
+    }
+
+    fn content(&self) -> Content {
+        Shown::parse(
             self.cert.as_deref().unwrap_or(""),
             self.cert_chain.as_deref().unwrap_or(""),
-        );
+        )
+    }
+
+    fn held(self) -> Held {
+        let content = self.content();
+        self.held_with(content)
+    }
+
+    fn held_with(self, content: Content) -> Held {
         Held {
             rank: rank(&self.id),
             id: self.id,
@@ -168,11 +212,28 @@ impl Orchestrator for Rancher {
     }
 
     async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        self.api
-            .list(CERTIFICATES, "", |row: Certificate| {
-                (!row.is_gone()).then(|| row.held())
-            })
-            .await
+        let before = self.seen.take();
+        let read = |row: Certificate| {
+            if row.is_gone() {
+                return None;
+            }
+            let text = row.text();
+            let content = before.get(&text).cloned().unwrap_or_else(|| row.content());
+            Some((text, row.held_with(content)))
+        };
+        let listed = self.api.list(CERTIFICATES, "", read).await;
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                self.seen.put(before);
+                return Err(error);
+            }
+        };
+        let seen = listed
+            .iter()
+            .map(|(text, held)| (*text, held.content.clone()));
+        self.seen.put(seen.collect());
+        Ok(listed.into_iter().map(|(_, held)| held).collect())
     }
 
     async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {

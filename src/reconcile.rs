@@ -387,7 +387,6 @@ impl<W: World> Reconciler<W> {
             names: entry.names.clone(),
             waiting: waiting.clone(),
             remote: assigned.remote.clone(),
-            is_listed: gathering.rancher_fault.is_none(),
             view: Arc::clone(&gathering.view),
         };
         let planned = self.plan(gathering, &verdict, target, disk, &assigned);

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tracing::debug;
 use tracing::warn;
 
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Settings;
 use crate::ports::Authority;
@@ -94,7 +94,7 @@ pub fn sign_lock(mut lock: &File, now: OffsetDateTime) {
         "process {} on {} since {}\n",
         std::process::id(),
         host.trim(),
-        day(now)
+        timestamp(now)
     );
     let signed = lock
         .set_len(0)

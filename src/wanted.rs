@@ -320,4 +320,31 @@ mod tests {
                 .starts_with("stack/1 announces `*.test.com`: a wildcard")
         );
     }
+
+    /// Names that may clash, beside any text.
+    fn labels() -> impl proptest::strategy::Strategy<Value = BTreeMap<u8, String>> {
+        let label = "([abc]\\.example\\.com[ ,]{0,2}){0,4}.{0,10}";
+        proptest::collection::btree_map(0_u8..6, label, 0..6)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_labels_make_certificates_that_stay_when_read_again(domains in "([ab]\\.example\\.com[ ,]){0,3}.{0,10}", labels in labels()) {
+            let (domains, _) = parse_list(&domains);
+            let announcements: Vec<Announcement> = labels
+                .iter()
+                .map(|(uuid, label)| announcement(&uuid.to_string(), label))
+                .collect();
+            let wanted = Wanted::merge(&domains, &announcements, &Holders::new());
+            let primaries: BTreeSet<_> = wanted.entries.iter().map(|entry| entry.names.primary()).collect();
+            assert_eq!(primaries.len(), wanted.entries.len());
+            let sets: BTreeSet<NameSet> = wanted.entries.iter().map(|entry| entry.names.set()).collect();
+            assert_eq!(sets.len(), wanted.entries.len());
+            let announced: Vec<_> = announcements.iter().rev().cloned().collect();
+            let again = Wanted::merge(&domains, &announced, &wanted.holders);
+            assert_eq!((&again.entries, &again.holders), (&wanted.entries, &wanted.holders));
+            let kept = serde_json::to_string(&wanted.holders).unwrap();
+            assert_eq!(serde_json::from_str::<Holders>(&kept).unwrap(), wanted.holders);
+        }
+    }
 }

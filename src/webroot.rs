@@ -288,3 +288,66 @@ impl Resolve for Fixed {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prop_oneof;
+    use proptest::proptest;
+    use proptest::strategy::Just;
+    use proptest::strategy::Strategy;
+
+    use super::*;
+
+    /// Tokens, and what would lead out of the folder.
+    fn texts() -> impl Strategy<Value = String> {
+        let odd = [
+            "",
+            ".",
+            "..",
+            "../sentinel",
+            "/etc/passwd",
+            "a/b",
+            "a\0b",
+            "a\n",
+            ".tmp",
+        ];
+        let long = prop_oneof![Just(255_usize), Just(256), Just(5000)];
+        prop_oneof![
+            proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),
+            "[A-Za-z0-9_-]{1,60}",
+            "(\\.\\./){0,3}.{0,30}",
+            long.prop_map(|length| "a".repeat(length)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_token_is_refused_or_a_file_of_the_challenge_folder(text in texts(), content in ".{0,100}") {
+            let place = tempfile::tempdir().unwrap();
+            let sentinel = place.path().join("sentinel");
+            fs::write(&sentinel, "untouched").unwrap();
+            let root = place.path().join("www");
+            fs::create_dir(&root).unwrap();
+            drop(rustls::crypto::ring::default_provider().install_default());
+            let webroot = Webroot::new(&root, 80, None, Duration::from_secs(1)).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let Ok(token) = Token::try_from(text) else { return Ok(()) };
+            let challenge = Http01 { token: token.clone(), key_authorization: content.clone() };
+            let is_published = runtime.block_on(webroot.publish(&challenge)).is_ok();
+            // A file system has names of 255 bytes, and one that is being written has a longer name.
+            assert!(is_published || token.as_str().len() > 250);
+            if is_published {
+                let file = root.join(FOLDER).join(token.as_str());
+                assert_eq!(fs::read_to_string(file).unwrap(), content);
+                assert_eq!(runtime.block_on(webroot.published()).unwrap(), [(token.clone(), content)]);
+            }
+            runtime.block_on(webroot.withdraw(&token)).ok();
+            let left = fs::read_dir(root.join(FOLDER)).unwrap().count();
+            assert_eq!(left, 0);
+            assert_eq!(fs::read_to_string(sentinel).unwrap(), "untouched");
+            assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What a server does wrong, on which request, how often; and what was asked of it.
 //!
 //! - [`chance`]: faults on so many requests of a hundred, drawn by a seed
+//! - [`mangle`]: answers that nobody would send
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use crate::faults::chance::Chance;
 
 pub mod chance;
+pub mod mangle;
 
 /// One request as the faults and the tests see it.
 #[derive(Debug, Clone)]
@@ -72,6 +74,8 @@ pub enum What {
     Truncate,
     /// Does what was asked and answers half of the body as if it were all.
     Shorten,
+    /// Does what was asked and answers something like it, which follows from this seed.
+    Mangle(u64),
     /// Does nothing and answers a body that has no end, in blocks of this.
     Endless(Bytes),
 }
@@ -91,6 +95,7 @@ impl What {
             Self::DoThenHold(_) => "do-then-hold",
             Self::Truncate => "truncate",
             Self::Shorten => "shorten",
+            Self::Mangle(_) => "mangle",
             Self::Endless(_) => "endless",
         }
     }

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::faults::Faults;
 use crate::faults::Seen;
 use crate::faults::What;
+use crate::faults::mangle::mangled;
 use crate::rancher::origin::now;
 
 /// A request whose body was read, and who sent it.
@@ -243,7 +244,8 @@ async fn answer(
             | What::DoThenStall
             | What::DoThenHold(_)
             | What::Truncate
-            | What::Shorten,
+            | What::Shorten
+            | What::Mangle(_),
         )
         | None => {}
     }
@@ -256,6 +258,10 @@ async fn answer(
         Some(What::DoThenStall) => std::future::pending().await,
         Some(What::DoThenHold(gate)) => gate.pass().await,
         Some(What::Truncate) => return Ok(response.map(half)),
+        Some(What::Mangle(seed)) => {
+            faults.answered(index, response.status().as_u16());
+            return Ok(response.map(|body| whole(mangled(&body, *seed))));
+        }
         Some(What::Shorten) => {
             faults.answered(index, response.status().as_u16());
             return Ok(response.map(|body| whole(body.slice(..body.len() / 2))));

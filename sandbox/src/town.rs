@@ -38,9 +38,17 @@ impl Town {
         Self::start_with(|_| {}).await
     }
 
+    /// Starts all of it with its folder in another than that for temporary files.
+    pub async fn start_in(above: &Path) -> io::Result<Self> {
+        Self::build(tempfile::tempdir_in(above)?, |_| {}).await
+    }
+
     /// Starts all of it, with changed settings of both authorities.
     pub async fn start_with(change: impl Fn(&mut AuthoritySettings)) -> io::Result<Self> {
-        let folder = tempfile::tempdir()?;
+        Self::build(tempfile::tempdir()?, change).await
+    }
+
+    async fn build(folder: TempDir, change: impl Fn(&mut AuthoritySettings)) -> io::Result<Self> {
         for name in ["store", "www"] {
             fs::create_dir(folder.path().join(name))?;
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use time::OffsetDateTime;
 
-use rancher_lets_encrypt::classify::day;
+use rancher_lets_encrypt::classify::timestamp;
 
 /// How many lines are kept to be shown.
 const SHOWN: usize = 60;
@@ -23,7 +23,7 @@ pub struct History {
 impl History {
     /// Adds a line.
     pub fn note(&mut self, at: OffsetDateTime, line: &str) {
-        let line = format!("{} {line}", day(at));
+        let line = format!("{} {line}", timestamp(at));
         for byte in line.bytes() {
             self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

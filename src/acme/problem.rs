@@ -320,4 +320,26 @@ mod tests {
             [("a.example.com".parse().unwrap(), "blocked".to_owned())]
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_answer_has_a_reaction_and_one_line(
+            status in 0_u16..1000,
+            kind in ".{0,40}",
+            detail in "(retry after )?.{0,3000}",
+            name in ".{0,300}",
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000),
+            is_noise in proptest::prelude::any::<bool>(),
+        ) {
+            let document = serde_json::json!({
+                "type": kind, "detail": detail,
+                "subproblems": [{"detail": detail, "identifier": {"type": "dns", "value": name}}],
+            });
+            let body = if is_noise { noise } else { document.to_string().into_bytes() };
+            let error = (Failure { status, retry_after: None, body }).sort();
+            let text = error.to_string();
+            assert!(!text.contains(char::is_control), "{text:?}");
+            assert!(text.chars().count() < 10_000, "{}", text.len());
+        }
+    }
 }

@@ -8,11 +8,14 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
 use http::Request;
 use http::Response;
 use http::StatusCode;
+use http::Uri;
+use http::header::LOCATION;
 use http::header::USER_AGENT;
 use http_body_util::BodyExt;
 use instant_acme::BodyWrapper;
@@ -20,6 +23,7 @@ use instant_acme::BytesResponse;
 use instant_acme::Error;
 use instant_acme::HttpClient;
 use reqwest::Client;
+use serde_json::Value;
 
 use crate::acme::dates::Dates;
 use crate::acme::problem;
@@ -213,6 +217,9 @@ async fn send(
     let mut headers = response.headers().clone();
     dates.note(&uri, &headers);
     let body = client::read(response, LARGEST).await?;
+    if status.is_success() {
+        check_addresses(&headers, &body)?;
+    }
     let retry_after = client::retry_after(&headers);
     answered(if status.is_success() {
         Answer::Success(retry_after)
@@ -238,4 +245,84 @@ async fn send(
         parts,
         body: Box::new(Bytes::from(body)),
     })
+}
+
+/// Where an answer names the resources that are asked next (RFC 8555, section 7.1).
+const ADDRESSES: [&str; 8] = [
+    "authorizations",
+    "certificate",
+    "finalize",
+    "newAccount",
+    "newNonce",
+    "newOrder",
+    "renewalInfo",
+    "url",
+];
+
+/// instant-acme takes what is named there for addresses, and panics where it cannot ask one of them.
+fn check_addresses(headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
+    let location = headers.get(LOCATION).map(|value| value.to_str());
+    let is_good = match location {
+        Some(Ok(text)) => is_address(text),
+        Some(Err(_)) => false,
+        None => true,
+    };
+    // A chain is no JSON.
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    if is_good && has_good_addresses(&value, false) {
+        return Ok(());
+    }
+    Err("the answer names an address that is none".to_owned())
+}
+
+fn has_good_addresses(value: &Value, is_one: bool) -> bool {
+    match value {
+        Value::String(text) => !is_one || is_address(text),
+        Value::Array(values) => values.iter().all(|value| has_good_addresses(value, is_one)),
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, value)| has_good_addresses(value, ADDRESSES.contains(&name.as_str()))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let uri: Result<Uri, _> = text.parse();
+    uri.is_ok_and(|uri| uri.host().is_some()) && reqwest::Url::parse(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_names_addresses_that_can_be_asked() {
+        let check = |body: Value| check_addresses(&HeaderMap::new(), body.to_string().as_bytes());
+        for good in [
+            json!({"newOrder": "https://ca.test/order?a=b", "meta": {"website": "not looked at \n"}}),
+            json!({"authorizations": ["https://127.0.0.1:14000/authZ/1"], "certificate": null}),
+            json!({"challenges": [{"type": "http-01", "url": "https://ca.test/1", "token": "../.."}]}),
+            json!([]),
+        ] {
+            assert_eq!(check(good.clone()), Ok(()), "{good}");
+        }
+        for bad in [
+            json!({"newOrder": "https://ca.test/a b"}),
+            json!({"authorizations": ["https://ca.test/1", "a\u{0}b"]}),
+            json!({"challenges": [{"url": "-----BEGIN CERTIFICATE-----"}]}),
+            json!({"finalize": ""}),
+            json!({"finalize": "/relative"}),
+        ] {
+            check(bad.clone()).expect_err(&bad.to_string());
+        }
+        check_addresses(&HeaderMap::new(), b"-----BEGIN CERTIFICATE-----").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            LOCATION,
+            HeaderValue::from_bytes(b"https://ca.test/\xff").unwrap(),
+        );
+        check_addresses(&headers, b"").unwrap_err();
+    }
 }

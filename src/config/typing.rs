@@ -25,6 +25,11 @@ use crate::config::SelfCheck;
 use crate::config::table;
 use crate::names::parse_list;
 
+const REGISTERED_AT_LOCALHOST: &str = "not set, because this host was registered at Rancher through `localhost`: set \
+     CATTLE_URL to the address of the Rancher server as containers reach it, like http://rancher.example:8080/v2-beta";
+const NO_AGENT: &str = "not set: Rancher sets it for a container with the label io.rancher.container.create_agent: \
+     'true'; outside of Rancher set it to the address of its API, like http://rancher.example:8080/v2-beta";
+
 /// The variables as they come; envy gets nothing to refuse, so that all faults are found.
 #[derive(Deserialize)]
 pub(super) struct Raw {
@@ -81,7 +86,12 @@ impl<'a> Typing<'a> {
     }
 
     pub(super) fn config(mut self, raw: Raw) -> Result<Config, Faults> {
-        let rancher_url = self.rancher_url(raw.cattle_url, raw.cattle_config_url_scheme.is_some());
+        // Rancher gives a container the scheme, but no address that leads to `localhost`.
+        let missing = match raw.cattle_config_url_scheme {
+            Some(_) => REGISTERED_AT_LOCALHOST,
+            None => NO_AGENT,
+        };
+        let rancher_url = self.rancher_url(raw.cattle_url, missing);
         let (access_name, access_key, secret_name, secret_key) =
             match raw.cattle_environment_access_key {
                 Some(access) => (
@@ -226,15 +236,9 @@ impl<'a> Typing<'a> {
     }
 
     /// A stand-in is returned after a fault; it is never used, because a fault ends the start.
-    fn rancher_url(&mut self, value: Option<String>, is_localhost: bool) -> Url {
+    fn rancher_url(&mut self, value: Option<String>, missing: &str) -> Url {
         if value.is_none() {
-            self.fault("CATTLE_URL", None, if is_localhost {
-                "not set, because this host was registered at Rancher through `localhost`: set CATTLE_URL to the \
-                 address of the Rancher server as containers reach it, like http://rancher.example:8080/v2-beta"
-            } else {
-                "not set: Rancher sets it for a container with the label io.rancher.container.create_agent: 'true'; \
-                 outside of Rancher set it to the address of its API, like http://rancher.example:8080/v2-beta"
-            });
+            self.fault("CATTLE_URL", None, missing);
         }
         self.url("CATTLE_URL", value, table::METADATA, &["http", "https"])
     }

@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::budget::Asked;
 use crate::budget::RENEWAL_WITHIN;
 use crate::certificate::Leaf;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::SKEW_LOOK;
 use crate::engine::Setback;
@@ -182,7 +182,7 @@ fn within_limits<W: World>(
 pub(super) fn floor_holds(opens: OffsetDateTime) -> Setback {
     let reason = format!(
         "a certificate for these names was asked for less than a day ago; the next not before {}",
-        day(opens)
+        timestamp(opens)
     );
     Setback::later(reason, opens)
 }

@@ -5,7 +5,7 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::Obtained;
@@ -124,7 +124,7 @@ impl<W: World> Attempt<'_, W> {
         self.drop_order(order).await?;
         debug!(lineage = self.lineage, "order cleared");
         let directory = order.directory.clone();
-        info!(names = %order.names, not_after = %day(bundle.leaf().not_after), directory, "certificate issued");
+        info!(names = %order.names, not_after = %timestamp(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Obtained { bundle, directory })
     }
 }

@@ -6,7 +6,7 @@ use time::Duration;
 use time::OffsetDateTime;
 use tracing::info;
 
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::engine::refusals;
@@ -164,13 +164,13 @@ fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTim
         (Trouble::Limited, Some(until)) => {
             format!(
                 "the authority limits these names until {}: {error}",
-                day(until)
+                timestamp(until)
             )
         }
         (Trouble::AccountLimited, Some(until)) => {
             format!(
                 "the authority limits this account until {}: {error}",
-                day(until)
+                timestamp(until)
             )
         }
         (Trouble::Paused, _) => {

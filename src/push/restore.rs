@@ -5,8 +5,8 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
-use crate::classify::day;
 use crate::classify::provenance;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::ports::Held;
@@ -87,6 +87,6 @@ pub async fn restore<W: World>(
     }
     engine.clear(&target.subject()).await;
     engine.clear(&subject).await;
-    info!(names = %target.names, not_after = %day(bundle.leaf().not_after), "certificate restored from Rancher");
+    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from Rancher");
     Ok(bundle)
 }

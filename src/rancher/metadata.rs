@@ -276,3 +276,37 @@ impl Polled {
         (SHORTEST_PAUSE * 2_u32.saturating_pow(self.quick.min(8))).min(LONGEST_ROUND)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::any;
+    use proptest::proptest;
+    use serde_json::json;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_service_announces_its_own_label_or_nothing(
+            label in ".{0,80}",
+            stack in ".{0,20}",
+            state in "(active|removing|stopped)?",
+            at in any::<proptest::sample::Index>(),
+            put in proptest::collection::vec(any::<u8>(), 0..6),
+        ) {
+            let row = json!({"uuid": "u", "name": "web", "stack_name": stack, "state": state,
+                "environment_uuid": null, "labels": {LABEL: label, "io.rancher": null}, "token": "secret"});
+            let service: Service = serde_json::from_value(row.clone()).unwrap();
+            match service.announcement() {
+                Some(found) => assert_eq!((found.label.as_str(), found.uuid.as_str()), (label.as_str(), "u")),
+                None => assert!(label.trim().is_empty()),
+            }
+            let mut body = json!([row]).to_string().into_bytes();
+            let from = at.index(body.len());
+            body.splice(from..from + put.len().min(body.len() - from), put);
+            for service in serde_json::from_slice::<Option<Vec<Service>>>(&body).into_iter().flatten().flatten() {
+                let _ = (service.is_gone(), service.is_stopped(), service.announcement());
+            }
+        }
+    }
+}

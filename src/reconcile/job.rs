@@ -5,7 +5,7 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
-use crate::classify::day;
+use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Place;
 use crate::engine::Places;
@@ -191,7 +191,7 @@ impl Job {
 
     /// Looks once more before an order is opened: another instance, on a volume of its own, may have been quicker.
     async fn is_changed_at_rancher<W: World>(&self, engine: &Engine<W>) -> Result<bool, Setback> {
-        if !self.target.is_listed {
+        if !self.target.view.is_whole {
             // Rancher could not be read, and the certificate cannot wait for that.
             return Ok(false);
         }
@@ -255,7 +255,7 @@ impl Job {
         pushed: &mut Vec<String>,
     ) -> Result<(), Setback> {
         let id = push(engine, &self.target, bundle, directory).await?;
-        info!(names = %self.target.names, not_after = %day(bundle.leaf().not_after), id, "certificate at Rancher");
+        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at Rancher");
         pushed.push(id);
         Ok(())
     }

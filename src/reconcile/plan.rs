@@ -146,7 +146,6 @@ impl<W: World> Reconciler<W> {
                     names: order.names.clone(),
                     waiting: NameSet::new(),
                     remote: None,
-                    is_listed: gathering.rancher_fault.is_none(),
                     view: Arc::clone(&gathering.view),
                 },
                 live: None,
@@ -310,8 +309,8 @@ fn latch(
     let reason = format!(
         "the authority's last certificate was due for renewal already when it came (from {} to {}): asking again would \
          bring another like it, so nothing is asked before it has expired",
-        crate::classify::day(leaf.not_before),
-        crate::classify::day(leaf.not_after)
+        crate::classify::timestamp(leaf.not_before),
+        crate::classify::timestamp(leaf.not_after)
     );
     Err(Setback::failure_until(reason, leaf.not_after))
 }

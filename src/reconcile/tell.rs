@@ -46,7 +46,7 @@ impl<W: World> Reconciler<W> {
         }
         let next_try = setback
             .until
-            .map_or_else(|| "next pass".to_owned(), crate::classify::day);
+            .map_or_else(|| "next pass".to_owned(), crate::classify::timestamp);
         warn!(%names, error = setback.reason, next_try, "certificate not done");
     }
 
@@ -81,7 +81,7 @@ impl<W: World> Reconciler<W> {
         let names = row.entry.names.to_string();
         match (row.needs_attention(), row.until) {
             (true, Some(until)) => {
-                warn!(names, %action, reason, next_try = %crate::classify::day(until), "certificate needs attention")
+                warn!(names, %action, reason, next_try = %crate::classify::timestamp(until), "certificate needs attention")
             }
             (true, None) => warn!(names, %action, reason, "certificate needs attention"),
             (false, _) if action == Action::Leave => {

@@ -103,9 +103,12 @@ impl<D: Disk> Store<D> {
                 }));
             }
         }
-        self.with_cache(|cache| {
-            cache.retain(|name, _| lineages.iter().any(|lineage| lineage.name == *name))
-        });
+        let present: BTreeSet<&str> = lineages
+            .iter()
+            .map(|lineage| lineage.name.as_str())
+            .collect();
+        self.with_cache(|cache| cache.retain(|name, _| present.contains(name.as_str())));
+        drop(present);
         Ok(lineages)
     }
 

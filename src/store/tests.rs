@@ -179,6 +179,8 @@ impl Place {
         let place = Self {
             dir: tempfile::tempdir().unwrap(),
         };
+        fs::create_dir(place.root()).unwrap();
+        fs::set_permissions(place.root(), fs::Permissions::from_mode(0o700)).unwrap();
         place.store().prepare().unwrap();
         place
     }
@@ -189,11 +191,16 @@ impl Place {
     }
 
     fn store_on(&self, disk: Failing) -> Store<Failing> {
-        Store::new(Arc::new(disk), self.dir.path(), Path::new("/var/www"))
+        Store::new(Arc::new(disk), &self.root(), Path::new("/var/www"))
+    }
+
+    /// The store has neighbours.
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("store")
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(path)
+        self.root().join(path)
     }
 
     fn read(&self, path: &str) -> String {
@@ -331,6 +338,7 @@ const CONF: &str = "# renew_before_expiry = 30 days\nversion = 2.1.0\narchive_di
     # Options used in the renewal process\n[renewalparams]\naccount = 0123456789abcdef0123456789abcdef\nauthenticator = webroot\n\
     webroot_path = /var/www,\nserver = https://ca.test/directory\nkey_type = ecdsa\n[[webroot_map]]\na.example.com = /var/www\n";
 
+mod foreign;
 mod layout;
 mod ledger;
 mod parsers;

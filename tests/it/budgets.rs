@@ -5,19 +5,20 @@ use sandbox::authority::limits::Limits;
 use sandbox::authority::problem::Problem;
 use sandbox::faults::Gate;
 use sandbox::faults::What;
+use serde_json::json;
+use time::format_description::well_known::Rfc3339;
 
 use crate::support::Settings;
 use crate::support::World;
 use crate::support::guarded;
 use crate::support::leaf;
 use crate::support::tree::issued_before;
+use crate::support::tree::issued_today;
 use crate::support::tree::lay;
+use crate::support::tree::now;
 use crate::support::tree::renewal_conf;
 
 const NAME: &str = "a.example.com";
-
-/// One certificate less than a registered domain gets in a week: the last one is left alone for a moment.
-const OF_A_DOMAIN: usize = 49;
 
 fn many(from: usize, to: usize) -> String {
     let names: Vec<_> = (from..to)
@@ -40,6 +41,31 @@ impl World {
         self.settings()
             .with("CA_LIMITS", "letsencrypt")
             .with("DOMAINS", domains)
+    }
+
+    /// So many certificates of the domain are on record.
+    fn has_spent(&self, certificates: i64) {
+        let own = self.own("");
+        std::fs::create_dir_all(&own).unwrap();
+        let each = time::Duration::days(7) / 50;
+        let full_at = now() + each * i32::try_from(certificates).unwrap();
+        let text = |time: time::OffsetDateTime| time.format(&Rfc3339).unwrap();
+        let line = json!({
+            "at": text(now()),
+            "event": "levels",
+            "levels": [{
+                "bucket": "domain",
+                "directory": self.production.directory_url(),
+                "domain": "example.com",
+                "full_at": text(full_at),
+            }],
+        });
+        std::fs::write(own.join("ledger.jsonl"), format!("{line}\n")).unwrap();
+    }
+
+    /// The last one of a burst is left alone for a minute.
+    fn is_all_of_a_domain(&self, certificates: usize) {
+        assert!((49..=50).contains(&certificates), "{certificates}");
     }
 
     async fn has_issued(&self, count: usize) {
@@ -69,52 +95,55 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_limit_of_a_domain_is_kept_over_restarts_and_stops_no_other_domain() {
     let world = World::limited().await;
-    let domains = many(0, 53);
+    world.has_spent(46);
+    let domains = many(0, 6);
     let mut daemon = world.careful(&domains).start();
-    world.has_issued(OF_A_DOMAIN).await;
-    let line = daemon
-        .mentions("new certificates for example.com in 168 hours are used")
-        .await;
-    assert!(line["next_try"].is_string(), "{line}");
+    let used_up = "of 50 new certificates for example.com in 168 hours are used";
+    let says_when = |line: &serde_json::Value| {
+        line["next_try"].is_string() && line.to_string().contains(used_up)
+    };
+    daemon.next(used_up, says_when).await;
+    daemon.settles().await;
+    let issued = world.production.issued().len();
+    world.is_all_of_a_domain(46 + issued);
     daemon.stop().await;
     let mut daemon = world.careful(&format!("{domains},a.example.org")).start();
     world.pushed("a.example.org").await;
-    daemon.idles().await;
-    assert_eq!(world.production.issued().len(), OF_A_DOMAIN + 1);
-    assert_eq!(
-        world.asked("new-order"),
-        OF_A_DOMAIN + 1,
-        "{}",
-        daemon.text()
-    );
-    assert_eq!(world.limits_hit(), 0);
+    daemon.settles().await;
+    world.is_all_of_a_domain(46 + world.production.issued().len() - 1);
+    assert_eq!(world.limits_hit(), 0, "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_volume_loses_no_account_of_what_was_issued() {
     let world = World::limited().await;
-    let domains = many(0, 45);
-    let mut daemon = world.careful(&domains).start();
-    world.has_issued(45).await;
-    daemon.settles().await;
-    daemon.stop().await;
-    std::fs::remove_dir_all(world.store()).unwrap();
-    std::fs::create_dir(world.store()).unwrap();
-    let mut daemon = world.careful(&many(0, 53)).start();
-    world.has_issued(OF_A_DOMAIN).await;
+    let directory = world.production.directory_url();
+    for number in 0..46 {
+        let name = format!("before{number}.example.com");
+        let pair = issued_today(&[&name]);
+        let mark = format!(
+            "rancher-lets-encrypt leaf={} directory={directory}",
+            leaf(&pair.cert_pem)
+        );
+        let chain = Some(pair.chain_pem.as_str());
+        world
+            .rancher
+            .add_certificate(&name, &pair.cert_pem, chain, &pair.key_pem, Some(&mark));
+    }
+    let mut daemon = world.careful(&many(0, 6)).start();
     daemon
-        .mentions("new certificates for example.com in 168 hours are used")
+        .mentions("of 50 new certificates for example.com in 168 hours are used")
         .await;
-    daemon.idles().await;
-    assert_eq!(world.production.issued().len(), OF_A_DOMAIN);
-    assert_eq!(world.limits_hit(), 0, "{}", daemon.text());
+    daemon.settles().await;
+    world.is_all_of_a_domain(46 + world.production.issued().len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_limits_nothing_is_held_back() {
     let world = World::start().await;
-    let _daemon = world.settings().with("DOMAINS", many(0, 53)).start();
-    world.has_issued(53).await;
+    world.has_spent(50);
+    let _daemon = world.daemon(&many(0, 3));
+    world.has_issued(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,7 @@ mod docker;
 mod economy;
 mod first_issue;
 mod labels;
+mod mangled;
 mod metadata;
 mod orders;
 mod rancher_api;

@@ -77,6 +77,39 @@ async fn our_certificate_is_found_behind_hundreds_of_foreign_ones_in_small_pages
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_never_comes_is_given_up_and_read_again() {
+    let world = World::start().await;
+    let faults = world.rancher.faults();
+    faults.add(LIST, 1, What::Stall);
+    let settings = world.settings().with("CONNECT_TIMEOUT", "1");
+    let mut daemon = settings.with("DOMAINS", "a.example.com").start();
+    let line = daemon.says("Rancher cannot be read").await;
+    let error = line["error"].as_str().unwrap();
+    assert!(
+        error.contains("timed out while waiting for the answer"),
+        "{error}"
+    );
+    assert_eq!(
+        world.production.orders().len(),
+        0,
+        "not there is not unknown"
+    );
+    world.pushed("a.example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_takes_longer_than_connecting_may_is_waited_for() {
+    let world = World::start().await;
+    let faults = world.rancher.faults();
+    faults.add(LIST, 1, What::Delay(Duration::from_millis(2500)));
+    // A whole request may take three times as long.
+    let settings = world.settings().with("CONNECT_TIMEOUT", "2");
+    let daemon = settings.with("DOMAINS", "a.example.com").start();
+    world.pushed("a.example.com").await;
+    assert_eq!(daemon.with("cannot be read").len(), 0, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_vanish_while_the_list_is_read_hide_no_certificate() {
     let world = crowded(100).await;
     let mut daemon = world.daemon("a.example.com");

@@ -13,3 +13,4 @@ mod faults;
 mod first_issue;
 mod renewal;
 mod serving;
+mod soak;

@@ -81,6 +81,26 @@ fn modules_use_only_those_above_them() {
 }
 
 #[test]
+fn the_codemap_has_every_module_in_its_order() {
+    let architecture = text("ARCHITECTURE.md");
+    let rows = architecture
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows: Vec<(&str, &str)> = rows.collect();
+    let mut modules = layers();
+    modules.push("main".to_owned());
+    assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), modules);
+    for (file, module, _) in sources() {
+        let Some((_, part)) = file.trim_end_matches(".rs").split_once('/') else {
+            continue;
+        };
+        let row = rows.iter().find(|row| row.0 == module);
+        let is_told = row.is_some_and(|row| row.1.contains(&format!("`{part}`")));
+        assert!(is_told, "{file}");
+    }
+}
+
+#[test]
 fn libraries_stay_behind_their_adapters() {
     let allowed: [(&str, &[&str]); 6] = [
         ("instant_acme", &["acme"]),

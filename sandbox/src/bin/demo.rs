@@ -17,6 +17,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use std::time::Instant;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use sandbox::balancer::Balancer;
 use sandbox::balancer::handshake;
 use sandbox::certs;
@@ -88,7 +90,8 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
 
     let log = town.path("daemon.log");
     let mut child = start_daemon(&daemon, &town, File::create(&log)?)?;
-    let story = story(&town, bought_leaf, start);
+    let der = CertificateDer::from_pem_slice(bought.cert_pem.as_bytes())?;
+    let story = story(&town, (bought_leaf, der), start);
     let result = tokio::select! {
         result = story => result,
         status = child.wait() => Err(format!("the daemon ended by itself: {status:?}").into()),
@@ -105,7 +108,13 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn story(town: &Town, bought_leaf: Option<String>, start: Instant) -> Result<(), Failure> {
+/// `bought` is the leaf that is to be left alone, as Rancher shows it and as it is served.
+async fn story(
+    town: &Town,
+    bought: (Option<String>, CertificateDer<'_>),
+    start: Instant,
+) -> Result<(), Failure> {
+    let (bought_leaf, bought_der) = bought;
     let mut ids = Vec::new();
     for name in [SHOP, BLOG, API, OLD] {
         pushed(town, name).await;
@@ -146,7 +155,14 @@ async fn story(town: &Town, bought_leaf: Option<String>, start: Instant) -> Resu
     {
         return Err("the bought certificate was not left alone".into());
     }
-    println!("  {BANK}: still the bought one, and nothing was ordered for it");
+    balancer
+        .until(|serving| serving.serving(BANK).is_some())
+        .await;
+    let chain = handshake(balancer.address(), BANK, None).await?;
+    if chain.first().map(Vec::as_slice) != Some(&*bought_der) {
+        return Err("the balancer does not serve the bought certificate".into());
+    }
+    println!("  {BANK}: served, still the bought one, and nothing was ordered for it");
 
     println!("A fourth service appears: {NEW}");
     let appeared = Instant::now();

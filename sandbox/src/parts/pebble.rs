@@ -136,6 +136,16 @@ impl Pebble {
         self.part.count("Issued certificate serial")
     }
 
+    /// The ids of the orders that certificates were issued for since it started, oldest first.
+    pub fn issued_orders(&self) -> Vec<String> {
+        let text = self.part.text();
+        let orders = text.lines().filter_map(|line| {
+            let (_, said) = line.split_once("Issued certificate serial")?;
+            Some(said.split_once("order ")?.1.trim().to_owned())
+        });
+        orders.collect()
+    }
+
     /// How many orders were opened since it started.
     pub fn orders(&self) -> usize {
         self.part.count("Added order ")

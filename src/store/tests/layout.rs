@@ -20,7 +20,8 @@ fn a_published_version_lies_where_certbot_would_look_for_it() {
     assert!(file("privkey").starts_with("-----BEGIN PRIVATE KEY-----\n"));
     assert_eq!(file("privkey").matches("-----BEGIN").count(), 1);
     let conf = place.read(&format!("renewal/{A}.conf"));
-    let root = place.dir.path().display();
+    let root = place.root();
+    let root = root.display();
     for line in [
         &format!("archive_dir = {root}/archive/{A}"),
         &format!("fullchain = {root}/live/{A}/fullchain.pem"),

@@ -52,8 +52,17 @@ fn dates() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A case takes several writes to a disk: so many fewer of them than where nothing is written.
+pub(super) fn fewer() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig {
+        cases: config.cases.div_ceil(6),
+        ..config
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(fewer())]
 
     #[test]
     fn any_bytes_in_a_record(bytes in mangled(json_text(&a_record()))) {

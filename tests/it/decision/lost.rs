@@ -101,6 +101,16 @@ async fn a_key_that_rancher_keeps_to_itself_is_asked_for_once_a_day() {
         .await;
     daemon.passes(1).await;
     assert_eq!(world.reveals(), 1);
+    daemon.stop().await;
+
+    // A day later.
+    world.end_waits();
+    let mut daemon = world.daemon(A);
+    daemon
+        .decides(A, "Wait", "does not give its key back")
+        .await;
+    daemon.passes(1).await;
+    assert_eq!(world.reveals(), 2);
     assert_eq!((world.asked_anything(), world.writes()), before);
     assert_eq!(world.issued(A), [world.held(A).leaf()]);
 }
@@ -214,7 +224,7 @@ async fn an_older_rancher_gets_the_newer_certificate_from_the_volume() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_expired_at_rancher_gives_way_to_the_fresh_one_on_disk() {
     let world = World::start().await;
-    world.lasting(Duration::seconds(6), Duration::ZERO);
+    world.lasting(Duration::seconds(14), Duration::ZERO);
     let daemon = world.daemon(A);
     world.pushed(A).await;
     daemon.stop().await;

@@ -190,7 +190,8 @@ async fn a_certificate_that_is_due_when_it_comes_is_pushed_and_no_other_is_asked
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_was_due_when_it_came_is_replaced_once_it_has_expired() {
     let world = World::start().await;
-    world.lasting(Duration::seconds(12), Duration::seconds(7));
+    // Long enough to be found due before it has expired, also on a busy machine.
+    world.lasting(Duration::seconds(33), Duration::seconds(23));
     let mut daemon = world.daemon(A);
     world.pushed(A).await;
     daemon.decides(A, "Wait", "due for renewal already").await;

@@ -121,7 +121,7 @@ fn said(way: Way, endpoint: &str, what: &What) -> &'static str {
         // What is read in the time that there is may be less than the limit.
         What::Endless(_) if way == Way::Api => "",
         What::Endless(_) => "is larger than",
-        What::Delay(_) | What::Hold(_) | What::DoThenHold(_) => "",
+        What::Delay(_) | What::Hold(_) | What::DoThenHold(_) | What::Mangle(_) => "",
     }
 }
 

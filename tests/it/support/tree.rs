@@ -28,6 +28,12 @@ pub(crate) fn issued_before(names: &[&str], days_left: i64) -> Pair {
     authority().pair(&content(names, days_left))
 }
 
+/// A certificate of a public authority, issued two hours ago for ninety days.
+pub(crate) fn issued_today(names: &[&str]) -> Pair {
+    let begun = now() - Duration::hours(2);
+    authority().pair(&LeafContent::new(names, begun, begun + Duration::days(90)))
+}
+
 /// The same with a key that openssl makes, in the form that it has there.
 pub(crate) fn issued_for_key(names: &[&str], days_left: i64, key_pem: String) -> Pair {
     let public = openssl(&["pkey", "-pubout"], &key_pem);
