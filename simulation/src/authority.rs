@@ -53,6 +53,7 @@ struct Filed {
     names: Vec<String>,
     proofs: Vec<String>,
     status: OrderStatus,
+    opened_at: OffsetDateTime,
     issued_at: Option<OffsetDateTime>,
     expires: OffsetDateTime,
     chain: Option<String>,

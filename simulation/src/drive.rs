@@ -54,7 +54,9 @@ impl Drive {
             is_effect: true,
         };
         let act = |state: &mut State| {
+            let now = state.now();
             let place = &mut state.places[self.instance];
+            place.volume.pass_time(now);
             match place.disk {
                 DiskState::ReadOnly => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
                 DiskState::Full if takes_room => Err(io::ErrorKind::StorageFull.into()),

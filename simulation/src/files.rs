@@ -9,6 +9,9 @@ use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
 
+use time::Duration;
+use time::OffsetDateTime;
+
 use crate::dice::Dice;
 
 #[derive(Debug, Clone)]
@@ -43,7 +46,12 @@ pub struct Files {
     nodes: BTreeMap<usize, (Node, u64)>,
     next: usize,
     version: u64,
+    /// Since when something may not be on the disk.
+    dirty_since: Option<OffsetDateTime>,
 }
+
+/// By itself a kernel writes back what is older than this.
+const WRITTEN_BACK: Duration = Duration::minutes(1);
 
 const ROOT: usize = 0;
 
@@ -58,6 +66,7 @@ impl Default for Files {
             nodes: BTreeMap::from([(ROOT, (root, 0))]),
             next: 1,
             version: 0,
+            dirty_since: None,
         }
     }
 }
@@ -302,6 +311,29 @@ impl Files {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.file(id)?.0.truncate(length);
         Ok(())
+    }
+
+    /// Something may change at a time; what changed long before is on the disk by then.
+    pub fn pass_time(&mut self, now: OffsetDateTime) {
+        let since = *self.dirty_since.get_or_insert(now);
+        if now - since < WRITTEN_BACK {
+            return;
+        }
+        self.dirty_since = Some(now);
+        for (node, _) in self.nodes.values_mut() {
+            match node {
+                Node::File { content, synced } if content != synced => synced.clone_from(content),
+                Node::Folder {
+                    names,
+                    synced,
+                    unsynced,
+                } if !unsynced.is_empty() => {
+                    unsynced.clear();
+                    synced.clone_from(names);
+                }
+                Node::File { .. } | Node::Folder { .. } | Node::Link(_) => {}
+            }
+        }
     }
 
     /// What is left after a crash.

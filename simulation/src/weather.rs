@@ -355,7 +355,9 @@ impl World {
         {
             let mut state = self.outside.state();
             state.note("a second instance begins on a volume of its own");
-            state.places[1] = crate::outside::Place::default();
+            state.destroy("the second volume was lost", |state| {
+                state.places[1] = crate::outside::Place::default();
+            });
         }
         self.switches[1].turn(true);
         self.later(Duration::hours(1), Duration::days(20), End::Second);

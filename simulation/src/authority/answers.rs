@@ -36,6 +36,8 @@ pub struct Issued {
     pub leaf: String,
     /// URL of its order.
     pub order: String,
+    /// When that was opened.
+    pub opened_at: OffsetDateTime,
     /// What for, sorted.
     pub names: Vec<String>,
 }
@@ -183,6 +185,7 @@ impl Directory {
             names,
             proofs,
             status: OrderStatus::Pending,
+            opened_at: asker.now,
             issued_at: None,
             expires: asker.now + ORDER_LIFETIME,
             chain: None,
@@ -450,6 +453,7 @@ impl Directory {
         let issued = Issued {
             leaf,
             order: url.to_owned(),
+            opened_at: self.orders[url].opened_at,
             names,
         };
         Ok((self.order(account, url, now)?, issued))

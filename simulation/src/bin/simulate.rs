@@ -16,6 +16,9 @@ struct Arguments {
     /// One seed only, with everything that happens.
     #[arg(long)]
     seed: Option<u64>,
+    /// Lets the daemon log too, as its setting LOG.
+    #[arg(long)]
+    log: Option<String>,
     /// How many seeds.
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
@@ -26,6 +29,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(log) = &arguments.log {
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(log))
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .with_target(false)
+            .without_time()
+            .init();
+    }
     let outcomes = match arguments.seed {
         Some(seed) => vec![run(seed, true)],
         None => run_all(arguments.first, arguments.seeds),

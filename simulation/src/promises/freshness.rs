@@ -5,6 +5,7 @@ use rancher_lets_encrypt::config::ReplaceForeign;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::authority::PRODUCTION;
 use crate::outside::State;
 use crate::promises::Promise;
 use crate::rancher::Entry;
@@ -30,6 +31,9 @@ impl State {
 
     /// Whether something stands in the way of a wish that the daemon must not touch.
     fn is_blocked(&self, wish: &Wish, now: OffsetDateTime) -> bool {
+        if self.was_better(wish) {
+            return true;
+        }
         let Some(entry) = self.served(wish) else {
             return false;
         };
@@ -46,8 +50,23 @@ impl State {
                 ReplaceForeign::Never => false,
             };
         let is_foreign = entry.owner == Owner::Person && !may_go;
-        let is_better = self.promises.rules.is_staging && !leaf.is_marked_staging;
-        is_foreign || is_better
+        is_foreign
+    }
+
+    /// Whether staging is wanted where there was something better, which it never replaces.
+    fn was_better(&self, wish: &Wish) -> bool {
+        let is_one = |(directory, names): &(String, Vec<String>)| {
+            directory == PRODUCTION
+                && wish
+                    .names
+                    .iter()
+                    .any(|name| names.iter().any(|own| own == name.as_str()))
+        };
+        let is_held = self
+            .served(wish)
+            .and_then(|entry| entry.content.as_ref().ok())
+            .is_some_and(|shown| !shown.leaf.is_marked_staging && !shown.leaf.is_self_signed);
+        self.promises.rules.is_staging && (is_held || self.promises.certificates.keys().any(is_one))
     }
 
     /// Why a wish is not fulfilled, if so.

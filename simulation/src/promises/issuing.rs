@@ -9,6 +9,7 @@ use crate::outside::State;
 use crate::promises::Certificate;
 use crate::promises::Promise;
 use crate::promises::SWITCHES;
+use crate::rancher::Entry;
 
 /// Failed validations of a name on its first day.
 const FIRST_DAY: usize = 5;
@@ -38,7 +39,7 @@ impl State {
             all.iter().rfind(is_good).cloned()
         });
         if let Some(before) = before
-            && let Some((promise, text)) = self.judge(&before, &names, instance, now)
+            && let Some((promise, text)) = self.judge(&before, issued, instance, now)
         {
             self.break_promise(promise, text);
         }
@@ -60,10 +61,11 @@ impl State {
     fn judge(
         &self,
         before: &Certificate,
-        names: &str,
+        issued: &Issued,
         instance: usize,
         now: OffsetDateTime,
     ) -> Option<(Promise, String)> {
+        let names = issued.names.join(" ");
         let is_since = |at: Option<OffsetDateTime>| at.is_some_and(|at| before.at <= at);
         let has_jumped = is_since(self.promises.jumped_at);
         let is_another = before.instance != instance;
@@ -83,7 +85,7 @@ impl State {
             .changed
             .iter()
             .any(|(name, at)| before.at <= *at && names.split(' ').any(|own| own == name));
-        let is_hidden = is_another && !self.is_at_rancher(before);
+        let is_hidden = is_another && !self.was_at_rancher(before, issued.opened_at);
         if is_due || wish_changed || has_jumped || before.destroyed.is_some() || is_hidden {
             return None;
         }
@@ -99,12 +101,13 @@ impl State {
         Some((promise, text))
     }
 
-    fn is_at_rancher(&self, certificate: &Certificate) -> bool {
+    /// Whether somebody else could take a certificate from Rancher at a time.
+    fn was_at_rancher(&self, certificate: &Certificate, at: OffsetDateTime) -> bool {
         let is_it = |shown: &Shown| shown.leaf.fingerprint == certificate.leaf.fingerprint;
-        self.rancher
-            .entries
-            .iter()
-            .any(|entry| entry.content.as_ref().is_ok_and(is_it))
+        let was_there = |entry: &Entry| {
+            entry.content.as_ref().is_ok_and(is_it) && entry.written_at + Duration::minutes(1) < at
+        };
+        self.rancher.gives_keys && self.rancher.entries.iter().any(was_there)
     }
 
     /// Whether a certificate can be had without issuing: with its key at Rancher or on a volume, or by its order.
@@ -121,7 +124,7 @@ impl State {
             let mut files = place.volume.walk().into_iter();
             files.any(|(_, content)| is_in(content))
         };
-        self.rancher.gives_keys && self.is_at_rancher(certificate) || self.places.iter().any(is_on)
+        self.was_at_rancher(certificate, self.now()) || self.places.iter().any(is_on)
     }
 
     /// The outside changes something on its own. Certificates that are out of reach afterwards may be issued anew.
@@ -184,13 +187,15 @@ impl State {
                 .count()
         };
         let on_first = day(first);
+        // A process that was down goes on with its first tries when it is back.
         let lately = failures
             .iter()
-            .filter(|at| first + Duration::DAY <= **at && now - Duration::DAY < **at)
+            .skip(FIRST_DAY)
+            .filter(|at| now - Duration::DAY < **at)
             .count();
         let text = format!("{name}: {on_first} on the first day, {lately} in the last day");
-        if failures.len() > 400 {
-            failures.remove(1);
+        if failures.len() > 100 {
+            failures.remove(FIRST_DAY);
         }
         if on_first > FIRST_DAY || lately > LATER_DAYS {
             self.break_promise(Promise::BrokenNameIsCheap, text);

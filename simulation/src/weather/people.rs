@@ -93,7 +93,9 @@ impl World {
     /// Labels are seen, `DOMAINS` only by a new process.
     fn tell(&mut self, is_fixed: bool) {
         if is_fixed {
-            self.switches[0].restart();
+            for switch in &self.switches {
+                switch.restart();
+            }
         }
         self.outside.labels.notify_waiters();
     }
@@ -146,5 +148,6 @@ impl World {
             state.promises.calm_since = None;
         }
         self.switches[0].turn(true);
+        self.switches[1].restart();
     }
 }
