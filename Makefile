@@ -47,9 +47,9 @@ static: setup ## the static binary of the image
 	cargo build --release --locked --target $(MUSL) --bin rancher-lets-encrypt
 
 .PHONY: bench
-bench: setup ## speed, CPU and memory against the sandbox and against Pebble
-	cargo build --release --workspace --bins
-	target/release/bench target/release/rancher-lets-encrypt
+bench: static ## speed, CPU and memory of the shipped binary, against the sandbox and against Pebble
+	cargo build --release -p sandbox --bins
+	target/release/bench target/$(MUSL)/release/rancher-lets-encrypt
 
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need
