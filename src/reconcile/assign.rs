@@ -79,26 +79,18 @@ fn assign_lineages<O: Ord>(
     let mut by_set: BTreeMap<NameSet, Vec<&Arc<Lineage>>> = BTreeMap::new();
     let mut by_primary: BTreeMap<&str, Vec<&Arc<Lineage>>> = BTreeMap::new();
     for lineage in lineages {
-        match names(lineage) {
-            Some(names) => {
-                by_set.entry(names.set()).or_default().push(lineage);
-                by_primary
-                    .entry(names.primary().as_str())
-                    .or_default()
-                    .push(lineage);
-            }
-            // Its record cannot be read: all that is known is the name of its folder.
-            None => by_primary
-                .entry(base_name(&lineage.name))
-                .or_default()
-                .push(lineage),
+        if let Some(names) = names(lineage) {
+            by_set.entry(names.set()).or_default().push(lineage);
         }
+        by_primary
+            .entry(primary_name(lineage))
+            .or_default()
+            .push(lineage);
     }
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let mut found: Vec<Option<Arc<Lineage>>> = vec![None; entries.len()];
-    let is_primary = |lineage: &Lineage, entry: &Entry| {
-        names(lineage).is_none_or(|names| names.primary() == entry.names.primary())
-    };
+    let is_primary =
+        |lineage: &Lineage, entry: &Entry| primary_name(lineage) == entry.names.primary().as_str();
     type Candidates<'a> = Box<dyn Fn(&Entry) -> Vec<&'a Arc<Lineage>> + 'a>;
     let equal = |entry: &Entry| by_set.get(&entry.names.set()).cloned().unwrap_or_default();
     let primary = |entry: &Entry| {
@@ -160,6 +152,14 @@ fn names(lineage: &Lineage) -> Option<&Names> {
         (Some(record), _) => Some(&record.names),
         (None, Pending::Order(order)) => Some(&order.names),
         (None, Pending::None | Pending::Unreadable(_)) => None,
+    }
+}
+
+/// The name of its folder is all that is known without a record: an order may leave out a primary name that waits.
+fn primary_name(lineage: &Lineage) -> &str {
+    match &lineage.record {
+        Some(record) => record.names.primary().as_str(),
+        None => base_name(&lineage.name),
     }
 }
 

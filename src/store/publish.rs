@@ -122,7 +122,6 @@ impl<D: Disk> Store<D> {
         self.disk
             .make_folder(&archive)
             .during("make the folder", &archive)?;
-        self.sweep_archive(&archive)?;
         let number = 1 + self
             .newest_number(lineage)?
             .max(before.map_or(0, |record| record.live));
@@ -131,15 +130,21 @@ impl<D: Disk> Store<D> {
         Ok(number)
     }
 
-    /// Removes what a crash left of files that were being written: the next version has other names.
-    fn sweep_archive(&self, archive: &Path) -> Result<(), StoreError> {
-        for name in self.list_or_nothing(archive)? {
-            let file = name
-                .strip_prefix('.')
-                .and_then(|name| name.strip_suffix(".tmp"));
-            if file.is_some_and(|file| version_number(file).is_some()) {
-                let path = archive.join(&name);
-                self.disk.remove(&path).during("remove", &path)?;
+    /// Removes what a crash left of files that were being written: the next version has other names. Only for who
+    /// holds the lock.
+    pub fn sweep_archive(&self) -> Result<(), StoreError> {
+        let archive = self.root.join("archive");
+        for lineage in self.list_or_nothing(&archive)? {
+            let folder = archive.join(&lineage);
+            // Whatever is no folder is not ours.
+            for name in self.disk.list(&folder).unwrap_or_default() {
+                let file = name
+                    .strip_prefix('.')
+                    .and_then(|name| name.strip_suffix(".tmp"));
+                if file.is_some_and(|file| version_number(file).is_some()) {
+                    let path = folder.join(&name);
+                    self.disk.remove(&path).during("remove", &path)?;
+                }
             }
         }
         Ok(())
