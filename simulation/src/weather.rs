@@ -218,7 +218,12 @@ impl World {
                     directory.stuck_per_mille = 0;
                 }
             }
-            End::Second => self.switches[1].turn(false),
+            End::Second => {
+                self.switches[1].turn(false);
+                state.destroy("the second instance is gone", |state| {
+                    state.places[1].is_running = false;
+                });
+            }
         }
     }
 

@@ -57,7 +57,18 @@ impl State {
         let now = self.shown(instance);
         let left = leaf.not_after - now;
         let lifetime = leaf.not_after - leaf.not_before;
-        let is_covered = leaf.names().all(|name| ours.names().any(|own| own == name));
+        let is_elsewhere = |name: &str| {
+            self.rancher.entries.iter().any(|other| {
+                other.content.as_ref().is_ok_and(|shown| {
+                    shown.leaf.fingerprint != leaf.fingerprint
+                        && is_current(&shown.leaf, now)
+                        && shown.leaf.names().any(|own| own == name)
+                })
+            })
+        };
+        let is_covered = leaf
+            .names()
+            .all(|name| ours.names().any(|own| own == name) || is_elsewhere(name));
         let is_ending = left < Duration::days(14) && left < lifetime / 10 && is_covered;
         leaf.is_self_signed
             || leaf.is_marked_staging && !self.promises.rules.is_staging
@@ -99,7 +110,8 @@ impl State {
         if !is_current(new, now) {
             return Some(format!("`{name}`: an expired certificate over a valid one"));
         }
-        if new.not_before < old.not_before {
+        // Within the jitter of renewals one is as good as the other.
+        if new.not_before + (old.not_after - old.not_before) / 20 < old.not_before {
             return Some(format!("`{name}`: an older certificate over a newer one"));
         }
         let is_wanted = |name: &str| {
