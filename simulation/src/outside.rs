@@ -35,6 +35,8 @@ pub struct Place {
     /// How far its clock is ahead.
     pub skew: Duration,
     /// Whether the instance is there at all.
+    pub is_there: bool,
+    /// Whether its process runs.
     pub is_running: bool,
     /// The disk takes no more, or nothing at all.
     pub disk: DiskState,
@@ -112,8 +114,11 @@ impl Outside {
             authority: Authority::new(dice.bytes()),
             rancher: Rancher::default(),
             town: Town::default(),
-            places: std::iter::repeat_with(Place::default)
-                .take(places)
+            places: (0..places)
+                .map(|instance| Place {
+                    is_there: instance == 0,
+                    ..Place::default()
+                })
                 .collect(),
             trouble: Trouble::default(),
             promises: Promises::default(),

@@ -221,7 +221,7 @@ impl World {
             End::Second => {
                 self.switches[1].turn(false);
                 state.destroy("the second instance is gone", |state| {
-                    state.places[1].is_running = false;
+                    state.places[1].is_there = false;
                 });
             }
         }
@@ -361,7 +361,10 @@ impl World {
             let mut state = self.outside.state();
             state.note("a second instance begins on a volume of its own");
             state.destroy("the second volume was lost", |state| {
-                state.places[1] = crate::outside::Place::default();
+                state.places[1] = crate::outside::Place {
+                    is_there: true,
+                    ..crate::outside::Place::default()
+                };
             });
         }
         self.switches[1].turn(true);

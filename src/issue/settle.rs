@@ -102,7 +102,9 @@ impl<W: World> Attempt<'_, W> {
                 return Err(Setback::failure_until(reason, until).into());
             }
         };
-        let names = if self.is_wanted(order) {
+        // Names that waited were left out: it is this certificate all the same.
+        let is_part = order.names.set().is_subset(&self.wish.entry.set());
+        let names = if is_part || self.is_wanted(order) {
             self.wish.entry.clone()
         } else {
             order.names.clone()
@@ -110,7 +112,8 @@ impl<W: World> Attempt<'_, W> {
         let origin = Origin {
             directory: Some(order.directory.clone()),
             source: Source::Issued,
-            at,
+            // One that is late was not due already when it was issued.
+            at: order.finalized_at.map_or(at, |asked| asked.min(at)),
         };
         let (lineage, stored) = (self.lineage.clone(), bundle.clone());
         self.engine

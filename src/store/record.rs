@@ -47,7 +47,7 @@ pub struct Version {
     pub directory: Option<String>,
     /// How it came here.
     pub source: Source,
-    /// When it came here.
+    /// When it came here; for one that an authority issued to us, when it was asked for.
     #[serde(with = "time::serde::rfc3339")]
     pub stored_at: OffsetDateTime,
 }

@@ -46,7 +46,9 @@ impl State {
             || leaf.is_marked_staging && !rules.is_staging
             || match rules.replace_foreign {
                 ReplaceForeign::Always => true,
-                ReplaceForeign::Due => leaf.not_after <= now,
+                ReplaceForeign::Due => {
+                    leaf.not_after + Duration::hours(26) + rules.loop_time * 3 < now
+                }
                 ReplaceForeign::Never => false,
             };
         let is_foreign = entry.owner == Owner::Person && !may_go;

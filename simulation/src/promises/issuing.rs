@@ -124,12 +124,8 @@ impl State {
             let mut files = place.volume.walk().into_iter();
             files.any(|(_, content)| is_in(content))
         };
-        self.was_at_rancher(certificate, self.now())
-            || self
-                .places
-                .iter()
-                .enumerate()
-                .any(|(instance, place)| (instance == 0 || place.is_running) && is_on(place))
+        let is_reached = |place: &crate::outside::Place| place.is_there && is_on(place);
+        self.was_at_rancher(certificate, self.now()) || self.places.iter().any(is_reached)
     }
 
     /// The outside changes something on its own. Certificates that are out of reach afterwards may be issued anew.
