@@ -51,6 +51,10 @@ bench: static ## speed, CPU and memory of the shipped binary, against the sandbo
 	cargo build --release -p sandbox --bins
 	target/release/bench target/$(MUSL)/release/rancher-lets-encrypt
 
+.PHONY: simulate
+simulate: ## years of simulated life with crashes and faults (SEEDS=1000, or SEED=n with its history)
+	cargo run --profile simulate -p simulation --bin simulate -- $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS))
+
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need
 	@missing=; for command in $(COMMANDS); do PATH="$$PATH:/usr/sbin" command -v $$command >/dev/null || missing=1; done; \
