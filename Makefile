@@ -51,6 +51,10 @@ bench: setup ## speed, CPU and memory against the sandbox and against Pebble
 	cargo build --release --workspace --bins
 	target/release/bench target/release/rancher-lets-encrypt
 
+.PHONY: simulate
+simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000, or SEED=n with its history)
+	cargo run --profile simulate -p simulation --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS))
+
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need
 	@missing=; for command in $(COMMANDS); do PATH="$$PATH:/usr/sbin" command -v $$command >/dev/null || missing=1; done; \

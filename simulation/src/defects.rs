@@ -79,13 +79,13 @@ pub const CASES: [Case; 10] = [
         breaks: Promise::FloorHolds,
     },
     Case {
-        name: "a certificate is pushed before it is on the disk",
+        name: "a certificate is on record before its files are on the disk",
         defect: Defect {
             unsynced: Some("/archive/"),
             ..NONE
         },
         trial: Trial::Crash(Scenario::FirstIssue),
-        breaks: Promise::NoExtraCertificate,
+        breaks: Promise::FreshInTheEnd,
     },
     Case {
         name: "the account key is not on the disk before it is used",
