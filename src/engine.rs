@@ -271,7 +271,10 @@ impl<W: World> Engine<W> {
         let now = world.clock().now();
         let read = store.run(move |store| {
             store.prepare()?;
-            if let Err(error) = store.sweep_pending().and_then(|()| store.sweep_archive()) {
+            if let Err(error) = store
+                .sweep_pending()
+                .and_then(|()| store.sweep_unfinished())
+            {
                 tracing::warn!(%error, "folders of old orders not removed");
             }
             Ok((store.read_ledger(now)?, store.is_wake_owed()?))

@@ -79,7 +79,7 @@ pub const CASES: [Case; 10] = [
         breaks: Promise::FloorHolds,
     },
     Case {
-        name: "a certificate is pushed before it is on the disk",
+        name: "a certificate is on record before its files are on the disk",
         defect: Defect {
             unsynced: Some("/archive/"),
             ..NONE

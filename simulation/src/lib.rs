@@ -19,4 +19,5 @@ pub mod crash;
 pub mod plan;
 pub mod weather;
 pub mod run;
+pub mod costs;
 pub mod defects;

@@ -46,14 +46,10 @@ pub struct Outcome {
 /// After this everything that is wanted and possible must be there.
 const LAST_PATIENCE: Duration = Duration::days(10);
 
-/// Runs a seed; loud, if every line is to be seen.
-pub fn run(seed: u64, is_loud: bool) -> Outcome {
+/// Runs a seed for some time; loud, if every line is to be seen.
+pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
     let (plan, dice) = Plan::draw(seed);
-    run_plan(plan, dice, is_loud)
-}
-
-/// Runs a plan.
-pub fn run_plan(plan: Plan, dice: crate::dice::Dice, is_loud: bool) -> Outcome {
+    let plan = Plan { length, ..plan };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -12,6 +12,8 @@ use crate::bundle::Bundle;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Disk;
+use crate::store::ACCOUNTS;
+use crate::store::CERTIFICATES;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -175,21 +177,30 @@ impl<D: Disk> Store<D> {
         Ok(number)
     }
 
-    /// Removes what a crash left of files that were being written: the next version has other names. Only for who
-    /// holds the lock.
-    pub fn sweep_archive(&self) -> Result<(), StoreError> {
+    /// Removes what a crash left of files that were being written, private keys among them. Only for who holds the
+    /// lock.
+    pub fn sweep_unfinished(&self) -> Result<(), StoreError> {
         let archive = self.root.join("archive");
-        for lineage in self.list_or_nothing(&archive)? {
-            let folder = archive.join(&lineage);
-            // Whatever is no folder is not ours.
-            for name in self.disk.list(&folder).unwrap_or_default() {
-                let file = name
-                    .strip_prefix('.')
-                    .and_then(|name| name.strip_suffix(".tmp"));
-                if file.is_some_and(|file| version_number(file).is_some()) {
-                    let path = folder.join(&name);
-                    self.disk.remove(&path).during("remove", &path)?;
-                }
+        let versions = self.list_or_nothing(&archive)?;
+        let versions = versions.iter().map(|lineage| archive.join(lineage));
+        for folder in versions {
+            self.sweep(&folder, |file| version_number(file).is_some())?;
+        }
+        for folder in [CERTIFICATES, ACCOUNTS, ""].map(|name| self.own(name)) {
+            self.sweep(&folder, |file| file.ends_with(".json"))?;
+        }
+        self.sweep(&self.root.join("renewal"), |file| file.ends_with(".conf"))
+    }
+
+    fn sweep(&self, folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+        // Whatever is no folder is not ours.
+        for name in self.disk.list(folder).unwrap_or_default() {
+            let file = name
+                .strip_prefix('.')
+                .and_then(|name| name.strip_suffix(".tmp"));
+            if file.is_some_and(&is_ours) {
+                let path = folder.join(&name);
+                self.disk.remove(&path).during("remove", &path)?;
             }
         }
         Ok(())

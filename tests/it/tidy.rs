@@ -241,7 +241,11 @@ fn no_second_tls_library_is_built() {
             "{name} is in Cargo.lock"
         );
     }
-    let paths: Vec<PathBuf> = vec![root().join("Cargo.toml"), root().join("sandbox/Cargo.toml")];
+    let paths: Vec<PathBuf> = vec![
+        root().join("Cargo.toml"),
+        root().join("sandbox/Cargo.toml"),
+        root().join("simulation/Cargo.toml"),
+    ];
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();

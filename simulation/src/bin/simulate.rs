@@ -7,8 +7,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use clap::Parser;
+use simulation::costs;
+use simulation::plan::LENGTH;
 use simulation::run::Outcome;
 use simulation::run::run;
+use time::Duration;
 
 /// Simulates years of the daemon.
 #[derive(Parser)]
@@ -16,6 +19,12 @@ struct Arguments {
     /// One seed only, with everything that happens.
     #[arg(long)]
     seed: Option<u64>,
+    /// How many days each takes.
+    #[arg(long, default_value_t = LENGTH.whole_days())]
+    days: i64,
+    /// Tells what a name costs at the authority in a year, and nothing else.
+    #[arg(long)]
+    costs: bool,
     /// Lets the daemon log too, as its setting LOG.
     #[arg(long)]
     log: Option<String>,
@@ -38,9 +47,14 @@ fn main() -> ExitCode {
             .without_time()
             .init();
     }
+    if arguments.costs {
+        tell_costs();
+        return ExitCode::SUCCESS;
+    }
+    let length = Duration::days(arguments.days);
     let outcomes = match arguments.seed {
-        Some(seed) => vec![run(seed, true)],
-        None => run_all(arguments.first, arguments.seeds),
+        Some(seed) => vec![run(seed, length, true)],
+        None => run_all(arguments.first, arguments.seeds, length),
     };
     let mut is_good = true;
     for outcome in &outcomes {
@@ -57,6 +71,9 @@ fn main() -> ExitCode {
         }
     }
     tell(&outcomes);
+    if arguments.seed.is_none() {
+        tell_costs();
+    }
     if is_good {
         ExitCode::SUCCESS
     } else {
@@ -64,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_all(first: u64, seeds: u64) -> Vec<Outcome> {
+fn run_all(first: u64, seeds: u64, length: Duration) -> Vec<Outcome> {
     let next = AtomicU64::new(first);
     let outcomes = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -76,7 +93,7 @@ fn run_all(first: u64, seeds: u64) -> Vec<Outcome> {
                     if first + seeds <= seed {
                         return;
                     }
-                    let outcome = run(seed, false);
+                    let outcome = run(seed, length, false);
                     outcomes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -113,4 +130,12 @@ fn tell(outcomes: &[Outcome]) {
         "promises broken     {}",
         outcomes.iter().filter(|it| it.violation.is_some()).count()
     );
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command is for whoever called it"
+)]
+fn tell_costs() {
+    println!("\n{}", costs::render());
 }

@@ -51,8 +51,7 @@ impl State {
                 }
                 ReplaceForeign::Never => false,
             };
-        let is_foreign = entry.owner == Owner::Person && !may_go;
-        is_foreign
+        entry.owner == Owner::Person && !may_go
     }
 
     /// Whether staging is wanted where there was something better, which it never replaces.

@@ -10,6 +10,8 @@ use crate::promises::Certificate;
 use crate::promises::Promise;
 use crate::promises::SWITCHES;
 use crate::rancher::Entry;
+use crate::trouble::Port;
+use crate::trouble::Weather;
 
 /// Failed validations of a name on its first day.
 const FIRST_DAY: usize = 5;
@@ -79,6 +81,9 @@ impl State {
             return Some((Promise::FloorHolds, text));
         }
         let due = self.promises.rules.earliest_renewal(&before.leaf);
+        // With an old store and a Rancher that cannot be read nobody knows of it.
+        let is_blind = is_since(self.promises.store_lost_at)
+            && self.trouble.weather(Port::Rancher) != Weather::Fair;
         let is_due = due <= self.shown(instance).max(now) + Duration::minutes(1);
         let wish_changed = self
             .town
@@ -86,7 +91,13 @@ impl State {
             .iter()
             .any(|(name, at)| before.at <= *at && names.split(' ').any(|own| own == name));
         let is_hidden = is_another && !self.was_at_rancher(before, issued.opened_at);
-        if is_due || wish_changed || has_jumped || before.destroyed.is_some() || is_hidden {
+        if is_due
+            || wish_changed
+            || has_jumped
+            || before.destroyed.is_some()
+            || is_hidden
+            || is_blind
+        {
             return None;
         }
         let promise = if is_since(self.promises.store_lost_at) {

@@ -148,7 +148,7 @@ fn what_a_crash_left_of_the_same_bundle_takes_no_name() {
     assert_eq!(store.free_name_for(&primary, &own).unwrap(), A);
     let next = "a.example.com-0001";
     assert_eq!(store.free_name_for(&primary, &other).unwrap(), next);
-    store.sweep_archive().unwrap();
+    store.sweep_unfinished().unwrap();
     publish(&store, A, &own);
     assert_eq!(store.free_name_for(&primary, &own).unwrap(), next);
     assert!(

@@ -1,0 +1,179 @@
+//! What one name costs at the authority in a year, by lifetime of certificates and by what goes wrong.
+
+use std::sync::Arc;
+
+use rancher_lets_encrypt::names::Names;
+use time::Duration;
+
+use crate::dice::Dice;
+use crate::files::Loss;
+use crate::outside::Outside;
+use crate::outside::State;
+use crate::process::Habits;
+use crate::process::Switch;
+use crate::process::supervise;
+use crate::town::Route;
+use crate::town::Wish;
+use crate::trouble::Crash;
+use crate::trouble::Port;
+use crate::trouble::Weather;
+
+/// What goes wrong, for a whole year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Story {
+    /// Nothing.
+    Calm,
+    /// The process is restarted every day.
+    Restarts,
+    /// The power fails every day, most often in the middle of something if there is something to do.
+    PowerFailures,
+    /// Five of a hundred calls to anything fail, half of them after their effect.
+    Flaky,
+    /// The authority does not answer on one day of each week.
+    Outages,
+    /// The volume is lost every thirty days.
+    LostVolumes,
+    /// Rancher is restored every thirty days from a backup that is thirty days old.
+    RestoredRancher,
+    /// The authority cannot reach the name, and our own check does not see it.
+    BrokenName,
+}
+
+impl Story {
+    /// All of them, with what they are called.
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::Calm, "nothing goes wrong"),
+        (Self::Restarts, "restarted every day"),
+        (Self::PowerFailures, "power fails every day"),
+        (Self::Flaky, "5 % of all calls fail"),
+        (Self::Outages, "authority down one day a week"),
+        (Self::LostVolumes, "volume lost every 30 days"),
+        (Self::RestoredRancher, "Rancher restored every 30 days"),
+        (Self::BrokenName, "name broken for the authority only"),
+    ];
+}
+
+/// What was asked of the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Certificates.
+    pub certificates: u64,
+    /// Orders.
+    pub orders: u64,
+    /// Failed validations.
+    pub failed: u64,
+}
+
+const LIFETIMES: [i64; 3] = [90, 45, 6];
+
+/// Lets one name live through a year.
+pub fn year(story: Story, lifetime: i64) -> Cost {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without input and output can be built");
+    runtime.block_on(async {
+        let outside = Outside::new(Dice::new(1), 1);
+        begin(&mut outside.state(), story, lifetime);
+        let switch: Arc<Switch> = Arc::default();
+        switch.turn(true);
+        let lives = supervise(outside.clone(), 0, Habits::default(), Arc::clone(&switch));
+        tokio::spawn(lives);
+        let mut backup = Vec::new();
+        for day in 0..365 {
+            tokio::time::sleep(Duration::DAY.unsigned_abs()).await;
+            let mut state = outside.state();
+            match story {
+                Story::Calm | Story::Flaky | Story::BrokenName => {}
+                Story::Restarts => switch.restart(),
+                Story::PowerFailures => fail_power(&mut state),
+                Story::Outages => {
+                    let weather = if day % 7 == 0 {
+                        Weather::Down
+                    } else {
+                        Weather::Fair
+                    };
+                    state.trouble.set(Port::Authority, weather);
+                }
+                Story::LostVolumes if day % 30 == 29 => {
+                    state.places[0].volume = Default::default();
+                    switch.restart();
+                }
+                Story::RestoredRancher if day % 30 == 29 => {
+                    std::mem::swap(&mut backup, &mut state.rancher.entries);
+                    if day > 30 {
+                        backup.clone_from(&state.rancher.entries);
+                    } else {
+                        state.rancher.entries.clone_from(&backup);
+                    }
+                }
+                Story::LostVolumes | Story::RestoredRancher => {}
+            }
+        }
+        let state = outside.state();
+        Cost {
+            certificates: state.promises.issued,
+            orders: state.authority.all().iter().map(|it| it.opened).sum(),
+            failed: state.promises.failed,
+        }
+    })
+}
+
+fn begin(state: &mut State, story: Story, lifetime: i64) {
+    let now = state.now();
+    for directory in state.authority.all_mut() {
+        directory.lifetime = Duration::days(lifetime);
+    }
+    state.trouble.crashes = vec![None];
+    let name = "www.example.com";
+    let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
+    let wish = names.map(|names| Wish {
+        names,
+        is_fixed: true,
+        since: now,
+    });
+    state.town.wish(1, wish, now);
+    if story == Story::BrokenName {
+        state.town.lead(name, Route::BrokenOutside, now);
+    }
+    if story == Story::Flaky {
+        for port in [
+            Port::Authority,
+            Port::Challenge,
+            Port::Disk,
+            Port::Metadata,
+            Port::Rancher,
+        ] {
+            state.trouble.set(port, Weather::Flaky(50));
+        }
+    }
+}
+
+fn fail_power(state: &mut State) {
+    let after = 1 + state.dice.below(80);
+    state.trouble.crashes[0] = Some(Crash {
+        after,
+        is_before: false,
+        loss: Loss::Some,
+    });
+}
+
+/// The table as it stands in `README.md`: certificates / orders / failed validations.
+pub fn render() -> String {
+    let mut table = String::from("| for one name in a year |");
+    for lifetime in LIFETIMES {
+        table += &format!(" {lifetime} days |");
+    }
+    table += "\n| --- | --- | --- | --- |\n";
+    for (story, name) in Story::ALL {
+        table += &format!("| {name} |");
+        for lifetime in LIFETIMES {
+            let cost = year(story, lifetime);
+            let (certificates, orders, failed) = (cost.certificates, cost.orders, cost.failed);
+            table += &format!(" {certificates} / {orders} / {failed} |");
+        }
+        table += "\n";
+    }
+    table
+}
