@@ -52,8 +52,8 @@ bench: static ## speed, CPU and memory of the shipped binary, against the sandbo
 	target/release/bench target/$(MUSL)/release/rancher-lets-encrypt
 
 .PHONY: simulate
-simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000, or SEED=n with its history)
-	cargo run --profile simulate -p simulation --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS))
+simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000, SEED=n with its history, or COSTS=1)
+	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS))
 
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need
