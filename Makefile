@@ -53,7 +53,7 @@ bench: setup ## speed, CPU and memory against the sandbox and against Pebble
 
 .PHONY: simulate
 simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000, or SEED=n with its history)
-	cargo run --profile simulate -p simulation --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS))
+	cargo run --profile simulate -p simulation --bin simulate -- $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS)) $(if $(LOG),--log $(LOG))
 
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need
