@@ -53,7 +53,7 @@ bench: static ## speed, CPU and memory of the shipped binary, against the sandbo
 
 .PHONY: simulate
 simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000, SEED=n with its history, or COSTS=1)
-	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS))
+	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS)) $(if $(LOG),--log $(LOG))
 
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need

@@ -17,6 +17,7 @@ use crate::issuer::Issuer;
 
 pub mod answers;
 mod port;
+mod proofs;
 
 /// How long an order and its pending authorizations live.
 const ORDER_LIFETIME: Duration = Duration::days(7);

@@ -6,7 +6,7 @@ use rancher_lets_encrypt::names::Names;
 use time::Duration;
 
 use crate::dice::Dice;
-use crate::files::Loss;
+use crate::files::loss::Loss;
 use crate::outside::Outside;
 use crate::outside::State;
 use crate::process::Habits;

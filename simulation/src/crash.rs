@@ -4,7 +4,7 @@ use rancher_lets_encrypt::names::parse_list;
 use time::Duration;
 
 use crate::dice::Dice;
-use crate::files::Loss;
+use crate::files::loss::Loss;
 use crate::issuer::Issuer;
 use crate::issuer::Validity;
 use crate::outside::Outside;

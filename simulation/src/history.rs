@@ -6,13 +6,13 @@ use time::OffsetDateTime;
 
 use rancher_lets_encrypt::classify::timestamp;
 
-/// How many lines are kept to be shown.
-const SHOWN: usize = 60;
+/// How many lines are kept to be shown, of files and of everything else.
+const SHOWN: [usize; 2] = [12, 40];
 
 /// What happened, in order.
 #[derive(Debug, Default)]
 pub struct History {
-    last: VecDeque<String>,
+    last: [VecDeque<(u64, String)>; 2],
     /// FNV-1a over every line.
     digest: u64,
     lines: u64,
@@ -31,10 +31,12 @@ impl History {
         if self.is_loud {
             eprintln!("{line}");
         }
-        if self.last.len() == SHOWN {
-            self.last.pop_front();
+        let kind = usize::from(!line.contains(" /store"));
+        let last = &mut self.last[kind];
+        if last.len() == SHOWN[kind] {
+            last.pop_front();
         }
-        self.last.push_back(line);
+        last.push_back((self.lines, line));
     }
 
     /// Tells one history from another.
@@ -44,6 +46,8 @@ impl History {
 
     /// The last lines.
     pub fn last(&self) -> Vec<String> {
-        self.last.iter().cloned().collect()
+        let mut last: Vec<&(u64, String)> = self.last.iter().flatten().collect();
+        last.sort();
+        last.into_iter().map(|(_, line)| line.clone()).collect()
     }
 }

@@ -1,5 +1,18 @@
 //! Years of the daemon in a second: its own code over parts in memory and a clock that stands still while there is
-//! something to do, with faults, crashes and a changing world drawn by a seed.
+//! something to do, with faults, crashes and a changing world drawn by a seed. Never part of the image.
+//!
+//! - [`outside`]: what a crash does not touch: [`files`], [`authority`], [`rancher`], the [`town`] of names, [`trouble`]
+//! - [`life`]: one life of the process and its doors to the outside; [`process`] starts it again and again
+//! - [`promises`]: the promises of the daemon as invariants
+//! - [`weather`]: what people, machines and servers do; [`plan`] and [`run`]: one seed
+//! - [`crash`]: a crash at every point of one certificate's life
+//! - [`defects`]: what is wrong on purpose, and the promise that catches it
+//! - [`costs`]: what a name costs at the authority in a year
+//!
+//! The process is the real [`Daemon`](rancher_lets_encrypt::daemon::Daemon) with everything below it; only its
+//! longest rest is a day instead of ten seconds. The disk port is the daemon's own
+//! [`sequence`](rancher_lets_encrypt::disk::sequence) over files in memory. Nothing depends on the machine: keys and
+//! certificates follow from the seed (Ed25519), maps are sorted, selects are biased.
 
 pub mod dice;
 pub mod history;

@@ -1,7 +1,7 @@
 //! What goes wrong with requests and with the process.
 
 use crate::dice::Dice;
-use crate::files::Loss;
+use crate::files::loss::Loss;
 
 /// A door of the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::dice::Dice;
 use crate::files::Files;
-use crate::files::Loss;
+use crate::files::loss::Loss;
 use crate::outside::DiskState;
 use crate::outside::Outside;
 use crate::outside::State;

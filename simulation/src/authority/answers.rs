@@ -1,16 +1,12 @@
 //! What a directory does when it is asked.
 
-use rancher_lets_encrypt::names::DomainName;
 use rancher_lets_encrypt::names::NameSet;
 use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::Authorization;
 use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::Http01;
 use rancher_lets_encrypt::ports::Order;
 use rancher_lets_encrypt::ports::OrderStatus;
 use rancher_lets_encrypt::ports::Problem;
 use rancher_lets_encrypt::ports::RetryAfter;
-use rancher_lets_encrypt::ports::Token;
 use sandbox::authority::limits::Token as Spent;
 use time::Duration;
 use time::OffsetDateTime;
@@ -22,7 +18,6 @@ use crate::authority::Hit;
 use crate::authority::ORDER_LIFETIME;
 use crate::authority::PAUSED_AFTER;
 use crate::authority::PROOF_LIFETIME;
-use crate::authority::Proof;
 use crate::authority::RENEWAL_WINDOW;
 use crate::authority::STAGING;
 use crate::dice::Dice;
@@ -83,12 +78,12 @@ pub(crate) fn set(names: &[String]) -> NameSet {
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-fn gone() -> AuthorityError {
+pub(super) fn gone() -> AuthorityError {
     AuthorityError::Gone("there is no such thing".to_owned())
 }
 
 impl Directory {
-    fn made(&mut self, kind: &str) -> String {
+    pub(super) fn made(&mut self, kind: &str) -> String {
         self.made += 1;
         let base = self.url.trim_end_matches("directory");
         format!("{base}{kind}/{}", self.made)
@@ -242,35 +237,6 @@ impl Directory {
             .retain(|_, proof| now < proof.expires + PROOF_LIFETIME);
     }
 
-    /// The valid authorization for a name, or a new one.
-    fn proof(&mut self, account: &str, key: &str, name: &str, now: OffsetDateTime) -> String {
-        let valid = self.proofs.values().find(|proof| {
-            proof.account == account
-                && proof.name == name
-                && proof.seen(now) == AuthorizationStatus::Valid
-        });
-        if let Some(proof) = valid {
-            return proof.url.clone();
-        }
-        let url = self.made("authorization");
-        let token = format!("token-{}-{}", self.name(), self.made);
-        let key_authorization = format!("{token}.{}", thumbprint(key));
-        let proof = Proof {
-            url: url.clone(),
-            account: account.to_owned(),
-            name: name.to_owned(),
-            status: AuthorizationStatus::Pending,
-            decided_at: None,
-            expires: now + ORDER_LIFETIME,
-            challenge: Http01 {
-                token: Token::try_from(token).expect("it has letters, digits and hyphens"),
-                key_authorization,
-            },
-        };
-        self.proofs.insert(url.clone(), proof);
-        url
-    }
-
     /// Shows an order.
     pub(super) fn order(
         &mut self,
@@ -318,94 +284,6 @@ impl Directory {
         } else {
             OrderStatus::Ready
         }
-    }
-
-    /// Shows an authorization.
-    pub(super) fn authorization(
-        &self,
-        account: &str,
-        url: &str,
-        now: OffsetDateTime,
-    ) -> Result<Authorization, AuthorityError> {
-        self.knows(account)?;
-        let proof = self.proofs.get(url).ok_or_else(gone)?;
-        let status = proof.seen(now);
-        let error = (status == AuthorizationStatus::Invalid).then(|| Problem {
-            kind: "connection".to_owned(),
-            detail: "the token could not be fetched".to_owned(),
-            names: Vec::new(),
-        });
-        let name: DomainName = proof.name.parse().map_err(|_| gone())?;
-        Ok(Authorization {
-            url: url.to_owned(),
-            name,
-            status,
-            challenge: Some(proof.challenge.clone()),
-            error,
-            retry_after: None,
-        })
-    }
-
-    /// The challenge that is to be validated when the authority is told, and its name; none if that is done.
-    pub(super) fn told(
-        &self,
-        account: &str,
-        url: &str,
-        now: OffsetDateTime,
-    ) -> Result<Option<(String, Http01)>, AuthorityError> {
-        let authorization = self.authorization(account, url, now)?;
-        let proof = &self.proofs[url];
-        match authorization.status {
-            AuthorizationStatus::Valid => Ok(None),
-            AuthorizationStatus::Pending if proof.decided_at.is_some() => {
-                let detail = "authorization is already being validated".to_owned();
-                Err(AuthorityError::AlreadyTold(detail))
-            }
-            AuthorizationStatus::Pending => Ok(Some((proof.name.clone(), proof.challenge.clone()))),
-            AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                Err(refused("malformed", "authorization must be pending"))
-            }
-        }
-    }
-
-    /// Decides about an authorization, which is seen a little later. Answers the account whose failure it is.
-    pub(super) fn decide(
-        &mut self,
-        url: &str,
-        is_good: bool,
-        now: OffsetDateTime,
-        dice: &mut Dice,
-    ) -> Option<String> {
-        let is_stuck = dice.chance(self.stuck_per_mille);
-        let proof = self.proofs.get_mut(url)?;
-        if is_stuck {
-            proof.decided_at = Some(proof.expires);
-            return None;
-        }
-        let after = dice.time(Duration::milliseconds(200), Duration::seconds(4));
-        proof.decided_at = Some(now + after);
-        let row = (proof.account.clone(), proof.name.clone());
-        if is_good {
-            proof.status = AuthorizationStatus::Valid;
-            proof.expires = now + PROOF_LIFETIME;
-            self.failures_in_row.remove(&row);
-            return None;
-        }
-        proof.status = AuthorizationStatus::Invalid;
-        let account = row.0.clone();
-        let token = Spent::failure(&row.0, &row.1);
-        self.buckets.spend(&self.limits, token, now);
-        *self.failures_in_row.entry(row).or_default() += 1;
-        Some(account)
-    }
-
-    /// Gives an authorization up.
-    pub(super) fn deactivate(&mut self, account: &str, url: &str) -> Result<(), AuthorityError> {
-        self.knows(account)?;
-        if let Some(proof) = self.proofs.get_mut(url) {
-            proof.status = AuthorizationStatus::Over;
-        }
-        Ok(())
     }
 
     /// Issues the certificate of an order that is ready.
@@ -471,22 +349,5 @@ impl Directory {
         chain
             .filter(|_| order.status == OrderStatus::Valid)
             .ok_or_else(|| AuthorityError::NotReady("there is no certificate yet".to_owned()))
-    }
-}
-
-impl Proof {
-    /// How it stands for those who look.
-    fn seen(&self, now: OffsetDateTime) -> AuthorizationStatus {
-        let is_decided = self.decided_at.is_some_and(|at| at <= now);
-        match self.status {
-            AuthorizationStatus::Over => AuthorizationStatus::Over,
-            _ if self.expires <= now => AuthorizationStatus::Over,
-            AuthorizationStatus::Valid | AuthorizationStatus::Invalid if !is_decided => {
-                AuthorizationStatus::Pending
-            }
-            AuthorizationStatus::Pending
-            | AuthorizationStatus::Valid
-            | AuthorizationStatus::Invalid => self.status,
-        }
     }
 }

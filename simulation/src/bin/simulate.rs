@@ -64,7 +64,7 @@ fn main() -> ExitCode {
                 "\nseed {}: {:?}: {}",
                 outcome.seed, violation.promise, violation.text
             );
-            for line in violation.history.iter().rev().take(30).rev() {
+            for line in &violation.history {
                 eprintln!("  {line}");
             }
             eprintln!("  again with: make simulate SEED={}", outcome.seed);
