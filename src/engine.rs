@@ -121,6 +121,12 @@ impl Setback {
     }
 }
 
+impl From<Wait> for Setback {
+    fn from(wait: Wait) -> Self {
+        Self::failure_until(wait.detail, wait.until)
+    }
+}
+
 impl From<UsedUp> for Setback {
     fn from(used_up: UsedUp) -> Self {
         Self {
@@ -505,6 +511,15 @@ impl<W: World> Engine<W> {
         let line = self.ledger().clear(subject, self.now());
         if let Some(line) = line {
             self.write(line).await;
+        }
+    }
+
+    /// Whether something has to wait, and why.
+    pub fn held_back(&self, subject: &Subject) -> Result<(), Setback> {
+        let now = self.now();
+        match self.ledger().waiting(subject, now) {
+            Some(wait) => Err(wait.clone().into()),
+            None => Ok(()),
         }
     }
 

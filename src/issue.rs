@@ -513,7 +513,7 @@ impl<'a, W: World> Attempt<'a, W> {
         self.drop_order(order).await?;
         let failed = self.engine.wait_of(&order.names.set(), &account.url);
         Ok(match (failed, &state.error) {
-            (Some(wait), _) => Setback::failure_until(wait.detail, wait.until).into(),
+            (Some(wait), _) => Setback::from(wait).into(),
             (None, Some(problem)) => AuthorityError::Refused(problem.clone()).into(),
             (None, None) => {
                 AuthorityError::Gone("the order became invalid without a reason".to_owned()).into()

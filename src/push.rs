@@ -106,7 +106,7 @@ pub async fn push<W: World>(
         Err(Failure(detail)) => {
             let detail = format!("not pushed to Rancher: {detail}");
             let wait = engine.fail_soon(target.subject(), &detail).await;
-            Err(Setback::failure_until(wait.detail, wait.until))
+            Err(wait.into())
         }
     }
 }

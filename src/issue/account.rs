@@ -51,9 +51,7 @@ impl<W: World> Attempt<'_, W> {
         let subject = Subject::Account {
             directory: directory.to_owned(),
         };
-        if let Some(wait) = self.engine.ledger().waiting(&subject, self.engine.now()) {
-            return Err(Setback::failure_until(wait.detail.clone(), wait.until).into());
-        }
+        self.engine.held_back(&subject)?;
         match self.register(directory).await {
             Ok(account) => {
                 self.engine.clear(&subject).await;
@@ -75,7 +73,7 @@ impl<W: World> Attempt<'_, W> {
                         .fail(subject, schedule::after_refusal, &detail)
                         .await
                 };
-                Err(Setback::failure_until(wait.detail, wait.until).into())
+                Err(Setback::from(wait).into())
             }
             Err(stop) => Err(stop),
         }

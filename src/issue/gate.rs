@@ -115,7 +115,7 @@ pub fn gate<W: World>(
     if let Some((reason, left)) = engine.clock_distrusted() {
         return Err(Setback::failure_until(reason, now + left));
     }
-    authority_waits(engine, directory, now)?;
+    authority_waits(engine, directory)?;
     let ledger = engine.ledger();
     if let Some(opens) = ledger.floor(directory, question.names, now) {
         return Err(floor_holds(opens));
@@ -142,29 +142,16 @@ impl<'a> Question<'a> {
     }
 }
 
-fn authority_waits<W: World>(
-    engine: &Engine<W>,
-    directory: &str,
-    now: OffsetDateTime,
-) -> Result<(), Setback> {
+fn authority_waits<W: World>(engine: &Engine<W>, directory: &str) -> Result<(), Setback> {
     let directory = directory.to_owned();
-    let ledger = engine.ledger();
-    let account = Subject::Account {
+    engine.held_back(&Subject::Account {
         directory: directory.clone(),
+    })?;
+    let Some(mut wait) = engine.open_breaker(&Subject::Authority { directory }) else {
+        return Ok(());
     };
-    if let Some(wait) = ledger.waiting(&account, now) {
-        return Err(Setback::failure_until(wait.detail.clone(), wait.until));
-    }
-    let breaker = Subject::Authority { directory };
-    let open = ledger
-        .waiting(&breaker, now)
-        .filter(|wait| schedule::is_open(wait.failures));
-    open.map_or(Ok(()), |wait| {
-        Err(Setback::failure_until(
-            format!("the authority cannot be used at present: {}", wait.detail),
-            wait.until,
-        ))
-    })
+    wait.detail = format!("the authority cannot be used at present: {}", wait.detail);
+    Err(wait.into())
 }
 
 fn within_limits<W: World>(

@@ -70,10 +70,7 @@ impl Stop {
     ) -> Setback {
         match self {
             Self::Setback(setback) => setback,
-            Self::Store(error) => {
-                let wait = engine.fail_soon(attempt, &error.to_string()).await;
-                Setback::failure_until(wait.detail, wait.until)
-            }
+            Self::Store(error) => engine.fail_soon(attempt, &error.to_string()).await.into(),
             Self::Authority(error) => at_authority(engine, attempt, directory, names, &error).await,
         }
     }
@@ -130,7 +127,7 @@ async fn at_authority<W: World>(
         last = last.filter(|last| wait.until < last.until).or(Some(wait));
     }
     match last {
-        Some(wait) => Setback::failure_until(wait.detail, wait.until),
+        Some(wait) => wait.into(),
         None => Setback::failure(detail),
     }
 }

@@ -30,7 +30,7 @@ pub async fn restore<W: World>(
     let fail = async |detail: String| {
         let detail = format!("not restored from Rancher: {detail}");
         let wait = engine.fail_soon(target.subject(), &detail).await;
-        Err(Setback::failure_until(wait.detail, wait.until))
+        Err(wait.into())
     };
     let revealed = match engine.world.orchestrator().reveal(&held.id).await {
         Ok(revealed) => revealed,

@@ -46,7 +46,7 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
         Err(error) => {
             let detail = format!("balancers not woken, they may serve older certificates: {error}");
             let wait = engine.fail_soon(Subject::Wake, &detail).await;
-            Err(Setback::failure_until(wait.detail, wait.until))
+            Err(wait.into())
         }
     }
 }

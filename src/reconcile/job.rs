@@ -215,7 +215,7 @@ impl Job {
                 let wait = engine
                     .fail_soon(Subject::Attempt { certificate }, &detail)
                     .await;
-                Err(Setback::failure_until(wait.detail, wait.until))
+                Err(wait.into())
             }
         }
     }

@@ -46,15 +46,7 @@ impl<W: World> Reconciler<W> {
         let primary = target.names.primary().to_string();
         let now = gathering.now;
         let lineage = assigned.lineage.as_deref();
-        let held_back = |subject: Subject| match engine.ledger().waiting(&subject, now) {
-            Some(wait) => Err(Setback::failure_until(wait.detail.clone(), wait.until)),
-            None => Ok(()),
-        };
-        let pushes = || {
-            held_back(Subject::Push {
-                certificate: primary.clone(),
-            })
-        };
+        let pushes = || engine.held_back(&target.subject());
         let attempt = Subject::Attempt {
             certificate: primary.clone(),
         };
@@ -63,7 +55,7 @@ impl<W: World> Reconciler<W> {
         let unsettled = lineage
             .filter(|lineage| is_idle || has_received(lineage))
             .and_then(|lineage| unsettled(lineage, &target.names, now))
-            .filter(|_| engine.ledger().waiting(&attempt, now).is_none());
+            .filter(|_| engine.held_back(&attempt).is_ok());
         let kind = match verdict.action {
             // What was issued is stored first, whatever is wanted by now.
             _ if let Some(wish) = unsettled => Kind::Settle { wish },
@@ -75,7 +67,7 @@ impl<W: World> Reconciler<W> {
             Action::Restore => {
                 pushes()?;
                 if let Some(Ok(shown)) = assigned.remote.as_ref().map(|held| &held.content) {
-                    held_back(Subject::Key {
+                    engine.held_back(&Subject::Key {
                         leaf: shown.leaf.fingerprint,
                     })?;
                 }
@@ -130,11 +122,7 @@ impl<W: World> Reconciler<W> {
             let is_held_back = gathering.in_hand.contains(&primary)
                 || pass.jobs.iter().any(|job| job.primary == primary)
                 || self.engine.is_claimed(&Claim::lineage(&lineage.name))
-                || self
-                    .engine
-                    .ledger()
-                    .waiting(&attempt, gathering.now)
-                    .is_some();
+                || self.engine.held_back(&attempt).is_err();
             let Some(wish) =
                 unsettled(lineage, &order.names, gathering.now).filter(|_| !is_held_back)
             else {
@@ -169,9 +157,7 @@ impl<W: World> Reconciler<W> {
         let attempt = Subject::Attempt {
             certificate: target.names.primary().to_string(),
         };
-        if let Some(wait) = engine.ledger().waiting(&attempt, now) {
-            return Err(Setback::failure_until(wait.detail.clone(), wait.until));
-        }
+        engine.held_back(&attempt)?;
         let stored = match disk {
             DiskCopy::Whole(stored) => Some(stored),
             DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
@@ -215,13 +201,14 @@ impl<W: World> Reconciler<W> {
             is_covered_elsewhere,
         )
         .map_err(|Blocked { waiting }| {
-            let wait = engine.wait_of(&waiting, &gathering.account);
-            let Some(wait) = wait else {
+            let Some(mut wait) = engine.wait_of(&waiting, &gathering.account) else {
                 return Setback::failure("its names have to wait");
             };
             // Once the present one has expired, it is obtained without the names that fail.
-            let expiry = present.map_or(wait.until, |leaf| leaf.not_after);
-            Setback::failure_until(wait.detail, wait.until.min(expiry))
+            if let Some(leaf) = present {
+                wait.until = wait.until.min(leaf.not_after);
+            }
+            wait.into()
         })?;
         let standing = stored_well.map_or_else(Standing::default, |stored| Standing {
             overrules,
