@@ -428,42 +428,60 @@ impl<W: World> Engine<W> {
 
     /// Notes a failure that is tried again at `until`.
     pub async fn fail_until(&self, subject: Subject, until: OffsetDateTime, detail: &str) -> Wait {
+        self.note_failure(subject, |_| until, detail, None).await
+    }
+
+    /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
+    pub async fn fail(
+        &self,
+        subject: Subject,
+        after: impl Fn(u32) -> Duration,
+        detail: &str,
+    ) -> Wait {
+        let now = self.now();
+        self.note_failure(subject, |failures| now + after(failures), detail, None)
+            .await
+    }
+
+    /// Notes a validation that failed at an authority, on the clock of its name.
+    pub async fn fail_validation(
+        &self,
+        directory: &str,
+        subject: Subject,
+        clock: reaction::Clock,
+        detail: &str,
+    ) {
+        let (now, loop_time) = (self.now(), self.settings.loop_time);
+        let until = |failures| now + clock.after(failures, loop_time);
+        self.note_failure(subject, until, detail, self.limits(directory))
+            .await;
+    }
+
+    /// `limits` are those that the failure takes from.
+    async fn note_failure(
+        &self,
+        subject: Subject,
+        until: impl FnOnce(u32) -> OffsetDateTime,
+        detail: &str,
+        limits: Option<&Limits>,
+    ) -> Wait {
         let now = self.now();
         let (wait, line) = {
             let mut ledger = self.ledger();
             let failures = ledger.failures(&subject).saturating_add(1);
             let wait = Wait {
                 failures,
-                until,
+                until: until(failures),
                 detail: one_line(detail),
             };
-            (wait.clone(), ledger.fail(subject, wait, now))
+            let line = match limits {
+                Some(limits) => ledger.fail_validation(subject, wait.clone(), limits, now),
+                None => ledger.fail(subject, wait.clone(), now),
+            };
+            (wait, line)
         };
         self.write(line).await;
         wait
-    }
-
-    /// Notes a validation that failed, on the clock of its name.
-    pub async fn fail_validation(
-        &self,
-        validated: (&str, &str, &DomainName),
-        clock: reaction::Clock,
-        detail: &str,
-    ) {
-        let now = self.now();
-        let (directory, account, name) = validated;
-        let line = {
-            let mut ledger = self.ledger();
-            let subject = refusals(directory, account, name);
-            let failures = ledger.failures(&subject).saturating_add(1);
-            let wait = Wait {
-                failures,
-                until: now + clock.after(failures, self.settings.loop_time),
-                detail: one_line(detail),
-            };
-            ledger.fail_validation(validated, wait, self.limits(directory), now)
-        };
-        self.write(line).await;
     }
 
     /// Notes since when a certificate is wished for that has to wait, so that the oldest wish goes first.
@@ -481,18 +499,6 @@ impl<W: World> Engine<W> {
         for line in lines {
             self.write(line).await;
         }
-    }
-
-    /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
-    pub async fn fail(
-        &self,
-        subject: Subject,
-        after: impl Fn(u32) -> Duration,
-        detail: &str,
-    ) -> Wait {
-        let failures = self.ledger().failures(&subject).saturating_add(1);
-        let until = self.now() + after(failures);
-        self.fail_until(subject, until, detail).await
     }
 
     /// Notes a failure on the clock of pushes, wake-ups and self-checks.
@@ -548,7 +554,7 @@ impl<W: World> Engine<W> {
         let mut until = now;
         if schedule::is_open(failures) {
             let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
-            let asked = asked.min(now + Duration::DAY);
+            let asked = asked.min(now + schedule::LONGEST_OUTAGE);
             until = asked.max(now + schedule::after_outage(failures));
             tracing::warn!(error = detail, next_try = %timestamp(until), "authority left alone after several failures in a row");
         }

@@ -31,9 +31,9 @@ use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
-use crate::ports::Problem;
 use crate::ports::Token;
 use crate::ports::World;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
 use crate::store::record::PendingOrder;
@@ -239,16 +239,16 @@ impl<'a, W: World> Attempt<'a, W> {
             let account = self.account_in_use().await?;
             match self.once().await {
                 // Nothing was issued, and the order went with its key: once, another key is worth a try.
-                Err(Stop::Authority(AuthorityError::Refused(problem)))
-                    if is_about_the_key(&problem)
+                Err(Stop::Authority(error))
+                    if Trouble::of(&error) == Trouble::KeyRefused
                         && !self.has_another_key.swap(true, Ordering::Relaxed) =>
                 {
                     warn!(
                         lineage = self.lineage,
-                        error = %problem,
+                        %error,
                         "key refused by the authority, another is made"
                     );
-                    last = Some(AuthorityError::Refused(problem));
+                    last = Some(error);
                 }
                 Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
                     warn!(
@@ -607,11 +607,4 @@ impl<'a, W: World> Attempt<'a, W> {
             }
         }
     }
-}
-
-fn is_about_the_key(problem: &Problem) -> bool {
-    matches!(
-        problem.kind.as_str(),
-        "badCSR" | "badPublicKey" | "badSignatureAlgorithm"
-    )
 }

@@ -63,6 +63,9 @@ pub fn is_open(failures: u32) -> bool {
     failures >= BREAKER_OPENS_AFTER
 }
 
+/// The longest that a CA which fails is left alone, whatever it says.
+pub const LONGEST_OUTAGE: Duration = Duration::DAY;
+
 /// How long a CA that cannot be reached is left alone: one minute at first, doubling to an hour.
 pub fn after_outage(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(BREAKER_OPENS_AFTER).min(6);

@@ -345,9 +345,8 @@ impl<W: World> Attempt<'_, W> {
                     .as_ref()
                     .map_or_else(|| "no reason given".to_owned(), Problem::to_string);
                 let detail = format!("validation of {name} failed: {why} ({})", row.advice);
-                let validated = (account.directory.as_str(), account.url.as_str(), name);
                 self.engine
-                    .fail_validation(validated, row.clock, &detail)
+                    .fail_validation(&account.directory, subject, row.clock, &detail)
                     .await;
             }
         }

@@ -76,9 +76,6 @@ impl Stop {
     }
 }
 
-/// The longest that an authority which fails is left alone, whatever it says.
-const LONGEST_OUTAGE: Duration = Duration::DAY;
-
 /// When a limit ends: as the authority says, but not at once.
 pub(super) fn limit_ends(retry_after: RetryAfter, now: OffsetDateTime) -> OffsetDateTime {
     let at_least = now + schedule::after_refusal(1);
@@ -99,7 +96,7 @@ async fn at_authority<W: World>(
     let told = match error {
         AuthorityError::Unavailable { retry_after, .. } => retry_after
             .and_then(|asked| asked.later_than(now))
-            .map(|until| until.min(now + LONGEST_OUTAGE)),
+            .map(|until| until.min(now + schedule::LONGEST_OUTAGE)),
         AuthorityError::RateLimited { retry_after, .. } => {
             retry_after.map(|asked| limit_ends(asked, now))
         }

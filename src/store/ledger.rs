@@ -267,30 +267,40 @@ impl Ledger {
         self.note(Event::Levels { levels }, now)
     }
 
-    /// Notes a validation that failed.
+    /// Notes a validation that failed, which takes from the limits of its name.
     pub fn fail_validation(
         &mut self,
-        (directory, account, name): (&str, &str, &DomainName),
+        subject: Subject,
         wait: Wait,
-        limits: Option<&Limits>,
+        limits: &Limits,
         now: OffsetDateTime,
     ) -> Line {
-        let levels = limits.map_or_else(Vec::new, |limits| {
+        let levels = if let Subject::Name {
+            directory,
+            account,
+            name,
+        } = &subject
+        {
             self.levels.fail(directory, account, name, limits, now)
-        });
-        let subject = Subject::Name {
-            directory: directory.to_owned(),
-            account: account.to_owned(),
-            name: name.clone(),
+        } else {
+            Vec::new()
         };
-        self.note(
-            Event::Failed {
-                subject,
-                wait,
-                levels,
-            },
-            now,
-        )
+        self.note_failure(subject, wait, levels, now)
+    }
+
+    fn note_failure(
+        &mut self,
+        subject: Subject,
+        wait: Wait,
+        levels: Vec<Level>,
+        now: OffsetDateTime,
+    ) -> Line {
+        let event = Event::Failed {
+            subject,
+            wait,
+            levels,
+        };
+        self.note(event, now)
     }
 
     /// Notes a certificate that is known from elsewhere: the store was lost, or another instance asked for it.
@@ -353,14 +363,7 @@ impl Ledger {
 
     /// Notes a failure.
     pub fn fail(&mut self, subject: Subject, wait: Wait, now: OffsetDateTime) -> Line {
-        self.note(
-            Event::Failed {
-                subject,
-                wait,
-                levels: Vec::new(),
-            },
-            now,
-        )
+        self.note_failure(subject, wait, Vec::new(), now)
     }
 
     /// Notes that a subject is well again; nothing is to be written if it was.
