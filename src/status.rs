@@ -17,6 +17,7 @@ use crate::store::ledger::Ledger;
 
 pub mod authority;
 pub mod certificate;
+pub mod live;
 mod summary;
 mod surroundings;
 
