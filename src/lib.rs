@@ -48,5 +48,7 @@ pub mod push;
 pub mod reconcile;
 pub mod daemon;
 pub mod status;
+pub mod dry;
 pub mod http;
+pub mod cli;
 pub mod start;
