@@ -21,6 +21,8 @@ use rancher_lets_encrypt::engine::Settings;
 use rancher_lets_encrypt::http;
 use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
+use rancher_lets_encrypt::probe::preflight::Preflight;
+use rancher_lets_encrypt::probe::report::Grade;
 use rancher_lets_encrypt::rancher::Rancher;
 use rancher_lets_encrypt::rancher::api::Api;
 use rancher_lets_encrypt::rancher::base::Base;
@@ -58,6 +60,19 @@ struct Arguments {
 enum Command {
     /// Runs the daemon (the default).
     Run,
+    /// Looks at a name as the CA would, without asking it: DNS, CAA, the challenge path over each address.
+    ///
+    /// Exit status: 0 the CA would succeed, 1 it would fail, 64 bad settings or a bad name.
+    Check {
+        /// The host name.
+        name: String,
+        /// The name server to ask instead of the system's, like 1.1.1.1 or 127.0.0.1:8053.
+        #[arg(long, value_name = "ADDRESS")]
+        dns: Option<String>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Asks the daemon in this container whether it is well; for HEALTHCHECK.
     Healthcheck,
 }
@@ -89,6 +104,9 @@ fn main() -> ExitCode {
         match arguments.command {
             None | Some(Command::Run) => run(config).await,
             Some(Command::Healthcheck) => healthcheck(&config).await,
+            Some(Command::Check { name, dns, json }) => {
+                check(&config, &name, dns.as_deref(), json).await
+            }
         }
     });
     // A write in hand ends; anything else that still waits is not worth waiting for.
@@ -262,9 +280,44 @@ async fn hold_lock(store: &Store<RealDisk>, disk: &RealDisk) -> File {
     }
 }
 
+async fn check(config: &Config, name: &str, dns: Option<&str>, is_json: bool) -> ExitCode {
+    let world = match Adapters::new(config) {
+        Ok(world) => world,
+        Err(faults) => return refuse(&faults),
+    };
+    let (disk, webroot) = (Arc::clone(world.disk()), &config.webroot);
+    let store = Arc::new(Store::new(disk, &config.store, webroot));
+    let preflight = Preflight::new(config, world.challenge(), &store, name, dns);
+    let (preflight, stop) = match (preflight, stop_signals()) {
+        (Ok(preflight), Ok(stop)) => (preflight, stop),
+        (Err(why), _) => {
+            eprintln!("{why}");
+            return ExitCode::from(BAD_SETTINGS);
+        }
+        (_, Err(error)) => {
+            eprintln!("signals cannot be listened for: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Some(report) = preflight.check(stop).await else {
+        eprintln!("stopped; the token was taken away");
+        return ExitCode::FAILURE;
+    };
+    print_answer(&if is_json {
+        report.json()
+    } else {
+        report.render()
+    });
+    if report.verdict == Grade::Fail {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
 async fn healthcheck(config: &Config) -> ExitCode {
     let Some(address) = config.listen else {
-        println_healthy("LISTEN is off, nothing to ask");
+        print_answer("LISTEN is off, nothing to ask\n");
         return ExitCode::SUCCESS;
     };
     let host = if address.ip().is_unspecified() {
@@ -307,8 +360,8 @@ async fn healthcheck(config: &Config) -> ExitCode {
     clippy::print_stdout,
     reason = "the answer of a command is for whoever called it"
 )]
-fn println_healthy(text: &str) {
-    println!("{text}");
+fn print_answer(text: &str) {
+    print!("{text}");
 }
 
 /// The one place where the machine's clock is read.

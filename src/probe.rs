@@ -1,6 +1,6 @@
 //! Looks at a name as a CA would: one fetch, hop by hop, and one judgement of what came.
 //!
-//! The self-check before an order ([`crate::webroot`]) looks with it, so that neither
+//! The self-check before an order ([`crate::webroot`]) and `check` ([`preflight`]) both look with it, so that neither
 //! finds well what the other refuses.
 
 use std::error::Error as _;
@@ -29,6 +29,9 @@ use crate::probe::dns::Dns;
 
 pub mod dns;
 pub mod caa;
+pub mod report;
+pub mod mend;
+pub mod preflight;
 
 /// Where a CA looks for the answer (RFC 8555, section 8.3).
 pub const FOLDER: &str = ".well-known/acme-challenge";
@@ -82,7 +85,7 @@ pub struct Visit {
     pub end: Result<(), Trouble>,
 }
 
-/// Why an answer is not the expected one; each kind is mended in another way.
+/// Why an answer is not the expected one; each kind is mended in another way ([`mend`]).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Trouble {
     /// No connection, or one that gave no whole answer.
