@@ -1,4 +1,4 @@
-//! What mends what a look found: which record, which rule of a balancer, which label, which door.
+//! What a look found, in plain words, and what mends it: which record, which rule of a balancer, which label, which door.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -50,6 +50,46 @@ impl Place<'_> {
     }
 }
 
+/// What came instead of our token, in plain words.
+pub fn finding(trouble: &Trouble, place: Place<'_>) -> String {
+    let port = place.port;
+    let (url, found) = match trouble {
+        // It names what redirected.
+        Trouble::Redirect(text) => return text.clone(),
+        Trouble::Silent { url, why, cause } => {
+            let found = match cause {
+                Cause::Refused => format!("nobody listens on port {port} (connection refused)"),
+                Cause::Dropped => format!("no connection to port {port} ({})", innermost(why)),
+                Cause::NoRoute => format!("this host has no way there ({})", innermost(why)),
+                Cause::Other => why.clone(),
+            };
+            (url, found)
+        }
+        Trouble::Late { url, limit } => {
+            let seconds = limit.as_secs();
+            (
+                url,
+                format!("port {port} is open, no answer within {seconds} s"),
+            )
+        }
+        Trouble::Status { url, status } => (url, format!("answered {status}")),
+        Trouble::Foreign { url, body } => (
+            url,
+            format!("answered something else than our token (`{body}`)"),
+        ),
+    };
+    // The first one was told with the token.
+    match place.is_redirected {
+        true => format!("{url}, where it was redirected to: {found}"),
+        false => found,
+    }
+}
+
+/// The last of the causes of an error; those before it are the HTTP client's own affairs.
+fn innermost(why: &str) -> &str {
+    why.rsplit(": ").next().unwrap_or(why)
+}
+
 /// What mends a look that did not find our token.
 pub fn trouble(trouble: &Trouble, place: Place<'_>) -> String {
     match trouble {
@@ -76,9 +116,9 @@ pub fn trouble(trouble: &Trouble, place: Place<'_>) -> String {
 fn silence(cause: Cause, place: Place<'_>) -> String {
     let (target, pointer, port) = (place.target(), place.pointer(), place.port);
     match cause {
-        Cause::Refused => format!(
-            "nobody listens on port {port} of {target}: run the balancer there with port {port} published, or correct {pointer}"
-        ),
+        Cause::Refused => {
+            format!("run the balancer on {target} with port {port} published, or correct {pointer}")
+        }
         Cause::Dropped => format!(
             "open port {port} of {target} in its firewall, or correct {pointer}; if only this network does not reach it (hairpin NAT): SELF_CHECK_ADDRESS"
         ),
@@ -145,10 +185,7 @@ mod tests {
         };
         let limit = Duration::from_secs(30);
         vec![
-            (
-                silent(Cause::Refused),
-                "nobody listens on port 80 of 192.0.2.1",
-            ),
+            (silent(Cause::Refused), "run the balancer on 192.0.2.1"),
             (silent(Cause::Dropped), "firewall"),
             (silent(Cause::NoRoute), "no way to 192.0.2.1"),
             (silent(Cause::Other), "plain HTTP"),

@@ -126,7 +126,11 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             Ok(()) => {
                 let path = format!("{FOLDER}/{}", challenge.token.as_str());
                 let folder = self.config.webroot.display();
-                let says = format!("a random token was published in {folder}: {path}");
+                let port = match self.config.self_check_port {
+                    80 => String::new(),
+                    port => format!("; it is fetched on port {port} (HOST_CHECK_PORT), a CA's port is 80"),
+                };
+                let says = format!("a random token was published in {folder}: {path}{port}");
                 steps.push(Step::ok(Subject::Token, says));
                 steps.extend(self.fetch(challenge, &found.addresses).await);
             }
@@ -214,23 +218,27 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
                 };
             }
         };
-        let odd = addresses.iter().find_map(|address| {
-            let what = dns::oddness(*address)?;
-            Some(format!("{address} is {what}, which no public CA reaches"))
-        });
-        let all = addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>();
-        let says = format!("{record}: {}", all.join(", "));
-        match odd {
-            None => Step::ok(subject, says),
-            Some(odd) => Step::warn(
-                subject,
-                format!("{says}; {odd}"),
-                format!(
-                    "if names lead elsewhere in this network only, ask a public name server: --dns 1.1.1.1; else correct the {record} record of {}",
-                    self.name
-                ),
-            ),
+        let shown = addresses
+            .iter()
+            .map(|address| match dns::oddness(*address) {
+                Some(what) => format!("{address} ({what}, which no public CA reaches)"),
+                None => address.to_string(),
+            });
+        let says = format!("{record}: {}", shown.collect::<Vec<_>>().join(", "));
+        if addresses
+            .iter()
+            .all(|address| dns::oddness(*address).is_none())
+        {
+            return Step::ok(subject, says);
         }
+        Step::warn(
+            subject,
+            says,
+            format!(
+                "if names lead elsewhere in this network only, ask a public name server: --dns 1.1.1.1; else correct the {record} record of {}",
+                self.name
+            ),
+        )
     }
 
     async fn certification(&self) -> Step {
@@ -358,7 +366,7 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             let place = format!("{host}, where SELF_CHECK_ADDRESS leads past DNS");
             let step = match &visit.end {
                 Ok(()) => arrived(&place),
-                Err(trouble) => lost(&place, trouble, self.mend(trouble, None, &visit)),
+                Err(trouble) => self.lost(&place, trouble, None, &visit),
             };
             return vec![step.with_hops(visit.hops)];
         }
@@ -382,15 +390,27 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             let Err(trouble) = &visit.end else {
                 return arrived(&address.to_string()).with_hops(visit.hops.clone());
             };
-            let mend = self.mend(trouble, Some(*address), visit);
-            let step = lost(&address.to_string(), trouble, mend);
+            let step = self.lost(&address.to_string(), trouble, Some(*address), visit);
             let falls_back = v4 && Family::of(*address) == Family::V6;
-            let grade = match dial(trouble).filter(|_| visit.hops.len() == 1) {
-                Some(Cause::NoRoute) if v4 || v6 => Grade::Warn,
-                Some(_) if falls_back => Grade::Warn,
-                _ => Grade::Fail,
+            let step = match dial(trouble).filter(|_| visit.hops.len() == 1) {
+                Some(Cause::NoRoute) if v4 || v6 => Step {
+                    grade: Grade::Warn,
+                    ..step
+                },
+                Some(_) if falls_back => {
+                    let says = format!(
+                        "{}; Let's Encrypt then tries IPv4, not every CA does",
+                        step.says
+                    );
+                    Step {
+                        grade: Grade::Warn,
+                        says,
+                        ..step
+                    }
+                }
+                _ => step,
             };
-            Step { grade, ..step }.with_hops(visit.hops.clone())
+            step.with_hops(visit.hops.clone())
         };
         visits.iter().map(step).collect()
     }
@@ -413,7 +433,7 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
         }
     }
 
-    fn mend(&self, trouble: &Trouble, address: Option<IpAddr>, visit: &Visit) -> String {
+    fn lost(&self, from: &str, trouble: &Trouble, address: Option<IpAddr>, visit: &Visit) -> Step {
         let place = Place {
             name: &self.name,
             address,
@@ -421,7 +441,8 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             webroot: &self.config.webroot,
             is_redirected: visit.hops.len() > 1,
         };
-        mend::trouble(trouble, place)
+        let says = format!("{from}: {}", mend::finding(trouble, place));
+        Step::fail(Subject::Fetch, says, mend::trouble(trouble, place))
     }
 }
 
@@ -446,10 +467,6 @@ fn dial(trouble: &Trouble) -> Option<Cause> {
 
 fn arrived(place: &str) -> Step {
     Step::ok(Subject::Fetch, format!("our token came back from {place}"))
-}
-
-fn lost(place: &str, trouble: &Trouble, mend: String) -> Step {
-    Step::fail(Subject::Fetch, format!("from {place}: {trouble}"), mend)
 }
 
 /// A challenge of nobody's: no account has it, so that no sweep takes it for the daemon's.

@@ -129,7 +129,7 @@ impl Report {
         let says = match (count(Grade::Fail), count(Grade::Warn)) {
             (0, 0) => format!("the CA would succeed: {name} can get its certificate"),
             (0, remarks) => format!(
-                "as far as can be seen from here the CA would succeed; {} above",
+                "as far as can be seen from here the CA would succeed; mind {}, marked `warn` above",
                 counted(remarks, "remark")
             ),
             (failures, _) => format!(
@@ -160,7 +160,7 @@ impl Report {
     /// The report for people: a line for each step, below it the way that was taken and what mends it.
     pub fn render(&self) -> String {
         let mut text = format!(
-            "{}, looked at as {} would, with name server {}\n",
+            "{}, as {} would see it (name server {})\n",
             self.name, self.directory, self.name_servers
         );
         for step in &self.steps {

@@ -56,6 +56,12 @@ impl Dns {
         self.tell(record, &answer).await;
     }
 
+    /// Makes one name an alias of another (CNAME).
+    pub async fn alias(&self, name: &str, of: &str) {
+        let answer = json!({ "host": format!("{name}."), "target": format!("{of}.") });
+        self.tell("set-cname", &answer).await;
+    }
+
     /// Leads every name to an address.
     pub async fn resolve_all(&self, to: IpAddr) {
         self.tell("set-default-ipv4", &json!({ "ip": to })).await;

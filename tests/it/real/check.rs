@@ -39,7 +39,7 @@ struct Town {
 impl Town {
     async fn start() -> Self {
         let world = World::start().await;
-        let dns = Dns::start(&world.production.tls_root_pem()).await;
+        let dns = Dns::start(world.production.tls_root_pem()).await;
         dns.resolve_none().await;
         dns.resolve(NAME, V4).await;
         let port = Port::claim();
@@ -107,7 +107,7 @@ async fn a_name_that_leads_to_us_ends_with_success_and_nothing_is_left() {
     checked.has(
         "a",
         "warn",
-        "127.0.0.1 is a loopback address",
+        "127.0.0.1 (a loopback address",
         "--dns 1.1.1.1",
     );
     checked.has("aaaa", "ok", "none", "");
@@ -138,7 +138,8 @@ async fn the_text_has_a_line_for_each_step_and_ends_with_the_verdict() {
         lines[6], "ok    our token came back from 127.0.0.1",
         "{lines:#?}"
     );
-    let last = "as far as can be seen from here the CA would succeed; 1 remark above";
+    let last =
+        "as far as can be seen from here the CA would succeed; mind 1 remark, marked `warn` above";
     assert_eq!(lines.last(), Some(&last));
     town.web
         .settings(|settings| settings.missing_hosts.push(NAME.to_owned()));
@@ -150,7 +151,7 @@ async fn the_text_has_a_line_for_each_step_and_ends_with_the_verdict() {
     assert!(
         lines
             .iter()
-            .any(|line| line.starts_with("fail  from 127.0.0.1: http://")),
+            .any(|line| line.starts_with("fail  127.0.0.1: answered 404 Not Found")),
         "{lines:#?}"
     );
     assert!(
@@ -198,11 +199,26 @@ async fn a_name_without_a_record_needs_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alias_is_followed() {
+    let town = Town::start().await;
+    town.dns.alias("b.example.com", NAME).await;
+    let checked = town.check_with(&town.settings(), "b.example.com").await;
+    assert_eq!(checked.status, 0, "{}", checked.stdout);
+    checked.has(
+        "a",
+        "warn",
+        "127.0.0.1",
+        "correct the A record of b.example.com",
+    );
+    assert_eq!(town.web.faults().seen()[0].subject, "b.example.com");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_address_is_looked_at() {
     let (town, other) = Town::with_both().await;
     let checked = town.check().await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
-    checked.has("aaaa", "warn", "::1 is a loopback address", "");
+    checked.has("aaaa", "warn", "::1 (a loopback address", "");
     checked.has("fetch", "ok", "came back from ::1", "");
     checked.has("fetch", "ok", "came back from 127.0.0.1", "");
     for web in [&town.web, &other] {
@@ -231,7 +247,12 @@ async fn an_ipv6_address_where_nobody_listens_is_a_remark_since_the_ca_falls_bac
     town.dns.resolve(NAME, V6).await;
     let checked = town.check().await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
-    checked.has("fetch", "warn", "from ::1", "correct the AAAA record");
+    checked.has(
+        "fetch",
+        "warn",
+        "then tries IPv4",
+        "correct the AAAA record",
+    );
     checked.has("fetch", "ok", "came back from 127.0.0.1", "");
 }
 
@@ -362,8 +383,8 @@ async fn a_port_where_nobody_listens_is_told() {
     checked.has(
         "fetch",
         "fail",
-        "Connection refused",
-        "nobody listens on port",
+        "connection refused",
+        "run the balancer on 127.0.0.1",
     );
 }
 
