@@ -53,6 +53,18 @@ pub enum Command {
         /// A name that the certificate is to cover
         name: String,
     },
+    /// Look at a name as the CA would, without asking it: DNS, CAA, the challenge path over each address; exit status
+    /// 0: the CA would succeed, 1: it would fail, 64: bad settings or a bad name
+    Check {
+        /// The host name
+        name: String,
+        /// The name server to ask instead of the system's, like 1.1.1.1 or 127.0.0.1:8053
+        #[arg(long, value_name = "ADDRESS")]
+        dns: Option<String>,
+        /// In which form.
+        #[command(flatten)]
+        form: Form,
+    },
     /// Check the settings and show those in force; asks nobody
     CheckConfig(Form),
     /// Ask the daemon in this container whether its loop turns; for HEALTHCHECK

@@ -40,6 +40,7 @@ pub mod client;
 pub mod store;
 pub mod disk;
 pub mod acme;
+pub mod probe;
 pub mod webroot;
 pub mod rancher;
 pub mod engine;

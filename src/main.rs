@@ -83,6 +83,9 @@ fn main() -> ExitCode {
             Some(Command::Status(form)) => commands::status(&config, form).await,
             Some(Command::Explain { name, form }) => commands::explain(&config, &name, form).await,
             Some(Command::Renew { name }) => commands::renew(&config, &name).await,
+            Some(Command::Check { name, dns, form }) => {
+                commands::check(&config, &name, dns.as_deref(), form).await
+            }
             Some(Command::CheckConfig(form)) => commands::check_config(&config, form),
             Some(Command::Healthcheck) => commands::healthcheck(&config).await,
         }

@@ -21,6 +21,8 @@ use rancher_lets_encrypt::engine::Engine;
 use rancher_lets_encrypt::engine::Settings;
 use rancher_lets_encrypt::names::DomainName;
 use rancher_lets_encrypt::ports::World;
+use rancher_lets_encrypt::probe::preflight::Preflight;
+use rancher_lets_encrypt::probe::report::Grade;
 use rancher_lets_encrypt::reconcile::Reconciler;
 use rancher_lets_encrypt::start;
 use rancher_lets_encrypt::status::Health;
@@ -198,6 +200,40 @@ pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
          Waits after failures are skipped. At most one certificate of the same names comes in a day, and limits of \
          the CA hold all the same: `explain {certificate}` shows what happens.\n"
     ))
+}
+
+/// Looks at a name as the CA would.
+pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: Form) -> ExitCode {
+    let world = match Adapters::new(config) {
+        Ok(world) => world,
+        Err(faults) => return refuse(&faults),
+    };
+    let disk = Arc::clone(world.disk());
+    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
+    let preflight = match Preflight::new(config, world.challenge(), &store, name, dns) {
+        Ok(preflight) => preflight,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    let stop = match stop_signals() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&format!("signals cannot be listened for: {error}")),
+    };
+    let Some(report) = preflight.check(stop).await else {
+        return fail("stopped; the token was taken away");
+    };
+    print(&if form.json {
+        report.json()
+    } else {
+        report.render()
+    });
+    if report.verdict == Grade::Fail {
+        ExitCode::from(ATTENTION)
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Checks the settings and shows those in force.

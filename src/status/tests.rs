@@ -178,10 +178,16 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
     stands(first("a.test"), Health::Working);
     let dns = failed(Trouble::NoAddress, "validation of a.test failed: dns");
     stands(held_back(first("a.test"), dns.clone()), Health::Attention);
-    stands(held_back(row("a.test", 29, renew()), dns.clone()), Health::Attention);
+    stands(
+        held_back(row("a.test", 29, renew()), dns.clone()),
+        Health::Attention,
+    );
     stands(held_back(row("a.test", 10, renew()), dns), Health::AtRisk);
     let later = Setback::later("the floor", NOW + DAY);
-    stands(held_back(row("a.test", 29, renew()), later), Health::Waiting);
+    stands(
+        held_back(row("a.test", 29, renew()), later),
+        Health::Waiting,
+    );
     let mut in_hand = row("a.test", 29, renew());
     in_hand.verdict = None;
     stands(in_hand, Health::Working);
@@ -201,7 +207,11 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         at_rancher: Copy::Unknown("no answer".to_owned()),
         ..row("a.test", 80, unread)
     };
-    assert_eq!(stands(unread, Health::Waiting).problem, None, "told beside Rancher");
+    assert_eq!(
+        stands(unread, Health::Waiting).problem,
+        None,
+        "told beside Rancher"
+    );
     // A better copy in the store is of no use to whoever is served the one at Rancher.
     let served = Row {
         at_rancher: Copy::Whole(with_left("a.test", -1)),
@@ -278,7 +288,13 @@ fn the_worst_and_then_what_ends_first_is_on_top() {
         .collect();
     assert_eq!(
         order,
-        ["risk.test", "bad.test", "new.test", "well-short.test", "well-long.test"]
+        [
+            "risk.test",
+            "bad.test",
+            "new.test",
+            "well-short.test",
+            "well-long.test"
+        ]
     );
     assert_eq!(status.needs_attention, 2);
     assert_eq!(status.health, Health::AtRisk);
@@ -292,12 +308,18 @@ fn a_problem_says_what_happened_what_to_do_and_where() {
     let problem = stands(paused, Health::Attention).problem.unwrap();
     assert_eq!(problem.what, text);
     assert!(problem.needs_person);
-    assert_eq!(problem.advice.as_deref(), Some("open the address in this line"));
+    assert_eq!(
+        problem.advice.as_deref(),
+        Some("open the address in this line")
+    );
     assert_eq!(
         problem.link.as_deref(),
         Some("https://portal.test/unpause?jwt=abc.def")
     );
-    let dns = held_back(first("a.test"), failed(Trouble::NoAddress, "see https://ca.test"));
+    let dns = held_back(
+        first("a.test"),
+        failed(Trouble::NoAddress, "see https://ca.test"),
+    );
     let problem = stands(dns, Health::Attention).problem.unwrap();
     assert_eq!((problem.needs_person, problem.link), (false, None));
 }
@@ -307,8 +329,14 @@ fn what_happens_next_is_told_with_its_time() {
     let next = |row| stands_any(row).next.map(|next| (next.what, next.at - NOW));
     let dns = failed(Trouble::NoAddress, "dns");
     let told = |what: &str, after| Some((what.to_owned(), after));
-    assert_eq!(next(held_back(first("a.test"), dns)), told("next try: Issue", Duration::HOUR));
-    assert_eq!(next(first("a.test")), told("next try: Issue", Duration::minutes(5)));
+    assert_eq!(
+        next(held_back(first("a.test"), dns)),
+        told("next try: Issue", Duration::HOUR)
+    );
+    assert_eq!(
+        next(first("a.test")),
+        told("next try: Issue", Duration::minutes(5))
+    );
     let well = row("a.test", 80, verdict(Action::Keep));
     let due = well.renewal.unwrap().due_at - NOW;
     assert_eq!(next(well), told("renewal", due));
@@ -341,10 +369,23 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
         service("other", None, &["1c2"]),
         service("folder", Some("/certs"), &["1c1"]),
     ]))));
-    assert_eq!(listed.certificates[0].balancers, Some(vec!["front".to_owned()]));
-    let part = listed.surroundings.iter().find(|part| part.name == "balancers").unwrap();
-    assert!(part.detail.contains("folder reads the folder /certs"), "{part:?}");
-    assert_eq!(with(Some(Ok(Arc::new([])))).certificates[0].balancers, Some(vec![]));
+    assert_eq!(
+        listed.certificates[0].balancers,
+        Some(vec!["front".to_owned()])
+    );
+    let part = listed
+        .surroundings
+        .iter()
+        .find(|part| part.name == "balancers")
+        .unwrap();
+    assert!(
+        part.detail.contains("folder reads the folder /certs"),
+        "{part:?}"
+    );
+    assert_eq!(
+        with(Some(Ok(Arc::new([])))).certificates[0].balancers,
+        Some(vec![])
+    );
     assert_eq!(with(None).certificates[0].balancers, None);
     let failed = with(Some(Err("refused".to_owned())));
     assert_eq!(failed.health, Health::Attention);
@@ -378,7 +419,10 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     let closed = gathered(report(vec![first.clone()]), &ledger);
     let authority = &closed.authorities[0];
     assert!(authority.is_wanted && authority.keeps_limits);
-    assert!(authority.waits.is_empty(), "a breaker that is closed holds nothing up");
+    assert!(
+        authority.waits.is_empty(),
+        "a breaker that is closed holds nothing up"
+    );
     let budget = authority.budgets.first().unwrap();
     assert_eq!(budget.kind, "certificates-per-set");
     assert_eq!((budget.used, budget.limit, budget.left()), (2, 5, 3));
@@ -390,12 +434,19 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     let open = gathered(report(vec![first]), &ledger);
     assert_eq!(open.authorities[0].waits.len(), 1);
     assert_eq!(open.health, Health::Attention);
-    assert!(open.sentence.ends_with("Trouble with: CA."), "{}", open.sentence);
+    assert!(
+        open.sentence.ends_with("Trouble with: CA."),
+        "{}",
+        open.sentence
+    );
 }
 
 #[test]
 fn the_document_is_read_back_as_it_was_written() {
-    let bad = held_back(first("b.test"), failed(Trouble::Paused, "see https://ca.test/x"));
+    let bad = held_back(
+        first("b.test"),
+        failed(Trouble::Paused, "see https://ca.test/x"),
+    );
     let mut status = status(vec![row("a.test", 80, verdict(Action::Keep)), bad]);
     status.phase = Phase::StandingBy {
         holder: "process 1".to_owned(),

@@ -8,6 +8,7 @@
 mod bad_certificates;
 mod broken_names;
 mod budgets;
+mod check;
 mod cli;
 mod compose;
 mod crash;
