@@ -233,14 +233,6 @@ fn everything_is_said_in_one_sentence() {
         vec![],
         "Nothing is wanted: DOMAINS is empty, and no label names a host.",
     );
-    let due = status(vec![well("a.test")]).certificates[0]
-        .renewal_due_at
-        .unwrap();
-    let due = crate::classify::timestamp(due);
-    says(
-        vec![well("a.test")],
-        &format!("All is well: 1 certificate; the next renewal is due {due}."),
-    );
     says(vec![bad("a.test")], "The certificate needs attention.");
     says(
         vec![bad("a.test"), well("b.test")],
