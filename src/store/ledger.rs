@@ -337,6 +337,19 @@ impl Ledger {
         on_record.unwrap_or(doubted)
     }
 
+    /// An account at an authority whose names have failed.
+    pub fn waiting_account(&self, directory: &str) -> Option<String> {
+        let account = |subject: &Subject| match subject {
+            Subject::Name {
+                directory: there,
+                account,
+                ..
+            } if there == directory && !account.is_empty() => Some(account.clone()),
+            _ => None,
+        };
+        self.waits.keys().rev().find_map(account)
+    }
+
     /// The end of the first wait that is not over.
     pub fn next_end(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         self.waits
