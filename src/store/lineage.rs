@@ -62,6 +62,12 @@ pub(super) struct Cached {
 
 /// The last line that is whole; a torn one behind it was never relied on.
 fn last_line(content: &[u8]) -> Result<PendingOrder, String> {
+    let mut lines = content.rsplit(|byte| *byte == b'\n');
+    if let Some(last) = lines.find(|line| !line.is_empty())
+        && let Ok(order) = serde_json::from_slice(last)
+    {
+        return Ok(order);
+    }
     let mut last = Err("it is empty".to_owned());
     for order in serde_json::Deserializer::from_slice(content).into_iter() {
         match order {
