@@ -62,7 +62,7 @@ impl Row {
     ) -> Self {
         let disk_ends = match disk {
             DiskCopy::Whole(stored) => Some(stored.shown.leaf.not_after),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
         };
         let rancher_ends = match remote {
             RemoteCopy::Held(held) => held.content.as_ref().ok().map(|shown| shown.leaf.not_after),
