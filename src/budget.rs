@@ -115,7 +115,8 @@ pub enum Bucket {
 }
 
 impl Bucket {
-    fn limit(&self, limits: &Limits) -> Limit {
+    /// Its figures among the limits of a directory.
+    pub fn limit(&self, limits: &Limits) -> Limit {
         match self {
             Self::Accounts { .. } => limits.accounts,
             Self::Orders { .. } => limits.orders,
@@ -127,13 +128,42 @@ impl Bucket {
     }
 }
 
+impl Bucket {
+    /// Directory URL of the authority that counts.
+    pub fn directory(&self) -> &str {
+        match self {
+            Self::Accounts { directory }
+            | Self::Orders { directory, .. }
+            | Self::Domain { directory, .. }
+            | Self::Set { directory, .. }
+            | Self::Failures { directory, .. }
+            | Self::FailuresInRow { directory, .. } => directory,
+        }
+    }
+
+    /// What it counts, in a word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Accounts { .. } => "accounts",
+            Self::Orders { .. } => "orders",
+            Self::Domain { .. } => "certificates-per-domain",
+            Self::Set { .. } => "certificates-per-set",
+            Self::Failures { .. } => "failed-validations",
+            Self::FailuresInRow { .. } => "failed-validations-in-row",
+        }
+    }
+}
+
 impl fmt::Display for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accounts { .. } => write!(f, "new accounts from this address"),
             Self::Orders { .. } => write!(f, "new orders of this account"),
             Self::Domain { domain, .. } => write!(f, "new certificates for {domain}"),
-            Self::Set { .. } => write!(f, "certificates for exactly these names"),
+            Self::Set { names, .. } => {
+                let names: Vec<&str> = names.iter().map(DomainName::as_str).collect();
+                write!(f, "certificates for exactly {}", names.join(" "))
+            }
             Self::Failures { name, .. } => write!(f, "failed validations of {name}"),
             Self::FailuresInRow { name, .. } => write!(f, "failed validations of {name} in a row"),
         }

@@ -8,6 +8,7 @@ use x509_parser::extensions::DistributionPointName;
 use x509_parser::extensions::GeneralName;
 use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
+use x509_parser::x509::AttributeTypeAndValue;
 use x509_parser::x509::X509Name;
 
 use crate::fingerprint::Fingerprint;
@@ -34,6 +35,8 @@ pub struct Leaf {
     pub not_before: OffsetDateTime,
     /// End of validity.
     pub not_after: OffsetDateTime,
+    /// Who issued it, as text for people: the common name, or all there is. Nothing is decided by it.
+    pub issuer: Box<str>,
     /// Whether it is signed by its own key, proven by the signature.
     pub is_self_signed: bool,
     /// Whether the CA itself marks it as a staging certificate.
@@ -81,12 +84,35 @@ impl Leaf {
             fingerprint: Fingerprint::of(&[der]),
             not_before: certificate.validity().not_before.to_datetime(),
             not_after: certificate.validity().not_after.to_datetime(),
+            issuer: issuer_of(certificate).into(),
             is_self_signed: certificate.issuer() == certificate.subject()
                 && certificate.verify_signature(None).is_ok(),
             is_marked_staging: is_marked_staging(certificate, chain),
             names: names_of(certificate),
         }
     }
+}
+
+type Attributes<'a> = Box<dyn Iterator<Item = &'a AttributeTypeAndValue<'a>> + 'a>;
+
+/// Far above any real name.
+const LONGEST_ISSUER: usize = 200;
+
+fn issuer_of(certificate: &X509Certificate<'_>) -> String {
+    let issuer = certificate.issuer();
+    let first = |mut attributes: Attributes<'_>| {
+        let value = attributes.next()?.as_str().ok()?;
+        Some(value.to_owned())
+    };
+    let common: Attributes<'_> = Box::new(issuer.iter_common_name());
+    let organization: Attributes<'_> = Box::new(issuer.iter_organization());
+    let text = match (first(organization), first(common)) {
+        (Some(organization), Some(common)) => format!("{common} ({organization})"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => issuer.to_string(),
+    };
+    let is_plain = |char: &char| !char.is_control();
+    text.chars().filter(is_plain).take(LONGEST_ISSUER).collect()
 }
 
 fn covers(own: &str, name: &str) -> bool {

@@ -20,6 +20,7 @@ use crate::config::typing::Typing;
 use crate::names::BadName;
 use crate::names::Names;
 
+mod in_force;
 mod table;
 mod typing;
 
@@ -81,6 +82,12 @@ pub struct Config {
     pub concurrency: usize,
     /// `LISTEN`.
     pub listen: Option<SocketAddr>,
+    /// `NOTIFY_URL`; it may hold a token.
+    pub notify_url: Option<Secret>,
+    /// `NOTIFY_FORMAT`.
+    pub notify_format: NotifyFormat,
+    /// `HEARTBEAT_URL`; it may hold a token.
+    pub heartbeat_url: Option<Secret>,
     /// `LOG` or `RUST_LOG`.
     pub log: String,
     /// `LOG_FORMAT`.
@@ -147,6 +154,15 @@ pub enum ReplaceForeign {
     Never,
     /// At once.
     Always,
+}
+
+/// How notices are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyFormat {
+    /// An object with a field `text`, which Slack and Mattermost show.
+    Json,
+    /// Plain text, for ntfy.
+    Text,
 }
 
 /// How log lines are written.
@@ -523,5 +539,26 @@ mod tests {
         assert!(
             config(&[("NOTIFY_URL", "http://a.test/x")]).unwrap().notes[0].contains("NOTIFY_URL")
         );
+    }
+
+    #[test]
+    fn settings_in_force_are_all_shown_and_secrets_only_as_set() {
+        let given = [
+            ("NOTIFY_URL", "https://hooks.test/very-secret"),
+            ("HEARTBEAT_URL", "https://beat.test/very-secret"),
+        ];
+        let in_force = config(&given).unwrap().in_force();
+        let shown: Vec<&str> = in_force.iter().map(|(name, _)| *name).collect();
+        // Each of these means the same as another.
+        let doubled = ["EMAIL", "RUST_LOG"];
+        let all: Vec<&str> = SETTINGS
+            .iter()
+            .map(|setting| setting.name)
+            .filter(|name| !doubled.contains(name))
+            .collect();
+        assert_eq!(shown, all);
+        let text = format!("{in_force:?}");
+        assert!(!text.contains("very-secret"), "{text}");
+        assert!(text.contains(r#"("NOTIFY_URL", "set")"#), "{text}");
     }
 }

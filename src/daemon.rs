@@ -2,6 +2,7 @@
 //!
 //! Jobs run beside the loop, so that a change is acted on while another certificate waits on a stalled request.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,7 +20,8 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::engine::Engine;
-use crate::engine::Places;
+use crate::engine::Setback;
+use crate::engine::places::Places;
 use crate::ports::Announcement;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
@@ -41,6 +43,55 @@ pub struct Snapshot {
     pub passes: u64,
     /// What the last pass found.
     pub report: Option<Arc<Report>>,
+    /// When the last pass ended.
+    pub last_pass: Option<PassTimes>,
+    /// When the next pass begins at the latest.
+    pub next: Option<OffsetDateTime>,
+    /// The last thing that was tried for each certificate, by primary name.
+    pub tries: BTreeMap<String, Try>,
+    /// How often which job ended how since the start.
+    pub ended: BTreeMap<(&'static str, Ended), u64>,
+}
+
+/// When a pass ended.
+#[derive(Debug, Clone, Copy)]
+pub struct PassTimes {
+    /// When it ended.
+    pub ended_at: OffsetDateTime,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A job that has ended.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// When.
+    pub at: OffsetDateTime,
+    /// What it was: `obtain`, `push`, `restore`, `settle`.
+    pub what: &'static str,
+    /// Why it did not come to its end.
+    pub setback: Option<Setback>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ended {
+    /// It came to its end.
+    Well,
+    /// There is more to do later.
+    Later,
+    /// It failed.
+    Failed,
+}
+
+impl Try {
+    fn ended(&self) -> Ended {
+        match &self.setback {
+            None => Ended::Well,
+            Some(setback) if setback.is_failure => Ended::Failed,
+            Some(_) => Ended::Later,
+        }
+    }
 }
 
 /// Passes that were not planned keep this distance.
@@ -232,9 +283,24 @@ impl<W: World> Daemon<W> {
         let (orders, others) = pass.jobs.into_iter().partition(Job::is_order);
         self.queues = [orders, others];
         let report = Arc::new(pass.report);
+        let times = PassTimes {
+            ended_at: now,
+            took: now - begun,
+        };
+        let next = self.next;
         self.snapshot.send_modify(|snapshot| {
             snapshot.passes += 1;
-            snapshot.report = Some(report);
+            let known: BTreeSet<&str> = report
+                .rows
+                .iter()
+                .map(|row| row.entry.names.primary().as_str())
+                .collect();
+            snapshot
+                .tries
+                .retain(|primary, _| known.contains(primary.as_str()));
+            snapshot.report = Some(Arc::clone(&report));
+            snapshot.last_pass = Some(times);
+            snapshot.next = Some(next);
         });
     }
 
@@ -260,13 +326,13 @@ impl<W: World> Daemon<W> {
                 self.in_hand.insert(job.primary.clone());
                 let engine = Arc::clone(&self.engine);
                 let (primary, pushes) = (job.primary.clone(), self.others.clone());
-                let names = job.target.names.clone();
+                let (names, what) = (job.target.names.clone(), job.kind.word());
                 self.running.spawn(async move {
                     // A bug that one certificate meets must not end the others.
                     let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
                         .catch_unwind()
                         .await;
-                    let done = done.unwrap_or_else(|_| Done::after_panic(primary, names));
+                    let done = done.unwrap_or_else(|_| Done::after_panic(primary, names, what));
                     Finished::Job(done)
                 });
             }
@@ -309,7 +375,9 @@ impl<W: World> Daemon<W> {
                         paid: Some(generation),
                     };
                 }
-                Ok(Err(setback)) => tracing::warn!(error = setback.reason, "balancers not woken"),
+                Ok(Err(setback)) => {
+                    tracing::warn!(error = setback.sentence(), "balancers not woken")
+                }
                 Err(_) => tracing::error!("waking the balancers panicked"),
             }
             Finished::Wake {
@@ -323,6 +391,7 @@ impl<W: World> Daemon<W> {
         match finished {
             Ok(Finished::Job(done)) => {
                 self.in_hand.remove(&done.primary);
+                self.note_try(&done);
                 if let Some(setback) = &done.setback {
                     self.reconciler.tell_setback(&done.names, setback);
                 }
@@ -344,6 +413,18 @@ impl<W: World> Daemon<W> {
             // Jobs and wake-ups catch their own panics; nothing else ends a task before its time.
             Err(error) => tracing::error!(%error, "a task ended"),
         }
+    }
+
+    fn note_try(&self, done: &Done) {
+        let last = Try {
+            at: self.engine.now(),
+            what: done.what,
+            setback: done.setback.clone(),
+        };
+        self.snapshot.send_modify(|snapshot| {
+            *snapshot.ended.entry((last.what, last.ended())).or_insert(0) += 1;
+            snapshot.tries.insert(done.primary.clone(), last);
+        });
     }
 
     /// A pass at `at`, if none comes earlier, but not right behind the last one.

@@ -8,34 +8,34 @@ use std::sync::PoisonError;
 
 use time::Duration;
 use time::OffsetDateTime;
-use tokio::sync::Notify;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
 
 use crate::budget::Asked;
 use crate::budget::Limits;
 use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::classify::Policy;
-use crate::classify::timestamp;
-use crate::client::one_line;
 use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::SelfCheck;
-use crate::names::DomainName;
+use crate::engine::claims::Claim;
+use crate::engine::wake::Wake;
 use crate::names::NameSet;
 use crate::ports::Clock;
-use crate::ports::RetryAfter;
 use crate::ports::World;
-use crate::reaction;
-use crate::schedule;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Line;
-use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
-use crate::store::record::WakeOwed;
+
+pub mod claims;
+mod failures;
+pub mod places;
+mod wake;
+
+pub use failures::refusals;
 
 /// How often the loop turns at least.
 const LONGEST_REST: Duration = Duration::seconds(10);
@@ -86,6 +86,8 @@ impl From<&Config> for Settings {
 pub struct Setback {
     /// What happened.
     pub reason: String,
+    /// Its kind, where the table of reactions has it.
+    pub trouble: Option<Trouble>,
     /// When it is tried again.
     pub until: Option<OffsetDateTime>,
     /// Whether something failed; else it just takes its time.
@@ -97,153 +99,66 @@ impl Setback {
     pub fn later(reason: impl Into<String>, until: OffsetDateTime) -> Self {
         Self {
             reason: reason.into(),
+            trouble: None,
             until: Some(until),
             is_failure: false,
         }
     }
 
     /// Something failed and is tried again at a time.
-    pub fn failure_until(reason: impl Into<String>, until: OffsetDateTime) -> Self {
+    pub fn failure_until(what: impl Into<Failure>, until: OffsetDateTime) -> Self {
         Self {
-            reason: reason.into(),
             until: Some(until),
-            is_failure: true,
+            ..Self::failure(what)
         }
     }
 
     /// Something failed and is tried again by the next pass.
-    pub fn failure(reason: impl Into<String>) -> Self {
+    pub fn failure(what: impl Into<Failure>) -> Self {
+        let Failure { trouble, text } = what.into();
         Self {
-            reason: reason.into(),
+            reason: text,
+            trouble,
             until: None,
             is_failure: true,
+        }
+    }
+
+    /// What a person can do about it, if anything.
+    pub fn advice(&self) -> Option<&'static str> {
+        self.trouble.and_then(Trouble::advice)
+    }
+
+    /// What happened, and what a person can do about it.
+    pub fn sentence(&self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{} ({advice})", self.reason),
+            None => self.reason.clone(),
         }
     }
 }
 
 impl From<Wait> for Setback {
     fn from(wait: Wait) -> Self {
-        Self::failure_until(wait.detail, wait.until)
+        let what = Failure {
+            trouble: wait.trouble,
+            text: wait.detail,
+        };
+        Self::failure_until(what, wait.until)
     }
 }
 
 impl From<UsedUp> for Setback {
     fn from(used_up: UsedUp) -> Self {
         Self {
-            reason: used_up.reason,
             until: used_up.opens,
-            is_failure: true,
+            ..Self::failure(used_up.reason)
         }
-    }
-}
-
-/// One of the places that work may take at the same time; whoever waits for one hears of it when it is given back.
-pub struct Place {
-    _permit: OwnedSemaphorePermit,
-    freed: Arc<Notify>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.freed.notify_one();
-    }
-}
-
-/// Places for one kind of work.
-#[derive(Debug, Clone)]
-pub struct Places {
-    free: Arc<Semaphore>,
-    freed: Arc<Notify>,
-}
-
-impl Places {
-    /// So many places.
-    pub fn new(count: usize, freed: Arc<Notify>) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(count)),
-            freed,
-        }
-    }
-
-    /// Takes a place, if one is free.
-    pub fn take(&self) -> Option<Place> {
-        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(Place {
-            _permit: permit,
-            freed: Arc::clone(&self.freed),
-        })
-    }
-
-    /// Waits for a place.
-    pub async fn wait(&self) -> Option<Place> {
-        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        Some(Place {
-            _permit: permit,
-            freed: Arc::clone(&self.freed),
-        })
     }
 }
 
 /// How soon a clock that is wrong is looked at again.
 pub const SKEW_LOOK: Duration = Duration::minutes(10);
-
-/// Something that one attempt at a time may work on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Claim {
-    /// A folder of the store.
-    Lineage(String),
-    /// A certificate of these names from an authority.
-    Names {
-        /// Directory URL of the authority.
-        directory: String,
-        /// The names.
-        names: NameSet,
-    },
-}
-
-impl Claim {
-    /// A folder of the store.
-    pub fn lineage(name: &str) -> Self {
-        Self::Lineage(name.to_owned())
-    }
-}
-
-/// What an attempt has claimed; free again when this is dropped.
-#[derive(Debug)]
-pub struct Claimed {
-    claims: Vec<Claim>,
-    all: Arc<Mutex<BTreeSet<Claim>>>,
-}
-
-impl Drop for Claimed {
-    fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        for claim in &self.claims {
-            all.remove(claim);
-        }
-    }
-}
-
-/// The debt of a wake-up.
-struct Wake {
-    is_owed: bool,
-    generation: u64,
-    /// Writes to Rancher that are under way: as long as there is one, the debt is not paid.
-    writing: u32,
-}
-
-/// A write to Rancher that is under way. From its end on, however it ends, balancers are to be woken.
-pub struct Writing<'a> {
-    wake: &'a Mutex<Wake>,
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        let mut wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
-        wake.writing -= 1;
-        wake.generation += 1;
-    }
-}
 
 /// What every procedure works with.
 pub struct Engine<W: World> {
@@ -352,138 +267,6 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Claims all of these for one attempt; none if another has one of them.
-    pub fn claim(&self, claims: Vec<Claim>) -> Option<Claimed> {
-        let mut all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        if claims.iter().any(|claim| all.contains(claim)) {
-            return None;
-        }
-        all.extend(claims.iter().cloned());
-        Some(Claimed {
-            claims,
-            all: Arc::clone(&self.claims),
-        })
-    }
-
-    /// Whether an attempt works on this.
-    pub fn is_claimed(&self, claim: &Claim) -> bool {
-        let all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        all.contains(claim)
-    }
-
-    /// Whether balancers are to be woken.
-    pub fn is_wake_owed(&self) -> bool {
-        self.wake().is_owed
-    }
-
-    /// Notes that balancers are to be woken, before a write to Rancher: the debt stays on the disk as long as the
-    /// answer is held, and however a wake-up runs beside it, they will hear of what is written.
-    pub async fn owe_wake(&self) -> Writing<'_> {
-        let _one_at_a_time = self.writing_wake.lock().await;
-        let (writing, was_owed) = {
-            let mut wake = self.wake();
-            wake.writing += 1;
-            wake.generation += 1;
-            let was_owed = std::mem::replace(&mut wake.is_owed, true);
-            (Writing { wake: &self.wake }, was_owed)
-        };
-        if was_owed {
-            return writing;
-        }
-        let owed = WakeOwed { since: self.now() };
-        match self.store.run(move |store| store.owe_wake(&owed)).await {
-            Ok(()) => tracing::debug!("wake owed"),
-            // A full disk must not keep a good certificate from Rancher.
-            Err(error) => {
-                tracing::warn!(%error, "wake-up not written down, a restart would forget it")
-            }
-        }
-        writing
-    }
-
-    /// Tells one state of the debt from another; taken before balancers are woken.
-    pub fn wake_generation(&self) -> u64 {
-        self.wake().generation
-    }
-
-    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken, or is
-    /// being written.
-    pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
-        let _one_at_a_time = self.writing_wake.lock().await;
-        {
-            let wake = self.wake();
-            if wake.generation != generation || wake.writing > 0 {
-                return Ok(());
-            }
-        }
-        let cleared = self.store.run(|store| store.clear_wake()).await;
-        // Paid even if the file stays: on a read-only store the balancers would be woken without end.
-        self.wake().is_owed = false;
-        cleared
-    }
-
-    fn wake(&self) -> MutexGuard<'_, Wake> {
-        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes a failure that is tried again at `until`.
-    pub async fn fail_until(&self, subject: Subject, until: OffsetDateTime, detail: &str) -> Wait {
-        self.note_failure(subject, |_| until, detail, None).await
-    }
-
-    /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
-    pub async fn fail(
-        &self,
-        subject: Subject,
-        after: impl Fn(u32) -> Duration,
-        detail: &str,
-    ) -> Wait {
-        let now = self.now();
-        self.note_failure(subject, |failures| now + after(failures), detail, None)
-            .await
-    }
-
-    /// Notes a validation that failed at an authority, on the clock of its name.
-    pub async fn fail_validation(
-        &self,
-        directory: &str,
-        subject: Subject,
-        clock: reaction::Clock,
-        detail: &str,
-    ) {
-        let (now, loop_time) = (self.now(), self.settings.loop_time);
-        let until = |failures| now + clock.after(failures, loop_time);
-        self.note_failure(subject, until, detail, self.limits(directory))
-            .await;
-    }
-
-    /// `limits` are those that the failure takes from.
-    async fn note_failure(
-        &self,
-        subject: Subject,
-        until: impl FnOnce(u32) -> OffsetDateTime,
-        detail: &str,
-        limits: Option<&Limits>,
-    ) -> Wait {
-        let now = self.now();
-        let (wait, line) = {
-            let mut ledger = self.ledger();
-            let failures = ledger.failures(&subject).saturating_add(1);
-            let wait = Wait {
-                failures,
-                until: until(failures),
-                detail: one_line(detail),
-            };
-            let line = match limits {
-                Some(limits) => ledger.fail_validation(subject, wait.clone(), limits, now),
-                None => ledger.fail(subject, wait.clone(), now),
-            };
-            (wait, line)
-        };
-        self.write(line).await;
-        wait
-    }
-
     /// Notes since when a certificate is wished for that has to wait, so that the oldest wish goes first.
     pub async fn note_wish(&self, certificate: String) {
         let line = self.ledger().wish(certificate, self.now());
@@ -499,66 +282,6 @@ impl<W: World> Engine<W> {
         for line in lines {
             self.write(line).await;
         }
-    }
-
-    /// Notes a failure on the clock of pushes, wake-ups and self-checks.
-    pub async fn fail_soon(&self, subject: Subject, detail: &str) -> Wait {
-        let loop_time = self.settings.loop_time;
-        self.fail(
-            subject,
-            |failures| schedule::after_setback(failures, loop_time),
-            detail,
-        )
-        .await
-    }
-
-    /// Notes that a subject is well.
-    pub async fn clear(&self, subject: &Subject) {
-        let line = self.ledger().clear(subject, self.now());
-        if let Some(line) = line {
-            self.write(line).await;
-        }
-    }
-
-    /// Whether something has to wait, and why.
-    pub fn held_back(&self, subject: &Subject) -> Result<(), Setback> {
-        let now = self.now();
-        match self.ledger().waiting(subject, now) {
-            Some(wait) => Err(wait.clone().into()),
-            None => Ok(()),
-        }
-    }
-
-    /// The wait of an authority that is left alone at present.
-    pub fn open_breaker(&self, breaker: &Subject) -> Option<Wait> {
-        let now = self.now();
-        self.ledger()
-            .waiting(breaker, now)
-            .filter(|wait| schedule::is_open(wait.failures))
-            .cloned()
-    }
-
-    /// Notes an answer that says nothing but that the authority fails. Several in a row open the breaker; while it
-    /// is open, answers to what was asked before count no more.
-    pub async fn note_outage(
-        &self,
-        breaker: Subject,
-        retry_after: Option<RetryAfter>,
-        detail: &str,
-    ) {
-        if self.open_breaker(&breaker).is_some() {
-            return;
-        }
-        let now = self.now();
-        let failures = self.ledger().failures(&breaker).saturating_add(1);
-        let mut until = now;
-        if schedule::is_open(failures) {
-            let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
-            let asked = asked.min(now + schedule::LONGEST_OUTAGE);
-            until = asked.max(now + schedule::after_outage(failures));
-            tracing::warn!(error = detail, next_try = %timestamp(until), "authority left alone after several failures in a row");
-        }
-        self.fail_until(breaker, until, detail).await;
     }
 
     /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Answers when it may be
@@ -608,64 +331,8 @@ impl<W: World> Engine<W> {
             tracing::warn!(%error, "ledger not written, a restart would forget");
         }
     }
-
-    /// Names that wait after a failed validation, a refusal or a failed self-check.
-    pub fn waiting_names<'a>(
-        &self,
-        names: impl Iterator<Item = &'a DomainName>,
-        account: &str,
-    ) -> NameSet {
-        let now = self.now();
-        let ledger = self.ledger();
-        let directory = self.settings.policy.wanted_directory();
-        let is_waiting = |name: &&DomainName| {
-            ledger
-                .waiting(&refusals(directory, account, name), now)
-                .is_some()
-                || ledger
-                    .waiting(
-                        &Subject::SelfCheck {
-                            name: (*name).clone(),
-                        },
-                        now,
-                    )
-                    .is_some()
-        };
-        names.filter(is_waiting).cloned().collect()
-    }
-
-    /// Whether a name waits because the authority has refused it, not because of our own look at it.
-    pub fn is_refused(&self, name: &DomainName, account: &str) -> bool {
-        let directory = self.settings.policy.wanted_directory();
-        let subject = refusals(directory, account, name);
-        self.ledger().waiting(&subject, self.now()).is_some()
-    }
-
-    /// The longest of the waits of some names, with its reason.
-    pub fn wait_of(&self, names: &NameSet, account: &str) -> Option<Wait> {
-        let now = self.now();
-        let ledger = self.ledger();
-        let directory = self.settings.policy.wanted_directory();
-        let waits = names.iter().flat_map(|name| {
-            let subjects = [
-                refusals(directory, account, name),
-                Subject::SelfCheck { name: name.clone() },
-            ];
-            subjects.map(|subject| ledger.waiting(&subject, now).cloned())
-        });
-        waits.flatten().max_by_key(|wait| wait.until)
-    }
 }
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The clock of failed validations and refusals of a name.
-pub fn refusals(directory: &str, account: &str, name: &DomainName) -> Subject {
-    Subject::Name {
-        directory: directory.to_owned(),
-        account: account.to_owned(),
-        name: name.clone(),
-    }
 }

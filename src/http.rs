@@ -1,12 +1,21 @@
-//! What those who look from outside see: `/healthz`. Read-only, no secrets.
+//! What those who look from outside see. Read-only: GET alone, no cookies, no secrets.
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
 use axum::extract::State;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
+use axum::http::header;
+use axum::middleware;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
 use axum::routing::get;
 use time::Duration;
 use time::OffsetDateTime;
@@ -14,35 +23,70 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::daemon::Snapshot;
+use crate::status::Status;
 
 /// The loop turns every few seconds; far beyond the time limits of everything it may wait for, only a restart helps.
 const STUCK_AFTER: Duration = Duration::minutes(15);
 
+/// What is shown.
 #[derive(Clone)]
-struct Seen {
-    snapshot: watch::Receiver<Snapshot>,
-    now: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>,
+pub struct Seen {
+    /// How everything stands.
+    pub status: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// What the loop does.
+    pub snapshot: watch::Receiver<Snapshot>,
+    /// The time.
+    pub now: fn() -> OffsetDateTime,
 }
 
 /// Answers until `shutdown` resolves.
 pub async fn serve(
     listener: TcpListener,
-    snapshot: watch::Receiver<Snapshot>,
-    now: impl Fn() -> OffsetDateTime + Send + Sync + 'static,
+    seen: Seen,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let router = Router::new()
-        .route("/healthz", get(healthz))
-        .with_state(Seen {
-            snapshot,
-            now: Arc::new(now),
-        });
-    axum::serve(listener, router)
+    axum::serve(listener, router(seen))
         .with_graceful_shutdown(shutdown)
         .await
 }
 
-/// Well while the loop turns, and while it stands by for another instance.
+fn router(seen: Seen) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/status.json", get(status_json))
+        .layer(middleware::from_fn(guard))
+        .with_state(seen)
+}
+
+/// Headers of every answer: nothing from elsewhere is loaded, nothing is kept, nobody frames it.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+];
+
+async fn guard(request: Request<Body>, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Well while the loop turns, and while it stands by for another instance: false only when a restart would help.
 async fn healthz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
     let turned_at = seen.snapshot.borrow().turned_at;
     match turned_at {
@@ -53,23 +97,47 @@ async fn healthz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
     }
 }
 
+/// Ready once the first pass has ended.
+async fn readyz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
+    if seen.snapshot.borrow().passes > 0 {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the first pass has not ended yet\n",
+        )
+    }
+}
+
+async fn status_json(State(seen): State<Seen>) -> Response {
+    axum::Json((seen.status)()).into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
     use time::macros::datetime;
 
     use super::*;
+    use crate::status::Phase;
+    use crate::status::Program;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+
+    fn seen(snapshot: Snapshot) -> Seen {
+        Seen {
+            status: Arc::new(|| Status::before(&Program::default(), Phase::Starting, NOW)),
+            snapshot: watch::Sender::new(snapshot).subscribe(),
+            now: || NOW,
+        }
+    }
 
     #[track_caller]
     fn check(turned_at: Option<OffsetDateTime>, status: StatusCode) {
-        let snapshot = Snapshot {
+        let seen = seen(Snapshot {
             turned_at,
             ..Snapshot::default()
-        };
-        let seen = Seen {
-            snapshot: watch::Sender::new(snapshot).subscribe(),
-            now: Arc::new(|| datetime!(2026-01-01 12:00 UTC)),
-        };
+        });
         let answer = healthz(State(seen)).now_or_never().unwrap();
         assert_eq!(answer.0, status, "{turned_at:?}");
     }
@@ -83,5 +151,17 @@ mod tests {
         check(Some(datetime!(2026-01-01 11:44:59 UTC)), stands);
         // A clock that was set back says nothing.
         check(Some(datetime!(2026-01-01 13:00 UTC)), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_first_pass_makes_ready() {
+        for (passes, status) in [(0, StatusCode::SERVICE_UNAVAILABLE), (1, StatusCode::OK)] {
+            let seen = seen(Snapshot {
+                passes,
+                ..Snapshot::default()
+            });
+            let answer = readyz(State(seen)).now_or_never().unwrap();
+            assert_eq!(answer.0, status, "{passes}");
+        }
     }
 }

@@ -17,11 +17,11 @@ use tracing::debug;
 use tracing::warn;
 
 use crate::bundle::Bundle;
-use crate::engine::Claim;
-use crate::engine::Claimed;
 use crate::engine::Engine;
-use crate::engine::Place;
 use crate::engine::Setback;
+use crate::engine::claims::Claim;
+use crate::engine::claims::Claimed;
+use crate::engine::places::Place;
 use crate::issue::stop::Stop;
 use crate::names::Names;
 use crate::ports::Account;

@@ -47,5 +47,6 @@ pub mod issue;
 pub mod push;
 pub mod reconcile;
 pub mod daemon;
+pub mod status;
 pub mod http;
 pub mod start;

@@ -19,6 +19,7 @@ use rancher_lets_encrypt::daemon::Snapshot;
 use rancher_lets_encrypt::disk::RealDisk;
 use rancher_lets_encrypt::engine::Settings;
 use rancher_lets_encrypt::http;
+use rancher_lets_encrypt::http::Seen;
 use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
 use rancher_lets_encrypt::rancher::Rancher;
@@ -27,6 +28,10 @@ use rancher_lets_encrypt::rancher::base::Base;
 use rancher_lets_encrypt::rancher::metadata::Metadata;
 use rancher_lets_encrypt::reconcile::Reconciler;
 use rancher_lets_encrypt::start;
+use rancher_lets_encrypt::status::Phase;
+use rancher_lets_encrypt::status::Program;
+use rancher_lets_encrypt::status::Setting;
+use rancher_lets_encrypt::status::live::Live;
 use rancher_lets_encrypt::store::Store;
 use rancher_lets_encrypt::store::StoreError;
 use rancher_lets_encrypt::webroot::Webroot;
@@ -126,10 +131,17 @@ async fn run(config: Config) -> ExitCode {
     };
     say_hello(&config);
     let snapshot = watch::Sender::new(Snapshot::default());
+    let live = Arc::new(Live::new(program(&config), snapshot.subscribe(), now));
     let stopped = Arc::new(watch::Sender::new(false));
     if let Some(listener) = listener {
         let stop = wait_for(stopped.subscribe());
-        tokio::spawn(http::serve(listener, snapshot.subscribe(), now, stop));
+        let shown = Arc::clone(&live);
+        let seen = Seen {
+            status: Arc::new(move || shown.status()),
+            snapshot: snapshot.subscribe(),
+            now,
+        };
+        tokio::spawn(http::serve(listener, seen, stop));
     }
     let shutdown = async {
         stop_signals.await;
@@ -143,8 +155,10 @@ async fn run(config: Config) -> ExitCode {
             &config.webroot,
         ));
         // Held until the process ends, not only this task: a write in hand ends after it.
-        std::mem::forget(hold_lock(&store, world.disk()).await);
+        std::mem::forget(hold_lock(&store, world.disk(), &|phase| live.is_in(phase)).await);
+        live.is_in(Phase::Starting);
         let engine = Arc::new(start::open_engine(world, store, Settings::from(&config)).await);
+        live.runs(Arc::clone(&engine));
         start::sweep_webroot(&engine).await;
         start::warn_if_ephemeral(&engine).await;
         let reconciler = Reconciler::start(
@@ -163,6 +177,20 @@ async fn run(config: Config) -> ExitCode {
     }
     info!("stopped");
     ExitCode::SUCCESS
+}
+
+fn program(config: &Config) -> Program {
+    let settings = config.in_force().into_iter();
+    Program {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: Some(now()),
+        settings: settings
+            .map(|(name, value)| Setting {
+                name: name.to_owned(),
+                value,
+            })
+            .collect(),
+    }
 }
 
 async fn wait_for(mut stopped: watch::Receiver<bool>) {
@@ -232,7 +260,11 @@ fn say_hello(config: &Config) {
 }
 
 /// Waits for the lock of the store. Whoever waits stands by: it takes over when the other instance ends.
-async fn hold_lock(store: &Store<RealDisk>, disk: &RealDisk) -> File {
+async fn hold_lock(
+    store: &Store<RealDisk>,
+    disk: &RealDisk,
+    tell: &(dyn Fn(Phase) + Sync),
+) -> File {
     let mut said = String::new();
     loop {
         let path = store.lock_path();
@@ -247,12 +279,17 @@ async fn hold_lock(store: &Store<RealDisk>, disk: &RealDisk) -> File {
             }
             Ok(None) => {
                 let holder = std::fs::read_to_string(store.lock_path()).unwrap_or_default();
-                format!(
-                    "standing by, another instance holds the store: {}",
-                    client::one_line(holder.trim())
-                )
+                let holder = client::one_line(holder.trim());
+                tell(Phase::StandingBy {
+                    holder: holder.clone(),
+                });
+                format!("standing by, another instance holds the store: {holder}")
             }
-            Err(error) => format!("the store cannot be used: {error}"),
+            Err(error) => {
+                let reason = error.to_string();
+                tell(Phase::Waiting { reason });
+                format!("the store cannot be used: {error}")
+            }
         };
         if said != fault {
             warn!(reason = fault, "not started yet");

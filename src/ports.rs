@@ -121,6 +121,8 @@ pub struct Service {
     pub is_active: bool,
     /// The certificates that it lists, by id; none for what is no balancer.
     pub certificates: Vec<String>,
+    /// The folder that it reads certificates from; then it serves none of those that it lists.
+    pub folder: Option<String>,
 }
 
 /// Where names come from and bundles go.

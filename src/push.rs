@@ -30,6 +30,7 @@ use crate::ports::Orchestrator;
 use crate::ports::OrchestratorError;
 use crate::ports::Upload;
 use crate::ports::World;
+use crate::reaction::Failure;
 use crate::store::ledger::Subject;
 
 pub mod restore;
@@ -103,20 +104,13 @@ pub async fn push<W: World>(
             engine.clear(&target.subject()).await;
             Ok(id)
         }
-        Err(Failure(detail)) => {
-            let detail = format!("not pushed to Rancher: {detail}");
-            let wait = engine.fail_soon(target.subject(), &detail).await;
+        Err(what) => {
+            let text = format!("not pushed to Rancher: {}", what.text);
+            let wait = engine
+                .fail_soon(target.subject(), Failure { text, ..what })
+                .await;
             Err(wait.into())
         }
-    }
-}
-
-/// Why it was not pushed, in plain words.
-struct Failure(String);
-
-impl From<OrchestratorError> for Failure {
-    fn from(error: OrchestratorError) -> Self {
-        Self(error.to_string())
     }
 }
 
@@ -139,7 +133,7 @@ impl<W: World> Pushing<'_, W> {
                 match self.verdict(held) {
                     verdict if verdict.at_rancher == AtRancher::Same => return Ok(held.id.clone()),
                     verdict if verdict.action == Action::Push || verdict.pushes_first => {}
-                    verdict => return Err(Failure(verdict.reason)),
+                    verdict => return Err(verdict.reason.into()),
                 }
                 self.takes_no_name_away(held)?;
             }
@@ -174,9 +168,7 @@ impl<W: World> Pushing<'_, W> {
                     .next(),
             };
         }
-        Err(Failure(
-            "Rancher kept refusing the change or did not answer".to_owned(),
-        ))
+        Err("Rancher kept refusing the change or did not answer".into())
     }
 
     fn orchestrator(&self) -> &W::Orchestrator {
@@ -244,7 +236,7 @@ impl<W: World> Pushing<'_, W> {
         while held.is_changing {
             if patience < self.engine.now() {
                 let why = format!("`{}` is still changing at Rancher", held.name);
-                return Err(Failure(why));
+                return Err(why.into());
             }
             self.engine.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
@@ -252,7 +244,7 @@ impl<W: World> Pushing<'_, W> {
                 Ok(Some(changed)) => held = changed,
                 Ok(None) => {
                     let why = format!("`{}` was removed while it was written", held.name);
-                    return Err(Failure(why));
+                    return Err(why.into());
                 }
                 Err(error @ OrchestratorError::Unavailable(_)) => {
                     debug!(name = held.name, %error, "looked for again");
@@ -263,11 +255,11 @@ impl<W: World> Pushing<'_, W> {
         debug!(name = held.name, "change carried out");
         match &held.content {
             Ok(shown) if shown == self.bundle.shown() => Ok(()),
-            Ok(_) => Err(Failure(format!(
+            Ok(_) => Err(Failure::from(format!(
                 "Rancher shows another certificate under `{}` than was pushed",
                 held.name
             ))),
-            Err(flaw) => Err(Failure(format!(
+            Err(flaw) => Err(Failure::from(format!(
                 "Rancher shows no certificate under `{}`: {flaw}",
                 held.name
             ))),
@@ -309,7 +301,7 @@ impl<W: World> Pushing<'_, W> {
             held.name,
             lost.join(" ")
         );
-        Err(Failure(reason))
+        Err(reason.into())
     }
 
     fn is_served_well(&self, held: &Held, leaf: &Leaf) -> bool {

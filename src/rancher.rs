@@ -134,6 +134,7 @@ struct ServiceRow {
     uuid: Option<String>,
     state: Option<String>,
     lb_config: Option<LbConfig>,
+    launch_config: Option<LaunchConfig>,
     /// Before Rancher 1.2 these stood beside the configuration.
     #[serde(flatten)]
     old: LbConfig,
@@ -144,6 +145,26 @@ struct ServiceRow {
 struct LbConfig {
     default_certificate_id: Option<String>,
     certificate_ids: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Default)]
+struct LaunchConfig {
+    labels: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// Labels that make a balancer read certificates from a folder, and none from the API (Rancher's documentation,
+/// "Adding Load Balancers").
+const FOLDER_LABELS: [&str; 2] = [
+    "io.rancher.lb_service.cert_dir",
+    "io.rancher.lb_service.default_cert_dir",
+];
+
+impl LaunchConfig {
+    fn folder(self) -> Option<String> {
+        let labels = self.labels?;
+        let label = |name: &&str| Some(labels.get(*name)?.as_str()?.to_owned());
+        FOLDER_LABELS.iter().find_map(|name| label(&name))
+    }
 }
 
 impl LbConfig {
@@ -178,6 +199,7 @@ impl ServiceRow {
             name: self.name.unwrap_or_default(),
             is_active: self.state.as_deref() == Some("active"),
             certificates,
+            folder: self.launch_config.unwrap_or_default().folder(),
         }
     }
 }
@@ -350,5 +372,11 @@ mod tests {
         assert_eq!(read(old).certificates, ["1c3"]);
         assert!(read(new).is_active && !read(old).is_active);
         assert_eq!(read(new).id, "loadBalancerServices/1s3");
+        assert_eq!(read(new).folder, None);
+        let folder =
+            r#"{"id":"1s3","launchConfig":{"labels":{"io.rancher.lb_service.cert_dir":"/certs"}}}"#;
+        assert_eq!(read(folder).folder.as_deref(), Some("/certs"));
+        let none = r#"{"id":"1s3","launchConfig":{"labels":{"io.rancher.lb_service.cert_dir":7}}}"#;
+        assert_eq!(read(none).folder, None);
     }
 }

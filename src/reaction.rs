@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use serde::Deserialize;
+use serde::Serialize;
 use time::Duration;
 
 use crate::ports::AuthorityError;
@@ -12,7 +14,8 @@ use crate::ports::OrchestratorError;
 use crate::schedule;
 
 /// A kind of failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Trouble {
     /// The authority gave no whole answer, or failed (5xx).
     NoAnswer,
@@ -68,6 +71,52 @@ pub enum Trouble {
     RancherRefused,
     /// A file could not be written or read.
     Disk,
+}
+
+/// What failed: its kind, where the table has it, and what happened in plain words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its kind.
+    pub trouble: Option<Trouble>,
+    /// What happened.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure of a kind that the table has.
+    pub fn of(trouble: Trouble, text: impl Into<String>) -> Self {
+        Self {
+            trouble: Some(trouble),
+            text: text.into(),
+        }
+    }
+}
+
+impl From<&OrchestratorError> for Failure {
+    fn from(error: &OrchestratorError) -> Self {
+        Self::of(Trouble::of_rancher(error), error.to_string())
+    }
+}
+
+impl From<OrchestratorError> for Failure {
+    fn from(error: OrchestratorError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self {
+            trouble: None,
+            text,
+        }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
 }
 
 /// What is done about it.
@@ -361,6 +410,12 @@ impl Trouble {
             .iter()
             .find(|row| row.trouble == self)
             .unwrap_or(&TABLE[0])
+    }
+
+    /// What a person can do about it, if anything.
+    pub fn advice(self) -> Option<&'static str> {
+        let advice = self.row().advice;
+        (!advice.starts_with("nothing")).then_some(advice)
     }
 
     /// What an authority's answer means.

@@ -18,13 +18,14 @@ use crate::classify::Known;
 use crate::classify::RemoteCopy;
 use crate::classify::judge;
 use crate::decide::Action;
-use crate::engine::Claim;
 use crate::engine::Engine;
+use crate::engine::claims::Claim;
 use crate::issue::drop_expired;
 use crate::issue::has_expired;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Announcement;
+use crate::ports::Challenge;
 use crate::ports::Held;
 use crate::ports::Orchestrator;
 use crate::ports::OrchestratorError;
@@ -49,6 +50,7 @@ mod tell;
 
 use job::Job;
 use job::Kind;
+use report::Labels;
 use report::Report;
 use report::Row;
 
@@ -60,6 +62,9 @@ pub struct Reconciler<W: World> {
     labels: LabelsRecord,
     /// Whether the names on record were read, or those that services announce: else nobody knows what is wanted.
     knows_labels: bool,
+    /// When labels were last read, and why not the last time.
+    read_at: Option<OffsetDateTime>,
+    labels_fault: Option<String>,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
     /// The notices about wanted names that hold at present.
@@ -94,6 +99,8 @@ impl<W: World> Reconciler<W> {
             reads_labels,
             labels: LabelsRecord::default(),
             knows_labels: !reads_labels,
+            read_at: None,
+            labels_fault: None,
             said: BTreeSet::new(),
             notices: BTreeSet::new(),
             troubles: BTreeMap::new(),
@@ -149,10 +156,13 @@ impl<W: World> Reconciler<W> {
                 let is_changed = announcements != self.labels.announcements;
                 self.labels.announcements = announcements;
                 self.knows_labels = true;
+                self.read_at = Some(self.engine.now());
+                self.labels_fault = None;
                 is_changed
             }
             Err(error) => {
                 debug!(%error, "labels not read, the names last known hold");
+                self.labels_fault = Some(error.to_string());
                 false
             }
         }
@@ -199,9 +209,12 @@ impl<W: World> Reconciler<W> {
         self.seed_ledger(&view, now).await;
         let policy = &self.engine.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
+        let balancers = self.balancers(rancher_fault.as_deref()).await;
+        let webroot_fault = self.webroot_fault().await;
         let gathering = Gathering {
             view,
             rancher_fault,
+            balancers,
             store_fault,
             is_ephemeral: self.engine.store.run(|store| store.is_ephemeral()).await,
             account: self.engine.account_url().await,
@@ -214,6 +227,12 @@ impl<W: World> Reconciler<W> {
                 rows: Vec::new(),
                 next: None,
                 rancher_fault: gathering.rancher_fault.clone(),
+                store_fault: gathering.store_fault.clone(),
+                is_ephemeral: gathering.is_ephemeral,
+                webroot_fault,
+                labels: self.labels_seen(),
+                balancers: gathering.balancers.clone(),
+                notices: self.notices.iter().cloned().collect(),
             },
             jobs: Vec::new(),
             wishes: Vec::new(),
@@ -230,7 +249,8 @@ impl<W: World> Reconciler<W> {
             // One at a time under one name: what is wanted goes first.
             let primary = entry.names.primary().as_str();
             if pass.jobs.iter().any(|job| job.primary == primary) {
-                pass.report.rows.push(Row::in_hand(entry));
+                let row = self.row(&gathering, entry, &assigned);
+                pass.report.rows.push(row);
             } else {
                 self.decide(&gathering, entry, assigned, &mut pass);
             }
@@ -355,7 +375,8 @@ impl<W: World> Reconciler<W> {
         if gathering.in_hand.contains(&primary)
             || present.is_some_and(|lineage| engine.is_claimed(&Claim::lineage(&lineage.name)))
         {
-            pass.report.rows.push(Row::in_hand(entry));
+            let row = self.row(gathering, entry, &assigned);
+            pass.report.rows.push(row);
             return;
         }
         let absent = DiskCopy::Absent;
@@ -364,11 +385,7 @@ impl<W: World> Reconciler<W> {
             .as_ref()
             .or_else(|| present.map(|lineage| &lineage.copy))
             .unwrap_or(&absent);
-        let remote = match (&gathering.rancher_fault, &assigned.remote) {
-            (Some(fault), _) => RemoteCopy::Unknown(fault),
-            (None, Some(held)) => RemoteCopy::Held(held),
-            (None, None) => RemoteCopy::Absent,
-        };
+        let remote = gathering.remote(&assigned);
         let waiting = engine.waiting_names(entry.names.iter(), &gathering.account);
         let facts = Facts {
             names: &entry.names,
@@ -405,11 +422,50 @@ impl<W: World> Reconciler<W> {
                 verdict.reason
             );
         }
-        let row = Row::new(entry, disk, remote, verdict, held_back);
+        let renew_before = engine.settings.policy.renew_before;
+        let row = Row::new(entry, disk, remote, renew_before).judged(verdict, held_back);
         self.tell_trouble(&format!("{primary} is broken in the store"), broken);
         self.tell(&row);
         pass.report.rows.push(row);
         pass.jobs.extend(job);
+    }
+
+    /// A certificate about which nothing is decided, because its job still runs.
+    fn row(&self, gathering: &Gathering<'_>, entry: Entry, assigned: &Assigned) -> Row {
+        let absent = DiskCopy::Absent;
+        let lineage = assigned.lineage.as_deref();
+        let disk = lineage.map_or(&absent, |lineage| &lineage.copy);
+        let renew_before = self.engine.settings.policy.renew_before;
+        Row::new(entry, disk, gathering.remote(assigned), renew_before)
+    }
+
+    /// Which balancers there are; not asked while Rancher cannot be read anyway.
+    async fn balancers(
+        &self,
+        rancher_fault: Option<&str>,
+    ) -> Option<Result<Arc<[Service]>, String>> {
+        if rancher_fault.is_some() {
+            return None;
+        }
+        let balancers = self.engine.world.orchestrator().balancers().await;
+        Some(match balancers {
+            Ok(balancers) => Ok(balancers.into()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    async fn webroot_fault(&self) -> Option<String> {
+        let published = self.engine.world.challenge().published().await;
+        published.err().map(|error| error.to_string())
+    }
+
+    fn labels_seen(&self) -> Labels {
+        Labels {
+            are_read: self.reads_labels,
+            are_known: self.knows_labels,
+            read_at: self.read_at,
+            fault: self.labels_fault.clone(),
+        }
     }
 
     /// Why nothing can be said about the store's copy, where that is not in the lineage itself.
@@ -451,11 +507,10 @@ impl<W: World> Reconciler<W> {
             matches!(&lineage.copy, DiskCopy::Whole(stored) if now < stored.shown.leaf.not_after || !is_told)
         };
         let left: Vec<&Arc<Lineage>> = left.iter().filter(matters).collect();
-        if left.is_empty() || gathering.rancher_fault.is_some() {
+        let Some(balancers) = gathering.balancers.as_ref().filter(|_| !left.is_empty()) else {
             return Vec::new();
-        }
-        let balancers = self.engine.world.orchestrator().balancers().await;
-        let trouble = balancers.as_ref().err().map(ToString::to_string);
+        };
+        let trouble = balancers.as_ref().err().cloned();
         self.tell_trouble(
             "balancers not read, so nothing is said about names that nobody wants",
             trouble,
@@ -545,9 +600,20 @@ fn known(lineages: &[Arc<Lineage>]) -> Known {
 struct Gathering<'a> {
     view: Arc<View>,
     rancher_fault: Option<String>,
+    balancers: Option<Result<Arc<[Service]>, String>>,
     store_fault: Option<String>,
     is_ephemeral: bool,
     account: String,
     in_hand: &'a BTreeSet<String>,
     now: OffsetDateTime,
+}
+
+impl Gathering<'_> {
+    fn remote<'a>(&'a self, assigned: &'a Assigned) -> RemoteCopy<'a> {
+        match (&self.rancher_fault, &assigned.remote) {
+            (Some(fault), _) => RemoteCopy::Unknown(fault),
+            (None, Some(held)) => RemoteCopy::Held(held),
+            (None, None) => RemoteCopy::Absent,
+        }
+    }
 }

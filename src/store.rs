@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::ports::Disk;
-use crate::store::ledger::Length;
-use crate::store::ledger::Queue;
+use crate::store::ledger::file::Length;
+use crate::store::ledger::file::Queue;
 use crate::store::lineage::Cached;
 use crate::store::record::AccountRecord;
 use crate::store::record::LabelsRecord;

@@ -144,6 +144,7 @@ impl Rancher {
                 name: format!("balancer-{number}"),
                 is_active: balancer.is_active,
                 certificates: balancer.lists.iter().filter_map(id).collect(),
+                folder: None,
             })
             .collect()
     }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::config::Fault;
 use crate::config::Faults;
 use crate::config::LogFormat;
+use crate::config::NotifyFormat;
 use crate::config::ReadFile;
 use crate::config::ReplaceForeign;
 use crate::config::SelfCheck;
@@ -110,11 +111,6 @@ impl<'a> Typing<'a> {
         let rancher_access_key = self.key(access_name, access_key);
         let rancher_secret_key = self.key(secret_name, secret_key);
         let (domains, bad_domains) = parse_list(&raw.domains.unwrap_or_default());
-        let _: Option<()> = self.choice(
-            "NOTIFY_FORMAT",
-            raw.notify_format,
-            &[("json", ()), ("text", ())],
-        );
         let config = Config {
             rancher_ca: match raw.rancher_ca_file {
                 Some(file) => self.roots("RANCHER_CA_FILE", file),
@@ -198,6 +194,15 @@ impl<'a> Typing<'a> {
                 .number("CONCURRENCY", raw.concurrency, 1..=100)
                 .map_or(8, usize::from),
             listen: self.listen(raw.listen),
+            notify_url: self.secret_url("NOTIFY_URL", raw.notify_url),
+            notify_format: self
+                .choice(
+                    "NOTIFY_FORMAT",
+                    raw.notify_format,
+                    &[("json", NotifyFormat::Json), ("text", NotifyFormat::Text)],
+                )
+                .unwrap_or(NotifyFormat::Json),
+            heartbeat_url: self.secret_url("HEARTBEAT_URL", raw.heartbeat_url),
             log: self.log(raw.log, raw.rust_log),
             log_format: self
                 .choice(
@@ -211,15 +216,6 @@ impl<'a> Typing<'a> {
             rancher_access_key,
             rancher_secret_key,
         };
-        for (name, value) in [
-            ("NOTIFY_URL", raw.notify_url),
-            ("HEARTBEAT_URL", raw.heartbeat_url),
-        ] {
-            // May hold a token: checked, never shown.
-            if value.is_some_and(|value| !is_url(&value, &["http", "https"])) {
-                self.fault(name, None, "an http or https URL");
-            }
-        }
         if self.faults.is_empty() {
             Ok(config)
         } else {
@@ -233,6 +229,15 @@ impl<'a> Typing<'a> {
             value,
             accepted: accepted.into(),
         });
+    }
+
+    /// An address that may hold a token: checked, never shown.
+    fn secret_url(&mut self, name: &'static str, value: Option<String>) -> Option<Secret> {
+        let value = value?;
+        if !is_url(&value, &["http", "https"]) {
+            self.fault(name, None, "an http or https URL");
+        }
+        Some(Secret::new(value))
     }
 
     /// A stand-in is returned after a fault; it is never used, because a fault ends the start.

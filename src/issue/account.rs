@@ -12,6 +12,8 @@ use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::World;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
@@ -61,17 +63,18 @@ impl<W: World> Attempt<'_, W> {
             Err(Stop::Authority(
                 error @ (AuthorityError::Refused(_) | AuthorityError::RateLimited { .. }),
             )) => {
-                let detail = format!("no account could be made: {error}");
+                let text = format!("no account could be made: {error}");
+                let what = Failure::of(Trouble::of(&error), text);
                 let wait = if let AuthorityError::RateLimited {
                     retry_after: Some(retry_after),
                     ..
                 } = error
                 {
                     let until = limit_ends(retry_after, self.engine.now());
-                    self.engine.fail_until(subject, until, &detail).await
+                    self.engine.fail_until(subject, until, what).await
                 } else {
                     self.engine
-                        .fail(subject, schedule::after_refusal, &detail)
+                        .fail(subject, schedule::after_refusal, what)
                         .await
                 };
                 Err(Setback::from(wait).into())

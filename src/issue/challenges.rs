@@ -23,6 +23,7 @@ use crate::ports::Order;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
+use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 use crate::store::record::PendingOrder;
@@ -114,8 +115,8 @@ impl<W: World> Attempt<'_, W> {
                 let subject = Subject::Attempt {
                     certificate: self.wish.entry.primary().to_string(),
                 };
-                let wait = self.engine.fail_soon(subject, &detail).await;
-                return Err(Setback::failure_until(detail, wait.until).into());
+                let what = Failure::of(Trouble::Disk, detail);
+                return Err(Setback::from(self.engine.fail_soon(subject, what).await).into());
             }
             debug!(lineage = self.lineage, domain = %task.name, "token published");
         }
@@ -166,8 +167,9 @@ impl<W: World> Attempt<'_, W> {
                         "self-check of {} failed, so the authority is not asked: {error}",
                         task.name
                     );
-                    let wait = self.engine.fail_soon(subject, &detail).await;
-                    failed.get_or_insert_with(|| Setback::failure_until(detail, wait.until));
+                    let what = Failure::of(Trouble::SelfCheck, detail);
+                    let wait = self.engine.fail_soon(subject, what).await;
+                    failed.get_or_insert_with(|| wait.into());
                 }
             }
         }
@@ -266,7 +268,11 @@ impl<W: World> Attempt<'_, W> {
                     continue;
                 }
                 is_dead |= authorization.status != AuthorizationStatus::Valid;
-                self.note_outcome(account, &authorization).await;
+                if authorization.status == AuthorizationStatus::Valid {
+                    self.engine.note_validated(account, &task.name).await;
+                } else {
+                    self.note_outcome(account, &authorization).await;
+                }
                 self.withdraw(&task.challenge.token).await;
                 debug!(lineage = self.lineage, domain = %task.name, "token withdrawn");
             }
@@ -339,14 +345,14 @@ impl<W: World> Attempt<'_, W> {
                     return;
                 }
                 let kind = authorization.error.as_ref().map_or("", |error| &error.kind);
-                let row = Trouble::of_validation(kind).row();
+                let trouble = Trouble::of_validation(kind);
                 let why = authorization
                     .error
                     .as_ref()
                     .map_or_else(|| "no reason given".to_owned(), Problem::to_string);
-                let detail = format!("validation of {name} failed: {why} ({})", row.advice);
+                let what = Failure::of(trouble, format!("validation of {name} failed: {why}"));
                 self.engine
-                    .fail_validation(&account.directory, subject, row.clock, &detail)
+                    .fail_validation(&account.directory, subject, what)
                     .await;
             }
         }

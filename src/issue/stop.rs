@@ -19,6 +19,7 @@ use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
 use crate::reaction::Clock;
+use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::schedule;
 use crate::store::StoreError;
@@ -70,7 +71,10 @@ impl Stop {
     ) -> Setback {
         match self {
             Self::Setback(setback) => setback,
-            Self::Store(error) => engine.fail_soon(attempt, &error.to_string()).await.into(),
+            Self::Store(error) => {
+                let what = Failure::of(Trouble::Disk, error.to_string());
+                engine.fail_soon(attempt, what).await.into()
+            }
             Self::Authority(error) => at_authority(engine, attempt, directory, names, &error).await,
         }
     }
@@ -106,26 +110,28 @@ async fn at_authority<W: World>(
         | AuthorityError::NotReady(_)
         | AuthorityError::AlreadyTold(_) => None,
     };
-    let detail = sentence(trouble, error, told);
+    let what = Failure::of(trouble, sentence(trouble, error, told));
     let mut last: Option<Wait> = None;
     for subject in subjects(engine, trouble, attempt, directory, names, error).await {
         let wait = match told {
-            Some(until) => engine.fail_until(subject, until, &detail).await,
+            Some(until) => engine.fail_until(subject, until, what.clone()).await,
             // What is done at once was done several times before it comes here.
             None if row.clock == Clock::AtOnce => {
-                engine.fail(subject, schedule::after_refusal, &detail).await
+                engine
+                    .fail(subject, schedule::after_refusal, what.clone())
+                    .await
             }
             None => {
                 let loop_time = engine.settings.loop_time;
                 let after = |failures| row.clock.after(failures, loop_time);
-                engine.fail(subject, after, &detail).await
+                engine.fail(subject, after, what.clone()).await
             }
         };
         last = last.filter(|last| wait.until < last.until).or(Some(wait));
     }
     match last {
         Some(wait) => wait.into(),
-        None => Setback::failure(detail),
+        None => Setback::failure(what),
     }
 }
 
@@ -152,9 +158,9 @@ async fn subjects<W: World>(
     concerned.into_iter().map(subject).collect()
 }
 
-/// What happened, and what a person can do about it.
+/// What happened.
 fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
-    let happened = match (trouble, told) {
+    match (trouble, told) {
         (Trouble::Limited, Some(until)) => {
             format!(
                 "the authority limits these names until {}: {error}",
@@ -174,12 +180,6 @@ fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTim
             format!("the authority refuses: {error}")
         }
         _ => format!("the authority gives no usable answer: {error}"),
-    };
-    let advice = trouble.row().advice;
-    if advice.starts_with("nothing") {
-        happened
-    } else {
-        format!("{happened} ({advice})")
     }
 }
 
@@ -269,7 +269,8 @@ impl<W: World> Attempt<'_, W> {
                     error = detail,
                     "no usable answer from the authority"
                 );
-                self.engine.note_outage(breaker, *retry_after, detail).await;
+                let what = Failure::of(Trouble::NoAnswer, detail);
+                self.engine.note_outage(breaker, *retry_after, what).await;
             }
             Ok(_) | Err(_) => self.engine.clear(&breaker).await,
         }

@@ -13,6 +13,8 @@ use crate::ports::Held;
 use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::push::Target;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 use crate::store::publish::Origin;
 use crate::store::record::Source;
@@ -27,14 +29,16 @@ pub async fn restore<W: World>(
     held: &Held,
     lineage: Option<&str>,
 ) -> Result<Bundle, Setback> {
-    let fail = async |detail: String| {
-        let detail = format!("not restored from Rancher: {detail}");
-        let wait = engine.fail_soon(target.subject(), &detail).await;
+    let fail = async |what: Failure| {
+        let text = format!("not restored from Rancher: {}", what.text);
+        let wait = engine
+            .fail_soon(target.subject(), Failure { text, ..what })
+            .await;
         Err(wait.into())
     };
     let revealed = match engine.world.orchestrator().reveal(&held.id).await {
         Ok(revealed) => revealed,
-        Err(error) => return fail(error.to_string()).await,
+        Err(error) => return fail(Failure::from(&error)).await,
     };
     debug!(
         name = held.name,
@@ -42,7 +46,7 @@ pub async fn restore<W: World>(
         "certificate revealed"
     );
     let Ok(shown) = &held.content else {
-        return fail("it does not parse".to_owned()).await;
+        return fail("it does not parse".into()).await;
     };
     let subject = Subject::Key {
         leaf: shown.leaf.fingerprint,
@@ -55,13 +59,13 @@ pub async fn restore<W: World>(
     };
     let bundle = match Bundle::parse(&revealed.chain, &key) {
         Ok(bundle) if bundle.shown() == shown => bundle,
-        Ok(_) => return fail("it changed while it was asked for".to_owned()).await,
+        Ok(_) => return fail("it changed while it was asked for".into()).await,
         Err(flaw) => {
             let detail = format!(
                 "what Rancher gives back for `{}` cannot be used: {flaw}",
                 held.name
             );
-            engine.fail_until(subject, until, &detail).await;
+            engine.fail_until(subject, until, detail.as_str()).await;
             return Err(Setback::failure_until(detail, until));
         }
     };
@@ -83,7 +87,7 @@ pub async fn restore<W: World>(
         store.publish(&lineage, &names, &stored, &origin)
     });
     if let Err(error) = stored.await {
-        return fail(error.to_string()).await;
+        return fail(Failure::of(Trouble::Disk, error.to_string())).await;
     }
     engine.clear(&target.subject()).await;
     engine.clear(&subject).await;

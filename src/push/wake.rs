@@ -10,6 +10,8 @@ use crate::ports::Orchestrator;
 use crate::ports::OrchestratorError;
 use crate::ports::Service;
 use crate::ports::World;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 
 /// Wakes the balancers by one `update` action, if that is owed.
@@ -44,8 +46,9 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
             Ok(())
         }
         Err(error) => {
-            let detail = format!("balancers not woken, they may serve older certificates: {error}");
-            let wait = engine.fail_soon(Subject::Wake, &detail).await;
+            let text = format!("balancers not woken, they may serve older certificates: {error}");
+            let what = Failure::of(Trouble::of_rancher(&error), text);
+            let wait = engine.fail_soon(Subject::Wake, what).await;
             Err(wait.into())
         }
     }

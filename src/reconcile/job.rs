@@ -7,9 +7,9 @@ use tracing::info;
 use crate::bundle::Bundle;
 use crate::classify::timestamp;
 use crate::engine::Engine;
-use crate::engine::Place;
-use crate::engine::Places;
 use crate::engine::Setback;
+use crate::engine::places::Place;
+use crate::engine::places::Places;
 use crate::issue::Wish;
 use crate::issue::obtain;
 use crate::issue::settle;
@@ -20,6 +20,8 @@ use crate::ports::World;
 use crate::push::Target;
 use crate::push::push;
 use crate::push::restore::restore;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 
 /// Something to be done about one certificate.
@@ -60,6 +62,18 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// What is done, in a word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Push => "push",
+            Self::Restore => "restore",
+            Self::Settle { .. } => "settle",
+            Self::Obtain { .. } => "obtain",
+        }
+    }
+}
+
 impl Job {
     /// Whether it opens or resumes an order.
     pub fn is_order(&self) -> bool {
@@ -74,6 +88,8 @@ pub struct Done {
     pub primary: String,
     /// What it is for.
     pub names: Names,
+    /// What was done, in a word.
+    pub what: &'static str,
     /// Ids of certificates that were written at Rancher.
     pub pushed: Vec<String>,
     /// Why it did not come to its end.
@@ -84,7 +100,7 @@ pub struct Done {
 
 impl Done {
     /// What is told when the work itself broke down.
-    pub fn after_panic(primary: String, names: Names) -> Self {
+    pub fn after_panic(primary: String, names: Names, what: &'static str) -> Self {
         tracing::error!(
             domain = primary,
             "the work on a certificate panicked, please report it"
@@ -93,6 +109,7 @@ impl Done {
         Self {
             primary,
             names,
+            what,
             pushed: Vec::new(),
             setback: Some(setback),
             follow_up: false,
@@ -104,7 +121,7 @@ impl Job {
     /// Does it. An order gives its place back when the authority has nothing more to do for it, and waits for one of
     /// `pushes` before it goes on to Rancher; everything else has such a place from the start.
     pub async fn run<W: World>(self, engine: &Engine<W>, place: Place, pushes: &Places) -> Done {
-        debug!(domain = self.primary, kind = ?self.kind_name(), "job begun");
+        debug!(domain = self.primary, kind = self.kind.word(), "job begun");
         let mut pushed = Vec::new();
         let (follow_up, setback) = match self.steps(engine, place, pushes, &mut pushed).await {
             Ok(follow_up) => (follow_up, None),
@@ -114,7 +131,7 @@ impl Job {
         match &setback {
             // Told once by who knows what was told before.
             Some(setback) if setback.is_failure => {
-                debug!(names = %self.target.names, error = setback.reason, "job not done")
+                debug!(names = %self.target.names, error = setback.sentence(), "job not done")
             }
             Some(setback) => debug!(
                 domain = self.primary,
@@ -126,18 +143,10 @@ impl Job {
         Done {
             primary: self.primary,
             names: self.target.names,
+            what: self.kind.word(),
             pushed,
             setback,
             follow_up,
-        }
-    }
-
-    fn kind_name(&self) -> &'static str {
-        match self.kind {
-            Kind::Push => "push",
-            Kind::Restore => "restore",
-            Kind::Settle { .. } => "settle",
-            Kind::Obtain { .. } => "obtain",
         }
     }
 
@@ -211,9 +220,10 @@ impl Job {
             }
             Err(error) => {
                 let certificate = self.primary.clone();
-                let detail = format!("Rancher could not be asked before an order: {error}");
+                let text = format!("Rancher could not be asked before an order: {error}");
+                let what = Failure::of(Trouble::of_rancher(&error), text);
                 let wait = engine
-                    .fail_soon(Subject::Attempt { certificate }, &detail)
+                    .fail_soon(Subject::Attempt { certificate }, what)
                     .await;
                 Err(wait.into())
             }
@@ -235,7 +245,10 @@ impl Job {
         let (bundle, record) = match read.await {
             Ok((Ok(bundle), record)) => (bundle, record),
             Ok((Err(flaw), _)) => return Err(Setback::failure(flaw.to_string())),
-            Err(error) => return Err(Setback::failure(error.to_string())),
+            Err(error) => {
+                let what = Failure::of(Trouble::Disk, error.to_string());
+                return Err(Setback::failure(what));
+            }
         };
         let version = record.as_ref().and_then(|record| {
             record

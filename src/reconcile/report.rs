@@ -1,7 +1,11 @@
-//! What a pass has found, for those who look: log, health, later the page.
+//! What a pass has found, for those who look: log, page, metrics, command line.
 
+use std::sync::Arc;
+
+use time::Duration;
 use time::OffsetDateTime;
 
+use crate::certificate::Leaf;
 use crate::classify::DiskCopy;
 use crate::classify::RemoteCopy;
 use crate::classify::Verdict;
@@ -9,12 +13,14 @@ use crate::decide::Action;
 use crate::decide::AtRancher;
 use crate::decide::OnDisk;
 use crate::engine::Setback;
+use crate::ports::Service;
+use crate::schedule;
 use crate::wanted::Entry;
 
 /// What one pass has found.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// When.
+    /// When it ended.
     pub at: OffsetDateTime,
     /// Every certificate that is wanted, or still served.
     pub rows: Vec<Row>,
@@ -22,6 +28,31 @@ pub struct Report {
     pub next: Option<OffsetDateTime>,
     /// Why Rancher could not be read, if it could not.
     pub rancher_fault: Option<String>,
+    /// Why the store could not be read, if it could not.
+    pub store_fault: Option<String>,
+    /// Whether everything in the store is lost with the container.
+    pub is_ephemeral: bool,
+    /// Why the folder of challenge files could not be read, if it could not.
+    pub webroot_fault: Option<String>,
+    /// What is known of the labels.
+    pub labels: Labels,
+    /// The balancers, or why they could not be read; none if that was not tried, because Rancher could not be.
+    pub balancers: Option<Result<Arc<[Service]>, String>>,
+    /// Names that were left out or moved, and why.
+    pub notices: Vec<String>,
+}
+
+/// What is known of the labels of other services.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels {
+    /// Whether they are read at all.
+    pub are_read: bool,
+    /// Whether anything is known of them, from metadata or from the store.
+    pub are_known: bool,
+    /// When they were last read.
+    pub read_at: Option<OffsetDateTime>,
+    /// Why they could not be read the last time, if they could not.
+    pub fault: Option<String>,
 }
 
 /// One certificate.
@@ -35,51 +66,108 @@ pub struct Row {
     pub held_back: Option<Setback>,
     /// When something happens next, where that is known.
     pub until: Option<OffsetDateTime>,
-    /// End of validity of the copy in the store.
-    pub disk_ends: Option<OffsetDateTime>,
-    /// End of validity of the copy at Rancher.
-    pub rancher_ends: Option<OffsetDateTime>,
+    /// The copy in the store.
+    pub on_disk: Copy,
+    /// The copy at Rancher.
+    pub at_rancher: Copy,
+    /// Its id at Rancher, if it is there.
+    pub id: Option<String>,
+    /// When it is to be renewed, and when half of the time for that is over.
+    pub renewal: Option<Renewal>,
+}
+
+/// A copy, as it is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Copy {
+    /// It could not be read or judged, and why.
+    Unknown(String),
+    /// There is none.
+    Absent,
+    /// There is something that is no certificate, and how it is broken.
+    Broken(String),
+    /// A certificate.
+    Whole(Leaf),
+}
+
+impl Copy {
+    /// Its leaf, if it is whole.
+    pub fn leaf(&self) -> Option<&Leaf> {
+        match self {
+            Self::Whole(leaf) => Some(leaf),
+            Self::Unknown(_) | Self::Absent | Self::Broken(_) => None,
+        }
+    }
+}
+
+impl From<&DiskCopy> for Copy {
+    fn from(copy: &DiskCopy) -> Self {
+        match copy {
+            DiskCopy::Unknown(why) | DiskCopy::Lost(why) => Self::Unknown(why.clone()),
+            DiskCopy::Absent => Self::Absent,
+            DiskCopy::Broken(why) => Self::Broken(why.clone()),
+            DiskCopy::Whole(stored) => Self::Whole(stored.shown.leaf.clone()),
+        }
+    }
+}
+
+impl From<RemoteCopy<'_>> for Copy {
+    fn from(copy: RemoteCopy<'_>) -> Self {
+        match copy {
+            RemoteCopy::Unknown(why) => Self::Unknown(why.to_owned()),
+            RemoteCopy::Absent => Self::Absent,
+            RemoteCopy::Held(held) => match &held.content {
+                Ok(shown) => Self::Whole(shown.leaf.clone()),
+                Err(flaw) => Self::Broken(flaw.to_string()),
+            },
+        }
+    }
+}
+
+/// When a certificate is to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// From when on.
+    pub due_at: OffsetDateTime,
+    /// When half of the time to renew it is over.
+    pub overdue_at: OffsetDateTime,
 }
 
 impl Row {
-    pub(super) fn in_hand(entry: Entry) -> Self {
+    pub(super) fn new(
+        entry: Entry,
+        disk: &DiskCopy,
+        remote: RemoteCopy<'_>,
+        renew_before: Option<Duration>,
+    ) -> Self {
+        let id = match remote {
+            RemoteCopy::Held(held) => Some(held.id.clone()),
+            RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
+        };
+        let on_disk = Copy::from(disk);
+        let renewal = on_disk.leaf().map(|leaf| Renewal {
+            due_at: schedule::due_at(leaf, renew_before),
+            overdue_at: schedule::overdue_at(leaf, renew_before),
+        });
         Self {
             entry,
             verdict: None,
             held_back: None,
             until: None,
-            disk_ends: None,
-            rancher_ends: None,
+            on_disk,
+            at_rancher: remote.into(),
+            id,
+            renewal,
         }
     }
 
-    pub(super) fn new(
-        entry: Entry,
-        disk: &DiskCopy,
-        remote: RemoteCopy<'_>,
-        verdict: Verdict,
-        held_back: Option<Setback>,
-    ) -> Self {
-        let disk_ends = match disk {
-            DiskCopy::Whole(stored) => Some(stored.shown.leaf.not_after),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
-        };
-        let rancher_ends = match remote {
-            RemoteCopy::Held(held) => held.content.as_ref().ok().map(|shown| shown.leaf.not_after),
-            RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
-        };
-        let until = held_back
+    pub(super) fn judged(mut self, verdict: Verdict, held_back: Option<Setback>) -> Self {
+        self.until = held_back
             .as_ref()
             .and_then(|setback| setback.until)
             .or(verdict.until);
-        Self {
-            entry,
-            verdict: Some(verdict),
-            held_back,
-            until,
-            disk_ends,
-            rancher_ends,
-        }
+        self.verdict = Some(verdict);
+        self.held_back = held_back;
+        self
     }
 
     /// What is to be done; `Wait` while something holds it back or its job still runs.
@@ -96,7 +184,9 @@ impl Row {
             (Some(verdict), None) => verdict.reason.clone(),
             (Some(verdict), Some(setback)) => format!(
                 "{} ({}: {})",
-                setback.reason, verdict.action, verdict.reason
+                setback.sentence(),
+                verdict.action,
+                verdict.reason
             ),
             (None, _) => "in hand".to_owned(),
         }

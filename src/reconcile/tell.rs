@@ -47,7 +47,7 @@ impl<W: World> Reconciler<W> {
         let next_try = setback
             .until
             .map_or_else(|| "next pass".to_owned(), crate::classify::timestamp);
-        warn!(%names, error = setback.reason, next_try, "certificate not done");
+        warn!(%names, error = setback.sentence(), next_try, "certificate not done");
     }
 
     fn is_news(&mut self, names: &Names, sentence: &str) -> bool {

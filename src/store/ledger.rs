@@ -4,13 +4,7 @@
 //! an authority. What costs something is written down before it is asked, and completed after the answer.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 
-use serde::Deserialize;
-use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -23,146 +17,15 @@ use crate::certificate::Leaf;
 use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
-use crate::ports::Disk;
 use crate::schedule;
-use crate::store::Store;
-use crate::store::StoreError;
-use crate::store::While;
+use crate::store::ledger::event::Event;
 
-/// What a wait is about: one clock each.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Subject {
-    /// A validation that failed, or a refusal by the authority.
-    Name {
-        /// Directory URL of the authority.
-        directory: String,
-        /// URL of the account; empty before there is one.
-        account: String,
-        /// The name.
-        name: DomainName,
-    },
-    /// Our own token could not be fetched through the name.
-    SelfCheck {
-        /// The name.
-        name: DomainName,
-    },
-    /// An attempt that came to nothing for reasons that are nobody's: a full disk, a stalled answer.
-    Attempt {
-        /// The lineage or primary name.
-        certificate: String,
-    },
-    /// A certificate could not be written to Rancher, or taken back from it.
-    Push {
-        /// Its name at Rancher.
-        certificate: String,
-    },
-    /// Balancers could not be woken.
-    Wake,
-    /// Rancher gave no key with a certificate of ours.
-    Key {
-        /// Its leaf.
-        leaf: Fingerprint,
-    },
-    /// No account could be made.
-    Account {
-        /// Directory URL of the authority.
-        directory: String,
-    },
-    /// The authority cannot be reached, or fails: one breaker for all.
-    Authority {
-        /// Directory URL of the authority.
-        directory: String,
-    },
-    /// A certificate is about to expire, and the authority was asked in spite of our own brakes: once a day.
-    Overruled {
-        /// Its primary name.
-        certificate: String,
-    },
-}
+pub mod event;
+pub(super) mod file;
 
-impl Subject {
-    /// The longest that anything of this kind is ever waited for; what says more was written by a clock that was
-    /// ahead.
-    fn longest(&self) -> Duration {
-        match self {
-            // An authority may say a week, and a little.
-            Self::Name { .. } | Self::Account { .. } => Duration::days(8),
-            // The settings allow a `LOOP_TIME` of a day.
-            Self::SelfCheck { .. }
-            | Self::Attempt { .. }
-            | Self::Push { .. }
-            | Self::Wake
-            | Self::Key { .. }
-            | Self::Authority { .. }
-            | Self::Overruled { .. } => Duration::DAY,
-        }
-    }
-}
-
-/// A wait after failures in a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wait {
-    /// How many failures in a row.
-    pub failures: u32,
-    /// When to try again.
-    #[serde(with = "time::serde::rfc3339")]
-    pub until: OffsetDateTime,
-    /// What happened the last time, in plain words.
-    pub detail: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum Event {
-    Failed {
-        subject: Subject,
-        #[serde(flatten)]
-        wait: Wait,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        levels: Vec<Level>,
-    },
-    Cleared {
-        subject: Subject,
-    },
-    Registering {
-        directory: String,
-        levels: Vec<Level>,
-    },
-    Ordering {
-        directory: String,
-        names: NameSet,
-        is_renewal: bool,
-        levels: Vec<Level>,
-    },
-    Wished {
-        certificate: String,
-    },
-    /// An order came to nothing, or only levels are left of what was asked.
-    Levels {
-        levels: Vec<Level>,
-    },
-    Finalizing {
-        directory: String,
-        names: NameSet,
-    },
-    Issued {
-        directory: String,
-        names: NameSet,
-        leaf: Fingerprint,
-        /// Seconds from start to end of validity.
-        lifetime: i64,
-    },
-}
-
-/// One line of the ledger, to be written down.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Line {
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
-    #[serde(flatten)]
-    event: Event,
-}
+pub use event::Line;
+pub use event::Subject;
+pub use event::Wait;
 
 #[derive(Debug, Clone, Copy)]
 struct LastIssue {
@@ -339,15 +202,24 @@ impl Ledger {
 
     /// An account at an authority whose names have failed.
     pub fn waiting_account(&self, directory: &str) -> Option<String> {
-        let account = |subject: &Subject| match subject {
-            Subject::Name {
+        self.waits.keys().rev().find_map(|subject| {
+            if let Subject::Name {
                 directory: there,
                 account,
                 ..
-            } if there == directory && !account.is_empty() => Some(account.clone()),
-            _ => None,
-        };
-        self.waits.keys().rev().find_map(account)
+            } = subject
+                && there == directory
+                && !account.is_empty()
+            {
+                return Some(account.clone());
+            }
+            None
+        })
+    }
+
+    /// Every wait on record, over or not.
+    pub fn waits(&self) -> impl Iterator<Item = (&Subject, &Wait)> {
+        self.waits.iter()
     }
 
     /// The end of the first wait that is not over.
@@ -388,6 +260,22 @@ impl Ledger {
             },
             now,
         ))
+    }
+
+    /// Notes a name that an authority has validated: what failed before is over.
+    pub fn validated(
+        &mut self,
+        directory: &str,
+        account: &str,
+        name: &DomainName,
+        now: OffsetDateTime,
+    ) -> Line {
+        let event = Event::Validated {
+            directory: directory.to_owned(),
+            account: account.to_owned(),
+            name: name.clone(),
+        };
+        self.note(event, now)
     }
 
     /// Notes that a certificate is about to be asked for. Nothing may be asked before the line is written.
@@ -443,6 +331,18 @@ impl Ledger {
                 {
                     self.levels.succeed(directory, account, name);
                 }
+            }
+            Event::Validated {
+                directory,
+                account,
+                name,
+            } => {
+                self.levels.succeed(&directory, &account, &name);
+                self.waits.remove(&Subject::Name {
+                    directory,
+                    account,
+                    name,
+                });
             }
             Event::Wished { certificate } => drop(self.wishes.entry(certificate).or_insert(at)),
             Event::Registering { levels, .. }
@@ -529,180 +429,4 @@ impl Ledger {
         });
         failed.chain(levels).chain(wishes).chain(issued).collect()
     }
-}
-
-/// Lines above which the file is rewritten, if most of them no longer matter.
-const COMPACTED_ABOVE: usize = 1000;
-
-/// How long the file is. Locked while it is written: a line that fails is taken back, and must not take another
-/// one with it.
-#[derive(Debug)]
-pub(super) struct Length {
-    lines: usize,
-    /// From here on it is worth a look how many of them matter.
-    looked_at_above: usize,
-}
-
-impl Default for Length {
-    fn default() -> Self {
-        Self {
-            lines: 0,
-            looked_at_above: COMPACTED_ABOVE,
-        }
-    }
-}
-
-const LEDGER: &str = "ledger.jsonl";
-
-impl<D: Disk> Store<D> {
-    fn ledger_path(&self) -> PathBuf {
-        self.own(LEDGER)
-    }
-
-    /// Reads the ledger. A line that is broken is told and passed over; a torn last one is closed.
-    pub fn read_ledger(&self, now: OffsetDateTime) -> Result<Ledger, StoreError> {
-        let path = self.ledger_path();
-        let content = match self.read(&path) {
-            Err(error) if error.is_not_found() => return Ok(Ledger::default()),
-            content => content?,
-        };
-        let mut ledger = Ledger::default();
-        let mut lines = 0;
-        let texts = content.split(|byte| *byte == b'\n');
-        let texts: Vec<_> = texts.filter(|line| !line.is_empty()).collect();
-        let is_torn = content.last().is_some_and(|byte| *byte != b'\n');
-        for line in &texts {
-            lines += 1;
-            match serde_json::from_slice::<Line>(line) {
-                Ok(line) => ledger.apply(line.at, line.event),
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), line = lines, %error, "broken line of the ledger passed over");
-                    // What was being written when the power went was not asked for yet.
-                    if !(is_torn && lines == texts.len()) {
-                        ledger.doubted_at = Some(now);
-                    }
-                }
-            }
-        }
-        if is_torn {
-            self.disk.append(&path, b"\n").during("write", &path)?;
-        }
-        ledger.cut(now);
-        self.ledger_length().lines = lines;
-        self.compact_ledger(|| ledger.compacted(now))?;
-        Ok(ledger)
-    }
-
-    /// Writes a line down, with those that others want written at the same moment: one sync serves all.
-    pub fn append_ledger(&self, line: &Line) -> Result<(), StoreError> {
-        let path = self.ledger_path();
-        let text = text(std::slice::from_ref(line), &path)?;
-        let ticket = self.queue().push(&text);
-        let mut length = self.ledger_length();
-        // Whoever comes first writes for all that queue behind.
-        let (batch, lines) = match self.queue().take(ticket) {
-            Taken::Done(result) => return result.during("write", &path),
-            Taken::Batch(batch, lines) => (batch, lines),
-        };
-        let written = self.disk.append(&path, &batch);
-        if written.is_ok() {
-            length.lines += lines;
-        }
-        self.queue().done(lines, &written);
-        written.during("write", &path)
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Rewrites a ledger that has grown long, if most of it no longer matters; `matters` is what does.
-    pub fn compact_ledger(&self, matters: impl FnOnce() -> Vec<Line>) -> Result<(), StoreError> {
-        let mut length = self.ledger_length();
-        if length.lines <= length.looked_at_above {
-            return Ok(());
-        }
-        // What is noted from here on is appended behind it.
-        let matters = matters();
-        if matters.len() * 2 < length.lines {
-            let path = self.ledger_path();
-            let text = text(&matters, &path)?;
-            self.disk
-                .write(&self.own(""), &[(LEDGER, &text)])
-                .during("write", &path)?;
-            length.lines = matters.len();
-        }
-        length.looked_at_above = COMPACTED_ABOVE.max(2 * matters.len());
-        Ok(())
-    }
-
-    fn ledger_length(&self) -> MutexGuard<'_, Length> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lines that wait to be written.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: Vec<u8>,
-    /// How many lines were ever queued, and how many of them are dealt with.
-    queued: usize,
-    done: usize,
-    /// What went wrong with the lines of each batch that was not written.
-    failed: Vec<(std::ops::RangeInclusive<usize>, io::ErrorKind, String)>,
-}
-
-enum Taken {
-    /// Somebody else wrote it, or failed to.
-    Done(io::Result<()>),
-    /// So many lines are to be written now, this one among them.
-    Batch(Vec<u8>, usize),
-}
-
-impl Queue {
-    fn push(&mut self, line: &[u8]) -> usize {
-        self.waiting.extend_from_slice(line);
-        self.queued += 1;
-        self.queued
-    }
-
-    fn take(&mut self, ticket: usize) -> Taken {
-        if ticket > self.done {
-            return Taken::Batch(std::mem::take(&mut self.waiting), self.queued - self.done);
-        }
-        let failed = self
-            .failed
-            .iter()
-            .find(|(tickets, ..)| tickets.contains(&ticket));
-        Taken::Done(failed.map_or(Ok(()), |(_, kind, text)| {
-            Err(io::Error::new(*kind, text.clone()))
-        }))
-    }
-
-    fn done(&mut self, lines: usize, written: &io::Result<()>) {
-        /// Nobody waits for a batch that is this many batches old.
-        const REMEMBERED: usize = 64;
-        let tickets = self.done + 1..=self.done + lines;
-        self.failed.extend(
-            written
-                .as_ref()
-                .err()
-                .map(|error| (tickets, error.kind(), error.to_string())),
-        );
-        if self.failed.len() > REMEMBERED {
-            self.failed.remove(0);
-        }
-        self.done += lines;
-    }
-}
-
-fn text(lines: &[Line], path: &std::path::Path) -> Result<Vec<u8>, StoreError> {
-    let mut text = Vec::new();
-    for line in lines {
-        serde_json::to_writer(&mut text, line)
-            .map_err(io::Error::other)
-            .during("write", path)?;
-        text.push(b'\n');
-    }
-    Ok(text)
 }

@@ -189,6 +189,7 @@ impl Orchestrator for Life {
                 name: "letsencrypt".to_owned(),
                 is_active: state.rancher.own_is_active,
                 certificates: Vec::new(),
+                folder: None,
             }))
         };
         self.ask_rancher("looks for", "own service", false, act)

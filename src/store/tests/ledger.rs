@@ -14,6 +14,8 @@ fn wake_wait(failures: u32) -> Wait {
         failures,
         until: NOW + Duration::minutes(i64::from(failures)),
         detail: "no balancer is active".to_owned(),
+        trouble: None,
+        failed_at: None,
     }
 }
 
@@ -305,6 +307,8 @@ fn what_a_clock_wrote_that_was_ahead_is_cut_when_it_is_read() {
         failures: 1,
         until,
         detail: "it was late".to_owned(),
+        trouble: None,
+        failed_at: None,
     };
     let breaker = Subject::Authority {
         directory: DIRECTORY.to_owned(),

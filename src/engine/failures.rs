@@ -1,0 +1,207 @@
+//! Failures and the waits that follow them, on record before anything is tried again.
+
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::budget::Limits;
+use crate::classify::timestamp;
+use crate::client::one_line;
+use crate::engine::Engine;
+use crate::engine::Setback;
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::ports::Account;
+use crate::ports::RetryAfter;
+use crate::ports::World;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
+use crate::schedule;
+use crate::store::ledger::Subject;
+use crate::store::ledger::Wait;
+
+impl<W: World> Engine<W> {
+    /// Notes a failure that is tried again at `until`.
+    pub async fn fail_until(
+        &self,
+        subject: Subject,
+        until: OffsetDateTime,
+        what: impl Into<Failure>,
+    ) -> Wait {
+        self.note_failure(subject, |_| until, what.into(), None)
+            .await
+    }
+
+    /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
+    pub async fn fail(
+        &self,
+        subject: Subject,
+        after: impl Fn(u32) -> Duration,
+        what: impl Into<Failure>,
+    ) -> Wait {
+        let now = self.now();
+        let until = |failures| now + after(failures);
+        self.note_failure(subject, until, what.into(), None).await
+    }
+
+    /// Notes a validation that failed at an authority, on the clock of its kind.
+    pub async fn fail_validation(&self, directory: &str, subject: Subject, what: Failure) {
+        let (now, loop_time) = (self.now(), self.settings.loop_time);
+        let row = what.trouble.unwrap_or(Trouble::Invalid).row();
+        let until = |failures| now + row.clock.after(failures, loop_time);
+        self.note_failure(subject, until, what, self.limits(directory))
+            .await;
+    }
+
+    /// `limits` are those that the failure takes from.
+    async fn note_failure(
+        &self,
+        subject: Subject,
+        until: impl FnOnce(u32) -> OffsetDateTime,
+        what: Failure,
+        limits: Option<&Limits>,
+    ) -> Wait {
+        let now = self.now();
+        let (wait, line) = {
+            let mut ledger = self.ledger();
+            let failures = ledger.failures(&subject).saturating_add(1);
+            let wait = Wait {
+                failures,
+                until: until(failures),
+                detail: one_line(&what.text),
+                trouble: what.trouble,
+                failed_at: Some(now),
+            };
+            let line = match limits {
+                Some(limits) => ledger.fail_validation(subject, wait.clone(), limits, now),
+                None => ledger.fail(subject, wait.clone(), now),
+            };
+            (wait, line)
+        };
+        self.write(line).await;
+        wait
+    }
+
+    /// Notes a name that an authority has validated.
+    pub async fn note_validated(&self, account: &Account, name: &DomainName) {
+        let line = self
+            .ledger()
+            .validated(&account.directory, &account.url, name, self.now());
+        self.write(line).await;
+    }
+
+    /// Notes a failure on the clock of pushes, wake-ups and self-checks.
+    pub async fn fail_soon(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
+        let loop_time = self.settings.loop_time;
+        self.fail(
+            subject,
+            |failures| schedule::after_setback(failures, loop_time),
+            what,
+        )
+        .await
+    }
+
+    /// Notes that a subject is well.
+    pub async fn clear(&self, subject: &Subject) {
+        let line = self.ledger().clear(subject, self.now());
+        if let Some(line) = line {
+            self.write(line).await;
+        }
+    }
+
+    /// Whether something has to wait, and why.
+    pub fn held_back(&self, subject: &Subject) -> Result<(), Setback> {
+        let now = self.now();
+        match self.ledger().waiting(subject, now) {
+            Some(wait) => Err(wait.clone().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The wait of an authority that is left alone at present.
+    pub fn open_breaker(&self, breaker: &Subject) -> Option<Wait> {
+        let now = self.now();
+        self.ledger()
+            .waiting(breaker, now)
+            .filter(|wait| schedule::is_open(wait.failures))
+            .cloned()
+    }
+
+    /// Notes an answer that says nothing but that the authority fails. Several in a row open the breaker; while it
+    /// is open, answers to what was asked before count no more.
+    pub async fn note_outage(
+        &self,
+        breaker: Subject,
+        retry_after: Option<RetryAfter>,
+        what: Failure,
+    ) {
+        if self.open_breaker(&breaker).is_some() {
+            return;
+        }
+        let now = self.now();
+        let failures = self.ledger().failures(&breaker).saturating_add(1);
+        let mut until = now;
+        if schedule::is_open(failures) {
+            let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
+            let asked = asked.min(now + schedule::LONGEST_OUTAGE);
+            until = asked.max(now + schedule::after_outage(failures));
+            tracing::warn!(error = what.text, next_try = %timestamp(until), "authority left alone after several failures in a row");
+        }
+        self.fail_until(breaker, until, what).await;
+    }
+
+    /// Names that wait after a failed validation, a refusal or a failed self-check.
+    pub fn waiting_names<'a>(
+        &self,
+        names: impl Iterator<Item = &'a DomainName>,
+        account: &str,
+    ) -> NameSet {
+        let now = self.now();
+        let ledger = self.ledger();
+        let directory = self.settings.policy.wanted_directory();
+        let is_waiting = |name: &&DomainName| {
+            ledger
+                .waiting(&refusals(directory, account, name), now)
+                .is_some()
+                || ledger
+                    .waiting(
+                        &Subject::SelfCheck {
+                            name: (*name).clone(),
+                        },
+                        now,
+                    )
+                    .is_some()
+        };
+        names.filter(is_waiting).cloned().collect()
+    }
+
+    /// Whether a name waits because the authority has refused it, not because of our own look at it.
+    pub fn is_refused(&self, name: &DomainName, account: &str) -> bool {
+        let directory = self.settings.policy.wanted_directory();
+        let subject = refusals(directory, account, name);
+        self.ledger().waiting(&subject, self.now()).is_some()
+    }
+
+    /// The longest of the waits of some names, with its reason.
+    pub fn wait_of(&self, names: &NameSet, account: &str) -> Option<Wait> {
+        let now = self.now();
+        let ledger = self.ledger();
+        let directory = self.settings.policy.wanted_directory();
+        let waits = names.iter().flat_map(|name| {
+            let subjects = [
+                refusals(directory, account, name),
+                Subject::SelfCheck { name: name.clone() },
+            ];
+            subjects.map(|subject| ledger.waiting(&subject, now).cloned())
+        });
+        waits.flatten().max_by_key(|wait| wait.until)
+    }
+}
+
+/// The clock of failed validations and refusals of a name.
+pub fn refusals(directory: &str, account: &str, name: &DomainName) -> Subject {
+    Subject::Name {
+        directory: directory.to_owned(),
+        account: account.to_owned(),
+        name: name.clone(),
+    }
+}

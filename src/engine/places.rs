@@ -1,0 +1,54 @@
+//! How many pieces of work run at once.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+
+/// One of the places that work may take at the same time; whoever waits for one hears of it when it is given back.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    freed: Arc<Notify>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.freed.notify_one();
+    }
+}
+
+/// Places for one kind of work.
+#[derive(Debug, Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    freed: Arc<Notify>,
+}
+
+impl Places {
+    /// So many places.
+    pub fn new(count: usize, freed: Arc<Notify>) -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(count)),
+            freed,
+        }
+    }
+
+    /// Takes a place, if one is free.
+    pub fn take(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(Place {
+            _permit: permit,
+            freed: Arc::clone(&self.freed),
+        })
+    }
+
+    /// Waits for a place.
+    pub async fn wait(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        Some(Place {
+            _permit: permit,
+            freed: Arc::clone(&self.freed),
+        })
+    }
+}

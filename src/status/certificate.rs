@@ -1,0 +1,381 @@
+//! How one certificate stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::certificate::Leaf;
+use crate::daemon::Snapshot;
+use crate::daemon::Try;
+use crate::decide::Action;
+use crate::engine::Setback;
+use crate::ports::Service;
+use crate::reaction::Reaction;
+use crate::reaction::Trouble;
+use crate::reconcile::report;
+use crate::reconcile::report::Report;
+use crate::reconcile::report::Row;
+use crate::status::Health;
+use crate::store::ledger::Ledger;
+use crate::store::ledger::Subject;
+
+/// One certificate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Its primary name, which names its folder and what Rancher holds.
+    pub name: String,
+    /// Everything it is to cover, the primary name first.
+    pub names: Vec<String>,
+    /// Who wants it: `DOMAINS`, `stack/service`, or the balancer that still lists it.
+    pub origins: Vec<String>,
+    /// How it stands.
+    pub health: Health,
+    /// What is done about it: the verdict of the decision table, or `wait`.
+    pub action: String,
+    /// Why, in plain words.
+    pub reason: String,
+    /// What is wrong with it, if anything is.
+    pub problem: Option<Problem>,
+    /// The last thing that was tried for it, as far as it is remembered.
+    pub last_try: Option<LastTry>,
+    /// What happens next, and when.
+    pub next: Option<Next>,
+    /// The copy in the store.
+    pub on_disk: Copy,
+    /// The copy at Rancher.
+    pub at_rancher: Copy,
+    /// The balancers that list it; none if that could not be told.
+    pub balancers: Option<Vec<String>>,
+    /// When the copy in the store is to be renewed.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub renewal_due_at: Option<OffsetDateTime>,
+    /// When what is served ends: the copy at Rancher, else the one in the store.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What happened, in plain words.
+    pub what: String,
+    /// Its kind, as the table of reactions has it.
+    pub kind: Option<Trouble>,
+    /// What a person can do.
+    pub advice: Option<String>,
+    /// Whether nothing gets better before a person acts.
+    pub needs_person: bool,
+    /// An address that the authority gives for it.
+    pub link: Option<String>,
+}
+
+/// The last thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastTry {
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What: `obtain`, `push`, `restore`, `settle`; `try` where only its failure is on record.
+    pub what: String,
+    /// What went wrong, in plain words; none if all went well.
+    pub error: Option<String>,
+}
+
+/// What happens next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What.
+    pub what: String,
+}
+
+/// A copy of a certificate, as it is seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum Copy {
+    /// It could not be read or judged.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// There is none.
+    Absent,
+    /// There is something that is no certificate.
+    Broken {
+        /// How.
+        why: String,
+    },
+    /// A certificate.
+    Whole(Whole),
+}
+
+/// A certificate, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whole {
+    /// Who issued it.
+    pub issuer: String,
+    /// What it covers.
+    pub names: Vec<String>,
+    /// Start of validity.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_before: OffsetDateTime,
+    /// End of validity.
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// SHA-256 of its DER form, hex.
+    pub fingerprint: String,
+    /// Whether it is signed by its own key.
+    pub is_self_signed: bool,
+    /// Whether the CA marks it as a staging one.
+    pub is_staging: bool,
+}
+
+impl Copy {
+    /// The certificate, if it is whole.
+    pub fn whole(&self) -> Option<&Whole> {
+        match self {
+            Self::Whole(whole) => Some(whole),
+            Self::Unknown { .. } | Self::Absent | Self::Broken { .. } => None,
+        }
+    }
+}
+
+impl From<&Leaf> for Whole {
+    fn from(leaf: &Leaf) -> Self {
+        Self {
+            issuer: leaf.issuer.to_string(),
+            names: leaf.names().map(str::to_owned).collect(),
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            fingerprint: leaf.fingerprint.to_string(),
+            is_self_signed: leaf.is_self_signed,
+            is_staging: leaf.is_marked_staging,
+        }
+    }
+}
+
+impl From<&report::Copy> for Copy {
+    fn from(copy: &report::Copy) -> Self {
+        match copy {
+            report::Copy::Unknown(why) => Self::Unknown { why: why.clone() },
+            report::Copy::Absent => Self::Absent,
+            report::Copy::Broken(why) => Self::Broken { why: why.clone() },
+            report::Copy::Whole(leaf) => Self::Whole(leaf.into()),
+        }
+    }
+}
+
+impl Problem {
+    /// What a setback means for a person.
+    pub fn of(setback: &Setback) -> Self {
+        Self::new(&setback.reason, setback.trouble)
+    }
+
+    pub(super) fn new(what: &str, kind: Option<Trouble>) -> Self {
+        let needs_person = kind.is_some_and(|kind| kind.row().reaction == Reaction::Person);
+        Self {
+            what: what.to_owned(),
+            kind,
+            advice: kind.and_then(Trouble::advice).map(str::to_owned),
+            needs_person,
+            link: needs_person.then(|| link(what)).flatten(),
+        }
+    }
+}
+
+/// The first https address in a text.
+fn link(text: &str) -> Option<String> {
+    let from = text.find("https://")?;
+    let ends = |char: char| char.is_whitespace() || matches!(char, '"' | '<' | '>' | '`' | '\'');
+    let link = text[from..].split(ends).next()?;
+    Some(link.trim_end_matches(['.', ',', ')', ';']).to_owned())
+}
+
+/// Which balancers list which certificate of Rancher's.
+pub(super) struct Served(Option<BTreeMap<String, Vec<String>>>);
+
+impl Served {
+    pub(super) fn of(report: &Report) -> Self {
+        let Some(Ok(balancers)) = &report.balancers else {
+            return Self(None);
+        };
+        Self(Some(by_certificate(balancers)))
+    }
+
+    fn by(&self, id: Option<&str>) -> Option<Vec<String>> {
+        let all = self.0.as_ref()?;
+        let listed = id.and_then(|id| all.get(id));
+        Some(listed.cloned().unwrap_or_default())
+    }
+}
+
+fn by_certificate(balancers: &Arc<[Service]>) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for balancer in balancers
+        .iter()
+        .filter(|balancer| balancer.folder.is_none())
+    {
+        for id in &balancer.certificates {
+            let names = all.entry(id.clone()).or_default();
+            if !names.contains(&balancer.name) {
+                names.push(balancer.name.clone());
+            }
+        }
+    }
+    all
+}
+
+/// How a certificate stands, by what the last pass found and what was tried.
+pub(super) fn of(
+    row: &Row,
+    served: &Served,
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    now: OffsetDateTime,
+) -> Certificate {
+    let name = row.entry.names.primary().to_string();
+    let last_try = last_try(row, snapshot.tries.get(&name), ledger);
+    let health = health(row, now);
+    Certificate {
+        names: row.entry.names.iter().map(ToString::to_string).collect(),
+        origins: row.entry.origins.iter().cloned().collect(),
+        health,
+        action: row.action().to_string(),
+        reason: row.reason(),
+        problem: problem(row, health),
+        last_try,
+        next: next(row, snapshot.next, now),
+        on_disk: (&row.on_disk).into(),
+        at_rancher: (&row.at_rancher).into(),
+        balancers: served.by(row.id.as_deref()),
+        renewal_due_at: row.renewal.map(|renewal| renewal.due_at),
+        expires_at: what_is_served(row).map(|leaf| leaf.not_after),
+        name,
+    }
+}
+
+fn what_is_served(row: &Row) -> Option<&Leaf> {
+    row.at_rancher.leaf().or_else(|| row.on_disk.leaf())
+}
+
+fn health(row: &Row, now: OffsetDateTime) -> Health {
+    if is_at_risk(row, now) {
+        return Health::AtRisk;
+    }
+    if row.verdict.is_none() {
+        return Health::Working;
+    }
+    // Told once for all of them, beside Rancher.
+    if row.waits_for_rancher() {
+        return Health::Waiting;
+    }
+    if row.needs_attention() {
+        return Health::Attention;
+    }
+    match row.action() {
+        Action::Keep | Action::Leave => Health::Well,
+        Action::Push | Action::Issue | Action::Renew | Action::Restore => Health::Working,
+        Action::Wait => Health::Waiting,
+    }
+}
+
+/// By time left, not by how the last try ended: what is served has expired, or was to be renewed long ago.
+fn is_at_risk(row: &Row, now: OffsetDateTime) -> bool {
+    let Some(served) = what_is_served(row) else {
+        return false;
+    };
+    if served.not_after <= now {
+        return true;
+    }
+    let is_left = row
+        .verdict
+        .as_ref()
+        .is_some_and(|verdict| verdict.action == Action::Leave);
+    if is_left {
+        return row.needs_attention();
+    }
+    let is_the_same = row
+        .on_disk
+        .leaf()
+        .is_some_and(|leaf| leaf.fingerprint == served.fingerprint);
+    let is_overdue = row.renewal.is_some_and(|renewal| renewal.overdue_at <= now);
+    is_the_same && is_overdue
+}
+
+fn problem(row: &Row, health: Health) -> Option<Problem> {
+    if let Some(setback) = row.held_back.as_ref().filter(|setback| setback.is_failure) {
+        return Some(Problem::of(setback));
+    }
+    let verdict = row.verdict.as_ref()?;
+    (verdict.needs_attention || health == Health::AtRisk && verdict.action == Action::Wait)
+        .then(|| Problem::new(&verdict.reason, None))
+}
+
+/// What this process remembers, else what is on record about the last failure.
+fn last_try(row: &Row, last: Option<&Try>, ledger: &Ledger) -> Option<LastTry> {
+    if let Some(last) = last {
+        return Some(LastTry {
+            at: last.at,
+            what: last.what.to_owned(),
+            error: last.setback.as_ref().map(|setback| setback.reason.clone()),
+        });
+    }
+    let certificate = row.entry.names.primary().to_string();
+    let names = row.entry.names.set();
+    let concerns = |subject: &Subject| match subject {
+        Subject::Name { name, .. } | Subject::SelfCheck { name } => names.contains(name),
+        Subject::Attempt { certificate: own } | Subject::Push { certificate: own } => {
+            *own == certificate
+        }
+        Subject::Wake
+        | Subject::Key { .. }
+        | Subject::Account { .. }
+        | Subject::Authority { .. }
+        | Subject::Overruled { .. } => false,
+    };
+    let failed = ledger.waits().filter(|(subject, _)| concerns(subject));
+    let (_, wait) = failed.max_by_key(|(_, wait)| wait.failed_at)?;
+    Some(LastTry {
+        at: wait.failed_at?,
+        what: "try".to_owned(),
+        error: Some(wait.detail.clone()),
+    })
+}
+
+fn next(row: &Row, next_pass: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<Next> {
+    let verdict = row.verdict.as_ref()?;
+    let at = |at: OffsetDateTime, what: String| Some(Next { at, what });
+    if let Some(until) = row.until.filter(|until| now < *until) {
+        let what = if row.held_back.is_some() {
+            format!("next try: {}", verdict.action)
+        } else {
+            "looked at again".to_owned()
+        };
+        return at(until, what);
+    }
+    match verdict.action {
+        Action::Keep | Action::Leave if row.held_back.is_none() => {
+            let due = row.renewal.filter(|_| verdict.action == Action::Keep)?;
+            at(due.due_at, "renewal".to_owned())
+        }
+        Action::Keep
+        | Action::Leave
+        | Action::Push
+        | Action::Issue
+        | Action::Renew
+        | Action::Restore
+        | Action::Wait => at(next_pass?, format!("next try: {}", verdict.action)),
+    }
+}
+
+impl Certificate {
+    /// Lowest first: the worst, and of those what ends soonest.
+    pub(super) fn urgency(&self) -> (std::cmp::Reverse<Health>, Option<OffsetDateTime>, &str) {
+        (std::cmp::Reverse(self.health), self.expires_at, &self.name)
+    }
+}

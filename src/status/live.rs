@@ -1,0 +1,90 @@
+//! How everything stands right now, for whoever asks while the program runs.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::daemon::Snapshot;
+use crate::engine::Engine;
+use crate::ports::World;
+use crate::status::OnRecord;
+use crate::status::Phase;
+use crate::status::Program;
+use crate::status::Status;
+
+/// What is needed to tell how everything stands, as far as it is there by now.
+pub struct Live<W: World> {
+    program: Program,
+    snapshot: watch::Receiver<Snapshot>,
+    phase: Mutex<Phase>,
+    engine: OnceLock<Arc<Engine<W>>>,
+    now: fn() -> OffsetDateTime,
+}
+
+impl<W: World> Live<W> {
+    /// A program that is starting.
+    pub fn new(
+        program: Program,
+        snapshot: watch::Receiver<Snapshot>,
+        now: fn() -> OffsetDateTime,
+    ) -> Self {
+        Self {
+            program,
+            snapshot,
+            phase: Mutex::new(Phase::Starting),
+            engine: OnceLock::new(),
+            now,
+        }
+    }
+
+    /// Tells what the program does before the loop turns.
+    pub fn is_in(&self, phase: Phase) {
+        *self.phase() = phase;
+    }
+
+    /// The loop turns from now on.
+    pub fn runs(&self, engine: Arc<Engine<W>>) {
+        // Only the first one runs.
+        let _ = self.engine.set(engine);
+        self.is_in(Phase::Running);
+    }
+
+    /// How everything stands.
+    pub fn status(&self) -> Status {
+        let now = (self.now)();
+        let Some(engine) = self.engine.get() else {
+            return Status::before(&self.program, self.phase().clone(), now);
+        };
+        let snapshot = self.snapshot.borrow();
+        of(engine, &self.program, &snapshot, now)
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How everything stands by an engine and what a pass has found.
+pub fn of<W: World>(
+    engine: &Engine<W>,
+    program: &Program,
+    snapshot: &Snapshot,
+    now: OffsetDateTime,
+) -> Status {
+    let distrusted = engine.clock_distrusted();
+    let is_wake_owed = engine.is_wake_owed();
+    let ledger = engine.ledger();
+    let on_record = OnRecord {
+        ledger: &ledger,
+        policy: &engine.settings.policy,
+        limits: &|directory| engine.limits(directory),
+        distrusted: distrusted.as_ref().map(|(reason, _)| reason.as_str()),
+        is_wake_owed,
+    };
+    Status::gather(program, snapshot, on_record, now)
+}

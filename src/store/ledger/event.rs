@@ -1,0 +1,174 @@
+//! What stands in the ledger, line by line.
+
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::budget::Level;
+use crate::fingerprint::Fingerprint;
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::reaction::Trouble;
+
+/// What a wait is about: one clock each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Subject {
+    /// A validation that failed, or a refusal by the authority.
+    Name {
+        /// Directory URL of the authority.
+        directory: String,
+        /// URL of the account; empty before there is one.
+        account: String,
+        /// The name.
+        name: DomainName,
+    },
+    /// Our own token could not be fetched through the name.
+    SelfCheck {
+        /// The name.
+        name: DomainName,
+    },
+    /// An attempt that came to nothing for reasons that are nobody's: a full disk, a stalled answer.
+    Attempt {
+        /// The lineage or primary name.
+        certificate: String,
+    },
+    /// A certificate could not be written to Rancher, or taken back from it.
+    Push {
+        /// Its name at Rancher.
+        certificate: String,
+    },
+    /// Balancers could not be woken.
+    Wake,
+    /// Rancher gave no key with a certificate of ours.
+    Key {
+        /// Its leaf.
+        leaf: Fingerprint,
+    },
+    /// No account could be made.
+    Account {
+        /// Directory URL of the authority.
+        directory: String,
+    },
+    /// The authority cannot be reached, or fails: one breaker for all.
+    Authority {
+        /// Directory URL of the authority.
+        directory: String,
+    },
+    /// A certificate is about to expire, and the authority was asked in spite of our own brakes: once a day.
+    Overruled {
+        /// Its primary name.
+        certificate: String,
+    },
+}
+
+impl Subject {
+    /// The longest that anything of this kind is ever waited for; what says more was written by a clock that was
+    /// ahead.
+    pub(super) fn longest(&self) -> Duration {
+        match self {
+            // An authority may say a week, and a little.
+            Self::Name { .. } | Self::Account { .. } => Duration::days(8),
+            // The settings allow a `LOOP_TIME` of a day.
+            Self::SelfCheck { .. }
+            | Self::Attempt { .. }
+            | Self::Push { .. }
+            | Self::Wake
+            | Self::Key { .. }
+            | Self::Authority { .. }
+            | Self::Overruled { .. } => Duration::DAY,
+        }
+    }
+}
+
+/// A wait after failures in a row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// How many failures in a row.
+    pub failures: u32,
+    /// When to try again.
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+    /// What happened the last time, in plain words.
+    pub detail: String,
+    /// Its kind, where the table of reactions has it.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known"
+    )]
+    pub trouble: Option<Trouble>,
+    /// When it happened.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub failed_at: Option<OffsetDateTime>,
+}
+
+/// A kind that only a later version has is no kind for this one, and no broken line.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Trouble>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.and_then(|text| serde_json::from_value(text.into()).ok()))
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum Event {
+    Failed {
+        subject: Subject,
+        #[serde(flatten)]
+        wait: Wait,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<Level>,
+    },
+    Cleared {
+        subject: Subject,
+    },
+    /// An authorization became valid.
+    Validated {
+        directory: String,
+        account: String,
+        name: DomainName,
+    },
+    Registering {
+        directory: String,
+        levels: Vec<Level>,
+    },
+    Ordering {
+        directory: String,
+        names: NameSet,
+        is_renewal: bool,
+        levels: Vec<Level>,
+    },
+    Wished {
+        certificate: String,
+    },
+    /// An order came to nothing, or only levels are left of what was asked.
+    Levels {
+        levels: Vec<Level>,
+    },
+    Finalizing {
+        directory: String,
+        names: NameSet,
+    },
+    Issued {
+        directory: String,
+        names: NameSet,
+        leaf: Fingerprint,
+        /// Seconds from start to end of validity.
+        lifetime: i64,
+    },
+}
+
+/// One line of the ledger, to be written down.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) at: OffsetDateTime,
+    #[serde(flatten)]
+    pub(super) event: Event,
+}
