@@ -186,7 +186,9 @@ impl<'a> Facts<'a> {
     fn disk_leaf(&self) -> Option<&'a Leaf> {
         match self.disk {
             DiskCopy::Whole(stored) => Some(&stored.shown.leaf),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
+                None
+            }
         }
     }
 
@@ -434,7 +436,9 @@ impl<'a> Facts<'a> {
             DiskCopy::Whole(stored) => self
                 .policy
                 .is_production(&stored.shown.leaf, stored.directory.as_deref()),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => false,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
+                false
+            }
         }
     }
 

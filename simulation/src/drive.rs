@@ -195,7 +195,9 @@ impl FileSystem for Drive {
     }
 
     fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
-        self.change("links", path, true, |files, _| files.create_link(target, path))
+        self.change("links", path, true, |files, _| {
+            files.create_link(target, path)
+        })
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -252,11 +252,25 @@ fn what_the_store_has_lost_is_taken_back_and_asked_for_only_before_it_would_expi
     let has_lost = "the store has lost what is on record";
     let nowhere = lost().is(OnDisk::Unknown, Replaceable, Wait, has_lost);
     assert!(nowhere.needs_attention);
-    let held = |left| lost().at_rancher(with_left(&[NAME], left)).marked(PRODUCTION);
-    held(80).is(OnDisk::Unknown, Newer, Restore, "Rancher has a copy of ours");
+    let held = |left| {
+        lost()
+            .at_rancher(with_left(&[NAME], left))
+            .marked(PRODUCTION)
+    };
+    held(80).is(
+        OnDisk::Unknown,
+        Newer,
+        Restore,
+        "Rancher has a copy of ours",
+    );
     // The lost one may have been its renewal.
     held(29).is(OnDisk::Unknown, Replaceable, Wait, has_lost);
-    held(10).is(OnDisk::Unknown, Replaceable, Issue, "what Rancher has ends on");
+    held(10).is(
+        OnDisk::Unknown,
+        Replaceable,
+        Issue,
+        "what Rancher has ends on",
+    );
     lost()
         .at_rancher(fresh())
         .is(OnDisk::Unknown, Foreign, Wait, has_lost);
@@ -275,7 +289,14 @@ fn a_newer_copy_that_is_due_by_its_jitter_only_is_not_given_up_for_an_older_one(
             panic!("it was put there");
         };
         let due = |leaf: &Leaf| due_at(leaf, None) <= NOW;
-        let there = &newer.remote.as_ref().unwrap().content.as_ref().unwrap().leaf;
+        let there = &newer
+            .remote
+            .as_ref()
+            .unwrap()
+            .content
+            .as_ref()
+            .unwrap()
+            .leaf;
         if !due(&stored.shown.leaf) && due(there) {
             seen += 1;
             newer.is(Fresh, Newer, Restore, "better copy of ours");

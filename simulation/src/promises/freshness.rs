@@ -105,7 +105,9 @@ impl State {
         let mut names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
         names.sort();
         let directories = self.authority.all();
-        directories.iter().any(|it| it.is_short(&names, now - patience))
+        directories
+            .iter()
+            .any(|it| it.is_short(&names, now - patience))
     }
 
     fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
