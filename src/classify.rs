@@ -70,6 +70,8 @@ impl Policy {
 pub enum DiskCopy {
     /// It could not be read or judged, and why.
     Unknown(String),
+    /// It is on record, but its files are certainly not there, and which.
+    Lost(String),
     /// There is none.
     Absent,
     /// It was read whole and is broken, and how.
@@ -176,6 +178,7 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
         && at_rancher == AtRancher::Replaceable
         && facts.disk_is_better(now);
     facts.renew_what_is_overdue(&mut verdict, now);
+    facts.take_back_what_is_lost(&mut verdict, now);
     facts.keep_staging_from_better(&mut verdict, now);
     facts.tell_risk(&mut verdict, now);
     verdict
@@ -185,7 +188,9 @@ impl<'a> Facts<'a> {
     fn disk_leaf(&self) -> Option<&'a Leaf> {
         match self.disk {
             DiskCopy::Whole(stored) => Some(&stored.shown.leaf),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
+                None
+            }
         }
     }
 
@@ -199,6 +204,10 @@ impl<'a> Facts<'a> {
     fn on_disk(&self, now: OffsetDateTime) -> (OnDisk, String) {
         match self.disk {
             DiskCopy::Unknown(why) => (OnDisk::Unknown, format!("the store cannot tell: {why}")),
+            DiskCopy::Lost(why) => (
+                OnDisk::Unknown,
+                format!("the store has lost what is on record: {why}"),
+            ),
             DiskCopy::Absent => (
                 OnDisk::Missing,
                 "there is no certificate in the store".to_owned(),
@@ -291,11 +300,7 @@ impl<'a> Facts<'a> {
             && self.disk_leaf().is_some_and(|leaf| leaf.is_current(now));
         if let Some(directory) = &ours
             && !is_worse_kind
-            && self.fitness(&shown.leaf, *directory, now).0 == OnDisk::Fresh
-            && (on_disk != OnDisk::Fresh
-                || self
-                    .disk_leaf()
-                    .is_some_and(|leaf| leaf.not_before < shown.leaf.not_before))
+            && self.is_newer(&shown.leaf, *directory, on_disk, now)
         {
             return (
                 AtRancher::Newer,
@@ -303,6 +308,31 @@ impl<'a> Facts<'a> {
             );
         }
         self.replaceability(held, shown, ours, now)
+    }
+
+    /// Whether a certificate of ours at Rancher is as it should be, and the one on disk is not or is older.
+    ///
+    /// Two instances differ by the jitter in when a certificate is due: one that is due here, and lasts at least as
+    /// long as the older one on disk that is not, is never given up for it.
+    fn is_newer(
+        &self,
+        there: &Leaf,
+        directory: Option<&str>,
+        on_disk: OnDisk,
+        now: OffsetDateTime,
+    ) -> bool {
+        let older = self
+            .disk_leaf()
+            .filter(|leaf| leaf.not_before < there.not_before);
+        match self.fitness(there, directory, now).0 {
+            OnDisk::Fresh => on_disk != OnDisk::Fresh || older.is_some(),
+            OnDisk::Due => {
+                on_disk == OnDisk::Fresh
+                    && there.is_current(now)
+                    && older.is_some_and(|leaf| leaf.not_after <= there.not_after)
+            }
+            OnDisk::Unknown | OnDisk::Missing | OnDisk::Unfit => false,
+        }
     }
 
     fn replaceability(
@@ -413,7 +443,9 @@ impl<'a> Facts<'a> {
             DiskCopy::Whole(stored) => self
                 .policy
                 .is_production(&stored.shown.leaf, stored.directory.as_deref()),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => false,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
+                false
+            }
         }
     }
 
@@ -436,6 +468,32 @@ impl<'a> Facts<'a> {
                 self.on_disk(now).1,
                 verdict.reason
             );
+        }
+    }
+
+    /// What is on record and lost may have been better than what Rancher has: that is taken back, which costs nothing,
+    /// and only when it would expire is another one asked for.
+    fn take_back_what_is_lost(&self, verdict: &mut Verdict, now: OffsetDateTime) {
+        let (DiskCopy::Lost(_), Some((held, shown))) = (self.disk, self.held()) else {
+            return;
+        };
+        if self.ours(held, shown).is_none() {
+            return;
+        }
+        let lost = std::mem::take(&mut verdict.reason);
+        if verdict.at_rancher == AtRancher::Newer {
+            verdict.action = Action::Restore;
+            verdict.reason = format!("{lost}; Rancher has a copy of ours");
+            verdict.needs_attention = false;
+        } else if overdue_at(&shown.leaf, self.policy.renew_before) <= now {
+            verdict.action = Action::Issue;
+            verdict.reason = format!(
+                "{lost}; what Rancher has ends on {}",
+                timestamp(shown.leaf.not_after)
+            );
+            verdict.needs_attention = false;
+        } else {
+            verdict.reason = lost;
         }
     }
 

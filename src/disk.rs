@@ -292,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_another_process_has_made_is_settled() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("a")).unwrap();
+        RealDisk.make_folder(&root.path().join("a")).unwrap();
+        RealDisk.settle(root.path()).unwrap();
+        assert!(RealDisk.settle(&root.path().join("b")).is_err());
+    }
+
+    #[test]
     fn a_lock_is_held_once() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("lock");

@@ -27,6 +27,7 @@ use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::AuthorizationStatus;
 use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::Order;
@@ -501,16 +502,31 @@ impl<'a, W: World> Attempt<'a, W> {
         order: &PendingOrder,
         state: &Order,
     ) -> Result<Stop, Stop> {
+        let (mut has_waited, mut is_news) = (false, false);
         for url in &state.authorizations {
             let authorization = self
                 .ask(&account.directory, || {
                     self.authority().look_at(account, &state.url, url)
                 })
                 .await?;
+            // A crash may have come between that and the end of the order.
+            if self.has_waited(account, order, &authorization) {
+                has_waited = true;
+                continue;
+            }
+            let is_failure = !matches!(
+                authorization.status,
+                AuthorizationStatus::Valid | AuthorizationStatus::Pending
+            );
+            is_news |= is_failure;
             self.note_outcome(account, &authorization).await;
         }
         self.give_back_budget(account, order).await;
         self.drop_order(order).await?;
+        if has_waited && !is_news {
+            let reason = "the order in flight has failed, and its wait is over";
+            return Ok(Setback::later(reason, self.engine.now()).into());
+        }
         let failed = self.engine.wait_of(&order.names.set(), &account.url);
         Ok(match (failed, &state.error) {
             (Some(wait), _) => Setback::from(wait).into(),

@@ -512,6 +512,9 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes a folder and those above it, 0700, if they are not there.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Brings the names in a folder to the disk that another process has left there.
+    fn settle(&self, folder: &Path) -> io::Result<()>;
+
     /// Writes files of one folder, 0600, each whole or not at all, in place of what was there.
     fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()>;
 

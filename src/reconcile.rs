@@ -405,7 +405,9 @@ impl<W: World> Reconciler<W> {
         let mut verdict = judge(&facts, gathering.now);
         let broken = match disk {
             DiskCopy::Broken(why) => Some(why.clone()),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Whole(_) => None,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Whole(_) => {
+                None
+            }
         };
         let target = Target {
             names: entry.names.clone(),

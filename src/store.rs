@@ -131,7 +131,8 @@ impl<D: Disk> Store<D> {
         self.disk.run(move |_| work(&store)).await
     }
 
-    /// Makes the folders that are always there.
+    /// Makes the folders that are always there. What was found in them may have been made by a process that was killed
+    /// before it was safe from a power failure, and it is relied upon from here on.
     pub fn prepare(&self) -> Result<(), StoreError> {
         let own = [CERTIFICATES, PENDING, ACCOUNTS].map(|name| self.own(name));
         let certbots = ["live", "archive", "renewal"].map(|name| self.root.join(name));
@@ -139,6 +140,13 @@ impl<D: Disk> Store<D> {
             self.disk
                 .make_folder(folder)
                 .during("make the folder", folder)?;
+        }
+        let above = [self.root.clone(), self.root.join(OWN)];
+        let root = self.root.parent().map(Path::to_owned);
+        for folder in root.iter().chain(&above).chain(&own).chain(&certbots) {
+            if let Err(error) = self.disk.settle(folder) {
+                tracing::debug!(folder = %folder.display(), %error, "folder not synced");
+            }
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ impl State {
 impl Challenge for Life {
     async fn publish(&self, challenge: &Http01) -> io::Result<()> {
         let act = |state: &mut State| {
-            let webroot = &mut state.places[self.instance].webroot;
+            let webroot = &mut state.home(self.instance).webroot;
             webroot.insert(challenge.token.clone(), challenge.key_authorization.clone());
             Ok(())
         };
@@ -69,7 +69,7 @@ impl Challenge for Life {
     async fn withdraw(&self, token: &Token) -> io::Result<()> {
         let act = |state: &mut State| {
             if !state.trouble.defect.keeps_tokens {
-                state.places[self.instance].webroot.remove(token);
+                state.home(self.instance).webroot.remove(token);
             }
             Ok(())
         };
@@ -79,7 +79,7 @@ impl Challenge for Life {
 
     async fn published(&self) -> io::Result<Vec<(Token, String)>> {
         let act = |state: &mut State| {
-            let webroot = &state.places[self.instance].webroot;
+            let webroot = &state.home(self.instance).webroot;
             Ok(webroot
                 .iter()
                 .map(|(token, content)| (token.clone(), content.clone()))

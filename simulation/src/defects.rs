@@ -8,6 +8,7 @@ use crate::crash::every_effect;
 use crate::crash::while_missing;
 use crate::crash::wish;
 use crate::dice::Dice;
+use crate::files::Files;
 use crate::issuer::Issuer;
 use crate::issuer::Validity;
 use crate::outside::Outside;
@@ -33,6 +34,12 @@ pub enum Trial {
     Bought,
     /// By a renewal.
     Renewal,
+    /// By the loss of the volume.
+    LostVolume,
+    /// By a broken name beside a healthy one, and one place for orders.
+    Queue,
+    /// By more names of one registered domain than an authority certifies in a week.
+    Crowd,
 }
 
 /// A defect, how it comes to light, and what it breaks.
@@ -55,10 +62,13 @@ const NONE: Defect = Defect {
     keeps_tokens: false,
     replaces_all: false,
     trusts_staging: false,
+    ignores_limits: false,
+    overlooks: false,
+    unanswered: None,
 };
 
 /// All defects.
-pub const CASES: [Case; 10] = [
+pub const CASES: [Case; 13] = [
     Case {
         name: "the order in flight is not synced",
         defect: Defect {
@@ -151,6 +161,33 @@ pub const CASES: [Case; 10] = [
         trial: Trial::Renewal,
         breaks: Promise::NeverWorse,
     },
+    Case {
+        name: "nobody looks what Rancher holds",
+        defect: Defect {
+            overlooks: true,
+            ..NONE
+        },
+        trial: Trial::LostVolume,
+        breaks: Promise::LostVolumeIsFree,
+    },
+    Case {
+        name: "a request has no time limit",
+        defect: Defect {
+            unanswered: Some("broken.example.com"),
+            ..NONE
+        },
+        trial: Trial::Queue,
+        breaks: Promise::NobodyWaits,
+    },
+    Case {
+        name: "nobody keeps account of the authority's limits",
+        defect: Defect {
+            ignores_limits: true,
+            ..NONE
+        },
+        trial: Trial::Crowd,
+        breaks: Promise::LimitsAreKnown,
+    },
 ];
 
 /// Tries a defect, or the same without it; answers what was broken.
@@ -218,8 +255,52 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             outside.state().trouble.defect = defect;
             live_for(&outside, Duration::days(70)).await;
         }
+        Trial::LostVolume => {
+            wish(&outside, fixed);
+            while_missing(&outside).await;
+            {
+                let mut state = outside.state();
+                state.destroy("wiped", |state| state.places[0].volume = Files::default());
+                state.promises.store_lost_at = Some(state.now());
+                state.trouble.defect = defect;
+            }
+            live_for(&outside, Duration::DAY).await;
+        }
+        Trial::Queue => queue_up(&outside, defect).await,
+        Trial::Crowd => {
+            outside.state().trouble.defect = defect;
+            let names: Vec<String> = (0..60).map(|it| format!("www{it}.example.com")).collect();
+            wish(&outside, &names.join(", "));
+            live_for(&outside, Duration::DAY).await;
+            outside.state().check_limits();
+        }
     }
     outside.state().promises.violation.clone()
+}
+
+/// The broken name is the first in the only place that there is.
+async fn queue_up(outside: &Outside, defect: Defect) {
+    let habits = Habits {
+        concurrency: 1,
+        ..Habits::default()
+    };
+    let broken = "broken.example.com";
+    let begun = {
+        let mut state = outside.state();
+        let now = state.now();
+        state.town.lead(broken, Route::BrokenOutside, now);
+        state.trouble.defect = defect;
+        now
+    };
+    wish(outside, &format!("{broken}, www.example.com"));
+    tokio::select! {
+        biased;
+        () = live(outside, 0, habits) => {}
+        () = tokio::time::sleep(Duration::days(2).unsigned_abs()) => {}
+    }
+    let mut state = outside.state();
+    state.promises.calm_since = Some(begun);
+    state.check_waiting(Duration::DAY);
 }
 
 async fn live_for(outside: &Outside, time: Duration) {

@@ -36,16 +36,17 @@ impl Drive {
             on: path.to_str().unwrap_or_default(),
             is_effect: false,
         };
-        let act = |state: &mut State| read(&state.places[self.instance].volume);
+        let act = |state: &mut State| read(&state.home(self.instance).volume);
         self.effect(&call, act, fault)
     }
 
+    /// Changes something, given how much room there is.
     fn change<T>(
         &self,
         what: &'static str,
         path: &Path,
         takes_room: bool,
-        change: impl FnOnce(&mut Files) -> io::Result<T>,
+        change: impl FnOnce(&mut Files, usize) -> io::Result<T>,
     ) -> io::Result<T> {
         let call = Call {
             port: Port::Disk,
@@ -55,13 +56,17 @@ impl Drive {
         };
         let act = |state: &mut State| {
             let now = state.now();
-            let place = &mut state.places[self.instance];
+            let place = state.home(self.instance);
             place.volume.pass_time(now);
-            match place.disk {
-                DiskState::ReadOnly => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
-                DiskState::Full if takes_room => Err(io::ErrorKind::StorageFull.into()),
-                DiskState::Full | DiskState::Well => change(&mut place.volume),
+            let room = match place.disk {
+                DiskState::ReadOnly => return Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+                DiskState::Full(size) => size.saturating_sub(place.volume.size()),
+                DiskState::Well => usize::MAX,
+            };
+            if takes_room && room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
             }
+            change(&mut place.volume, room)
         };
         self.effect(&call, act, fault)
     }
@@ -78,7 +83,13 @@ impl OpenFile for Opened {
     fn write(&mut self, content: &[u8]) -> io::Result<()> {
         let id = self.id;
         self.drive
-            .change("writes", &self.path, true, |files| files.write(id, content))
+            .change("writes", &self.path, true, |files, room| {
+                files.write(id, &content[..content.len().min(room)])?;
+                if room < content.len() {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                Ok(())
+            })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -87,7 +98,7 @@ impl OpenFile for Opened {
         }
         let id = self.id;
         self.drive
-            .change("syncs", &self.path, false, |files| files.sync_file(id))
+            .change("syncs", &self.path, false, |files, _| files.sync_file(id))
     }
 
     fn sync_content(&self) -> io::Result<()> {
@@ -101,7 +112,7 @@ impl OpenFile for Opened {
 
     fn set_length(&self, length: u64) -> io::Result<()> {
         let id = self.id;
-        self.drive.change("cuts", &self.path, false, |files| {
+        self.drive.change("cuts", &self.path, false, |files, _| {
             files.set_length(id, length)
         })
     }
@@ -168,28 +179,30 @@ impl FileSystem for Drive {
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change("makes folder", folder, true, |files| {
+        self.change("makes folder", folder, true, |files, _| {
             files.create_folder(folder)
         })
     }
 
     fn create_file(&self, path: &Path) -> io::Result<Opened> {
-        let id = self.change("makes", path, true, |files| files.create_file(path))?;
+        let id = self.change("makes", path, true, |files, _| files.create_file(path))?;
         Ok(self.opened(path, id))
     }
 
     fn open_end(&self, path: &Path) -> io::Result<Opened> {
-        let id = self.change("opens", path, false, |files| files.open(path))?;
+        let id = self.change("opens", path, false, |files, _| files.open(path))?;
         Ok(self.opened(path, id))
     }
 
     fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
-        self.change("links", path, true, |files| files.create_link(target, path))
+        self.change("links", path, true, |files, _| {
+            files.create_link(target, path)
+        })
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
         let unwritten = self.outside.state().trouble.defect.unwritten;
-        self.change("renames to", to, false, |files| {
+        self.change("renames to", to, false, |files, _| {
             files.rename(from, to)?;
             let is_unwritten = |part| to.to_str().is_some_and(|path| path.contains(part));
             if unwritten.is_some_and(is_unwritten) {
@@ -203,7 +216,7 @@ impl FileSystem for Drive {
         if self.is_unsynced(folder) {
             return Ok(());
         }
-        self.change("syncs folder", folder, false, |files| {
+        self.change("syncs folder", folder, false, |files, _| {
             files.sync_folder(folder)
         })
     }
@@ -211,12 +224,12 @@ impl FileSystem for Drive {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         // Most often there is nothing.
         self.look(path, |files| files.is_folder(path, false))?;
-        self.change("removes", path, false, |files| files.remove(path))
+        self.change("removes", path, false, |files, _| files.remove(path))
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
         self.look(folder, |files| files.is_folder(folder, false))?;
-        self.change("removes folder", folder, false, |files| {
+        self.change("removes folder", folder, false, |files, _| {
             files.remove(folder)
         })
     }

@@ -4,6 +4,7 @@
 //! are not on the disk yet. A power failure keeps, tears or loses each of these; a change of one name is atomic.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Component;
 use std::path::Path;
@@ -34,6 +35,10 @@ pub struct Files {
     nodes: BTreeMap<usize, (Node, u64)>,
     next: usize,
     version: u64,
+    /// What may not be on the disk.
+    dirty: BTreeSet<usize>,
+    /// How many nodes were left when those that no name leads to were forgotten the last time.
+    swept: usize,
     /// Since when something may not be on the disk.
     dirty_since: Option<OffsetDateTime>,
 }
@@ -51,6 +56,8 @@ impl Default for Files {
             nodes: BTreeMap::from([(ROOT, (root, 0))]),
             next: 1,
             version: 0,
+            dirty: BTreeSet::new(),
+            swept: 0,
             dirty_since: None,
         }
     }
@@ -73,6 +80,38 @@ fn parts(path: &Path) -> Vec<&str> {
 impl Files {
     /// The node that a path leads to; links in the last place are followed only if that is wanted.
     fn find(&self, path: &Path, follows: bool) -> io::Result<usize> {
+        match self.find_straight(path, follows) {
+            Some(found) => found,
+            None => self.find_through_links(path, follows),
+        }
+    }
+
+    /// The same for a path without links, as nearly all are; none if there is one.
+    fn find_straight(&self, path: &Path, follows: bool) -> Option<io::Result<usize>> {
+        let mut id = ROOT;
+        let mut parts = path.to_str()?.split('/').filter(|part| !part.is_empty());
+        let mut next = parts.next();
+        while let Some(part) = next {
+            next = parts.next();
+            if part.starts_with('.') && part.trim_start_matches('.').is_empty() {
+                return None;
+            }
+            let names = match self.names(id) {
+                Ok(names) => names,
+                Err(error) => return Some(Err(error)),
+            };
+            id = match names.get(part) {
+                Some(id) => *id,
+                None => return Some(Err(not_found())),
+            };
+            if matches!(self.nodes[&id].0, Node::Link(_)) && (follows || next.is_some()) {
+                return None;
+            }
+        }
+        Some(Ok(id))
+    }
+
+    fn find_through_links(&self, path: &Path, follows: bool) -> io::Result<usize> {
         let mut trail = vec![ROOT];
         let parts = parts(path);
         for (at, part) in parts.iter().enumerate() {
@@ -127,6 +166,7 @@ impl Files {
         *version = self.version;
         apply(names, &changes);
         unsynced.push(changes);
+        self.dirty.insert(folder);
         Ok(())
     }
 
@@ -261,6 +301,7 @@ impl Files {
 
     fn file(&mut self, id: usize) -> io::Result<(&mut Vec<u8>, &mut Vec<u8>)> {
         self.version += 1;
+        self.dirty.insert(id);
         match self.nodes.get_mut(&id) {
             Some((Node::File { content, synced }, version)) => {
                 *version = self.version;
@@ -296,6 +337,12 @@ impl Files {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.file(id)?.0.truncate(length);
         Ok(())
+    }
+
+    /// How many bytes its files take.
+    pub fn size(&self) -> usize {
+        let contents = self.walk().into_iter().map(|(_, content)| content.len());
+        contents.sum()
     }
 
     /// Every file with its path, for those who look for something.

@@ -177,8 +177,9 @@ impl Drive {
             return;
         };
         state.trouble.crashed += 1;
+        let home = state.places[self.instance].home;
         let State { places, dice, .. } = state;
-        places[self.instance].volume.crash(crash.loss, dice);
+        places[home].volume.crash(crash.loss, dice);
         state.note(format!(
             "[{}] CRASH {when} {} {} (lost: {:?})",
             self.instance, call.what, call.on, crash.loss

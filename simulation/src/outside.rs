@@ -40,6 +40,8 @@ pub struct Place {
     pub is_running: bool,
     /// The disk takes no more, or nothing at all.
     pub disk: DiskState,
+    /// Whose volumes it uses; of several instances on the same ones only one runs at a time.
+    pub home: usize,
 }
 
 /// What a disk does with writes.
@@ -48,8 +50,8 @@ pub enum DiskState {
     /// It takes them.
     #[default]
     Well,
-    /// There is no room.
-    Full,
+    /// So many bytes is all that it takes.
+    Full(usize),
     /// It is mounted read-only.
     ReadOnly,
 }
@@ -89,10 +91,23 @@ impl State {
         self.now() + self.places[instance].skew
     }
 
+    /// The place whose volumes an instance uses.
+    pub fn home(&mut self, instance: usize) -> &mut Place {
+        let home = self.places[instance].home;
+        &mut self.places[home]
+    }
+
+    /// Whether another instance holds the lock of the store.
+    pub fn is_locked(&self, instance: usize) -> bool {
+        let home = self.places[instance].home;
+        let mut others = self.places.iter().enumerate();
+        others.any(|(other, place)| other != instance && place.home == home && place.is_running)
+    }
+
     /// Adds a line to the history.
-    pub fn note(&mut self, line: impl AsRef<str>) {
+    pub fn note(&mut self, line: impl Into<String>) {
         let now = self.now();
-        self.history.note(now, line.as_ref());
+        self.history.note(now, line.into());
     }
 }
 
@@ -102,6 +117,8 @@ pub struct Outside {
     state: Arc<Mutex<State>>,
     /// Told when labels change.
     pub labels: Arc<Notify>,
+    /// Told when a process ends, and with it its lock.
+    pub freed: Arc<Notify>,
 }
 
 impl Outside {
@@ -117,6 +134,7 @@ impl Outside {
             places: (0..places)
                 .map(|instance| Place {
                     is_there: instance == 0,
+                    home: instance,
                     ..Place::default()
                 })
                 .collect(),
@@ -128,6 +146,7 @@ impl Outside {
         Self {
             state: Arc::new(Mutex::new(state)),
             labels: Arc::default(),
+            freed: Arc::default(),
         }
     }
 

@@ -21,6 +21,10 @@ pub struct Plan {
     pub wishes: u32,
     /// How many names each has at most.
     pub names: u64,
+    /// How many registered domains they lie in; zero if each has one of its own.
+    pub domains: u64,
+    /// Whether clocks are turned.
+    pub turns_clock: bool,
     /// How often something happens, on average.
     pub pace: Duration,
     /// Settings that the promises depend on.
@@ -40,21 +44,33 @@ impl Plan {
         let mut dice = Dice::new(seed ^ 0x5eed);
         let lifetime = *dice.pick(&[90, 90, 90, 45, 45, 6]);
         let renewals = 730 * 3 / (2 * lifetime);
-        let most = u64::try_from(600 / renewals).unwrap_or(1);
+        let most = u64::try_from(200 / renewals).unwrap_or(1);
         let wishes = match dice.below(100) {
             0..70 => 1 + dice.below(4),
             70..96 => 1 + dice.below(16),
             _ => 1 + dice.below(60),
         };
-        let wishes = wishes.min(most.max(1));
-        let names = match dice.below(10) {
-            0..6 => 1,
-            6..9 => 4,
-            _ => 12,
+        let names = match dice.below(20) {
+            0..12 => 1,
+            12..18 => 4,
+            18 => 12,
+            _ => 40,
+        };
+        let domains = match dice.below(10) {
+            0..6 => 0,
+            6..8 => 1,
+            _ => 1 + dice.below(3),
+        };
+        // More than Let's Encrypt certifies in a week of one registered domain.
+        let is_crowd = lifetime == 90 && dice.chance(30);
+        let (wishes, names, domains) = if is_crowd {
+            (52 + dice.below(12), 1, 1)
+        } else {
+            (wishes.min(most.max(1)), names, domains)
         };
         let hours = match wishes {
-            _ if lifetime == 6 => *dice.pick(&[2, 4]),
-            0..6 => *dice.pick(&[2, 4, 12]),
+            _ if lifetime == 6 => *dice.pick(&[4, 6]),
+            0..6 => *dice.pick(&[4, 12]),
             _ => 12,
         };
         let rules = Rules {
@@ -78,7 +94,9 @@ impl Plan {
             lifetime: Duration::days(lifetime),
             wishes: u32::try_from(wishes).unwrap_or(1),
             names,
-            pace: Duration::days(*dice.pick(&[2, 5, 10, 30])),
+            domains,
+            turns_clock: dice.chance(400),
+            pace: Duration::days(*dice.pick(&[4, 7, 10, 30])),
             rules,
             habits,
             gives_keys: dice.chance(800),

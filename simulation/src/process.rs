@@ -81,7 +81,10 @@ pub async fn supervise(outside: Outside, instance: usize, habits: Habits, switch
             biased;
             () = switch.is(false) => {}
             () = switch.again.notified() => {}
-            () = live(&outside, instance, habits) => {}
+            () = async {
+                stand_by(&outside, instance).await;
+                live(&outside, instance, habits).await;
+            } => {}
         }
         let down = {
             let mut state = outside.state();
@@ -94,7 +97,19 @@ pub async fn supervise(outside: Outside, instance: usize, habits: Habits, switch
             };
             state.dice.time(Duration::seconds(5), longest)
         };
+        outside.freed.notify_waiters();
         tokio::time::sleep(down.unsigned_abs()).await;
+    }
+}
+
+/// Waits for the lock of the store.
+async fn stand_by(outside: &Outside, instance: usize) {
+    loop {
+        let freed = outside.freed.notified();
+        if !outside.state().is_locked(instance) {
+            return;
+        }
+        freed.await;
     }
 }
 
@@ -117,7 +132,7 @@ pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
         state.promises.calm_since = None;
         state.note(format!("[{instance}] starts"));
         if let Some(path) = state.trouble.defect.forgotten {
-            drop(state.places[instance].volume.remove(Path::new(path)));
+            drop(state.home(instance).volume.remove(Path::new(path)));
         }
     }
     let daemon = run(life.clone(), habits);
@@ -160,7 +175,11 @@ async fn run(life: Life, habits: Habits) {
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,
-        ca_limits: CaLimits::Auto,
+        ca_limits: if defect.ignores_limits {
+            CaLimits::None
+        } else {
+            CaLimits::Auto
+        },
     };
     let store = Arc::new(Store::new(
         Arc::clone(life.disk()),

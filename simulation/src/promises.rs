@@ -37,6 +37,21 @@ pub enum Promise {
     LimitsAreKnown,
 }
 
+impl Promise {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::NoExtraCertificate,
+        Self::FloorHolds,
+        Self::BrokenNameIsCheap,
+        Self::NobodyWaits,
+        Self::ForeignIsLeft,
+        Self::NeverWorse,
+        Self::LostVolumeIsFree,
+        Self::FreshInTheEnd,
+        Self::LimitsAreKnown,
+    ];
+}
+
 /// A promise that was broken.
 #[derive(Debug, Clone)]
 pub struct Violation {
@@ -89,8 +104,8 @@ pub struct Certificate {
     pub order: String,
     /// When.
     pub at: OffsetDateTime,
-    /// To whom.
-    pub instance: usize,
+    /// Whose volumes the instance used that it was issued to.
+    pub home: usize,
     /// Why another one may follow at any time: the outside has destroyed it.
     pub destroyed: Option<&'static str>,
 }
@@ -120,10 +135,12 @@ pub struct Promises {
     pub jumped_at: Option<OffsetDateTime>,
     /// When a store was lost or went back in time the last time.
     pub store_lost_at: Option<OffsetDateTime>,
+    /// When an instance with a store of its own ran the last time.
+    pub other_at: Option<OffsetDateTime>,
     /// Since when nothing was in the way of anybody.
     pub calm_since: Option<OffsetDateTime>,
-    /// Since when names are not read, or were not read lately.
-    pub unread_since: Option<OffsetDateTime>,
+    /// The last time in which names could not be read, from its first moment to its last.
+    pub unread: Option<(OffsetDateTime, OffsetDateTime)>,
     /// Certificates that were issued.
     pub issued: u64,
     /// Validations that failed.
@@ -147,8 +164,9 @@ impl Default for Promises {
             failures: BTreeMap::new(),
             jumped_at: None,
             store_lost_at: None,
+            other_at: None,
             calm_since: None,
-            unread_since: None,
+            unread: None,
             issued: 0,
             failed: 0,
             uploads: 0,

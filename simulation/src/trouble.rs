@@ -67,6 +67,12 @@ pub struct Defect {
     pub replaces_all: bool,
     /// The daemon takes the staging directory for production.
     pub trusts_staging: bool,
+    /// The daemon is told that the authority has no limits.
+    pub ignores_limits: bool,
+    /// Rancher's list of certificates comes back empty.
+    pub overlooks: bool,
+    /// Orders for names that contain this get no answer, and no time limit ends the request.
+    pub unanswered: Option<&'static str>,
 }
 
 /// What goes wrong.

@@ -13,6 +13,7 @@ use crate::files::Files;
 use crate::files::loss::Loss;
 use crate::outside::DiskState;
 use crate::outside::Outside;
+use crate::outside::Place;
 use crate::outside::State;
 use crate::plan::Plan;
 use crate::process::Switch;
@@ -138,27 +139,23 @@ impl World {
         let patience = patience(&self.plan);
         let mut state = self.outside.state();
         let now = state.now();
+        let is_right = |place: &Place| place.skew.is_zero() && place.disk == DiskState::Well;
+        let running = || state.places.iter().filter(|place| place.is_running);
         let is_quiet = state.trouble.is_fair()
-            && state.places[0].is_running
-            && state
-                .places
-                .iter()
-                .all(|place| place.skew.is_zero() && place.disk == DiskState::Well)
-            && !state.places[1].is_running
+            && state.places.iter().all(is_right)
+            && running().count() == 1
+            && running().all(|place| place.home == 0)
             && state.authority.all()[0].stuck_per_mille == 0;
+        if running().any(|place| place.home != 0) {
+            state.promises.other_at = Some(now);
+        }
         if !is_quiet {
             state.promises.calm_since = None;
         } else if state.promises.calm_since.is_none() {
             state.promises.calm_since = Some(now);
         }
         if state.trouble.weather(Port::Metadata) != Weather::Fair {
-            state.promises.unread_since.get_or_insert(now - LOOK);
-        } else if state
-            .promises
-            .unread_since
-            .is_some_and(|since| now - since > patience)
-        {
-            state.promises.unread_since = None;
+            state.unread(now, patience);
         }
         state.check_limits();
         let is_limited = state.authority.all().iter().any(|directory| {
@@ -173,7 +170,7 @@ impl World {
 
     /// Something happens.
     async fn happen(&mut self) {
-        match self.dice.below(24) {
+        match self.dice.below(27) {
             0 | 1 => self.adds_wish(),
             2 => self.removes_wish(),
             3 | 4 => self.changes_wish(),
@@ -190,14 +187,21 @@ impl World {
             18 => self.spoils_another(),
             19..22 => self.crashes(),
             22 => self.starts_second(),
-            _ => self.slows_authority(),
+            23 => self.slows_authority(),
+            24 => self.fills_disk(),
+            _ if self.plan.turns_clock => self.turns_clock(),
+            _ => self.changes_wish(),
         }
     }
 
     fn end(&mut self, end: End) {
+        let patience = patience(&self.plan);
         let mut state = self.outside.state();
         let now = state.now();
         state.note(format!("ends: {end:?}"));
+        if matches!(end, End::Port(Port::Metadata)) {
+            state.unread(now, patience);
+        }
         match end {
             End::Route(name) => state.town.lead(&name, Route::Well, now),
             End::Port(port) => state.trouble.set(port, Weather::Fair),
@@ -220,6 +224,9 @@ impl World {
             }
             End::Second => {
                 self.switches[1].turn(false);
+                if state.places[1].is_running && state.places[1].home != 0 {
+                    state.promises.other_at = Some(now);
+                }
                 state.destroy("the second instance is gone", |state| {
                     state.places[1].is_there = false;
                 });
@@ -281,8 +288,7 @@ impl World {
             self.volume_backup = Some(self.outside.state().places[0].volume.clone());
             return;
         }
-        self.switches[0].turn(false);
-        tokio::time::sleep(Duration::minutes(1).unsigned_abs()).await;
+        let stopped = self.stops_processes().await;
         {
             let mut state = self.outside.state();
             let is_wiped = self.volume_backup.is_none() || self.dice.chance(600);
@@ -299,13 +305,41 @@ impl World {
             });
             state.promises.store_lost_at = Some(state.now());
         }
-        self.switches[0].turn(true);
+        self.starts_processes(&stopped);
+    }
+
+    /// Ends everything that uses the first volume, or waits for it; answers what that was.
+    async fn stops_processes(&mut self) -> Vec<usize> {
+        let stopped: Vec<usize> = {
+            let state = self.outside.state();
+            let places = state.places.iter().enumerate();
+            places
+                .filter(|(_, place)| place.is_there && place.home == 0)
+                .map(|(instance, _)| instance)
+                .collect()
+        };
+        for instance in &stopped {
+            self.switches[*instance].turn(false);
+        }
+        tokio::time::sleep(Duration::minutes(1).unsigned_abs()).await;
+        stopped
+    }
+
+    fn starts_processes(&self, stopped: &[usize]) {
+        for instance in stopped {
+            self.switches[*instance].turn(true);
+        }
     }
 
     fn fills_disk(&mut self) {
         {
             let mut state = self.outside.state();
-            let disk = *self.dice.pick(&[DiskState::Full, DiskState::ReadOnly]);
+            let room = usize::try_from(self.dice.below(6000)).unwrap_or(0);
+            let disk = if self.dice.chance(700) {
+                DiskState::Full(state.places[0].volume.size() + room)
+            } else {
+                DiskState::ReadOnly
+            };
             state.note(format!("the disk is {disk:?}"));
             state.places[0].disk = disk;
         }
@@ -315,7 +349,13 @@ impl World {
     fn turns_clock(&mut self) {
         {
             let mut state = self.outside.state();
-            let ahead = self.dice.time(Duration::hours(-12), Duration::hours(12));
+            let most = *self.dice.pick(&[
+                Duration::minutes(10),
+                Duration::hours(12),
+                Duration::days(10),
+                Duration::days(120),
+            ]);
+            let ahead = self.dice.time(-most, most);
             state.note(format!("the clock is {ahead} ahead"));
             state.places[0].skew = ahead;
             state.promises.jumped_at = Some(state.now());
@@ -330,9 +370,14 @@ impl World {
             _ => Weather::Flaky(50),
         };
         {
+            let patience = patience(&self.plan);
             let mut state = self.outside.state();
             state.note(format!("{port:?} is {weather:?}"));
             state.trouble.set(port, weather);
+            let now = state.now();
+            if port == Port::Metadata {
+                state.unread(now, patience);
+            }
         }
         self.later(Duration::minutes(10), Duration::days(4), End::Port(port));
     }
@@ -349,7 +394,8 @@ impl World {
         let loss = *self
             .dice
             .pick(&[Loss::Nothing, Loss::Everything, Loss::Some]);
-        state.trouble.crashes[0] = Some(Crash {
+        let running = state.places.iter().position(|place| place.is_running);
+        state.trouble.crashes[running.unwrap_or(0)] = Some(Crash {
             after: 1 + self.dice.below(120),
             is_before: self.dice.chance(300),
             loss,
@@ -357,15 +403,22 @@ impl World {
     }
 
     fn starts_second(&mut self) {
+        if self.outside.state().places[1].is_there {
+            return;
+        }
         {
+            let home = usize::from(self.dice.chance(600));
             let mut state = self.outside.state();
-            state.note("a second instance begins on a volume of its own");
-            state.destroy("the second volume was lost", |state| {
-                state.places[1] = crate::outside::Place {
-                    is_there: true,
-                    ..crate::outside::Place::default()
-                };
+            state.note(if home == 0 {
+                "a second instance begins on the same volume"
+            } else {
+                "a second instance begins on a volume of its own"
             });
+            state.places[1] = Place {
+                is_there: true,
+                home,
+                ..Place::default()
+            };
         }
         self.switches[1].turn(true);
         self.later(Duration::hours(1), Duration::days(20), End::Second);

@@ -3,6 +3,7 @@
 use simulation::defects::CASES;
 use simulation::defects::Trial;
 use simulation::defects::attempt;
+use simulation::promises::Promise;
 use simulation::trouble::Defect;
 
 #[test]
@@ -16,6 +17,13 @@ fn each_defect_is_caught_by_its_promise() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn no_promise_is_without_a_defect_that_breaks_it() {
+    let bites = |promise: &Promise| CASES.iter().any(|case| case.breaks == *promise);
+    let toothless: Vec<Promise> = Promise::ALL.into_iter().filter(|it| !bites(it)).collect();
+    assert!(toothless.is_empty(), "{toothless:?}");
 }
 
 #[test]

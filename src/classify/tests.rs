@@ -248,6 +248,71 @@ fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
     );
 }
 
+/// On record, and the files are not there.
+fn lost() -> Case {
+    let mut case = case();
+    case.disk = DiskCopy::Lost("fullchain1.pem is not there".to_owned());
+    case
+}
+
+#[test]
+fn what_the_store_has_lost_is_taken_back_and_asked_for_only_before_it_would_expire() {
+    let has_lost = "the store has lost what is on record";
+    let nowhere = lost().is(OnDisk::Unknown, Replaceable, Wait, has_lost);
+    assert!(nowhere.needs_attention);
+    let held = |left| {
+        lost()
+            .at_rancher(with_left(&[NAME], left))
+            .marked(PRODUCTION)
+    };
+    held(80).is(
+        OnDisk::Unknown,
+        Newer,
+        Restore,
+        "Rancher has a copy of ours",
+    );
+    // The lost one may have been its renewal.
+    held(29).is(OnDisk::Unknown, Replaceable, Wait, has_lost);
+    held(10).is(
+        OnDisk::Unknown,
+        Replaceable,
+        Issue,
+        "what Rancher has ends on",
+    );
+    lost()
+        .at_rancher(fresh())
+        .is(OnDisk::Unknown, Foreign, Wait, has_lost);
+}
+
+#[test]
+fn a_newer_copy_that_is_due_by_its_jitter_only_is_not_given_up_for_an_older_one() {
+    // One of a group, so that it is found whatever the fingerprints are.
+    let mut seen = 0;
+    for _ in 0..200 {
+        let newer = case()
+            .on_disk(with_left(&[NAME], 31), PRODUCTION)
+            .at_rancher(with_left(&[NAME], 32))
+            .marked(PRODUCTION);
+        let DiskCopy::Whole(stored) = &newer.disk else {
+            panic!("it was put there");
+        };
+        let due = |leaf: &Leaf| due_at(leaf, None) <= NOW;
+        let there = &newer
+            .remote
+            .as_ref()
+            .unwrap()
+            .content
+            .as_ref()
+            .unwrap()
+            .leaf;
+        if !due(&stored.shown.leaf) && due(there) {
+            seen += 1;
+            newer.is(Fresh, Newer, Restore, "better copy of ours");
+        }
+    }
+    assert!(seen > 0);
+}
+
 #[test]
 fn broken_copies_count_as_missing_and_their_reason_is_told() {
     let mut broken = case();

@@ -167,7 +167,14 @@ impl<F: FileSystem> Disk for F {
             self.make_folder(above)?;
         }
         match self.create_folder(folder) {
-            Ok(()) => self.sync_folder(parent(folder)),
+            Ok(()) => {
+                let synced = self.sync_folder(parent(folder));
+                if synced.is_err() {
+                    // Whoever finds it there takes it for safe.
+                    drop(self.remove_folder(folder));
+                }
+                synced
+            }
             Err(error)
                 if error.kind() == io::ErrorKind::AlreadyExists && self.is_folder(folder) =>
             {
@@ -175,6 +182,10 @@ impl<F: FileSystem> Disk for F {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn settle(&self, folder: &Path) -> io::Result<()> {
+        self.sync_folder(folder)
     }
 
     fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {

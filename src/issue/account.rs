@@ -27,15 +27,16 @@ impl<W: World> Engine<W> {
             .await
     }
 
-    /// URL of the account at an authority; empty while there is none.
+    /// URL of the account at an authority; empty while there is none. When that cannot be read, it is the one that
+    /// waits on the ledger are about: no name may seem to be without its wait.
     pub async fn account_url_at(&self, directory: &str) -> String {
-        let directory = directory.to_owned();
-        let account = self.store.run(move |store| store.account(&directory)).await;
-        account
-            .ok()
-            .flatten()
-            .and_then(|account| account.url)
-            .unwrap_or_default()
+        let file = directory.to_owned();
+        let read = self.store.run(move |store| store.account(&file)).await;
+        let url = match read {
+            Ok(account) => account.and_then(|account| account.url),
+            Err(_) => self.ledger().waiting_account(directory),
+        };
+        url.unwrap_or_default()
     }
 }
 

@@ -26,6 +26,7 @@ use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
+use crate::store::ledger::Wait;
 use crate::store::record::PendingOrder;
 use crate::store::record::PublishedChallenge;
 
@@ -326,6 +327,25 @@ impl<W: World> Attempt<'_, W> {
         Ok(Some(
             AuthorityError::Gone("its authorization stayed pending for an hour".to_owned()).into(),
         ))
+    }
+
+    /// Whether an authorization failed after its order was begun, and that is on record, and its wait is over.
+    pub(super) fn has_waited(
+        &self,
+        account: &Account,
+        order: &PendingOrder,
+        authorization: &Authorization,
+    ) -> bool {
+        let subject = refusals(&account.directory, &account.url, &authorization.name);
+        let is_over = |wait: &Wait| {
+            let is_of_this = wait.failed_at.is_some_and(|at| order.intended_at < at);
+            is_of_this && wait.until <= self.engine.now()
+        };
+        let has_failed = matches!(
+            authorization.status,
+            AuthorizationStatus::Invalid | AuthorizationStatus::Over
+        );
+        has_failed && self.engine.ledger().wait(&subject).is_some_and(is_over)
     }
 
     /// Notes how an authorization ended, on the clock of its name. A failure that is on record is not counted twice.

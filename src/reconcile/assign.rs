@@ -135,7 +135,7 @@ fn worth(
     now: OffsetDateTime,
 ) -> (u8, bool, Option<OffsetDateTime>) {
     match &lineage.copy {
-        DiskCopy::Unknown(_) => (3, false, None),
+        DiskCopy::Unknown(_) | DiskCopy::Lost(_) => (3, false, None),
         DiskCopy::Whole(stored) => {
             let leaf = &stored.shown.leaf;
             let is_good =

@@ -87,7 +87,9 @@ impl<W: World> Reconciler<W> {
         };
         let expiry = match disk {
             DiskCopy::Whole(stored) => Some(stored.shown.leaf.not_after),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
+                None
+            }
         };
         let live = lineage.and_then(|lineage| {
             let record = lineage.record.as_ref()?;
@@ -160,7 +162,9 @@ impl<W: World> Reconciler<W> {
         engine.held_back(&attempt)?;
         let stored = match disk {
             DiskCopy::Whole(stored) => Some(stored),
-            DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
+                None
+            }
         };
         let policy = &engine.settings.policy;
         let stored_well = stored.filter(|stored| {

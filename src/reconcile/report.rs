@@ -102,7 +102,7 @@ impl Copy {
 impl From<&DiskCopy> for Copy {
     fn from(copy: &DiskCopy) -> Self {
         match copy {
-            DiskCopy::Unknown(why) => Self::Unknown(why.clone()),
+            DiskCopy::Unknown(why) | DiskCopy::Lost(why) => Self::Unknown(why.clone()),
             DiskCopy::Absent => Self::Absent,
             DiskCopy::Broken(why) => Self::Broken(why.clone()),
             DiskCopy::Whole(stored) => Self::Whole(stored.shown.leaf.clone()),

@@ -200,6 +200,23 @@ impl Ledger {
         on_record.unwrap_or(doubted)
     }
 
+    /// An account at an authority whose names have failed.
+    pub fn waiting_account(&self, directory: &str) -> Option<String> {
+        self.waits.keys().rev().find_map(|subject| {
+            if let Subject::Name {
+                directory: there,
+                account,
+                ..
+            } = subject
+                && there == directory
+                && !account.is_empty()
+            {
+                return Some(account.clone());
+            }
+            None
+        })
+    }
+
     /// Every wait on record, over or not.
     pub fn waits(&self) -> impl Iterator<Item = (&Subject, &Wait)> {
         self.waits.iter()

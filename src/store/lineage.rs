@@ -62,6 +62,12 @@ pub(super) struct Cached {
 
 /// The last line that is whole; a torn one behind it was never relied on.
 fn last_line(content: &[u8]) -> Result<PendingOrder, String> {
+    let mut lines = content.rsplit(|byte| *byte == b'\n');
+    if let Some(last) = lines.find(|line| !line.is_empty())
+        && let Ok(order) = serde_json::from_slice(last)
+    {
+        return Ok(order);
+    }
     let mut last = Err("it is empty".to_owned());
     for order in serde_json::Deserializer::from_slice(content).into_iter() {
         match order {
@@ -142,7 +148,8 @@ impl<D: Disk> Store<D> {
             Pending::None
         };
         // What could not be told is asked again, whether the file has changed or not.
-        let is_settled = matches!(pending, Pending::None) && !matches!(copy, DiskCopy::Unknown(_));
+        let is_settled = matches!(pending, Pending::None)
+            && !matches!(copy, DiskCopy::Unknown(_) | DiskCopy::Lost(_));
         let lineage = Arc::new(Lineage {
             name: name.to_owned(),
             record: Some(record),
@@ -214,8 +221,16 @@ impl<D: Disk> Store<D> {
             Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
             Ok(Err(Flaw::Unjudged(why))) => DiskCopy::Unknown(self.in_version(name, record, &why)),
             Err(error) if error.is_not_found() && self.is_wiped(name) => DiskCopy::Absent,
+            Err(error) if error.is_not_found() && self.is_lost(name) => {
+                DiskCopy::Lost(error.to_string())
+            }
             Err(error) => DiskCopy::Unknown(error.to_string()),
         }
+    }
+
+    /// Whether the folder of a file that is not there could be read: the file is gone, not out of reach.
+    fn is_lost(&self, name: &str) -> bool {
+        self.disk.list(&self.archive(name)).is_ok()
     }
 
     fn in_version(&self, name: &str, record: &Record, why: &str) -> String {

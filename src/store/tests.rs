@@ -119,6 +119,11 @@ impl Disk for Failing {
         RealDisk.make_folder(folder)
     }
 
+    fn settle(&self, folder: &Path) -> io::Result<()> {
+        self.change(folder)?;
+        RealDisk.settle(folder)
+    }
+
     fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
         for file in files {
             let (name, content) = file;

@@ -123,6 +123,21 @@ async fn a_lineage_that_was_deleted_comes_back_from_rancher() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_gone_comes_back_from_rancher() {
+    for file in ["fullchain1.pem", "privkey1.pem"] {
+        let world = World::start().await;
+        let mut daemon = world.settled(A).await;
+        let served = world.served();
+        std::fs::remove_file(world.store().join("archive").join(A).join(file)).unwrap();
+        daemon.says("certificate restored from Rancher").await;
+        daemon.settles().await;
+        let live = std::fs::read_to_string(world.live(A, "cert.pem")).unwrap();
+        assert_eq!(leaf(&live), served);
+        assert_eq!(world.issued(A), [served], "{}", daemon.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
     let world = World::start().await;
     world.production.set(|settings| {

@@ -225,6 +225,15 @@ impl Directory {
         Ok(())
     }
 
+    /// Whether what is there of its limits at `now` would not have been enough at an earlier time, had nothing been
+    /// issued since. A few more are kept back: who opens several orders at once counts each of them.
+    pub fn is_short(&self, names: &[String], before: OffsetDateTime) -> bool {
+        let mut tokens = Spent::certificate(names);
+        tokens.push(Spent::duplicate(names));
+        let before = before - Duration::hours(10);
+        self.buckets.check(&self.limits, &tokens, before).is_err()
+    }
+
     fn is_renewal(&self, names: &[String], now: OffsetDateTime) -> bool {
         let last = self.last_issued.get(names);
         last.is_some_and(|at| *at + RENEWAL_WINDOW > now)

@@ -77,6 +77,10 @@ impl Authority for Life {
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {
         let mut sorted: Vec<String> = names.iter().map(ToString::to_string).collect();
         sorted.sort();
+        let unanswered = self.outside.state().trouble.defect.unanswered;
+        if unanswered.is_some_and(|part| sorted.iter().any(|name| name.contains(part))) {
+            return std::future::pending().await;
+        }
         let act = |state: &mut State, asker| {
             let directory = state.directory(&account.directory)?;
             directory.open(&account.url, account.key.reveal(), sorted, asker)

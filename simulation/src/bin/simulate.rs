@@ -58,16 +58,9 @@ fn main() -> ExitCode {
     };
     let mut is_good = true;
     for outcome in &outcomes {
-        if let Some(violation) = &outcome.violation {
+        if outcome.violation.is_some() {
             is_good = false;
-            eprintln!(
-                "\nseed {}: {:?}: {}",
-                outcome.seed, violation.promise, violation.text
-            );
-            for line in &violation.history {
-                eprintln!("  {line}");
-            }
-            eprintln!("  again with: make simulate SEED={}", outcome.seed);
+            tell_violation(outcome, true);
         }
     }
     tell(&outcomes);
@@ -78,6 +71,21 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// What was broken, if anything; with what happened before, or at once without it.
+fn tell_violation(outcome: &Outcome, is_whole: bool) {
+    let Some(violation) = &outcome.violation else {
+        return;
+    };
+    let (seed, promise) = (outcome.seed, violation.promise);
+    eprintln!("\nseed {seed}: {promise:?}: {}", violation.text);
+    if is_whole {
+        for line in &violation.history {
+            eprintln!("  {line}");
+        }
+        eprintln!("  again with: make simulate SEED={seed}");
     }
 }
 
@@ -94,6 +102,7 @@ fn run_all(first: u64, seeds: u64, length: Duration) -> Vec<Outcome> {
                         return;
                     }
                     let outcome = run(seed, length, false);
+                    tell_violation(&outcome, false);
                     outcomes
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)

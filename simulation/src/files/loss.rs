@@ -33,7 +33,10 @@ impl Files {
             return;
         }
         self.dirty_since = Some(now);
-        for (node, _) in self.nodes.values_mut() {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some((node, _)) = self.nodes.get_mut(&id) else {
+                continue;
+            };
             match node {
                 Node::File { content, synced } if content != synced => synced.clone_from(content),
                 Node::Folder {
@@ -47,6 +50,9 @@ impl Files {
                 Node::File { .. } | Node::Folder { .. } | Node::Link(_) => {}
             }
         }
+        if self.nodes.len() > 2 * self.swept + 100 {
+            self.sweep();
+        }
     }
 
     /// What is left after a crash.
@@ -54,7 +60,10 @@ impl Files {
         if loss == Loss::Nothing {
             return;
         }
-        for (node, _) in self.nodes.values_mut() {
+        for id in std::mem::take(&mut self.dirty) {
+            let Some((node, _)) = self.nodes.get_mut(&id) else {
+                continue;
+            };
             match node {
                 Node::File { content, synced } if content != synced => {
                     *content = torn(content, synced, loss, dice);
@@ -90,6 +99,7 @@ impl Files {
                 reached.insert(id, node);
             }
         }
+        self.swept = reached.len();
         self.nodes = reached;
     }
 }

@@ -99,9 +99,30 @@ impl State {
         None
     }
 
+    /// Whether an authority may have refused a certificate in the last time, because others for the same registered
+    /// domain or the same names were issued.
+    fn is_short(&self, wish: &Wish, now: OffsetDateTime, patience: Duration) -> bool {
+        let mut names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
+        names.sort();
+        let directories = self.authority.all();
+        directories
+            .iter()
+            .any(|it| it.is_short(&names, now - patience))
+    }
+
     fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
         let lifetime = leaf.not_after - leaf.not_before;
         self.promises.rules.earliest_renewal(leaf) + lifetime / 20
+    }
+
+    /// Names cannot be read at this moment. Times that follow each other closely count as one.
+    pub(crate) fn unread(&mut self, now: OffsetDateTime, patience: Duration) {
+        let before = self.promises.unread;
+        let since = match before {
+            Some((since, until)) if now <= until + patience => since,
+            Some(_) | None => now,
+        };
+        self.promises.unread = Some((since, now));
     }
 
     /// Promise 2: who is well, and has been long enough in calm times, has what he wants.
@@ -110,9 +131,14 @@ impl State {
         let Some(calm) = self.promises.calm_since else {
             return;
         };
-        let unread = self.promises.unread_since;
+        let unread = self.promises.unread;
+        let loop_time = self.promises.rules.loop_time;
         let is_settled = |wish: &&Wish| {
-            if unread.is_some_and(|since| since <= wish.since + self.promises.rules.loop_time) {
+            // Nobody could know of it before names were read again.
+            let is_unknown = |(since, until): (OffsetDateTime, OffsetDateTime)| {
+                since <= wish.since + loop_time && now <= until + patience
+            };
+            if unread.is_some_and(is_unknown) {
                 return false;
             }
             // A name that another wish has taken over still stands in the present certificate.
@@ -143,7 +169,7 @@ impl State {
             .collect();
         let late = wishes
             .iter()
-            .filter(|wish| !self.is_blocked(wish, now))
+            .filter(|wish| !self.is_blocked(wish, now) && !self.is_short(wish, now, patience))
             .find_map(|wish| self.lacks(wish, now, patience));
         if let Some(late) = late {
             self.break_promise(Promise::NobodyWaits, late);

@@ -1,5 +1,7 @@
 //! Promises 1, 2 and 5, and the authority's limits: what is asked of the authority.
 
+use std::collections::BTreeSet;
+
 use rancher_lets_encrypt::certificate::Shown;
 use time::Duration;
 use time::OffsetDateTime;
@@ -17,11 +19,22 @@ use crate::trouble::Weather;
 const FIRST_DAY: usize = 5;
 /// And on any day after it.
 const LATER_DAYS: usize = 2;
+/// How long anything counts for a limit, and a day.
+const LIMITS: Duration = Duration::days(8);
+
+/// Directory and names.
+type Key = (String, Vec<String>);
 
 /// A line of a PEM text that is part of the signature.
 fn line(pem: &str) -> String {
     let lines: Vec<&str> = pem.lines().filter(|line| line.len() == 64).collect();
     lines.last().copied().unwrap_or_default().to_owned()
+}
+
+/// What may be a line of a certificate or the URL of an order, in PEM or in JSON, where ends of lines are `\n`.
+fn words(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let words = content.split(|byte| b"\"\n\\".contains(byte));
+    words.flat_map(|word| [Some(word), word.strip_prefix(b"n")].into_iter().flatten())
 }
 
 impl State {
@@ -40,6 +53,7 @@ impl State {
             let is_good = |certificate: &&Certificate| now < certificate.leaf.not_after;
             all.iter().rfind(is_good).cloned()
         });
+        let home = self.places[instance].home;
         if let Some(before) = before
             && let Some((promise, text)) = self.judge(&before, issued, instance, now)
         {
@@ -50,7 +64,7 @@ impl State {
             line: line(&issued.leaf),
             order: issued.order.clone(),
             at: now,
-            instance,
+            home,
             destroyed: None,
         };
         let all = self.promises.certificates.entry(key).or_default();
@@ -70,7 +84,7 @@ impl State {
         let names = issued.names.join(" ");
         let is_since = |at: Option<OffsetDateTime>| at.is_some_and(|at| before.at <= at);
         let has_jumped = is_since(self.promises.jumped_at);
-        let is_another = before.instance != instance;
+        let is_another = before.home != self.places[instance].home;
         let lifetime = before.leaf.not_after - before.leaf.not_before;
         let floor = (lifetime / 3_i32).min(Duration::DAY);
         let age = now - before.at;
@@ -121,28 +135,26 @@ impl State {
         self.rancher.gives_keys && self.rancher.entries.iter().any(was_there)
     }
 
-    /// Whether a certificate can be had without issuing: with its key at Rancher or on a volume, or by its order.
-    fn is_within_reach(&self, certificate: &Certificate) -> bool {
-        let is_in = |content: &[u8]| {
-            let holds = |text: &str| {
-                content
-                    .windows(text.len())
-                    .any(|window| window == text.as_bytes())
-            };
-            holds(&certificate.line) || holds(&format!("\"{}\"", certificate.order))
+    /// The certificates of a list that can be had without issuing: with their key at Rancher or on a volume, or by
+    /// their order.
+    fn within_reach(&self, all: Vec<(Key, Certificate)>) -> Vec<(Key, Certificate)> {
+        let now = self.now();
+        let places = self.places.iter().filter(|place| place.is_there);
+        let files = places.flat_map(|place| place.volume.walk());
+        let words: BTreeSet<&[u8]> = files.flat_map(|(_, content)| words(content)).collect();
+        let is_on_volume = |certificate: &Certificate| {
+            words.contains(certificate.line.as_bytes())
+                || words.contains(certificate.order.as_bytes())
         };
-        let is_on = |place: &crate::outside::Place| {
-            let mut files = place.volume.walk().into_iter();
-            files.any(|(_, content)| is_in(content))
-        };
-        let is_reached = |place: &crate::outside::Place| place.is_there && is_on(place);
-        self.was_at_rancher(certificate, self.now()) || self.places.iter().any(is_reached)
+        all.into_iter()
+            .filter(|(_, it)| is_on_volume(it) || self.was_at_rancher(it, now))
+            .collect()
     }
 
     /// The outside changes something on its own. Certificates that are out of reach afterwards may be issued anew.
     pub fn destroy(&mut self, why: &'static str, change: impl FnOnce(&mut Self)) {
         let now = self.now();
-        let live: Vec<_> = self
+        let live = self
             .promises
             .certificates
             .iter()
@@ -150,12 +162,17 @@ impl State {
             .filter(|(_, certificate)| {
                 now < certificate.leaf.not_after && certificate.destroyed.is_none()
             })
-            .filter(|(_, certificate)| self.is_within_reach(certificate))
             .map(|(key, certificate)| (key.clone(), certificate.clone()))
             .collect();
+        let before = self.within_reach(live);
         change(self);
-        for (key, certificate) in live {
-            if self.is_within_reach(&certificate) {
+        let after: BTreeSet<String> = self
+            .within_reach(before.clone())
+            .into_iter()
+            .map(|(_, certificate)| certificate.order)
+            .collect();
+        for (key, certificate) in before {
+            if after.contains(&certificate.order) {
                 continue;
             }
             let all = self.promises.certificates.get_mut(&key);
@@ -229,8 +246,16 @@ impl State {
             return;
         }
         for hit in new {
-            // What was asked by somebody else, or is on a ledger that was lost, could not be known.
-            let is_known = self.places.len() == 1 && self.promises.store_lost_at.is_none();
+            // What was asked by somebody else, or is on a ledger that was lost, could not be known, and times that a
+            // wrong clock wrote down neither.
+            let is_recent = |at: Option<OffsetDateTime>| at.is_some_and(|at| hit.at < at + LIMITS);
+            let is_known = ![
+                self.promises.other_at,
+                self.promises.store_lost_at,
+                self.promises.jumped_at,
+            ]
+            .into_iter()
+            .any(is_recent);
             let is_urgent = self.promises.certificates.iter().any(|((_, names), all)| {
                 let is_same = hit
                     .names
@@ -242,7 +267,7 @@ impl State {
                 };
                 is_same && all.last().is_some_and(is_late)
             });
-            if is_known && !is_urgent && self.promises.jumped_at.is_none() {
+            if is_known && !is_urgent {
                 let text = format!(
                     "{} asked for what was knowably too much: {}",
                     hit.instance, hit.detail

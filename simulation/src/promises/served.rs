@@ -110,8 +110,15 @@ impl State {
         if !is_current(new, now) {
             return Some(format!("`{name}`: an expired certificate over a valid one"));
         }
-        // Within the jitter of renewals one is as good as the other.
-        if new.not_before + (old.not_after - old.not_before) / 20 < old.not_before {
+        // Of two instances one may have the older certificate, but for all that is wanted (design, section 5: what is
+        // there is unfit, and what is fresh on disk is pushed).
+        let lacks_wanted = self
+            .town
+            .wishes
+            .values()
+            .flat_map(|wish| wish.names.iter())
+            .any(|name| new.covers(name) && !old.covers(name));
+        if new.not_before < old.not_before && !lacks_wanted {
             return Some(format!("`{name}`: an older certificate over a newer one"));
         }
         let is_wanted = |name: &str| {

@@ -13,9 +13,12 @@ use crate::weather::set_wish;
 impl World {
     fn fresh_name(&mut self) -> Option<DomainName> {
         self.numbers += 1;
-        // Registered domains differ, so that no limit of theirs is met.
         let number = self.numbers;
-        format!("www.site{number}.com").parse().ok()
+        let name = match self.plan.domains {
+            0 => format!("www.site{number}.com"),
+            domains => format!("www{number}.shop{}.com", number % domains),
+        };
+        name.parse().ok()
     }
 
     pub(super) fn adds_wish(&mut self) {
@@ -138,8 +141,7 @@ impl World {
 
     /// `STAGING` is changed, which needs a new process.
     pub(super) async fn switches_staging(&mut self) {
-        self.switches[0].turn(false);
-        tokio::time::sleep(Duration::minutes(1).unsigned_abs()).await;
+        let stopped = self.stops_processes().await;
         {
             let mut state = self.outside.state();
             let is_staging = !state.promises.rules.is_staging && self.dice.chance(300);
@@ -147,7 +149,7 @@ impl World {
             state.note(format!("STAGING={is_staging}"));
             state.promises.calm_since = None;
         }
-        self.switches[0].turn(true);
+        self.starts_processes(&stopped);
         self.switches[1].restart();
     }
 }

@@ -64,7 +64,7 @@ fn whole(shown: Shown, directory: &str) -> DiskCopy {
 fn lineage(name: &str, names: &str, copy: DiskCopy) -> Arc<Lineage> {
     let leaf = match &copy {
         DiskCopy::Whole(stored) => Some(stored.shown.leaf.fingerprint),
-        DiskCopy::Unknown(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
+        DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
     };
     let version = Version {
         number: 1,

@@ -56,17 +56,18 @@ fn a_disk_that_does_not_answer_for_a_moment_is_asked_again() {
 }
 
 #[test]
-fn one_missing_file_is_unknown_and_a_lineage_that_is_gone_is_absent() {
+fn one_missing_file_is_lost_and_a_lineage_that_is_gone_is_absent() {
     for file in ["fullchain1.pem", "privkey1.pem"] {
         let place = Place::new();
         let store = place.store();
         publish(&store, A, &bundle(A));
         fs::remove_file(place.path(&format!("archive/{A}/{file}"))).unwrap();
-        assert!(is_unknown(&only(&store)));
+        let is_lost = |lineage: &Lineage| matches!(lineage.copy, DiskCopy::Lost(_));
+        assert!(is_lost(&only(&store)));
         // Nothing is repaired by guessing.
         store.repair_live(NOW).unwrap();
         assert_eq!(place.shown(A), 1);
-        assert!(is_unknown(&only(&place.store())));
+        assert!(is_lost(&only(&place.store())));
         fs::remove_dir_all(place.path(&format!("archive/{A}"))).unwrap();
         assert!(is_unknown(&only(&store)));
         // As `certbot delete` does.
