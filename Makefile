@@ -6,8 +6,8 @@ MAKEFLAGS += --no-builtin-rules
 
 MUSL := x86_64-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
-PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools
-COMMANDS := pebble nginx haproxy certbot openssl musl-gcc
+PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium
+COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium
 # Tests that run them, or Docker.
 REAL := real:: docker:: store_certbot:: store_takeover::keys::
 
@@ -36,6 +36,10 @@ quick: ## the tests that need no installed program: for the edit-test loop
 .PHONY: soak
 soak: setup ## real parts in bad weather: faults, kills, full disks, two instances (MINUTES=5 SEED=any)
 	SOAK_MINUTES=$(or $(MINUTES),5) SOAK_SEED=$(SEED) cargo test -p rancher-lets-encrypt --test it -- real::soak --nocapture
+
+.PHONY: picture
+picture: setup ## makes the picture of the status page anew
+	PICTURE=1 cargo test -p rancher-lets-encrypt --test it -- real::page::picture
 
 .PHONY: fuzz
 fuzz: ## the tests that draw their cases, with many of them (CASES=20000)

@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use axum::http::header;
 use axum::middleware;
 use axum::middleware::Next;
+use axum::response::Html;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
@@ -23,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::daemon::Snapshot;
+use crate::page;
 use crate::status::Status;
 
 /// The loop turns every few seconds; far beyond the time limits of everything it may wait for, only a restart helps.
@@ -55,8 +57,25 @@ fn router(seen: Seen) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/status.json", get(status_json))
+        .merge(pages())
+        .fallback(nothing_here)
         .layer(middleware::from_fn(guard))
         .with_state(seen)
+}
+
+/// The status page and what belongs to it.
+fn pages() -> Router<Seen> {
+    let fixed = |kind, text: &'static str| {
+        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
+    };
+    Router::new()
+        .route("/", get(status_page))
+        .route("/style.css", fixed("text/css; charset=utf-8", page::STYLE))
+        .route(
+            "/refresh.js",
+            fixed("text/javascript; charset=utf-8", page::SCRIPT),
+        )
+        .route("/favicon.ico", fixed("image/svg+xml", page::ICON))
 }
 
 /// Headers of every answer: nothing from elsewhere is loaded, nothing is kept, nobody frames it.
@@ -111,6 +130,23 @@ async fn readyz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
 
 async fn status_json(State(seen): State<Seen>) -> Response {
     axum::Json((seen.status)()).into_response()
+}
+
+async fn status_page(State(seen): State<Seen>) -> Response {
+    match page::render(&(seen.status)()) {
+        Ok(page) => Html(page).into_response(),
+        Err(error) => {
+            let text = format!("the page cannot be shown: {error}; see /status.json\n");
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        }
+    }
+}
+
+async fn nothing_here() -> (StatusCode, &'static str) {
+    (
+        StatusCode::NOT_FOUND,
+        "nothing here; the status page is at /\n",
+    )
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub mod push;
 pub mod reconcile;
 pub mod daemon;
 pub mod status;
+pub mod page;
 pub mod dry;
 pub mod http;
 pub mod cli;

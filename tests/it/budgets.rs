@@ -44,7 +44,7 @@ impl World {
     }
 
     /// So many certificates of the domain are on record.
-    fn has_spent(&self, certificates: i64) {
+    pub(crate) fn has_spent(&self, certificates: i64) {
         let own = self.own("");
         std::fs::create_dir_all(&own).unwrap();
         let each = time::Duration::days(7) / 50;

@@ -12,6 +12,7 @@ mod check;
 mod failures;
 mod faults;
 mod first_issue;
+mod page;
 mod renewal;
 mod serving;
 mod soak;
