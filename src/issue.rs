@@ -48,6 +48,7 @@ mod pace;
 mod settle;
 mod stop;
 
+pub use gate::EPHEMERAL;
 pub use gate::Question;
 pub use gate::Standing;
 pub use gate::gate;

@@ -13,6 +13,7 @@ use tracing::warn;
 use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Settings;
+use crate::issue::EPHEMERAL;
 use crate::ports::Authority;
 use crate::ports::Challenge;
 use crate::ports::Clock;
@@ -80,10 +81,7 @@ pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
 /// Says loudly that everything in the store will be lost with the container.
 pub async fn warn_if_ephemeral<W: World>(engine: &Engine<W>) {
     if engine.store.run(|store| store.is_ephemeral()).await {
-        tracing::error!(
-            "the store is not on a volume: certificates and account would be lost with this container, so no \
-             production certificate is ordered; mount a volume at LETSENCRYPT_ROOTDIR"
-        );
+        tracing::error!("{EPHEMERAL}");
     }
 }
 

@@ -30,8 +30,10 @@ pub(super) const BLOCKED_FOR: Duration = Duration::DAY;
 const SKEW_WARNED: Duration = Duration::minutes(5);
 /// With a clock that differs by more, nothing that costs is asked: waits and dates cannot be trusted.
 const SKEW_REFUSED: Duration = Duration::HOUR;
-const EPHEMERAL: &str = "the store is not on a volume and would be lost with the container: no production certificate is \
-                         ordered; mount a volume at LETSENCRYPT_ROOTDIR";
+
+/// What is said of a store in the container's own layer.
+pub const EPHEMERAL: &str = "the store is not on a volume: certificates and account would be lost with this container, so \
+                             no production certificate is ordered; mount a volume at LETSENCRYPT_ROOTDIR";
 
 /// How an order stands to the certificate that is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

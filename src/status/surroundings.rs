@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::classify::timestamp;
+use crate::issue::EPHEMERAL;
 use crate::daemon::Snapshot;
 use crate::ports::Service;
 use crate::reaction::Trouble;
@@ -175,11 +176,10 @@ fn webroot(report: &Report) -> Part {
 }
 
 fn store(report: &Report) -> Part {
-    const EPHEMERAL: &str = "not on a volume: certificates and account would be lost with this container, so no production certificate is ordered";
     let fault = match &report.store_fault {
         Some(fault) => Some((fault.as_str(), Trouble::Disk.advice())),
         None if report.is_ephemeral => {
-            Some((EPHEMERAL, Some("mount a volume at LETSENCRYPT_ROOTDIR")))
+            Some((EPHEMERAL, None))
         }
         None => None,
     };
