@@ -5,8 +5,8 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::classify::timestamp;
-use crate::issue::EPHEMERAL;
 use crate::daemon::Snapshot;
+use crate::issue::EPHEMERAL;
 use crate::ports::Service;
 use crate::reaction::Trouble;
 use crate::reconcile::report::Labels;
@@ -178,9 +178,7 @@ fn webroot(report: &Report) -> Part {
 fn store(report: &Report) -> Part {
     let fault = match &report.store_fault {
         Some(fault) => Some((fault.as_str(), Trouble::Disk.advice())),
-        None if report.is_ephemeral => {
-            Some((EPHEMERAL, None))
-        }
+        None if report.is_ephemeral => Some((EPHEMERAL, None)),
         None => None,
     };
     part("store", fault, "held by this instance")
