@@ -48,5 +48,6 @@ pub mod push;
 pub mod reconcile;
 pub mod daemon;
 pub mod status;
+pub mod notify;
 pub mod http;
 pub mod start;

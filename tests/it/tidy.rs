@@ -106,7 +106,9 @@ fn libraries_stay_behind_their_adapters() {
         ("instant_acme", &["acme"]),
         (
             "reqwest",
-            &["client", "acme", "rancher", "webroot", "config", "main"],
+            &[
+                "client", "acme", "rancher", "webroot", "config", "notify", "main",
+            ],
         ),
         ("axum", &["http"]),
         ("std::fs", &["disk", "webroot", "start", "main"]),
