@@ -151,9 +151,13 @@ impl Notice {
         lines.extend(link.iter().map(|link| format!("Address: {link}")));
         lines.push(time_left(certificate, now));
         let next = certificate.next.as_ref();
-        lines.extend(
-            next.map(|next| format!("Then: {}, at {}", one_line(&next.what), timestamp(next.at))),
-        );
+        lines.extend(next.map(|next| {
+            format!(
+                "{}, at {}",
+                sentence(&one_line(&next.what)),
+                timestamp(next.at)
+            )
+        }));
         let name = &certificate.name;
         let is_over = certificate.expires_at.is_some_and(|at| at <= now);
         let title = match kind {
@@ -266,6 +270,13 @@ pub(super) fn cut(mut text: String, most: usize) -> String {
         text.push('…');
     }
     text
+}
+
+/// Begins with a capital letter.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(|char| char.to_ascii_uppercase());
+    first.into_iter().chain(chars).collect()
 }
 
 fn before(was: &str) -> String {

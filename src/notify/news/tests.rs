@@ -133,7 +133,7 @@ fn what_happened_what_to_do_and_what_comes_next_are_told() {
     let mut sick = failing(A, Trouble::Unreachable);
     sick.next = Some(Next {
         at: NOW + Duration::MINUTE,
-        what: "next try: issue".to_owned(),
+        what: "next try: Issue".to_owned(),
     });
     let told = Teller::new().sees(&[sick]).remove(0);
     assert_eq!(told.title, "a.example.com fails");
@@ -146,7 +146,7 @@ fn what_happened_what_to_do_and_what_comes_next_are_told() {
         lines[2..],
         [
             "Valid until: 2026-01-11T12:00:00Z (10 days left)",
-            "Then: next try: issue, at 2026-01-01T12:01:00Z"
+            "Next try: Issue, at 2026-01-01T12:01:00Z"
         ]
     );
 }
