@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::Subcommand;
 use rancher_lets_encrypt::acme::AcmeAuthority;
+use rancher_lets_encrypt::cli::Arguments;
+use rancher_lets_encrypt::cli::BAD_SETTINGS;
+use rancher_lets_encrypt::cli::Command;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
@@ -48,27 +50,10 @@ use tracing::error;
 use tracing::info;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
-/// A setting is wrong (sysexits.h, EX_USAGE).
-const BAD_SETTINGS: u8 = 64;
-
-/// Certificate daemon for Rancher 1.x: from a label to a certificate that balancers serve.
-///
-/// Settings are environment variables; README.md lists them.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Runs the daemon (the default).
-    Run,
-    /// Asks the daemon in this container whether it is well; for HEALTHCHECK.
-    Healthcheck,
-}
+#[path = "main/commands.rs"]
+mod commands;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -96,7 +81,16 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match arguments.command {
             None | Some(Command::Run) => run(config).await,
-            Some(Command::Healthcheck) => healthcheck(&config).await,
+            Some(Command::Once(form)) => commands::once(config, form).await,
+            Some(Command::Plan(form)) => commands::plan(&config, form).await,
+            Some(Command::Status(form)) => commands::status(&config, form).await,
+            Some(Command::Explain { name, form }) => commands::explain(&config, &name, form).await,
+            Some(Command::Renew { name }) => commands::renew(&config, &name).await,
+            Some(Command::Check { name, dns, form }) => {
+                commands::check(&config, &name, dns.as_deref(), form).await
+            }
+            Some(Command::CheckConfig(form)) => commands::check_config(&config, form),
+            Some(Command::Healthcheck) => commands::healthcheck(&config).await,
         }
     });
     // A write in hand ends; anything else that still waits is not worth waiting for.
@@ -110,7 +104,7 @@ fn refuse(faults: &Faults) -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
-    start_log(&config);
+    start_log(&config.log, config.log_format, std::io::stdout);
     let stop_signals = match stop_signals() {
         Ok(stop_signals) => stop_signals,
         Err(error) => {
@@ -257,13 +251,17 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn start_log(config: &Config) {
+fn start_log<W>(filter: &str, format: LogFormat, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     // Checked with the other settings.
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false);
-    match config.log_format {
+        .with_target(false)
+        .with_writer(writer);
+    match format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
@@ -342,55 +340,6 @@ async fn hold_lock(
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
-}
-
-async fn healthcheck(config: &Config) -> ExitCode {
-    let Some(address) = config.listen else {
-        println_healthy("LISTEN is off, nothing to ask");
-        return ExitCode::SUCCESS;
-    };
-    let host = if address.ip().is_unspecified() {
-        "127.0.0.1".to_owned()
-    } else {
-        address.ip().to_string()
-    };
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host
-    };
-    let url = format!("http://{host}:{}/healthz", address.port());
-    let asked = async {
-        let roots = Roots::default();
-        let client =
-            client::with_roots(client::builder(config.connect_timeout).no_proxy(), &roots)?;
-        let client = client.build().map_err(|error| client::explain(&error))?;
-        let response = client
-            .get(&url)
-            .send()
-            .await
-            .map_err(|error| client::explain(&error))?;
-        Ok::<_, String>(response.status())
-    };
-    match asked.await {
-        Ok(status) if status.is_success() => ExitCode::SUCCESS,
-        Ok(status) => {
-            eprintln!("{url}: answered {status}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{url}: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "the answer of a command is for whoever called it"
-)]
-fn println_healthy(text: &str) {
-    println!("{text}");
 }
 
 /// The one place where the machine's clock is read.
