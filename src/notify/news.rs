@@ -299,7 +299,7 @@ fn fresh(
         let word = word_of(problem);
         if !open.told.contains(&word) {
             words.push(word);
-            worst = worst.or(Some(kind_of(problem)));
+            worst = worst.or_else(|| Some(kind_of(problem)));
         }
     }
     worst.map(|worst| (worst, words))

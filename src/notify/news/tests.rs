@@ -108,10 +108,10 @@ fn each_kind_of_problem_is_told_once_at_its_time() {
     for row in crate::reaction::TABLE {
         let mut teller = Teller::new();
         let sick = [failing(A, row.trouble)];
-        let kind = match row.trouble {
-            Trouble::Paused => Kind::Paused,
-            _ if row.reaction == Reaction::Person => Kind::NeedsPerson,
-            _ => Kind::Failing,
+        let kind = match row.reaction {
+            Reaction::Person if row.trouble == Trouble::Paused => Kind::Paused,
+            Reaction::Person => Kind::NeedsPerson,
+            Reaction::Retry | Reaction::Wait | Reaction::Change => Kind::Failing,
         };
         let waits = match row.reaction {
             Reaction::Retry | Reaction::Wait => true,
