@@ -50,6 +50,7 @@ pub mod reconcile;
 pub mod daemon;
 pub mod status;
 pub mod page;
+pub mod notify;
 pub mod dry;
 pub mod http;
 pub mod cli;

@@ -22,6 +22,9 @@ use rancher_lets_encrypt::disk::RealDisk;
 use rancher_lets_encrypt::engine::Settings;
 use rancher_lets_encrypt::http;
 use rancher_lets_encrypt::http::Seen;
+use rancher_lets_encrypt::notify::Notifier;
+use rancher_lets_encrypt::notify::deliver::Door;
+use rancher_lets_encrypt::notify::heartbeat;
 use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
 use rancher_lets_encrypt::rancher::Rancher;
@@ -123,6 +126,13 @@ async fn run(config: Config) -> ExitCode {
         Ok(world) => world,
         Err(faults) => return refuse(&faults),
     };
+    let teller = match client_for_people(&config) {
+        Ok(client) => client,
+        Err(error) => {
+            error!(error, "no client for NOTIFY_URL and HEARTBEAT_URL");
+            return ExitCode::FAILURE;
+        }
+    };
     say_hello(&config);
     let snapshot = watch::Sender::new(Snapshot::default());
     let live = Arc::new(Live::new(program(&config), snapshot.subscribe(), now));
@@ -153,6 +163,7 @@ async fn run(config: Config) -> ExitCode {
         live.is_in(Phase::Starting);
         let engine = Arc::new(start::open_engine(world, store, Settings::from(&config)).await);
         live.runs(Arc::clone(&engine));
+        tell_people(&config, teller, &engine.store, &live, &snapshot);
         start::sweep_webroot(&engine).await;
         start::warn_if_ephemeral(&engine).await;
         let reconciler = Reconciler::start(
@@ -171,6 +182,40 @@ async fn run(config: Config) -> ExitCode {
     }
     info!("stopped");
     ExitCode::SUCCESS
+}
+
+/// Its own client: what stands at other addresses is trusted by public roots.
+fn client_for_people(config: &Config) -> Result<reqwest::Client, String> {
+    let builder = client::builder(config.connect_timeout);
+    let client = client::with_roots(builder, &Roots::default())?.build();
+    client.map_err(|error| client::explain(&error))
+}
+
+/// Starts what tells people, beside the loop, from the moment on when this instance holds the store.
+fn tell_people(
+    config: &Config,
+    client: reqwest::Client,
+    store: &Arc<Store<RealDisk>>,
+    live: &Arc<Live<Adapters>>,
+    snapshot: &watch::Sender<Snapshot>,
+) {
+    if let Some(url) = config.heartbeat_url.clone() {
+        tokio::spawn(heartbeat::beat(client.clone(), url, snapshot.subscribe()));
+    }
+    let (shown, told) = (Arc::clone(live), Arc::clone(live));
+    let notifier = Notifier {
+        store: Arc::clone(store),
+        door: config.notify_url.clone().map(|url| Door {
+            client,
+            url,
+            format: config.notify_format,
+        }),
+        status: Arc::new(move || shown.status()),
+        snapshot: snapshot.subscribe(),
+        tell: Arc::new(move |part| told.stands(part)),
+        now,
+    };
+    tokio::spawn(notifier.run());
 }
 
 fn program(config: &Config) -> Program {

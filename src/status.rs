@@ -264,6 +264,14 @@ impl Status {
         }
     }
 
+    /// Adds parts of the surroundings.
+    pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
+        self.surroundings.extend(parts);
+        if self.phase == Phase::Running {
+            self.sum_up();
+        }
+    }
+
     /// How many certificates stand how.
     pub fn counts(&self) -> BTreeMap<Health, usize> {
         let mut counts = BTreeMap::new();

@@ -40,6 +40,7 @@ const PENDING: &str = "pending";
 const ACCOUNTS: &str = "accounts";
 const LABELS: &str = "names.json";
 const WAKE_OWED: &str = "wake-owed";
+const OUTBOX: &str = "outbox.json";
 
 /// What could not be done with which file.
 #[derive(Debug, Error)]
@@ -217,6 +218,24 @@ impl<D: Disk> Store<D> {
     /// Keeps what was learned from labels.
     pub fn save_labels(&self, record: &LabelsRecord) -> Result<(), StoreError> {
         self.write_json(&self.own(""), LABELS, record)
+    }
+
+    /// The outbox of notices, if there is one. One that is broken is set aside.
+    pub fn outbox<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
+        let path = self.own(OUTBOX);
+        match self.read_json(&path)? {
+            Some(Ok(outbox)) => Ok(Some(outbox)),
+            Some(Err(why)) => {
+                self.set_aside(&path, &why)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Keeps the outbox of notices.
+    pub fn save_outbox(&self, outbox: &impl Serialize) -> Result<(), StoreError> {
+        self.write_json(&self.own(""), OUTBOX, outbox)
     }
 
     /// Whether balancers are still to be woken.

@@ -5,6 +5,7 @@
 //! - [`rancher`]: Rancher's API and metadata, over one model
 //! - [`balancer`]: a TLS server that serves what Rancher holds, once it is woken
 //! - [`bare`]: the least that gets certificates, for comparison
+//! - [`receiver`]: a webhook that keeps what it is told
 //! - [`webserver`]: files of the webroot, as nginx serves them
 //! - [`parts`]: programs of Debian's packages, Pebble among them
 //! - [`town`]: all of them together, and the settings of a daemon that lives there
@@ -20,6 +21,7 @@ pub mod faults;
 pub mod parts;
 pub mod proxy;
 pub mod rancher;
+pub mod receiver;
 pub mod serve;
 pub mod town;
 pub mod webserver;

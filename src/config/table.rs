@@ -158,10 +158,18 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "NOTIFY_URL",
         "-",
-        "read and checked, used from a later release on",
+        "webhook that is told what is wrong (`docs/notices.md`); it is a secret",
     ),
-    setting("NOTIFY_FORMAT", "`json`", "likewise: `json` or `text`"),
-    setting("HEARTBEAT_URL", "-", "likewise"),
+    setting(
+        "NOTIFY_FORMAT",
+        "`json`",
+        "how: `json` (Slack, Mattermost and programs) or `text` (ntfy)",
+    ),
+    setting(
+        "HEARTBEAT_URL",
+        "-",
+        "called (GET) after each pass that ran to its end, for a service that misses it when the daemon is dead; it is a secret",
+    ),
     setting(
         "LOG",
         "`info`",
@@ -242,19 +250,12 @@ pub const ANCESTORS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Settings of this table that this release reads and does not use.
-const NOT_YET: &[&str] = &["NOTIFY_URL", "HEARTBEAT_URL"];
-
 pub(super) fn notes(vars: &BTreeMap<String, String>) -> Vec<String> {
     let ancestors = ANCESTORS
         .iter()
         .filter(|(name, _)| vars.contains_key(*name))
         .map(|(name, instead)| format!("{name} has no effect: {instead}"));
-    let later = NOT_YET
-        .iter()
-        .filter(|name| vars.contains_key(**name))
-        .map(|name| format!("{name} has no effect yet: this release sends nothing"));
-    ancestors.chain(later).collect()
+    ancestors.collect()
 }
 
 /// The table as it stands in `README.md`.

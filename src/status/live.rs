@@ -1,5 +1,6 @@
 //! How everything stands right now, for whoever asks while the program runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,6 +14,7 @@ use crate::daemon::Snapshot;
 use crate::engine::Engine;
 use crate::ports::World;
 use crate::status::OnRecord;
+use crate::status::Part;
 use crate::status::Phase;
 use crate::status::Program;
 use crate::status::Status;
@@ -23,6 +25,8 @@ pub struct Live<W: World> {
     snapshot: watch::Receiver<Snapshot>,
     phase: Mutex<Phase>,
     engine: OnceLock<Arc<Engine<W>>>,
+    /// What tells by itself how it stands, by name.
+    parts: Mutex<BTreeMap<String, Part>>,
     now: fn() -> OffsetDateTime,
 }
 
@@ -38,6 +42,7 @@ impl<W: World> Live<W> {
             snapshot,
             phase: Mutex::new(Phase::Starting),
             engine: OnceLock::new(),
+            parts: Mutex::default(),
             now,
         }
     }
@@ -61,7 +66,18 @@ impl<W: World> Live<W> {
             return Status::before(&self.program, self.phase().clone(), now);
         };
         let snapshot = self.snapshot.borrow();
-        of(engine, &self.program, &snapshot, now)
+        let mut status = of(engine, &self.program, &snapshot, now);
+        status.add(self.parts().values().cloned());
+        status
+    }
+
+    /// Takes note of how a part of the surroundings stands that no pass looks at.
+    pub fn stands(&self, part: Part) {
+        self.parts().insert(part.name.clone(), part);
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn phase(&self) -> MutexGuard<'_, Phase> {

@@ -20,7 +20,7 @@ impl World {
         });
     }
 
-    fn mends(&self, name: &str) {
+    pub(crate) fn mends(&self, name: &str) {
         self.production.set(|settings| {
             settings.unresolved.remove(name);
         });

@@ -19,6 +19,7 @@ mod first_issue;
 mod labels;
 mod mangled;
 mod metadata;
+mod notify;
 mod orders;
 mod rancher_api;
 mod rancher_push;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rancher_lets_encrypt::config;
 use rancher_lets_encrypt::decide;
+use rancher_lets_encrypt::notify::notice::Kind;
 use rancher_lets_encrypt::reaction;
 
 fn root() -> &'static Path {
@@ -107,7 +108,7 @@ fn libraries_stay_behind_their_adapters() {
         (
             "reqwest",
             &[
-                "client", "acme", "rancher", "probe", "config", "cli", "main",
+                "client", "acme", "rancher", "probe", "config", "notify", "cli", "main",
             ],
         ),
         ("hickory_resolver", &["probe"]),
@@ -210,7 +211,12 @@ fn the_quick_tests_run_no_program_that_has_to_be_installed() {
 
 #[test]
 fn every_path_that_the_documents_name_is_there() {
-    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/notices.md",
+    ] {
         let text = text(document);
         for link in text
             .split("](")
@@ -223,6 +229,15 @@ fn every_path_that_the_documents_name_is_there() {
             }
             assert!(root().join(path).exists(), "{document} links to {path}");
         }
+    }
+}
+
+#[test]
+fn every_kind_of_notice_is_told_of() {
+    let document = text("docs/notices.md");
+    for kind in Kind::ALL {
+        let row = format!("\n| `{}` | ", kind.word());
+        assert!(document.contains(&row), "{row}");
     }
 }
 
