@@ -14,6 +14,10 @@ use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::Fault;
 use rancher_lets_encrypt::config::Faults;
 use rancher_lets_encrypt::config::LogFormat;
+use rancher_lets_encrypt::counted::CountedAuthority;
+use rancher_lets_encrypt::counted::CountedOrchestrator;
+use rancher_lets_encrypt::counted::Counts;
+use rancher_lets_encrypt::counted::Directories;
 use rancher_lets_encrypt::daemon::Daemon;
 use rancher_lets_encrypt::daemon::Snapshot;
 use rancher_lets_encrypt::disk::RealDisk;
@@ -125,7 +129,12 @@ async fn run(config: Config) -> ExitCode {
         },
         None => None,
     };
-    let world = match Adapters::new(&config) {
+    let directories = Directories {
+        production: config.production_directory.to_string(),
+        staging: config.staging_directory.to_string(),
+    };
+    let counts = Arc::new(Counts::new(directories, now));
+    let world = match Adapters::new(&config, &counts) {
         Ok(world) => world,
         Err(faults) => return refuse(&faults),
     };
@@ -139,6 +148,7 @@ async fn run(config: Config) -> ExitCode {
         let seen = Seen {
             status: Arc::new(move || shown.status()),
             snapshot: snapshot.subscribe(),
+            counts,
             now,
         };
         tokio::spawn(http::serve(listener, seen, stop));
@@ -368,14 +378,14 @@ impl Clock for SystemClock {
 
 /// The adapters that make up the real world.
 struct Adapters {
-    rancher: Rancher,
-    authority: AcmeAuthority,
+    rancher: CountedOrchestrator<Rancher>,
+    authority: CountedAuthority<AcmeAuthority>,
     webroot: Webroot,
     disk: Arc<RealDisk>,
 }
 
 impl Adapters {
-    fn new(config: &Config) -> Result<Self, Faults> {
+    fn new(config: &Config, counts: &Arc<Counts>) -> Result<Self, Faults> {
         let mut faults = Vec::new();
         let rancher_roots = Roots {
             extra: config.rancher_ca.clone(),
@@ -439,9 +449,10 @@ impl Adapters {
             config.rancher_access_key.clone(),
             config.rancher_secret_key.clone(),
         );
+        let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
         Ok(Self {
-            rancher: Rancher::new(api, Metadata::new(metadata, &config.metadata_url)),
-            authority: AcmeAuthority::new(acme),
+            rancher: CountedOrchestrator::new(rancher, Arc::clone(counts)),
+            authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(counts)),
             webroot,
             disk: Arc::new(RealDisk),
         })
@@ -449,17 +460,17 @@ impl Adapters {
 }
 
 impl World for Adapters {
-    type Orchestrator = Rancher;
-    type Authority = AcmeAuthority;
+    type Orchestrator = CountedOrchestrator<Rancher>;
+    type Authority = CountedAuthority<AcmeAuthority>;
     type Challenge = Webroot;
     type Disk = RealDisk;
     type Clock = SystemClock;
 
-    fn orchestrator(&self) -> &Rancher {
+    fn orchestrator(&self) -> &Self::Orchestrator {
         &self.rancher
     }
 
-    fn authority(&self) -> &AcmeAuthority {
+    fn authority(&self) -> &Self::Authority {
         &self.authority
     }
 
