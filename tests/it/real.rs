@@ -11,6 +11,7 @@ mod certbot_trees;
 mod failures;
 mod faults;
 mod first_issue;
+mod metrics;
 mod renewal;
 mod serving;
 mod soak;
