@@ -118,6 +118,8 @@ pub struct Facts<'a> {
     pub known: &'a Known,
     /// What the settings say.
     pub policy: &'a Policy,
+    /// Whether a person has asked for a renewal.
+    pub is_asked: bool,
 }
 
 /// What is to be done about one wanted certificate, and why.
@@ -206,7 +208,12 @@ impl<'a> Facts<'a> {
                 format!("the certificate in the store is broken: {why}"),
             ),
             DiskCopy::Whole(stored) => {
-                self.fitness(&stored.shown.leaf, stored.directory.as_deref(), now)
+                match self.fitness(&stored.shown.leaf, stored.directory.as_deref(), now) {
+                    (OnDisk::Fresh, _) if self.is_asked => {
+                        (OnDisk::Due, "renewal asked for by a person".to_owned())
+                    }
+                    fitness => fitness,
+                }
             }
         }
     }

@@ -105,6 +105,14 @@ impl Config {
             &self.production_directory
         }
     }
+
+    /// By which name CAA records call the wanted authority, if that is known without asking it.
+    pub fn caa_identity(&self) -> Option<&'static str> {
+        match self.wanted_directory().as_str() {
+            table::LETS_ENCRYPT | table::LETS_ENCRYPT_STAGING => Some("letsencrypt.org"),
+            _ => None,
+        }
+    }
 }
 
 /// Whose limits of use are kept.

@@ -116,6 +116,8 @@ const SHORTEST_ROUND: Duration = Duration::seconds(1);
 const LONGEST_DEBT: Duration = Duration::seconds(5);
 /// How long a pass waits for labels.
 const LABELS_PATIENCE: Duration = Duration::seconds(3);
+/// How often `once` looks whether what it did has made more possible.
+const MOST_ROUNDS: u32 = 5;
 /// Pushes and restores beside the orders.
 const OTHERS: usize = 8;
 
@@ -219,6 +221,23 @@ impl<W: World> Daemon<W> {
         }
     }
 
+    /// Makes a pass, does what it finds, and looks again, until there is nothing more to do at once.
+    pub async fn once(mut self) {
+        for _ in 0..MOST_ROUNDS {
+            self.pass().await;
+            self.start_work();
+            if self.running.is_empty() {
+                return;
+            }
+            while let Some(finished) = self.running.join_next().await {
+                self.finish(finished);
+                self.start_work();
+            }
+        }
+        // The last one shows what became of it all.
+        self.pass().await;
+    }
+
     /// One turn of the loop. Answers whether names may have changed, which was seen to.
     async fn turn(&mut self, changed: &mut Changed<'_>) -> bool {
         self.start_work();
@@ -232,6 +251,10 @@ impl<W: World> Daemon<W> {
                 "the clock of this machine was set back, waits are cut to what they can be"
             );
             self.engine.ledger().cut(now);
+        }
+        let store = &self.engine.store;
+        if store.run(|store| store.has_new_renewal_requests()).await {
+            self.plan(now);
         }
         if self.next <= now || is_set_back {
             self.pass().await;

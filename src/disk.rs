@@ -18,6 +18,7 @@ use crate::disk::sequence::Kind;
 use crate::disk::sequence::OpenFile;
 use crate::ports::Stamp;
 
+pub mod overlay;
 pub mod sequence;
 
 /// Far above anything of ours: a file that is larger was not written here.

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::Subcommand;
 use rancher_lets_encrypt::acme::AcmeAuthority;
+use rancher_lets_encrypt::cli::Arguments;
+use rancher_lets_encrypt::cli::BAD_SETTINGS;
+use rancher_lets_encrypt::cli::Command;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
@@ -49,27 +51,10 @@ use tracing::error;
 use tracing::info;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
-/// A setting is wrong (sysexits.h, EX_USAGE).
-const BAD_SETTINGS: u8 = 64;
-
-/// Certificate daemon for Rancher 1.x: from a label to a certificate that balancers serve.
-///
-/// Settings are environment variables; README.md lists them.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Runs the daemon (the default).
-    Run,
-    /// Asks the daemon in this container whether it is well; for HEALTHCHECK.
-    Healthcheck,
-}
+#[path = "main/commands.rs"]
+mod commands;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -97,7 +82,16 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match arguments.command {
             None | Some(Command::Run) => run(config).await,
-            Some(Command::Healthcheck) => healthcheck(&config).await,
+            Some(Command::Once(form)) => commands::once(config, form).await,
+            Some(Command::Plan(form)) => commands::plan(&config, form).await,
+            Some(Command::Status(form)) => commands::status(&config, form).await,
+            Some(Command::Explain { name, form }) => commands::explain(&config, &name, form).await,
+            Some(Command::Renew { name }) => commands::renew(&config, &name).await,
+            Some(Command::Check { name, dns, form }) => {
+                commands::check(&config, &name, dns.as_deref(), form).await
+            }
+            Some(Command::CheckConfig(form)) => commands::check_config(&config, form),
+            Some(Command::Healthcheck) => commands::healthcheck(&config).await,
         }
     });
     // A write in hand ends; anything else that still waits is not worth waiting for.
@@ -111,7 +105,7 @@ fn refuse(faults: &Faults) -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
-    start_log(&config);
+    start_log(&config.log, config.log_format, std::io::stdout);
     let stop_signals = match stop_signals() {
         Ok(stop_signals) => stop_signals,
         Err(error) => {
@@ -129,12 +123,7 @@ async fn run(config: Config) -> ExitCode {
         },
         None => None,
     };
-    let directories = Directories {
-        production: config.production_directory.to_string(),
-        staging: config.staging_directory.to_string(),
-    };
-    let counts = Arc::new(Counts::new(directories, now));
-    let world = match Adapters::new(&config, &counts) {
+    let world = match Adapters::new(&config) {
         Ok(world) => world,
         Err(faults) => return refuse(&faults),
     };
@@ -148,7 +137,7 @@ async fn run(config: Config) -> ExitCode {
         let seen = Seen {
             status: Arc::new(move || shown.status()),
             snapshot: snapshot.subscribe(),
-            counts,
+            counts: Arc::clone(&world.counts),
             now,
         };
         tokio::spawn(http::serve(listener, seen, stop));
@@ -222,13 +211,17 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn start_log(config: &Config) {
+fn start_log<W>(filter: &str, format: LogFormat, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     // Checked with the other settings.
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false);
-    match config.log_format {
+        .with_target(false)
+        .with_writer(writer);
+    match format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
@@ -309,55 +302,6 @@ async fn hold_lock(
     }
 }
 
-async fn healthcheck(config: &Config) -> ExitCode {
-    let Some(address) = config.listen else {
-        println_healthy("LISTEN is off, nothing to ask");
-        return ExitCode::SUCCESS;
-    };
-    let host = if address.ip().is_unspecified() {
-        "127.0.0.1".to_owned()
-    } else {
-        address.ip().to_string()
-    };
-    let host = if host.contains(':') {
-        format!("[{host}]")
-    } else {
-        host
-    };
-    let url = format!("http://{host}:{}/healthz", address.port());
-    let asked = async {
-        let roots = Roots::default();
-        let client =
-            client::with_roots(client::builder(config.connect_timeout).no_proxy(), &roots)?;
-        let client = client.build().map_err(|error| client::explain(&error))?;
-        let response = client
-            .get(&url)
-            .send()
-            .await
-            .map_err(|error| client::explain(&error))?;
-        Ok::<_, String>(response.status())
-    };
-    match asked.await {
-        Ok(status) if status.is_success() => ExitCode::SUCCESS,
-        Ok(status) => {
-            eprintln!("{url}: answered {status}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{url}: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stdout,
-    reason = "the answer of a command is for whoever called it"
-)]
-fn println_healthy(text: &str) {
-    println!("{text}");
-}
-
 /// The one place where the machine's clock is read.
 #[expect(clippy::disallowed_methods, reason = "the clock port begins here")]
 fn now() -> OffsetDateTime {
@@ -380,12 +324,13 @@ impl Clock for SystemClock {
 struct Adapters {
     rancher: CountedOrchestrator<Rancher>,
     authority: CountedAuthority<AcmeAuthority>,
+    counts: Arc<Counts>,
     webroot: Webroot,
     disk: Arc<RealDisk>,
 }
 
 impl Adapters {
-    fn new(config: &Config, counts: &Arc<Counts>) -> Result<Self, Faults> {
+    fn new(config: &Config) -> Result<Self, Faults> {
         let mut faults = Vec::new();
         let rancher_roots = Roots {
             extra: config.rancher_ca.clone(),
@@ -449,10 +394,16 @@ impl Adapters {
             config.rancher_access_key.clone(),
             config.rancher_secret_key.clone(),
         );
+        let directories = Directories {
+            production: config.production_directory.to_string(),
+            staging: config.staging_directory.to_string(),
+        };
+        let counts = Arc::new(Counts::new(directories, now));
         let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
         Ok(Self {
-            rancher: CountedOrchestrator::new(rancher, Arc::clone(counts)),
-            authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(counts)),
+            rancher: CountedOrchestrator::new(rancher, Arc::clone(&counts)),
+            authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(&counts)),
+            counts,
             webroot,
             disk: Arc::new(RealDisk),
         })

@@ -188,6 +188,7 @@ impl<W: World> Pushing<'_, W> {
             remote: RemoteCopy::Held(held),
             known: &self.target.view.known,
             policy: &self.engine.settings.policy,
+            is_asked: false,
         };
         judge(&facts, self.engine.now())
     }

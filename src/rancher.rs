@@ -163,7 +163,7 @@ impl LaunchConfig {
     fn folder(self) -> Option<String> {
         let labels = self.labels?;
         let label = |name: &&str| Some(labels.get(*name)?.as_str()?.to_owned());
-        FOLDER_LABELS.iter().find_map(|name| label(&name))
+        FOLDER_LABELS.iter().find_map(|name| label(name))
     }
 }
 

@@ -41,6 +41,7 @@ use crate::store::record::LabelsRecord;
 use crate::wanted::Entry;
 use crate::wanted::Wanted;
 
+mod asked;
 pub mod assign;
 pub mod job;
 mod plan;
@@ -48,6 +49,7 @@ pub mod report;
 mod seed;
 mod tell;
 
+use asked::Asked;
 use job::Job;
 use job::Kind;
 use report::Labels;
@@ -211,6 +213,9 @@ impl<W: World> Reconciler<W> {
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let balancers = self.balancers(rancher_fault.as_deref()).await;
         let webroot_fault = self.webroot_fault().await;
+        let asked = self
+            .asked(&wanted.entries, &assigned.entries, &assigned.left, now)
+            .await;
         let gathering = Gathering {
             view,
             rancher_fault,
@@ -219,6 +224,7 @@ impl<W: World> Reconciler<W> {
             is_ephemeral: self.engine.store.run(|store| store.is_ephemeral()).await,
             account: self.engine.account_url().await,
             in_hand,
+            asked,
             now,
         };
         let mut pass = Pass {
@@ -394,6 +400,7 @@ impl<W: World> Reconciler<W> {
             remote,
             known: &gathering.view.known,
             policy: &engine.settings.policy,
+            is_asked: gathering.asked.contains_key(entry.names.primary()),
         };
         let mut verdict = judge(&facts, gathering.now);
         let broken = match disk {
@@ -605,6 +612,8 @@ struct Gathering<'a> {
     is_ephemeral: bool,
     account: String,
     in_hand: &'a BTreeSet<String>,
+    /// Renewals that a person has asked for.
+    asked: Asked,
     now: OffsetDateTime,
 }
 

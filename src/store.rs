@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod lineage;
 pub mod publish;
 pub mod record;
+pub mod request;
 pub mod renewal;
 pub mod takeover;
 

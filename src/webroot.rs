@@ -3,39 +3,24 @@
 use std::fs;
 use std::io;
 use std::io::Write;
-use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
-use reqwest::StatusCode;
-use reqwest::Url;
-use reqwest::dns::Addrs;
-use reqwest::dns::Name;
-use reqwest::dns::Resolve;
-use reqwest::dns::Resolving;
-use reqwest::header::LOCATION;
-
-use crate::client;
 use crate::names::DomainName;
 use crate::ports::Challenge;
 use crate::ports::Http01;
 use crate::ports::Token;
+use crate::probe::FOLDER;
+use crate::probe::Probe;
+use crate::probe::Way;
 
-/// Where a CA looks for the answer (RFC 8555, section 8.3).
-const FOLDER: &str = ".well-known/acme-challenge";
-
-/// A folder that a web server serves, and a client that looks at it from outside.
+/// A folder that a web server serves, and a probe that looks at it from outside.
 pub struct Webroot {
     folder: PathBuf,
-    client: Client,
-    port: u16,
-    limit: Duration,
+    probe: Probe,
 }
 
 impl Webroot {
@@ -46,20 +31,13 @@ impl Webroot {
         address: Option<&str>,
         connect_timeout: Duration,
     ) -> Result<Self, String> {
-        // A certificate is what is being asked for: the CA does not look at the present one either.
-        let mut builder = client::builder(connect_timeout)
-            .no_proxy()
-            .tls_danger_accept_invalid_certs(true);
-        if let Some(address) = address {
-            builder = builder.dns_resolver(Arc::new(Fixed(address.to_owned())));
-        }
-        let client = builder.build().map_err(|error| client::explain(&error))?;
-        let limit = client::total_timeout(connect_timeout);
+        let way = match address {
+            Some(address) => Way::Through(address.to_owned()),
+            None => Way::Resolved,
+        };
         Ok(Self {
             folder: webroot.join(FOLDER),
-            client,
-            port,
-            limit,
+            probe: Probe::new(way, port, connect_timeout)?,
         })
     }
 
@@ -75,97 +53,6 @@ impl Webroot {
         });
         done.await.map_err(io::Error::other)?
     }
-
-    async fn fetch(&self, name: &DomainName, expected: &Http01) -> Result<(), String> {
-        let text = format!(
-            "http://{name}:{}/{FOLDER}/{}",
-            self.port,
-            expected.token.as_str()
-        );
-        let mut url = Url::parse(&text).map_err(|error| format!("{text}: {error}"))?;
-        let mut visited: Vec<Url> = Vec::new();
-        loop {
-            let response = self
-                .client
-                .get(url.clone())
-                .header("Accept", "*/*")
-                .send()
-                .await;
-            let response =
-                response.map_err(|error| format!("{url}: {}", client::explain(&error)))?;
-            let status = response.status();
-            if let Some(next) = redirect(status, response.headers().get(LOCATION), &url)? {
-                self.may_follow(&next)?;
-                visited.push(url);
-                if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
-                    return Err(format!("{text}: the redirects never end"));
-                }
-                url = next;
-                continue;
-            }
-            // What is no success is no matter of its page, however long that is.
-            if status != StatusCode::OK {
-                return Err(format!(
-                    "{url}: answered {status}: the path /{FOLDER}/ of this name must lead to the web server on our webroot"
-                ));
-            }
-            let body = client::read_beginning(response, LARGEST + 1)
-                .await
-                .map_err(|error| format!("{url}: {error}"))?;
-            return judge(&url, &body, &expected.key_authorization);
-        }
-    }
-
-    fn may_follow(&self, next: &Url) -> Result<(), String> {
-        let port = next.port_or_known_default().unwrap_or(0);
-        let is_allowed = matches!(next.scheme(), "http" | "https")
-            && (matches!(port, 80 | 443) || port == self.port);
-        if is_allowed && next.path().len() <= LONGEST_PATH {
-            return Ok(());
-        }
-        Err(format!(
-            "redirected to {next}, where the CA would not go: only http and https on ports 80 and 443"
-        ))
-    }
-}
-
-/// The CA's own rules for redirects (boulder `va/http.go`).
-const MOST_REDIRECTS: usize = 10;
-const LONGEST_PATH: usize = 2000;
-/// The CA reads no more of the answer than this.
-const LARGEST: usize = 127;
-
-fn redirect(
-    status: StatusCode,
-    location: Option<&reqwest::header::HeaderValue>,
-    url: &Url,
-) -> Result<Option<Url>, String> {
-    if !status.is_redirection() {
-        return Ok(None);
-    }
-    if !matches!(status.as_u16(), 301 | 302 | 307 | 308) {
-        return Err(format!(
-            "{url}: a redirect with status {status} is not followed by the CA"
-        ));
-    }
-    let location = location
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    url.join(location)
-        .map(Some)
-        .map_err(|error| format!("{url}: redirected to `{location}`: {error}"))
-}
-
-fn judge(url: &Url, body: &[u8], expected: &str) -> Result<(), String> {
-    let is_whole = body.len() <= LARGEST;
-    let body = String::from_utf8_lossy(body);
-    if is_whole && body.trim_end() == expected {
-        return Ok(());
-    }
-    Err(format!(
-        "{url}: answered something else than our token (`{}`): another server answers for this name",
-        client::one_line(&body)
-    ))
 }
 
 /// Ends the name of a file that is still being written; no token has a dot.
@@ -218,14 +105,8 @@ impl Challenge for Webroot {
     }
 
     async fn check(&self, name: &DomainName, challenge: &Http01) -> Result<(), String> {
-        match tokio::time::timeout(self.limit, self.fetch(name, challenge)).await {
-            Ok(result) => result,
-            Err(_) => Err(format!(
-                "http://{name}:{}/: no answer within {} s",
-                self.port,
-                self.limit.as_secs()
-            )),
-        }
+        let visit = self.probe.fetch(name, challenge).await;
+        visit.end.map_err(|trouble| trouble.to_string())
     }
 
     async fn withdraw(&self, token: &Token) -> io::Result<()> {
@@ -270,22 +151,6 @@ impl Challenge for Webroot {
             Ok(published)
         })
         .await
-    }
-}
-
-/// Leads every name to one address.
-struct Fixed(String);
-
-impl Resolve for Fixed {
-    fn resolve(&self, _: Name) -> Resolving {
-        let address = self.0.clone();
-        Box::pin(async move {
-            let addresses: Vec<SocketAddr> = match address.parse::<IpAddr>() {
-                Ok(ip) => vec![(ip, 0).into()],
-                Err(_) => tokio::net::lookup_host((address, 0)).await?.collect(),
-            };
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
     }
 }
 

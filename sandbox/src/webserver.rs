@@ -1,6 +1,8 @@
 //! A web server over a folder, as stock nginx would serve the webroot.
 
 use std::io;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -58,15 +60,22 @@ impl WebServer {
     /// Starts over a folder, which is taken for a volume: its own mode does not matter, only that
     /// of what is below it.
     pub async fn start(root: impl Into<PathBuf>) -> io::Result<Self> {
-        Self::start_over(None, root).await
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), root).await
+    }
+
+    /// The same at an address; port 0 is a free one.
+    pub async fn start_at(at: SocketAddr, root: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::start_over(at, None, root).await
     }
 
     /// The same over TLS, with a certificate of nobody's.
     pub async fn start_tls(root: impl Into<PathBuf>) -> io::Result<Self> {
-        Self::start_over(Some(server_config(&[]).config), root).await
+        let tls = server_config(&[]).config;
+        Self::start_over((Ipv4Addr::LOCALHOST, 0).into(), Some(tls), root).await
     }
 
     async fn start_over(
+        at: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         root: impl Into<PathBuf>,
     ) -> io::Result<Self> {
@@ -77,13 +86,13 @@ impl WebServer {
             settings: Arc::clone(&settings),
         };
         Ok(Self {
-            server: Server::start(tls, faults.clone(), Arc::new(files)).await?,
+            server: Server::start_at(at, tls, faults.clone(), Arc::new(files)).await?,
             faults,
             settings,
         })
     }
 
-    /// The port of 127.0.0.1.
+    /// The port.
     pub fn port(&self) -> u16 {
         self.server.port()
     }

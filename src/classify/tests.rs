@@ -17,6 +17,7 @@ struct Case {
     unknown: Option<&'static str>,
     known: Known,
     policy: Policy,
+    is_asked: bool,
 }
 
 fn case() -> Case {
@@ -34,6 +35,7 @@ fn case() -> Case {
             renew_before: None,
             replace_foreign: ReplaceForeign::Due,
         },
+        is_asked: false,
     }
 }
 
@@ -55,6 +57,11 @@ fn due() -> Shown {
 }
 
 impl Case {
+    fn asked(mut self) -> Self {
+        self.is_asked = true;
+        self
+    }
+
     fn staging_wanted(mut self) -> Self {
         self.policy.is_staging = true;
         self
@@ -108,6 +115,7 @@ impl Case {
             remote,
             known: &self.known,
             policy: &self.policy,
+            is_asked: self.is_asked,
         };
         judge(&facts, NOW)
     }
@@ -555,4 +563,26 @@ fn names_that_wait_are_left_out_but_never_one_that_is_served() {
     assert_eq!(order(&fails, Some(&surplus)), blocked("c.example.com"));
     let elsewhere = names_to_order(&group, &fails, Some(&surplus), &wanted, |_| true).unwrap();
     assert_eq!(elsewhere.to_string(), "a.example.com b.example.com");
+}
+
+#[test]
+fn what_a_person_asks_for_is_renewed_like_what_is_due() {
+    let stored = fresh();
+    let same = || {
+        case()
+            .on_disk(stored.clone(), PRODUCTION)
+            .at_rancher(stored.clone())
+    };
+    same().is(Fresh, Same, Keep, "fresh until");
+    same()
+        .asked()
+        .is(Due, Same, Renew, "renewal asked for by a person");
+    // What is not ours stays, whoever asks.
+    let foreign = case()
+        .on_disk(stored.clone(), PRODUCTION)
+        .at_rancher(fresh());
+    foreign.asked().is(Due, Foreign, Leave, "is not ours");
+    case()
+        .asked()
+        .is(Missing, Replaceable, Issue, "first certificate");
 }

@@ -108,6 +108,36 @@ impl<W: World> Engine<W> {
         }
     }
 
+    /// Lifts the waits of some names and their certificate, but for those that the authority's limits have set.
+    pub async fn lift_waits(&self, names: &NameSet, certificate: &DomainName) {
+        let of_certificate = |own: &str| own == certificate.as_str();
+        let concerns = |subject: &Subject| match subject {
+            Subject::Name { name, .. } | Subject::SelfCheck { name } => names.contains(name),
+            Subject::Attempt { certificate }
+            | Subject::Push { certificate }
+            | Subject::Overruled { certificate } => of_certificate(certificate),
+            Subject::Wake
+            | Subject::Key { .. }
+            | Subject::Account { .. }
+            | Subject::Authority { .. } => false,
+        };
+        let is_limit =
+            |trouble| matches!(trouble, Some(Trouble::Limited | Trouble::AccountLimited));
+        let lifted: Vec<Subject> = {
+            let ledger = self.ledger();
+            let waits = ledger.waits();
+            let lifted =
+                waits.filter(|(subject, wait)| concerns(subject) && !is_limit(wait.trouble));
+            lifted.map(|(subject, _)| subject.clone()).collect()
+        };
+        for subject in lifted {
+            let line = self.ledger().lift(&subject, self.now());
+            if let Some(line) = line {
+                self.write(line).await;
+            }
+        }
+    }
+
     /// Whether something has to wait, and why.
     pub fn held_back(&self, subject: &Subject) -> Result<(), Setback> {
         let now = self.now();

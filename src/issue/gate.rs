@@ -41,6 +41,8 @@ pub struct Standing {
     /// Whether our own brakes are advice only, because the certificate would expire by them: the authority is asked
     /// once a day, and its answer wins.
     pub overrules: bool,
+    /// Whether a person has asked for it, which skips waits of ours.
+    pub is_asked: bool,
 }
 
 impl Standing {
@@ -58,6 +60,7 @@ impl Standing {
         Self {
             is_renewal,
             overrules: false,
+            is_asked: false,
         }
     }
 }
@@ -105,7 +108,9 @@ pub fn gate<W: World>(
             )));
         }
         Pending::Order(order) => {
-            let blocks = order.directory == directory && order.names.set() == *question.names;
+            let blocks = order.directory == directory
+                && order.names.set() == *question.names
+                && !question.standing.is_asked;
             if let Some(setback) = blocks.then(|| refused(order, now)).flatten() {
                 return Err(setback);
             }

@@ -37,7 +37,11 @@ impl<W: World> Attempt<'_, W> {
             return Ok(None);
         }
         match self.settle(&mut order).await {
-            Err(Stop::Setback(_)) if !is_wanted || refused(&order, self.engine.now()).is_none() => {
+            Err(Stop::Setback(_))
+                if !is_wanted
+                    || self.wish.standing.is_asked
+                    || refused(&order, self.engine.now()).is_none() =>
+            {
                 self.set_aside("its certificate was refused".to_owned())
                     .await?;
                 Ok(None)

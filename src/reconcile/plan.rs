@@ -210,6 +210,7 @@ impl<W: World> Reconciler<W> {
             }
             wait.into()
         })?;
+        let is_asked = gathering.asked.contains_key(target.names.primary());
         let standing = stored_well.map_or_else(Standing::default, |stored| Standing {
             overrules,
             ..Standing::of(
@@ -219,6 +220,10 @@ impl<W: World> Reconciler<W> {
                 stored.directory.as_deref(),
             )
         });
+        let standing = Standing {
+            is_asked,
+            ..standing
+        };
         let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
         if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
             && let Some(until) = pending.look_after.filter(|at| now < *at)
@@ -230,7 +235,7 @@ impl<W: World> Reconciler<W> {
         }
         let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
         if !is_resumed {
-            if verdict.action == Action::Renew {
+            if verdict.action == Action::Renew && !is_asked {
                 latch(stored, policy.renew_before, now)?;
             }
             let question = Question {

@@ -312,6 +312,10 @@ fn problem(row: &Row, health: Health) -> Option<Problem> {
         return Some(Problem::of(setback));
     }
     let verdict = row.verdict.as_ref()?;
+    // Told once for all of them, beside Rancher.
+    if row.waits_for_rancher() && health != Health::AtRisk {
+        return None;
+    }
     (verdict.needs_attention || health == Health::AtRisk && verdict.action == Action::Wait)
         .then(|| Problem::new(&verdict.reason, None))
 }

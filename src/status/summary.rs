@@ -27,6 +27,21 @@ impl Status {
         self
     }
 
+    /// The same for a look that nobody's daemon has taken: what was not asked is no trouble.
+    pub fn without_daemon(mut self, asks_rancher: bool) -> Self {
+        self.phase = Phase::NotRunning;
+        self.started_at = None;
+        if !asks_rancher {
+            let asked = ["Rancher", "metadata", "balancers"];
+            let parts = self.surroundings.iter_mut();
+            for part in parts.filter(|part| asked.contains(&part.name.as_str())) {
+                part.health = part.health.min(Health::Waiting);
+            }
+            self.sum_up();
+        }
+        self
+    }
+
     /// Sums up what is known.
     pub(super) fn sum_up(&mut self) {
         let faults: Vec<&str> = self
@@ -77,9 +92,9 @@ impl Status {
         let counts = self.counts();
         let of = |health| counts.get(&health).copied().unwrap_or(0);
         let (working, waiting) = (of(Health::Working), of(Health::Waiting));
-        let certificates = |count: usize| match count {
+        let certificates = match all {
             1 => "1 certificate".to_owned(),
-            count => format!("{count} certificates"),
+            all => format!("{all} certificates"),
         };
         match (working, waiting) {
             (0, 0) => {
@@ -91,14 +106,13 @@ impl Status {
                 let next = next.map_or_else(String::new, |at| {
                     format!("; the next renewal is due {}", timestamp(at))
                 });
-                format!("All is well: {}{next}.", certificates(all))
+                format!("All is well: {certificates}{next}.")
             }
-            (0, waiting) => format!("{} of {all} waiting.", certificates(waiting)),
-            (working, 0) => format!("{} of {all} being worked on.", certificates(working)),
-            (working, waiting) => format!(
-                "{} of {all} being worked on, {waiting} waiting.",
-                certificates(working)
-            ),
+            (0, waiting) => format!("{waiting} of {certificates} waiting."),
+            (working, 0) => format!("{working} of {certificates} being worked on."),
+            (working, waiting) => {
+                format!("{working} of {certificates} being worked on, {waiting} waiting.")
+            }
         }
     }
 }

@@ -261,6 +261,13 @@ impl Ledger {
         self.note(event, now)
     }
 
+    /// Lets a subject be tried now, without forgetting how often it has failed.
+    pub fn lift(&mut self, subject: &Subject, now: OffsetDateTime) -> Option<Line> {
+        let mut wait = self.waiting(subject, now)?.clone();
+        wait.until = now;
+        Some(self.note_failure(subject.clone(), wait, Vec::new(), now))
+    }
+
     /// Notes that a certificate is about to be asked for. Nothing may be asked before the line is written.
     pub fn finalizing(&mut self, directory: &str, names: NameSet, now: OffsetDateTime) -> Line {
         self.note(

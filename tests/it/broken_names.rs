@@ -14,7 +14,7 @@ const GROUP: &str = "a.example.com b.example.com c.example.com";
 
 impl World {
     /// The authority cannot reach a name; our own check finds nothing wrong with it.
-    fn breaks(&self, name: &str) {
+    pub(crate) fn breaks(&self, name: &str) {
         self.production.set(|settings| {
             settings.unresolved.insert(name.to_owned());
         });

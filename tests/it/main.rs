@@ -8,6 +8,8 @@
 mod bad_certificates;
 mod broken_names;
 mod budgets;
+mod check;
+mod cli;
 mod compose;
 mod crash;
 mod decision;

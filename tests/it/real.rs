@@ -8,6 +8,7 @@ pub(crate) mod nginx;
 pub(crate) mod scene;
 
 mod certbot_trees;
+mod check;
 mod failures;
 mod faults;
 mod first_issue;

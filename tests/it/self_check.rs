@@ -196,10 +196,10 @@ async fn a_long_page_of_another_server_is_told_as_such() {
 }
 
 /// One port for HTTP and HTTPS, since a test has no port 80 and 443.
-struct Front;
+pub(crate) struct Front;
 
 impl Front {
-    async fn start(plain: u16, secure: u16) -> u16 {
+    pub(crate) async fn start(plain: u16, secure: u16) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {

@@ -205,11 +205,45 @@ impl Settings {
         Daemon::start(&self)
     }
 
+    /// Runs a command that ends by itself.
+    pub(crate) async fn runs(&self, arguments: &[&str]) -> Ran {
+        let mut command = daemon::command(self);
+        let output = guarded("a command to end", command.args(arguments).output()).await;
+        let output = output.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
+    }
+
     /// Starts it after a command of the shell, in the same process.
     pub(crate) fn start_in_shell(self, before: &str) -> Daemon {
         let script = format!("{before} && exec \"$0\"");
         self.within(["/bin/sh", "-c", &script].map(str::to_owned).to_vec())
             .start()
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn says(&self, words: &[&str]) {
+        for word in words {
+            assert!(self.out.contains(word), "no `{word}` in {self:#?}");
+        }
     }
 }
 

@@ -52,12 +52,37 @@ impl Dns {
     /// Leads one name elsewhere.
     pub async fn resolve(&self, name: &str, to: IpAddr) {
         let answer = json!({ "host": format!("{name}."), "addresses": [to] });
-        self.tell("add-a", &answer).await;
+        let record = if to.is_ipv4() { "add-a" } else { "add-aaaa" };
+        self.tell(record, &answer).await;
+    }
+
+    /// Makes one name an alias of another (CNAME).
+    pub async fn alias(&self, name: &str, of: &str) {
+        let answer = json!({ "host": format!("{name}."), "target": format!("{of}.") });
+        self.tell("set-cname", &answer).await;
     }
 
     /// Leads every name to an address.
     pub async fn resolve_all(&self, to: IpAddr) {
         self.tell("set-default-ipv4", &json!({ "ip": to })).await;
+    }
+
+    /// Names have no address, unless they are led somewhere.
+    pub async fn resolve_none(&self) {
+        self.tell("set-default-ipv4", &json!({ "ip": "" })).await;
+    }
+
+    /// Sets the only CAA record of a name, an `issue` one.
+    pub async fn certify(&self, name: &str, issue: &str) {
+        let policies = json!([{ "tag": "issue", "value": issue }]);
+        let answer = json!({ "host": format!("{name}."), "policies": policies });
+        self.tell("add-caa", &answer).await;
+    }
+
+    /// Makes every question about a name end with SERVFAIL.
+    pub async fn fail(&self, name: &str) {
+        let host = json!({ "host": format!("{name}.") });
+        self.tell("set-servfail", &host).await;
     }
 
     async fn tell(&self, what: &str, body: &Value) {

@@ -1,0 +1,388 @@
+//! Commands that end by themselves.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rancher_lets_encrypt::cli::ATTENTION;
+use rancher_lets_encrypt::cli::BAD_SETTINGS;
+use rancher_lets_encrypt::cli::Form;
+use rancher_lets_encrypt::cli::HELD;
+use rancher_lets_encrypt::cli::ask;
+use rancher_lets_encrypt::cli::ask::NoAnswer;
+use rancher_lets_encrypt::cli::render;
+use rancher_lets_encrypt::client::one_line;
+use rancher_lets_encrypt::config::Config;
+use rancher_lets_encrypt::config::LogFormat;
+use rancher_lets_encrypt::daemon::Daemon;
+use rancher_lets_encrypt::daemon::Ended;
+use rancher_lets_encrypt::daemon::Snapshot;
+use rancher_lets_encrypt::dry::Dry;
+use rancher_lets_encrypt::engine::Engine;
+use rancher_lets_encrypt::engine::Settings;
+use rancher_lets_encrypt::names::DomainName;
+use rancher_lets_encrypt::ports::World;
+use rancher_lets_encrypt::probe::preflight::Preflight;
+use rancher_lets_encrypt::probe::report::Grade;
+use rancher_lets_encrypt::reconcile::Reconciler;
+use rancher_lets_encrypt::start;
+use rancher_lets_encrypt::status::Health;
+use rancher_lets_encrypt::status::Phase;
+use rancher_lets_encrypt::status::Status;
+use rancher_lets_encrypt::status::live;
+use rancher_lets_encrypt::store::Store;
+use rancher_lets_encrypt::store::request::RenewalRequest;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::Adapters;
+use crate::SystemClock;
+use crate::now;
+use crate::program;
+use crate::refuse;
+use crate::start_log;
+use crate::stop_signals;
+
+/// Makes one pass and does what it finds.
+pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
+    log_to_stderr(&config);
+    let world = match Adapters::new(&config) {
+        Ok(world) => world,
+        Err(faults) => return refuse(&faults),
+    };
+    let stop = match stop_signals() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&format!("signals cannot be listened for: {error}")),
+    };
+    let disk = Arc::clone(world.disk());
+    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
+    let path = store.lock_path();
+    let lock = match store.prepare().map(|()| world.disk().try_lock(&path)) {
+        Ok(Ok(Some(lock))) => lock,
+        Ok(Ok(None)) => {
+            let holder = std::fs::read_to_string(&path).unwrap_or_default();
+            let holder = one_line(holder.trim());
+            eprintln!("another instance holds the store: {holder}");
+            return ExitCode::from(HELD);
+        }
+        Ok(Err(error)) => return fail(&format!("cannot lock {}: {error}", path.display())),
+        Err(error) => return fail(&error.to_string()),
+    };
+    start::sign_lock(&lock, now());
+    let engine = match Engine::open(world, store, Settings::from(&config)).await {
+        Ok(engine) => Arc::new(engine),
+        Err((_, error)) => return fail(&error.to_string()),
+    };
+    start::sweep_webroot(&engine).await;
+    start::warn_if_ephemeral(&engine).await;
+    let (domains, reads_labels) = (config.domains.clone(), config.reads_labels);
+    let reconciler = Reconciler::start(Arc::clone(&engine), domains, reads_labels).await;
+    let snapshot = watch::Sender::new(Snapshot::default());
+    let seen = snapshot.subscribe();
+    let work = Daemon::new(Arc::clone(&engine), reconciler, snapshot).once();
+    tokio::select! {
+        biased;
+        () = stop => return fail("stopped, orders stay resumable"),
+        () = tell_progress(seen.clone()) => {}
+        () = work => {}
+    }
+    let status = live::of(&engine, &program(&config), &seen.borrow(), now());
+    drop(lock);
+    answer(&status, form, render::status);
+    exit_code(&status)
+}
+
+/// A line for each job that has ended.
+async fn tell_progress(mut seen: watch::Receiver<Snapshot>) {
+    let mut told = 0;
+    while seen.changed().await.is_ok() {
+        let snapshot = seen.borrow_and_update();
+        let ended: u64 = snapshot.ended.values().sum();
+        if ended == told {
+            continue;
+        }
+        told = ended;
+        let failed: u64 = snapshot
+            .ended
+            .iter()
+            .filter(|((_, how), _)| *how == Ended::Failed)
+            .map(|(_, count)| count)
+            .sum();
+        let certificates = snapshot
+            .report
+            .as_ref()
+            .map_or(0, |report| report.rows.len());
+        eprintln!("{ended} done, {failed} of them in vain; {certificates} certificate(s) in all");
+    }
+    std::future::pending().await
+}
+
+/// Shows what a pass would do.
+pub(crate) async fn plan(config: &Config, form: Form) -> ExitCode {
+    log_to_stderr(config);
+    match look(config, true).await {
+        Ok(status) => {
+            answer(&status, form, render::plan);
+            ExitCode::SUCCESS
+        }
+        Err(code) => code,
+    }
+}
+
+/// Shows how everything stands.
+pub(crate) async fn status(config: &Config, form: Form) -> ExitCode {
+    match known_status(config).await {
+        Ok(status) => {
+            answer(&status, form, render::status);
+            exit_code(&status)
+        }
+        Err(code) => code,
+    }
+}
+
+/// Shows everything that is known of one certificate.
+pub(crate) async fn explain(config: &Config, name: &str, form: Form) -> ExitCode {
+    let name = match domain_name(name) {
+        Ok(name) => name,
+        Err(code) => return code,
+    };
+    let status = match known_status(config).await {
+        Ok(status) => status,
+        Err(code) => return code,
+    };
+    let Some(certificate) = status.certificate(name.as_str()) else {
+        return fail(&unknown(&name, &status));
+    };
+    if form.json {
+        print_json(certificate)
+    } else {
+        print(&render::explain(certificate, &status))
+    }
+}
+
+/// Leaves a request that the running daemon takes.
+pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
+    let name = match domain_name(name) {
+        Ok(name) => name,
+        Err(code) => return code,
+    };
+    let status = match known_status(config).await {
+        Ok(status) => status,
+        Err(code) => return code,
+    };
+    let certificate = status
+        .certificate(name.as_str())
+        .and_then(|certificate| certificate.name.parse::<DomainName>().ok());
+    let Some(certificate) = certificate else {
+        return fail(&unknown(&name, &status));
+    };
+    let world = match Adapters::new(config) {
+        Ok(world) => world,
+        Err(faults) => return refuse(&faults),
+    };
+    let disk = Arc::clone(world.disk());
+    let store = Store::new(disk, &config.store, &config.webroot);
+    let request = RenewalRequest {
+        certificate: certificate.clone(),
+        asked_at: now(),
+        taken_at: None,
+    };
+    if let Err(error) = store.prepare().and_then(|()| store.ask_renewal(&request)) {
+        return fail(&error.to_string());
+    }
+    let taker = match status.phase {
+        Phase::NotRunning => "no daemon runs here: the next one takes it when it starts",
+        Phase::Starting | Phase::Waiting { .. } | Phase::StandingBy { .. } | Phase::Running => {
+            "the daemon that holds the store takes it within 10 seconds"
+        }
+    };
+    print(&format!(
+        "Asked for a new certificate of {certificate}; {taker}.\n\
+         Waits after failures are skipped. At most one certificate of the same names comes in a day, and limits of \
+         the CA hold all the same: `explain {certificate}` shows what happens.\n"
+    ))
+}
+
+/// Looks at a name as the CA would.
+pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: Form) -> ExitCode {
+    let world = match Adapters::new(config) {
+        Ok(world) => world,
+        Err(faults) => return refuse(&faults),
+    };
+    let disk = Arc::clone(world.disk());
+    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
+    let preflight = match Preflight::new(config, world.challenge(), &store, name, dns) {
+        Ok(preflight) => preflight,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
+    let stop = match stop_signals() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&format!("signals cannot be listened for: {error}")),
+    };
+    let Some(report) = preflight.check(stop).await else {
+        return fail("stopped; the token was taken away");
+    };
+    print(&if form.json {
+        report.json()
+    } else {
+        report.render()
+    });
+    if report.verdict == Grade::Fail {
+        ExitCode::from(ATTENTION)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Checks the settings and shows those in force.
+pub(crate) fn check_config(config: &Config, form: Form) -> ExitCode {
+    let in_force = config.in_force();
+    let bad: Vec<String> = config.bad_domains.iter().map(ToString::to_string).collect();
+    if form.json {
+        let pairs = in_force.iter().map(|(name, value)| (*name, value.as_str()));
+        let settings: std::collections::BTreeMap<&str, &str> = pairs.collect();
+        return print_json(&serde_json::json!({
+            "settings": settings,
+            "names_left_out": bad,
+            "notes": config.notes,
+        }));
+    }
+    let mut text = render::settings(&in_force);
+    for bad in bad {
+        text += &format!("left out of DOMAINS: {bad}\n");
+    }
+    for note in &config.notes {
+        text += &format!("note: {note}\n");
+    }
+    print(&text)
+}
+
+/// Asks the daemon in this container whether its loop turns.
+pub(crate) async fn healthcheck(config: &Config) -> ExitCode {
+    let Some(address) = config.listen else {
+        return print("LISTEN is off, nothing to ask\n");
+    };
+    match ask::get(address, "/healthz", config.connect_timeout).await {
+        Ok((status, _)) if status.is_success() => ExitCode::SUCCESS,
+        Ok((status, _)) => fail(&format!("{}: answered {status}", ask::base(address))),
+        Err(NoAnswer::NobodyThere) => fail(&format!("{}: nobody listens", ask::base(address))),
+        Err(NoAnswer::Wrong(error)) => fail(&error),
+    }
+}
+
+/// By the running daemon, or by the store when none runs.
+async fn known_status(config: &Config) -> Result<Status, ExitCode> {
+    let asked = match config.listen {
+        Some(address) => ask::status(address, config.connect_timeout).await,
+        None => Err(NoAnswer::NobodyThere),
+    };
+    match asked {
+        Ok(status) => Ok(status),
+        Err(NoAnswer::Wrong(error)) => Err(fail(&error)),
+        Err(NoAnswer::NobodyThere) => {
+            log_to_stderr(config);
+            look(config, false).await
+        }
+    }
+}
+
+/// What a pass finds, in a world in which nothing changes.
+async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
+    let adapters = Adapters::new(config).map_err(|faults| refuse(&faults))?;
+    let rancher = asks_rancher.then_some(adapters.rancher);
+    let world = Dry::new(rancher, adapters.webroot, SystemClock);
+    let disk = Arc::clone(world.disk());
+    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
+    let opened = Engine::open(world, store, Settings::from(config)).await;
+    let engine = Arc::new(opened.map_err(|(_, error)| fail(&error.to_string()))?);
+    let (domains, reads_labels) = (config.domains.clone(), config.reads_labels);
+    let mut reconciler = Reconciler::start(Arc::clone(&engine), domains, reads_labels).await;
+    reconciler.read_labels().await;
+    let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
+    let snapshot = Snapshot {
+        report: Some(Arc::new(pass.report)),
+        ..Snapshot::default()
+    };
+    let status = live::of(&engine, &program(config), &snapshot, now());
+    Ok(status.without_daemon(asks_rancher))
+}
+
+/// Answers go to standard output, so the log goes elsewhere; unless it is asked for, only what is wrong is told.
+fn log_to_stderr(config: &Config) {
+    let is_asked_for = ["LOG", "RUST_LOG"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    let filter = if is_asked_for { &config.log } else { "error" };
+    start_log(filter, LogFormat::Text, std::io::stderr);
+}
+
+fn domain_name(text: &str) -> Result<DomainName, ExitCode> {
+    text.parse().map_err(|error| {
+        eprintln!("{error}");
+        ExitCode::from(BAD_SETTINGS)
+    })
+}
+
+fn unknown(name: &DomainName, status: &Status) -> String {
+    const MOST: usize = 20;
+    let known: Vec<&str> = status
+        .certificates
+        .iter()
+        .map(|certificate| certificate.name.as_str())
+        .collect();
+    let (shown, more) = (known.len().min(MOST), known.len().saturating_sub(MOST));
+    let mut text =
+        format!("no certificate for {name} is wanted: it stands neither in DOMAINS nor in a label");
+    if known.is_empty() {
+        text += "; nothing is";
+    } else {
+        text += &format!("; wanted are {}", known[..shown].join(", "));
+        if more > 0 {
+            text += &format!(" and {more} more");
+        }
+    }
+    text
+}
+
+/// 0 only if everything is well.
+fn exit_code(status: &Status) -> ExitCode {
+    let is_well = match status.health {
+        Health::Well => true,
+        Health::Working | Health::Waiting | Health::Attention | Health::AtRisk => false,
+    };
+    if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(ATTENTION)
+    }
+}
+
+fn answer(status: &Status, form: Form, render: fn(&Status) -> String) {
+    if form.json {
+        print_json(status);
+    } else {
+        print(&render(status));
+    }
+}
+
+fn print_json(value: &impl Serialize) -> ExitCode {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => print(&format!("{text}\n")),
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+/// Whoever reads may stop reading, as `head` does: that is no failure.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    ExitCode::SUCCESS
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("{why}");
+    ExitCode::from(ATTENTION)
+}

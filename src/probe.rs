@@ -1,0 +1,359 @@
+//! Looks at a name as a CA would: one fetch, hop by hop, and one judgement of what came.
+//!
+//! The self-check before an order ([`crate::webroot`]) and `check` ([`preflight`]) both look with it, so that neither
+//! finds well what the other refuses.
+
+use std::error::Error as _;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::StatusCode;
+use reqwest::Url;
+use reqwest::dns::Addrs;
+use reqwest::dns::Name;
+use reqwest::dns::Resolve;
+use reqwest::dns::Resolving;
+use reqwest::header::HeaderValue;
+use reqwest::header::LOCATION;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::client;
+use crate::names::DomainName;
+use crate::ports::Http01;
+use crate::probe::dns::Dns;
+
+pub mod dns;
+pub mod caa;
+pub mod report;
+pub mod mend;
+pub mod preflight;
+
+/// Where a CA looks for the answer (RFC 8555, section 8.3).
+pub const FOLDER: &str = ".well-known/acme-challenge";
+
+/// Where connections go.
+#[derive(Debug, Clone)]
+pub enum Way {
+    /// Where the system leads each name.
+    Resolved,
+    /// All to one host or address.
+    Through(String),
+    /// One name to one of its addresses, every other name to where DNS leads it.
+    Pinned {
+        /// The name.
+        name: DomainName,
+        /// Its address.
+        address: IpAddr,
+        /// Who leads the others.
+        dns: Dns,
+    },
+}
+
+/// One request on the way to the answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    /// What was asked for.
+    pub url: String,
+    /// Where it was asked, if a connection came about.
+    pub address: Option<SocketAddr>,
+    /// What came.
+    #[serde(flatten)]
+    pub answer: Answer,
+}
+
+/// What came of one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A status.
+    Status(u16),
+    /// None, and why.
+    Error(String),
+}
+
+/// The whole way to an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// Every request, in order.
+    pub hops: Vec<Hop>,
+    /// Whether the expected answer came.
+    pub end: Result<(), Trouble>,
+}
+
+/// Why an answer is not the expected one; each kind is mended in another way ([`mend`]).
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Trouble {
+    /// No connection, or one that gave no whole answer.
+    #[error("{url}: {why}")]
+    Silent {
+        /// What was asked for.
+        url: String,
+        /// In words.
+        why: String,
+        /// In a word.
+        cause: Cause,
+    },
+    /// Everything together took too long.
+    #[error("{url}: no answer within {} s", limit.as_secs())]
+    Late {
+        /// What was asked for.
+        url: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// A redirect that the CA does not follow.
+    #[error("{0}")]
+    Redirect(String),
+    /// Another status than 200.
+    #[error(
+        "{url}: answered {status}: the path /{FOLDER}/ of this name must lead to the web server on our webroot"
+    )]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// What came.
+        status: StatusCode,
+    },
+    /// Something else.
+    #[error(
+        "{url}: answered something else than our token (`{body}`): another server answers for this name"
+    )]
+    Foreign {
+        /// What was asked for.
+        url: String,
+        /// How it begins, on one line.
+        body: String,
+    },
+}
+
+/// Why no answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody listens.
+    Refused,
+    /// This machine has no way there: that tells nothing about the other end.
+    NoRoute,
+    /// No connection within the time limit.
+    Dropped,
+    /// There was a connection, or no address to connect to.
+    Other,
+}
+
+/// A client that looks at names from outside.
+pub struct Probe {
+    client: Client,
+    port: u16,
+    limit: Duration,
+}
+
+impl Probe {
+    /// Looks on `port`.
+    pub fn new(way: Way, port: u16, connect_timeout: Duration) -> Result<Self, String> {
+        // A certificate is what is being asked for: the CA does not look at the present one either.
+        let builder = client::builder(connect_timeout)
+            .no_proxy()
+            .tls_danger_accept_invalid_certs(true);
+        let builder = match way {
+            Way::Resolved => builder,
+            Way::Through(_) | Way::Pinned { .. } => builder.dns_resolver(Arc::new(Led(way))),
+        };
+        Ok(Self {
+            client: builder.build().map_err(|error| client::explain(&error))?,
+            port,
+            limit: client::total_timeout(connect_timeout),
+        })
+    }
+
+    /// Asks for the answer to a challenge, and follows redirects under the CA's rules.
+    pub async fn fetch(&self, name: &DomainName, expected: &Http01) -> Visit {
+        let mut hops = Vec::new();
+        let following = self.follow(name, expected, &mut hops);
+        let end = match tokio::time::timeout(self.limit, following).await {
+            Ok(end) => end,
+            Err(_) => Err(Trouble::Late {
+                url: format!("http://{name}:{}/", self.port),
+                limit: self.limit,
+            }),
+        };
+        Visit { hops, end }
+    }
+
+    async fn follow(
+        &self,
+        name: &DomainName,
+        expected: &Http01,
+        hops: &mut Vec<Hop>,
+    ) -> Result<(), Trouble> {
+        let text = format!(
+            "http://{name}:{}/{FOLDER}/{}",
+            self.port,
+            expected.token.as_str()
+        );
+        let mut url =
+            Url::parse(&text).map_err(|error| Trouble::Redirect(format!("{text}: {error}")))?;
+        let mut visited: Vec<Url> = Vec::new();
+        loop {
+            let request = self.client.get(url.clone()).header("Accept", "*/*");
+            let response = request.send().await;
+            hops.push(hop(&url, &response));
+            let response = response.map_err(|error| Trouble::Silent {
+                url: url.to_string(),
+                why: client::explain(&error),
+                cause: cause(&error),
+            })?;
+            let status = response.status();
+            if let Some(next) = redirect(status, response.headers().get(LOCATION), &url)? {
+                self.may_follow(&next)?;
+                visited.push(url);
+                if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
+                    return Err(Trouble::Redirect(format!(
+                        "{text}: the redirects never end"
+                    )));
+                }
+                url = next;
+                continue;
+            }
+            let url = url.to_string();
+            // What is no success is no matter of its page, however long that is.
+            if status != StatusCode::OK {
+                return Err(Trouble::Status { url, status });
+            }
+            return match client::read_beginning(response, LARGEST + 1).await {
+                Ok(body) => judge(url, &body, &expected.key_authorization),
+                Err(why) => Err(Trouble::Silent {
+                    url,
+                    why,
+                    cause: Cause::Other,
+                }),
+            };
+        }
+    }
+
+    fn may_follow(&self, next: &Url) -> Result<(), Trouble> {
+        let port = next.port_or_known_default().unwrap_or(0);
+        let is_allowed = matches!(next.scheme(), "http" | "https")
+            && (matches!(port, 80 | 443) || port == self.port);
+        if is_allowed && next.path().len() <= LONGEST_PATH {
+            return Ok(());
+        }
+        Err(Trouble::Redirect(format!(
+            "redirected to {next}, where the CA would not go: only http and https on ports 80 and 443"
+        )))
+    }
+}
+
+/// The CA's own rules for redirects (boulder `va/http.go`).
+const MOST_REDIRECTS: usize = 10;
+const LONGEST_PATH: usize = 2000;
+/// The CA reads no more of the answer than this.
+const LARGEST: usize = 127;
+
+fn hop(url: &Url, response: &Result<reqwest::Response, reqwest::Error>) -> Hop {
+    let (address, answer) = match response {
+        Ok(response) => (
+            response.remote_addr(),
+            Answer::Status(response.status().as_u16()),
+        ),
+        Err(error) => (None, Answer::Error(client::explain(error))),
+    };
+    Hop {
+        url: url.to_string(),
+        address,
+        answer,
+    }
+}
+
+fn cause(error: &reqwest::Error) -> Cause {
+    if !error.is_connect() {
+        return Cause::Other;
+    }
+    if error.is_timeout() {
+        return Cause::Dropped;
+    }
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return cause_of(error.kind());
+        }
+        source = error.source();
+    }
+    Cause::Other
+}
+
+fn cause_of(kind: io::ErrorKind) -> Cause {
+    use io::ErrorKind;
+    let causes = [
+        (ErrorKind::ConnectionRefused, Cause::Refused),
+        (ErrorKind::NetworkUnreachable, Cause::NoRoute),
+        (ErrorKind::AddrNotAvailable, Cause::NoRoute),
+        (ErrorKind::HostUnreachable, Cause::Dropped),
+        (ErrorKind::TimedOut, Cause::Dropped),
+    ];
+    let found = causes.iter().find(|(known, _)| *known == kind);
+    found.map_or(Cause::Other, |(_, cause)| *cause)
+}
+
+fn redirect(
+    status: StatusCode,
+    location: Option<&HeaderValue>,
+    url: &Url,
+) -> Result<Option<Url>, Trouble> {
+    if !status.is_redirection() {
+        return Ok(None);
+    }
+    if !matches!(status.as_u16(), 301 | 302 | 307 | 308) {
+        return Err(Trouble::Redirect(format!(
+            "{url}: a redirect with status {status} is not followed by the CA"
+        )));
+    }
+    let location = location
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    url.join(location)
+        .map(Some)
+        .map_err(|error| Trouble::Redirect(format!("{url}: redirected to `{location}`: {error}")))
+}
+
+fn judge(url: String, body: &[u8], expected: &str) -> Result<(), Trouble> {
+    let is_whole = body.len() <= LARGEST;
+    let body = String::from_utf8_lossy(body);
+    if is_whole && body.trim_end() == expected {
+        return Ok(());
+    }
+    Err(Trouble::Foreign {
+        url,
+        body: client::one_line(&body),
+    })
+}
+
+/// Leads names where a [`Way`] says.
+struct Led(Way);
+
+impl Resolve for Led {
+    fn resolve(&self, asked: Name) -> Resolving {
+        let way = self.0.clone();
+        Box::pin(async move {
+            let addresses = match way {
+                Way::Resolved => lookup(asked.as_str()).await?,
+                Way::Through(host) => lookup(&host).await?,
+                Way::Pinned { name, address, .. } if asked.as_str() == name.as_str() => {
+                    vec![(address, 0).into()]
+                }
+                Way::Pinned { dns, .. } => dns.everywhere(asked.as_str()).await?,
+            };
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+async fn lookup(host: &str) -> io::Result<Vec<SocketAddr>> {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Ok(vec![(ip, 0).into()]),
+        Err(_) => Ok(tokio::net::lookup_host((host, 0)).await?.collect()),
+    }
+}
