@@ -6,8 +6,9 @@ MAKEFLAGS += --no-builtin-rules
 
 MUSL := x86_64-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
-PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium
-COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium
+PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus
+COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool
+# Of prometheus only promtool is wanted: where it is new, systemd is told never to start it.
 # Tests that run them, or Docker.
 REAL := real:: docker:: store_certbot:: store_takeover::keys::
 
@@ -66,6 +67,7 @@ setup: ## installs with apt and rustup what the tests need
 		echo 'installing $(PACKAGES)'; \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
 		$$as_root apt-get update -q; \
-		$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
+		if [ -d /run/systemd/system ] && ! command -v prometheus >/dev/null; then $$as_root systemctl mask prometheus; fi; \
+		$$as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
 	fi
 	@rustc --print target-libdir --target $(MUSL) 2>/dev/null | xargs test -d || rustup target add $(MUSL)

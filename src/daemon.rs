@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub next: Option<OffsetDateTime>,
     /// The last thing that was tried for each certificate, by primary name.
     pub tries: BTreeMap<String, Try>,
+    /// When a job of each certificate last came to its end, by primary name.
+    pub succeeded: BTreeMap<String, OffsetDateTime>,
     /// How often which job ended how since the start.
     pub ended: BTreeMap<(&'static str, Ended), u64>,
 }
@@ -82,6 +84,20 @@ pub enum Ended {
     Later,
     /// It failed.
     Failed,
+}
+
+impl Ended {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Well, Self::Later, Self::Failed];
+
+    /// As metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Later => "later",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl Try {
@@ -321,6 +337,9 @@ impl<W: World> Daemon<W> {
             snapshot
                 .tries
                 .retain(|primary, _| known.contains(primary.as_str()));
+            snapshot
+                .succeeded
+                .retain(|primary, _| known.contains(primary.as_str()));
             snapshot.report = Some(Arc::clone(&report));
             snapshot.last_pass = Some(times);
             snapshot.next = Some(next);
@@ -446,6 +465,9 @@ impl<W: World> Daemon<W> {
         };
         self.snapshot.send_modify(|snapshot| {
             *snapshot.ended.entry((last.what, last.ended())).or_insert(0) += 1;
+            if last.ended() == Ended::Well {
+                snapshot.succeeded.insert(done.primary.clone(), last.at);
+            }
             snapshot.tries.insert(done.primary.clone(), last);
         });
     }

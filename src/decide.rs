@@ -54,6 +54,19 @@ pub enum Action {
     Wait,
 }
 
+impl Action {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Keep,
+        Self::Push,
+        Self::Issue,
+        Self::Renew,
+        Self::Restore,
+        Self::Leave,
+        Self::Wait,
+    ];
+}
+
 impl OnDisk {
     /// The rows of the table, top to bottom.
     pub const ROWS: [Self; 4] = [Self::Missing, Self::Unfit, Self::Due, Self::Fresh];

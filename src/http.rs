@@ -23,7 +23,9 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::counted::Counts;
 use crate::daemon::Snapshot;
+use crate::metrics;
 use crate::page;
 use crate::status::Status;
 
@@ -37,6 +39,8 @@ pub struct Seen {
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
     /// What the loop does.
     pub snapshot: watch::Receiver<Snapshot>,
+    /// How Rancher, its metadata and the authorities answer.
+    pub counts: Arc<Counts>,
     /// The time.
     pub now: fn() -> OffsetDateTime,
 }
@@ -58,6 +62,7 @@ fn router(seen: Seen) -> Router {
         .route("/readyz", get(readyz))
         .route("/status.json", get(status_json))
         .merge(pages())
+        .route("/metrics", get(prometheus))
         .fallback(nothing_here)
         .layer(middleware::from_fn(guard))
         .with_state(seen)
@@ -105,14 +110,21 @@ async fn guard(request: Request<Body>, next: Next) -> Response {
     response
 }
 
-/// Well while the loop turns, and while it stands by for another instance: false only when a restart would help.
+/// Well while the loop turns and passes end within their time, and while another instance is stood by for: false only
+/// when a restart would help.
 async fn healthz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
-    let turned_at = seen.snapshot.borrow().turned_at;
-    match turned_at {
-        Some(turned_at) if turned_at + STUCK_AFTER < (seen.now)() => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the loop does not turn\n")
-        }
-        Some(_) | None => (StatusCode::OK, "ok\n"),
+    let (turned_at, next) = {
+        let snapshot = seen.snapshot.borrow();
+        (snapshot.turned_at, snapshot.next)
+    };
+    let now = (seen.now)();
+    let is_long_ago = |at: Option<OffsetDateTime>| at.is_some_and(|at| at + STUCK_AFTER < now);
+    if is_long_ago(turned_at) {
+        (StatusCode::SERVICE_UNAVAILABLE, "the loop does not turn\n")
+    } else if is_long_ago(next) {
+        (StatusCode::SERVICE_UNAVAILABLE, "a pass is overdue\n")
+    } else {
+        (StatusCode::OK, "ok\n")
     }
 }
 
@@ -149,12 +161,19 @@ async fn nothing_here() -> (StatusCode, &'static str) {
     )
 }
 
+async fn prometheus(State(seen): State<Seen>) -> Response {
+    let status = (seen.status)();
+    let text = metrics::render(&status, &seen.snapshot.borrow(), &seen.counts);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
     use time::macros::datetime;
 
     use super::*;
+    use crate::counted::Directories;
     use crate::status::Phase;
     use crate::status::Program;
 
@@ -164,6 +183,7 @@ mod tests {
         Seen {
             status: Arc::new(|| Status::before(&Program::default(), Phase::Starting, NOW)),
             snapshot: watch::Sender::new(snapshot).subscribe(),
+            counts: Arc::new(Counts::new(Directories::default(), || NOW)),
             now: || NOW,
         }
     }
@@ -187,6 +207,23 @@ mod tests {
         check(Some(datetime!(2026-01-01 11:44:59 UTC)), stands);
         // A clock that was set back says nothing.
         check(Some(datetime!(2026-01-01 13:00 UTC)), StatusCode::OK);
+    }
+
+    #[test]
+    fn passes_that_do_not_end_in_their_time_are_not_well() {
+        let check = |next, status| {
+            let seen = seen(Snapshot {
+                turned_at: Some(NOW),
+                next: Some(next),
+                ..Snapshot::default()
+            });
+            let answer = healthz(State(seen)).now_or_never().unwrap();
+            assert_eq!(answer.0, status, "{next}");
+        };
+        check(datetime!(2026-01-02 12:00 UTC), StatusCode::OK);
+        check(datetime!(2026-01-01 11:45 UTC), StatusCode::OK);
+        let overdue = StatusCode::SERVICE_UNAVAILABLE;
+        check(datetime!(2026-01-01 11:44:59 UTC), overdue);
     }
 
     #[test]

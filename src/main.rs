@@ -16,6 +16,10 @@ use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::Fault;
 use rancher_lets_encrypt::config::Faults;
 use rancher_lets_encrypt::config::LogFormat;
+use rancher_lets_encrypt::counted::CountedAuthority;
+use rancher_lets_encrypt::counted::CountedOrchestrator;
+use rancher_lets_encrypt::counted::Counts;
+use rancher_lets_encrypt::counted::Directories;
 use rancher_lets_encrypt::daemon::Daemon;
 use rancher_lets_encrypt::daemon::Snapshot;
 use rancher_lets_encrypt::disk::RealDisk;
@@ -143,6 +147,7 @@ async fn run(config: Config) -> ExitCode {
         let seen = Seen {
             status: Arc::new(move || shown.status()),
             snapshot: snapshot.subscribe(),
+            counts: Arc::clone(&world.counts),
             now,
         };
         tokio::spawn(http::serve(listener, seen, stop));
@@ -362,8 +367,9 @@ impl Clock for SystemClock {
 
 /// The adapters that make up the real world.
 struct Adapters {
-    rancher: Rancher,
-    authority: AcmeAuthority,
+    rancher: CountedOrchestrator<Rancher>,
+    authority: CountedAuthority<AcmeAuthority>,
+    counts: Arc<Counts>,
     webroot: Webroot,
     disk: Arc<RealDisk>,
 }
@@ -433,9 +439,16 @@ impl Adapters {
             config.rancher_access_key.clone(),
             config.rancher_secret_key.clone(),
         );
+        let directories = Directories {
+            production: config.production_directory.to_string(),
+            staging: config.staging_directory.to_string(),
+        };
+        let counts = Arc::new(Counts::new(directories, now));
+        let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
         Ok(Self {
-            rancher: Rancher::new(api, Metadata::new(metadata, &config.metadata_url)),
-            authority: AcmeAuthority::new(acme),
+            rancher: CountedOrchestrator::new(rancher, Arc::clone(&counts)),
+            authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(&counts)),
+            counts,
             webroot,
             disk: Arc::new(RealDisk),
         })
@@ -443,17 +456,17 @@ impl Adapters {
 }
 
 impl World for Adapters {
-    type Orchestrator = Rancher;
-    type Authority = AcmeAuthority;
+    type Orchestrator = CountedOrchestrator<Rancher>;
+    type Authority = CountedAuthority<AcmeAuthority>;
     type Challenge = Webroot;
     type Disk = RealDisk;
     type Clock = SystemClock;
 
-    fn orchestrator(&self) -> &Rancher {
+    fn orchestrator(&self) -> &Self::Orchestrator {
         &self.rancher
     }
 
-    fn authority(&self) -> &AcmeAuthority {
+    fn authority(&self) -> &Self::Authority {
         &self.authority
     }
 

@@ -62,6 +62,8 @@ pub struct Status {
     pub authorities: Vec<Authority>,
     /// What everything depends on.
     pub surroundings: Vec<Part>,
+    /// Whether balancers are to be told to read their certificates again.
+    pub is_wake_owed: bool,
     /// The settings in force; secrets are only said to be set.
     pub settings: Vec<Setting>,
 }
@@ -216,6 +218,7 @@ impl Status {
         let mut status = Self::empty(program, Phase::Running, now);
         status.authorities = authority::authorities(&on_record, now);
         status.surroundings = parts(snapshot, &on_record, &status.authorities, now);
+        status.is_wake_owed = on_record.is_wake_owed;
         let Some(report) = &snapshot.report else {
             return status.of_phase(Phase::Starting);
         };
@@ -260,6 +263,7 @@ impl Status {
             notices: Vec::new(),
             authorities: Vec::new(),
             surroundings: Vec::new(),
+            is_wake_owed: false,
             settings: program.settings.clone(),
         }
     }

@@ -9,6 +9,7 @@ use crate::status::Setting;
 use crate::status::authority::Authority;
 use crate::status::authority::Budget;
 use crate::status::authority::Wait;
+use crate::status::authority::Waiting;
 use crate::status::certificate::Certificate;
 use crate::status::certificate::LastTry;
 use crate::status::certificate::Next;
@@ -102,6 +103,7 @@ fn full() -> Status {
         keeps_limits: true,
         budgets: (0..25).map(budget).collect(),
         waits: vec![Wait {
+            kind: Waiting::Name,
             about: "a".to_owned(),
             until: NOW,
             failures: 2,

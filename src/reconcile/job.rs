@@ -62,6 +62,9 @@ pub enum Kind {
     },
 }
 
+/// Every word for what a job does.
+pub const WORDS: [&str; 4] = ["obtain", "push", "restore", "settle"];
+
 impl Kind {
     /// What is done, in a word.
     pub fn word(&self) -> &'static str {

@@ -54,9 +54,37 @@ impl Budget {
     }
 }
 
+/// What has to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Waiting {
+    /// One name.
+    Name,
+    /// Everything of our account.
+    Account,
+    /// Everything that is asked of the authority.
+    Authority,
+}
+
+impl Waiting {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Name, Self::Account, Self::Authority];
+
+    /// As it stands in the document and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Account => "account",
+            Self::Authority => "authority",
+        }
+    }
+}
+
 /// A wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
+    /// What kind of thing waits.
+    pub kind: Waiting,
     /// What waits: a name, the account, the authority.
     pub about: String,
     /// Until when.
@@ -73,7 +101,7 @@ pub(super) fn authorities(on_record: &OnRecord<'_>, now: OffsetDateTime) -> Vec<
     let wanted = on_record.policy.wanted_directory();
     let mut all = BTreeMap::from([(wanted.to_owned(), Vec::new())]);
     for (subject, wait) in on_record.ledger.waits() {
-        let Some((directory, about)) = about(subject) else {
+        let Some((directory, kind, about)) = about(subject) else {
             continue;
         };
         // A breaker that is closed holds nothing up.
@@ -81,6 +109,7 @@ pub(super) fn authorities(on_record: &OnRecord<'_>, now: OffsetDateTime) -> Vec<
             !matches!(subject, Subject::Authority { .. }) || schedule::is_open(wait.failures);
         if now < wait.until && is_open {
             all.entry(directory.to_owned()).or_default().push(Wait {
+                kind,
                 about,
                 until: wait.until,
                 failures: wait.failures,
@@ -140,13 +169,17 @@ fn budgets(on_record: &OnRecord<'_>, directory: &str, now: OffsetDateTime) -> Ve
 }
 
 /// What a wait at an authority is about.
-fn about(subject: &Subject) -> Option<(&str, String)> {
+fn about(subject: &Subject) -> Option<(&str, Waiting, String)> {
     match subject {
         Subject::Name {
             directory, name, ..
-        } => Some((directory, name.to_string())),
-        Subject::Account { directory } => Some((directory, "the account".to_owned())),
-        Subject::Authority { directory } => Some((directory, "the authority".to_owned())),
+        } => Some((directory, Waiting::Name, name.to_string())),
+        Subject::Account { directory } => {
+            Some((directory, Waiting::Account, "the account".to_owned()))
+        }
+        Subject::Authority { directory } => {
+            Some((directory, Waiting::Authority, "the authority".to_owned()))
+        }
         Subject::SelfCheck { .. }
         | Subject::Attempt { .. }
         | Subject::Push { .. }

@@ -15,6 +15,7 @@ use crate::status::Health;
 use crate::status::OnRecord;
 use crate::status::Part;
 use crate::status::authority::Authority;
+use crate::status::authority::Waiting;
 use crate::store::ledger::Subject;
 
 /// How each of them stands.
@@ -150,7 +151,7 @@ fn authority(on_record: &OnRecord<'_>, authorities: &[Authority]) -> Part {
         .iter()
         .filter(|authority| authority.is_wanted)
         .flat_map(|authority| &authority.waits);
-    let mut of_all = waits.filter(|wait| wait.about.starts_with("the "));
+    let mut of_all = waits.filter(|wait| wait.kind != Waiting::Name);
     let fault = of_all.next();
     let detail =
         fault.map(|wait| format!("{}; until {}", wait.problem.what, timestamp(wait.until)));

@@ -27,6 +27,7 @@ mod real;
 mod refusals;
 mod self_check;
 mod settings;
+mod status_json;
 mod store_certbot;
 mod store_lock;
 mod store_quiet;

@@ -13,6 +13,7 @@ mod failures;
 mod faults;
 mod first_issue;
 mod page;
+mod metrics;
 mod renewal;
 mod serving;
 mod soak;

@@ -13,6 +13,7 @@ use sandbox::webserver::WebServer;
 use tempfile::TempDir;
 
 pub(crate) mod daemon;
+pub(crate) mod look;
 pub(crate) mod platform;
 pub(crate) mod records;
 pub(crate) mod requests;

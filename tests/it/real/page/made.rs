@@ -11,6 +11,7 @@ use rancher_lets_encrypt::status::Status;
 use rancher_lets_encrypt::status::authority::Authority;
 use rancher_lets_encrypt::status::authority::Budget;
 use rancher_lets_encrypt::status::authority::Wait;
+use rancher_lets_encrypt::status::authority::Waiting;
 use rancher_lets_encrypt::status::certificate::Certificate;
 use rancher_lets_encrypt::status::certificate::Copy;
 use rancher_lets_encrypt::status::certificate::LastTry;
@@ -190,6 +191,7 @@ pub(crate) fn realistic() -> Status {
         budget("new certificates for example.com", 3, 50, Duration::WEEK),
     ];
     authority.waits = vec![Wait {
+        kind: Waiting::Name,
         about: "shop.example.com".to_owned(),
         until: NOW + Duration::minutes(680),
         failures: 4,
@@ -241,6 +243,7 @@ pub(crate) fn hostile_status() -> Status {
     let authority = &mut status.authorities[0];
     authority.budgets = vec![budget(&text, 5, 5, Duration::HOUR)];
     authority.waits = vec![Wait {
+        kind: Waiting::Name,
         about: text.clone(),
         until: NOW + Duration::HOUR,
         failures: 1,

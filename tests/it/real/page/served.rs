@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
+use rancher_lets_encrypt::counted::Counts;
+use rancher_lets_encrypt::counted::Directories;
 use rancher_lets_encrypt::daemon::Snapshot;
 use rancher_lets_encrypt::http;
 use rancher_lets_encrypt::http::Seen;
@@ -38,6 +40,7 @@ async fn serve_each(status: impl Fn() -> Status + Send + Sync + 'static) -> Serv
         status: Arc::new(status),
         snapshot: watch::Sender::new(Snapshot::default()).subscribe(),
         now: || made::NOW,
+        counts: Arc::new(Counts::new(Directories::default(), || made::NOW)),
     };
     let task = tokio::spawn(async move {
         http::serve(listener, seen, std::future::pending())

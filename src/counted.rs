@@ -1,0 +1,465 @@
+//! Ports that count how they are answered, for those who look from outside.
+//!
+//! Counted are calls of a port, not requests: one call may read several pages. What an authority answers to a look at
+//! its clock is counted only where it fails, because mostly nothing is asked for it; and
+//! [`Orchestrator::changed`] has no answer at all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use time::OffsetDateTime;
+
+use crate::bundle::Secret;
+use crate::names::Names;
+use crate::ports::Account;
+use crate::ports::Announcement;
+use crate::ports::Authority;
+use crate::ports::AuthorityError;
+use crate::ports::Authorization;
+use crate::ports::Held;
+use crate::ports::Orchestrator;
+use crate::ports::OrchestratorError;
+use crate::ports::Order;
+use crate::ports::Revealed;
+use crate::ports::Service;
+use crate::ports::Upload;
+
+/// What is said of an answer without a fault.
+pub const OK: &str = "ok";
+
+/// Every kind of answer of an orchestrator.
+pub const ORCHESTRATOR_ANSWERS: [&str; 6] = [
+    OK,
+    "unavailable",
+    "conflict",
+    "not-unique",
+    "denied",
+    "refused",
+];
+
+/// Every kind of answer of an authority.
+pub const AUTHORITY_ANSWERS: [&str; 8] = [
+    OK,
+    "unavailable",
+    "rate-limited",
+    "refused",
+    "account-unknown",
+    "gone",
+    "not-ready",
+    "already-told",
+];
+
+/// Which directory of an authority; there may be others only on record, of settings that were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Directory {
+    /// That of `ACME_DIRECTORY`.
+    Production,
+    /// That of `ACME_STAGING_DIRECTORY`.
+    Staging,
+    /// Another one.
+    Other,
+}
+
+impl Directory {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Production, Self::Staging, Self::Other];
+
+    /// As metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Staging => "staging",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The URLs of the directories that the settings name.
+#[derive(Debug, Clone, Default)]
+pub struct Directories {
+    /// That of `ACME_DIRECTORY`.
+    pub production: String,
+    /// That of `ACME_STAGING_DIRECTORY`.
+    pub staging: String,
+}
+
+impl Directories {
+    /// Which one a URL is.
+    pub fn of(&self, url: &str) -> Directory {
+        if url == self.production {
+            Directory::Production
+        } else if url == self.staging {
+            Directory::Staging
+        } else {
+            Directory::Other
+        }
+    }
+}
+
+/// How somebody has answered since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// How often, by kind.
+    pub by_kind: BTreeMap<&'static str, u64>,
+    /// When the last answer without a fault came.
+    pub ok_at: Option<OffsetDateTime>,
+    /// The last fault, in plain words, and when it came.
+    pub fault: Option<(OffsetDateTime, String)>,
+}
+
+impl Answers {
+    fn note(&mut self, kind: &'static str, fault: Option<String>, now: OffsetDateTime) {
+        *self.by_kind.entry(kind).or_insert(0) += 1;
+        match fault {
+            Some(fault) => self.fault = Some((now, fault)),
+            None => self.ok_at = Some(now),
+        }
+    }
+}
+
+/// How everybody has answered since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Rancher's API.
+    pub rancher: Answers,
+    /// Rancher's metadata service.
+    pub metadata: Answers,
+    /// The authorities.
+    pub authorities: BTreeMap<Directory, Answers>,
+}
+
+/// Counts answers.
+pub struct Counts {
+    directories: Directories,
+    now: fn() -> OffsetDateTime,
+    tally: Mutex<Tally>,
+}
+
+impl Counts {
+    /// Nothing is counted yet.
+    pub fn new(directories: Directories, now: fn() -> OffsetDateTime) -> Self {
+        Self {
+            directories,
+            now,
+            tally: Mutex::default(),
+        }
+    }
+
+    /// The directories that are told apart.
+    pub fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// What was counted.
+    pub fn tally(&self) -> Tally {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An orchestrator whose answers are counted.
+pub struct CountedOrchestrator<O> {
+    inner: O,
+    counts: Arc<Counts>,
+}
+
+impl<O> CountedOrchestrator<O> {
+    /// Counts what `inner` answers.
+    pub fn new(inner: O, counts: Arc<Counts>) -> Self {
+        Self { inner, counts }
+    }
+
+    fn rancher<T>(&self, answer: Result<T, OrchestratorError>) -> Result<T, OrchestratorError> {
+        let now = (self.counts.now)();
+        note_orchestrator(&mut self.counts.lock().rancher, &answer, now);
+        answer
+    }
+
+    fn metadata<T>(&self, answer: Result<T, OrchestratorError>) -> Result<T, OrchestratorError> {
+        let now = (self.counts.now)();
+        note_orchestrator(&mut self.counts.lock().metadata, &answer, now);
+        answer
+    }
+}
+
+fn note_orchestrator<T>(
+    answers: &mut Answers,
+    answer: &Result<T, OrchestratorError>,
+    now: OffsetDateTime,
+) {
+    let kind = match answer {
+        Ok(_) => OK,
+        Err(OrchestratorError::Unavailable(_)) => "unavailable",
+        Err(OrchestratorError::Conflict(_)) => "conflict",
+        Err(OrchestratorError::NotUnique(_)) => "not-unique",
+        Err(OrchestratorError::Denied(_)) => "denied",
+        Err(OrchestratorError::Refused(_)) => "refused",
+    };
+    let fault = answer.as_ref().err().map(ToString::to_string);
+    answers.note(kind, fault, now);
+}
+
+impl<O: Orchestrator> Orchestrator for CountedOrchestrator<O> {
+    async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
+        self.metadata(self.inner.announcements().await)
+    }
+
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+
+    async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
+        self.rancher(self.inner.certificates().await)
+    }
+
+    async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {
+        self.rancher(self.inner.look(id).await)
+    }
+
+    async fn find(&self, name: &str) -> Result<Vec<Held>, OrchestratorError> {
+        self.rancher(self.inner.find(name).await)
+    }
+
+    async fn create(&self, name: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
+        self.rancher(self.inner.create(name, upload).await)
+    }
+
+    async fn replace(&self, id: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
+        self.rancher(self.inner.replace(id, upload).await)
+    }
+
+    async fn reveal(&self, id: &str) -> Result<Revealed, OrchestratorError> {
+        self.rancher(self.inner.reveal(id).await)
+    }
+
+    async fn balancers(&self) -> Result<Vec<Service>, OrchestratorError> {
+        self.rancher(self.inner.balancers().await)
+    }
+
+    async fn own_service(&self) -> Result<Option<Service>, OrchestratorError> {
+        self.rancher(self.inner.own_service().await)
+    }
+
+    async fn wake(&self, id: &str) -> Result<(), OrchestratorError> {
+        self.rancher(self.inner.wake(id).await)
+    }
+}
+
+/// Authorities whose answers are counted.
+pub struct CountedAuthority<A> {
+    inner: A,
+    counts: Arc<Counts>,
+}
+
+impl<A> CountedAuthority<A> {
+    /// Counts what `inner` answers.
+    pub fn new(inner: A, counts: Arc<Counts>) -> Self {
+        Self { inner, counts }
+    }
+
+    fn noted<T>(
+        &self,
+        directory: &str,
+        answer: Result<T, AuthorityError>,
+    ) -> Result<T, AuthorityError> {
+        let kind = match &answer {
+            Ok(_) => OK,
+            Err(AuthorityError::Unavailable { .. }) => "unavailable",
+            Err(AuthorityError::RateLimited { .. }) => "rate-limited",
+            Err(AuthorityError::Refused(_)) => "refused",
+            Err(AuthorityError::AccountUnknown(_)) => "account-unknown",
+            Err(AuthorityError::Gone(_)) => "gone",
+            Err(AuthorityError::NotReady(_)) => "not-ready",
+            Err(AuthorityError::AlreadyTold(_)) => "already-told",
+        };
+        let fault = answer.as_ref().err().map(ToString::to_string);
+        let (directory, now) = (self.counts.directories.of(directory), (self.counts.now)());
+        let mut tally = self.counts.lock();
+        let answers = tally.authorities.entry(directory).or_default();
+        answers.note(kind, fault, now);
+        answer
+    }
+}
+
+impl<A: Authority> Authority for CountedAuthority<A> {
+    async fn register(
+        &self,
+        directory: &str,
+        key: &Secret,
+        contact: Option<&str>,
+    ) -> Result<String, AuthorityError> {
+        let answer = self.inner.register(directory, key, contact).await;
+        self.noted(directory, answer)
+    }
+
+    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        match self.inner.time(account).await {
+            Ok(time) => Ok(time),
+            failed @ Err(_) => self.noted(&account.directory, failed),
+        }
+    }
+
+    async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {
+        let answer = self.inner.open(account, names).await;
+        self.noted(&account.directory, answer)
+    }
+
+    async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
+        let answer = self.inner.look(account, order).await;
+        self.noted(&account.directory, answer)
+    }
+
+    async fn look_at(
+        &self,
+        account: &Account,
+        order: &str,
+        authorization: &str,
+    ) -> Result<Authorization, AuthorityError> {
+        let answer = self.inner.look_at(account, order, authorization).await;
+        self.noted(&account.directory, answer)
+    }
+
+    async fn tell(
+        &self,
+        account: &Account,
+        order: &str,
+        authorization: &str,
+    ) -> Result<(), AuthorityError> {
+        let answer = self.inner.tell(account, order, authorization).await;
+        self.noted(&account.directory, answer)
+    }
+
+    async fn deactivate(
+        &self,
+        account: &Account,
+        order: &str,
+        authorization: &str,
+    ) -> Result<(), AuthorityError> {
+        let answer = self.inner.deactivate(account, order, authorization).await;
+        self.noted(&account.directory, answer)
+    }
+
+    async fn finalize(
+        &self,
+        account: &Account,
+        order: &str,
+        request: &[u8],
+    ) -> Result<Order, AuthorityError> {
+        let answer = self.inner.finalize(account, order, request).await;
+        self.noted(&account.directory, answer)
+    }
+
+    async fn download(&self, account: &Account, order: &str) -> Result<String, AuthorityError> {
+        let answer = self.inner.download(account, order).await;
+        self.noted(&account.directory, answer)
+    }
+
+    fn thumbprint(&self, key: &Secret) -> Option<String> {
+        self.inner.thumbprint(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::ports::Problem;
+
+    const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+
+    fn counts() -> Arc<Counts> {
+        let directories = Directories {
+            production: "https://ca/p".to_owned(),
+            staging: "https://ca/s".to_owned(),
+        };
+        Arc::new(Counts::new(directories, || NOW))
+    }
+
+    #[test]
+    fn every_answer_of_an_orchestrator_has_its_kind() {
+        let counts = counts();
+        let counted = CountedOrchestrator::new((), Arc::clone(&counts));
+        use OrchestratorError as E;
+        let text = || "so".to_owned();
+        for error in [
+            E::Unavailable(text()),
+            E::Conflict(text()),
+            E::NotUnique(text()),
+            E::Denied(text()),
+            E::Refused("the last".to_owned()),
+        ] {
+            assert_eq!(counted.rancher::<()>(Err(error.clone())), Err(error));
+        }
+        assert_eq!(counted.rancher(Ok(1)), Ok(1));
+        assert_eq!(counted.metadata(Ok(1)), Ok(1));
+        let tally = counts.tally();
+        let once = ORCHESTRATOR_ANSWERS.map(|kind| (kind, 1));
+        assert_eq!(tally.rancher.by_kind, once.into());
+        assert_eq!(tally.rancher.ok_at, Some(NOW));
+        assert_eq!(tally.rancher.fault, Some((NOW, "the last".to_owned())));
+        assert_eq!(tally.metadata.by_kind, [(OK, 1)].into());
+        assert_eq!(tally.metadata.fault, None);
+    }
+
+    #[test]
+    fn every_answer_of_an_authority_has_its_kind_and_directory() {
+        let counts = counts();
+        let counted = CountedAuthority::new((), Arc::clone(&counts));
+        use AuthorityError as E;
+        let text = || "so".to_owned();
+        let problem = Problem {
+            kind: "malformed".to_owned(),
+            detail: text(),
+            names: Vec::new(),
+        };
+        for error in [
+            E::Unavailable {
+                retry_after: None,
+                detail: text(),
+            },
+            E::RateLimited {
+                retry_after: None,
+                detail: text(),
+            },
+            E::Refused(problem),
+            E::AccountUnknown(text()),
+            E::Gone(text()),
+            E::NotReady(text()),
+            E::AlreadyTold(text()),
+        ] {
+            assert!(counted.noted::<()>("https://ca/p", Err(error)).is_err());
+        }
+        for url in [
+            "https://ca/p",
+            "https://ca/s",
+            "https://old/1",
+            "https://old/2",
+        ] {
+            assert_eq!(counted.noted(url, Ok(1)), Ok(1));
+        }
+        let tally = counts.tally();
+        let of = |directory| tally.authorities[&directory].by_kind.clone();
+        let once = AUTHORITY_ANSWERS.map(|kind| (kind, 1));
+        assert_eq!(of(Directory::Production), once.into());
+        assert_eq!(of(Directory::Staging), [(OK, 1)].into());
+        assert_eq!(of(Directory::Other), [(OK, 2)].into());
+    }
+
+    #[test]
+    fn a_fault_leaves_the_time_of_the_last_good_answer() {
+        let mut answers = Answers::default();
+        answers.note(OK, None, NOW);
+        let later = NOW + Duration::HOUR;
+        answers.note("unavailable", Some("no answer".to_owned()), later);
+        assert_eq!(answers.ok_at, Some(NOW));
+        assert_eq!(answers.fault, Some((later, "no answer".to_owned())));
+    }
+}
