@@ -61,7 +61,7 @@ fn each_limit_is_kept_and_opens_with_one_refill() {
             12_096,
         ),
         (
-            "5 certificates for exactly these names",
+            "5 certificates for exactly a.example.com",
             vec![set("a.example.com"); 9],
             true,
             4,

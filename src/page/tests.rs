@@ -214,7 +214,7 @@ fn many_limits_are_folded() {
 
 /// Replaces every text that comes from elsewhere.
 fn spoil(value: &mut Value, key: &str, with: &str) {
-    let is_own = matches!(key, "is" | "health") || key.ends_with("at") || key == "until";
+    let is_own = matches!(key, "is" | "health" | "kind") || key.ends_with("at") || key == "until";
     let is_time = key.starts_with("not_");
     match value {
         Value::String(text) if !is_own && !is_time => *text = with.to_owned(),

@@ -349,7 +349,8 @@ async fn a_heartbeat_that_is_not_heard_is_called_once_more_and_told_once() {
         .says("heartbeat not called: check HEARTBEAT_URL")
         .await;
     assert_eq!(line["error"], "answered 500");
-    assert_eq!(faults.count("heartbeat"), 2);
+    // Told after the second call of the same beat; the next beat may have begun by now.
+    assert!(2 <= faults.count("heartbeat"), "{}", daemon.text());
     daemon.says("heartbeat called again").await;
     assert_eq!(daemon.count("heartbeat not called: check HEARTBEAT_URL"), 1);
     assert!(!daemon.text().contains(SECRET));
