@@ -6,20 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use rancher_lets_encrypt::acme::AcmeAuthority;
 use rancher_lets_encrypt::cli::Arguments;
 use rancher_lets_encrypt::cli::BAD_SETTINGS;
 use rancher_lets_encrypt::cli::Command;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
-use rancher_lets_encrypt::config::Fault;
 use rancher_lets_encrypt::config::Faults;
 use rancher_lets_encrypt::config::LogFormat;
-use rancher_lets_encrypt::counted::CountedAuthority;
-use rancher_lets_encrypt::counted::CountedOrchestrator;
-use rancher_lets_encrypt::counted::Counts;
-use rancher_lets_encrypt::counted::Directories;
 use rancher_lets_encrypt::daemon::Daemon;
 use rancher_lets_encrypt::daemon::Snapshot;
 use rancher_lets_encrypt::disk::RealDisk;
@@ -29,12 +23,7 @@ use rancher_lets_encrypt::http::Seen;
 use rancher_lets_encrypt::notify::Notifier;
 use rancher_lets_encrypt::notify::deliver::Door;
 use rancher_lets_encrypt::notify::heartbeat;
-use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
-use rancher_lets_encrypt::rancher::Rancher;
-use rancher_lets_encrypt::rancher::api::Api;
-use rancher_lets_encrypt::rancher::base::Base;
-use rancher_lets_encrypt::rancher::metadata::Metadata;
 use rancher_lets_encrypt::reconcile::Reconciler;
 use rancher_lets_encrypt::start;
 use rancher_lets_encrypt::status::Phase;
@@ -43,9 +32,6 @@ use rancher_lets_encrypt::status::Setting;
 use rancher_lets_encrypt::status::live::Live;
 use rancher_lets_encrypt::store::Store;
 use rancher_lets_encrypt::store::StoreError;
-use rancher_lets_encrypt::webroot::Webroot;
-use time::Duration;
-use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -56,8 +42,13 @@ use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+#[path = "main/adapters.rs"]
+mod adapters;
 #[path = "main/commands.rs"]
 mod commands;
+
+use adapters::Adapters;
+use adapters::now;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -344,141 +335,5 @@ async fn hold_lock(
             said = fault;
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    }
-}
-
-/// The one place where the machine's clock is read.
-#[expect(clippy::disallowed_methods, reason = "the clock port begins here")]
-fn now() -> OffsetDateTime {
-    OffsetDateTime::now_utc()
-}
-
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> OffsetDateTime {
-        now()
-    }
-
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep(time.try_into().unwrap_or_default())
-    }
-}
-
-/// The adapters that make up the real world.
-struct Adapters {
-    rancher: CountedOrchestrator<Rancher>,
-    authority: CountedAuthority<AcmeAuthority>,
-    counts: Arc<Counts>,
-    webroot: Webroot,
-    disk: Arc<RealDisk>,
-}
-
-impl Adapters {
-    fn new(config: &Config) -> Result<Self, Faults> {
-        let mut faults = Vec::new();
-        let rancher_roots = Roots {
-            extra: config.rancher_ca.clone(),
-            is_extra_only: false,
-        };
-        let acme_roots = Roots {
-            is_extra_only: config.acme_ca.is_some(),
-            extra: config.acme_ca.clone(),
-        };
-        let mut build = |name, builder: Result<reqwest::ClientBuilder, String>| {
-            let built = builder
-                .and_then(|builder| builder.build().map_err(|error| client::explain(&error)));
-            built
-                .map_err(|accepted| {
-                    faults.push(Fault {
-                        name,
-                        value: None,
-                        accepted,
-                    })
-                })
-                .ok()
-        };
-        let timeout = config.connect_timeout;
-        let rancher = build(
-            "RANCHER_CA_FILE",
-            client::with_roots(client::builder(timeout), &rancher_roots),
-        );
-        let acme = build(
-            "ACME_CA_FILE",
-            client::with_roots(client::builder(timeout), &acme_roots),
-        );
-        // Plain HTTP on the host's own network: no roots, no proxy.
-        let metadata = build(
-            "RANCHER_METADATA_URL",
-            client::with_roots(client::builder(timeout).no_proxy(), &Roots::default()),
-        );
-        let webroot = Webroot::new(
-            &config.webroot,
-            config.self_check_port,
-            config.self_check_address.as_deref(),
-            timeout,
-        );
-        let webroot = webroot
-            .map_err(|accepted| {
-                faults.push(Fault {
-                    name: "SELF_CHECK",
-                    value: None,
-                    accepted,
-                })
-            })
-            .ok();
-        let (Some(rancher), Some(acme), Some(metadata), Some(webroot)) =
-            (rancher, acme, metadata, webroot)
-        else {
-            return Err(Faults(faults));
-        };
-        let base = Base::parse(&config.rancher_url);
-        let api = Api::new(
-            rancher,
-            base,
-            config.rancher_access_key.clone(),
-            config.rancher_secret_key.clone(),
-        );
-        let directories = Directories {
-            production: config.production_directory.to_string(),
-            staging: config.staging_directory.to_string(),
-        };
-        let counts = Arc::new(Counts::new(directories, now));
-        let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
-        Ok(Self {
-            rancher: CountedOrchestrator::new(rancher, Arc::clone(&counts)),
-            authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(&counts)),
-            counts,
-            webroot,
-            disk: Arc::new(RealDisk),
-        })
-    }
-}
-
-impl World for Adapters {
-    type Orchestrator = CountedOrchestrator<Rancher>;
-    type Authority = CountedAuthority<AcmeAuthority>;
-    type Challenge = Webroot;
-    type Disk = RealDisk;
-    type Clock = SystemClock;
-
-    fn orchestrator(&self) -> &Self::Orchestrator {
-        &self.rancher
-    }
-
-    fn authority(&self) -> &Self::Authority {
-        &self.authority
-    }
-
-    fn challenge(&self) -> &Webroot {
-        &self.webroot
-    }
-
-    fn disk(&self) -> &Arc<RealDisk> {
-        &self.disk
-    }
-
-    fn clock(&self) -> &SystemClock {
-        &SystemClock
     }
 }

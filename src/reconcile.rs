@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
-use tracing::debug;
 use tracing::info;
 use tracing::warn;
 
@@ -24,35 +23,31 @@ use crate::issue::drop_expired;
 use crate::issue::has_expired;
 use crate::names::DomainName;
 use crate::names::Names;
-use crate::ports::Announcement;
-use crate::ports::Challenge;
-use crate::ports::Held;
-use crate::ports::Orchestrator;
-use crate::ports::OrchestratorError;
 use crate::ports::Service;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::View;
 use crate::reconcile::assign::Assigned;
-use crate::schedule;
 use crate::store::lineage::Lineage;
 use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
 use crate::wanted::Entry;
-use crate::wanted::Wanted;
 
 mod asked;
 pub mod assign;
 pub mod job;
+mod labels;
+mod look;
 mod plan;
 pub mod report;
 mod seed;
+mod served;
 mod tell;
 
 use asked::Asked;
 use job::Job;
 use job::Kind;
-use report::Labels;
+use look::ListClock;
 use report::Report;
 use report::Row;
 
@@ -118,56 +113,6 @@ impl<W: World> Reconciler<W> {
             warn!(%error, "live view not repaired");
         }
         reconciler
-    }
-
-    /// Whether names come from labels as well.
-    pub fn reads_labels(&self) -> bool {
-        self.reads_labels
-    }
-
-    /// Takes the names last learned from labels from the store, unless they are known by now.
-    async fn recall_labels(&mut self) {
-        if self.knows_labels {
-            return;
-        }
-        let trouble = match self.engine.store.run(|store| store.labels()).await {
-            Ok(Some(labels)) => {
-                self.labels = labels;
-                self.knows_labels = true;
-                None
-            }
-            Ok(None) => None,
-            Err(error) => Some(error.to_string()),
-        };
-        self.tell_trouble("names last learned from labels not read", trouble);
-    }
-
-    /// Reads what services announce. Answers whether it is something else than before.
-    pub async fn read_labels(&mut self) -> bool {
-        if !self.reads_labels {
-            return false;
-        }
-        let read = self.engine.world.orchestrator().announcements().await;
-        self.learn(read)
-    }
-
-    /// Takes what services announce. Answers whether it is something else than before.
-    pub fn learn(&mut self, read: Result<Vec<Announcement>, OrchestratorError>) -> bool {
-        match read {
-            Ok(announcements) => {
-                let is_changed = announcements != self.labels.announcements;
-                self.labels.announcements = announcements;
-                self.knows_labels = true;
-                self.read_at = Some(self.engine.now());
-                self.labels_fault = None;
-                is_changed
-            }
-            Err(error) => {
-                debug!(%error, "labels not read, the names last known hold");
-                self.labels_fault = Some(error.to_string());
-                false
-            }
-        }
     }
 
     /// Gathers and decides. `in_hand` are the primary names whose jobs still run.
@@ -279,73 +224,6 @@ impl<W: World> Reconciler<W> {
         pass
     }
 
-    /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
-    async fn list(&mut self) -> Result<Vec<Held>, String> {
-        let now = self.engine.now();
-        if let Some((until, fault)) = &self.list.wait
-            && now < *until
-        {
-            return Err(fault.clone());
-        }
-        match self.engine.world.orchestrator().certificates().await {
-            Ok(held) => {
-                self.list = ListClock {
-                    was_well: true,
-                    ..ListClock::default()
-                };
-                Ok(held)
-            }
-            Err(error) => {
-                // At boot, when it is often not there yet, whoever runs the passes looks early and ever later.
-                if self.list.was_well {
-                    self.list.failures += 1;
-                    let loop_time = self.engine.settings.loop_time;
-                    let wait = schedule::after_setback(self.list.failures, loop_time);
-                    self.list.wait = Some((now + wait, error.to_string()));
-                }
-                Err(error.to_string())
-            }
-        }
-    }
-
-    async fn wanted(&mut self) -> Wanted {
-        let empty = Vec::new();
-        let announcements = if self.reads_labels {
-            &self.labels.announcements
-        } else {
-            &empty
-        };
-        let wanted = Wanted::merge(&self.domains, announcements, &self.labels.holders);
-        for notice in &wanted.notices {
-            if !self.notices.contains(notice) {
-                warn!(notice, "name left out or moved");
-            }
-        }
-        self.notices = wanted.notices.iter().cloned().collect();
-        if self.reads_labels && self.knows_labels {
-            let record = LabelsRecord {
-                holders: wanted.holders.clone(),
-                ..self.labels.clone()
-            };
-            self.save_labels(record).await;
-        }
-        wanted
-    }
-
-    /// Written only if it is something else than what stands there.
-    async fn save_labels(&mut self, record: LabelsRecord) {
-        let save = record.clone();
-        let saved = self.engine.store.run(move |store| {
-            if store.labels()?.as_ref() == Some(&save) {
-                return Ok(());
-            }
-            store.save_labels(&save)
-        });
-        let trouble = saved.await.err().map(|error| error.to_string());
-        self.tell_trouble("names learned from labels not kept", trouble);
-        self.labels = record;
-    }
-
     async fn take_over(&mut self) {
         let now = self.engine.now();
         let taken = self.engine.store.run(move |store| store.take_over(now));
@@ -448,35 +326,6 @@ impl<W: World> Reconciler<W> {
         Row::new(entry, disk, gathering.remote(assigned), renew_before)
     }
 
-    /// Which balancers there are; not asked while Rancher cannot be read anyway.
-    async fn balancers(
-        &self,
-        rancher_fault: Option<&str>,
-    ) -> Option<Result<Arc<[Service]>, String>> {
-        if rancher_fault.is_some() {
-            return None;
-        }
-        let balancers = self.engine.world.orchestrator().balancers().await;
-        Some(match balancers {
-            Ok(balancers) => Ok(balancers.into()),
-            Err(error) => Err(error.to_string()),
-        })
-    }
-
-    async fn webroot_fault(&self) -> Option<String> {
-        let published = self.engine.world.challenge().published().await;
-        published.err().map(|error| error.to_string())
-    }
-
-    fn labels_seen(&self) -> Labels {
-        Labels {
-            are_read: self.reads_labels,
-            are_known: self.knows_labels,
-            read_at: self.read_at,
-            fault: self.labels_fault.clone(),
-        }
-    }
-
     /// Why nothing can be said about the store's copy, where that is not in the lineage itself.
     fn unknown_copy(
         &self,
@@ -497,101 +346,6 @@ impl<W: World> Reconciler<W> {
             .find(|(lineage, _)| assign::is_named_after(lineage, primary));
         fault.map(|(_, fault)| DiskCopy::Unknown(fault.clone()))
     }
-
-    /// Certificates that nobody wants any more, but a balancer lists: they are still renewed. The others are told
-    /// once and left to expire.
-    async fn still_served(
-        &mut self,
-        gathering: &Gathering<'_>,
-        left: &[Arc<Lineage>],
-        mut taken: BTreeSet<String>,
-    ) -> Vec<(Entry, Assigned)> {
-        let now = gathering.now;
-        // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
-        let matters = |lineage: &&Arc<Lineage>| {
-            let is_told = lineage
-                .record
-                .as_ref()
-                .is_none_or(|record| record.is_told_gone);
-            matches!(&lineage.copy, DiskCopy::Whole(stored) if now < stored.shown.leaf.not_after || !is_told)
-        };
-        let left: Vec<&Arc<Lineage>> = left.iter().filter(matters).collect();
-        let Some(balancers) = gathering.balancers.as_ref().filter(|_| !left.is_empty()) else {
-            return Vec::new();
-        };
-        let trouble = balancers.as_ref().err().cloned();
-        self.tell_trouble(
-            "balancers not read, so nothing is said about names that nobody wants",
-            trouble,
-        );
-        let Ok(balancers) = balancers else {
-            return Vec::new();
-        };
-        let mut served = Vec::new();
-        for lineage in left {
-            let Some(record) = &lineage.record else {
-                continue;
-            };
-            let view = &gathering.view;
-            let ours = assign::of_lineage(lineage, &view.held, &view.known, &taken);
-            let lists = |service: &&Service| {
-                ours.is_some_and(|held| service.certificates.contains(&held.id))
-            };
-            match balancers.iter().find(lists) {
-                Some(balancer) => {
-                    taken.extend(ours.map(|held| held.id.clone()));
-                    let origins = [format!("listed by balancer {}", balancer.name)].into();
-                    let entry = Entry {
-                        names: record.names.clone(),
-                        origins,
-                    };
-                    let assigned = Assigned {
-                        lineage: Some(Arc::clone(lineage)),
-                        remote: ours.cloned(),
-                    };
-                    served.push((entry, assigned));
-                }
-                None if self.knows_labels => self.tell_gone(lineage).await,
-                None => {}
-            }
-        }
-        served
-    }
-
-    async fn tell_gone(&mut self, lineage: &Lineage) {
-        let Some(record) = lineage
-            .record
-            .as_ref()
-            .filter(|record| !record.is_told_gone)
-        else {
-            return;
-        };
-        if !self.said.insert(format!("gone {}", lineage.name)) {
-            return;
-        }
-        info!(names = %record.names, "nobody wants this certificate any more and no balancer lists it, left to expire");
-        let mut record = record.clone();
-        record.is_told_gone = true;
-        let name = lineage.name.clone();
-        let saved = self
-            .engine
-            .store
-            .run(move |store| store.save_record(&name, &record));
-        match saved.await {
-            // From here on the record knows.
-            Ok(()) => drop(self.said.remove(&format!("gone {}", lineage.name))),
-            Err(error) => debug!(%error, "record not written"),
-        }
-    }
-}
-
-/// When the list of certificates is asked for again. A restart may forget it.
-#[derive(Debug, Default)]
-struct ListClock {
-    was_well: bool,
-    failures: u32,
-    /// Until when it is left alone, and why.
-    wait: Option<(OffsetDateTime, String)>,
 }
 
 /// Every leaf on record, with the directory URL it came from where that is known.

@@ -258,6 +258,8 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
         Trial::LostVolume => {
             wish(&outside, fixed);
             while_missing(&outside).await;
+            // What was written a moment ago could not be seen by everybody yet.
+            live_for(&outside, Duration::HOUR).await;
             {
                 let mut state = outside.state();
                 state.destroy("wiped", |state| state.places[0].volume = Files::default());

@@ -69,7 +69,7 @@ pub struct Defect {
     pub trusts_staging: bool,
     /// The daemon is told that the authority has no limits.
     pub ignores_limits: bool,
-    /// Rancher's list of certificates comes back empty.
+    /// Rancher shows no certificate, neither in the list nor by name: the look right before an order is part of it.
     pub overlooks: bool,
     /// Orders for names that contain this get no answer, and no time limit ends the request.
     pub unanswered: Option<&'static str>,

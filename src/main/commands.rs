@@ -34,9 +34,9 @@ use rancher_lets_encrypt::store::request::RenewalRequest;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::Adapters;
-use crate::SystemClock;
-use crate::now;
+use crate::adapters::Adapters;
+use crate::adapters::SystemClock;
+use crate::adapters::now;
 use crate::program;
 use crate::refuse;
 use crate::start_log;

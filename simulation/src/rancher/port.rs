@@ -100,7 +100,8 @@ impl Orchestrator for Life {
 
     async fn find(&self, name: &str) -> Result<Vec<Held>, OrchestratorError> {
         let act = |state: &mut State, now| {
-            let found = state.rancher.of(name);
+            let overlooks = state.trouble.defect.overlooks;
+            let found = state.rancher.of(name).filter(|_| !overlooks);
             Ok(found.map(|entry| entry.held(now)).into_iter().collect())
         };
         self.ask_rancher("looks for", name, false, act).await

@@ -1,0 +1,105 @@
+//! Certificates that nobody wants any more: renewed while a balancer lists them, then told once and left to expire.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tracing::debug;
+use tracing::info;
+
+use crate::classify::DiskCopy;
+use crate::ports::Service;
+use crate::ports::World;
+use crate::reconcile::Gathering;
+use crate::reconcile::Reconciler;
+use crate::reconcile::assign;
+use crate::reconcile::assign::Assigned;
+use crate::store::lineage::Lineage;
+use crate::wanted::Entry;
+
+impl<W: World> Reconciler<W> {
+    /// Certificates that nobody wants any more, but a balancer lists: they are still renewed. The others are told
+    /// once and left to expire.
+    pub(super) async fn still_served(
+        &mut self,
+        gathering: &Gathering<'_>,
+        left: &[Arc<Lineage>],
+        mut taken: BTreeSet<String>,
+    ) -> Vec<(Entry, Assigned)> {
+        let now = gathering.now;
+        // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
+        let matters = |lineage: &&Arc<Lineage>| {
+            let is_told = lineage
+                .record
+                .as_ref()
+                .is_none_or(|record| record.is_told_gone);
+            matches!(&lineage.copy, DiskCopy::Whole(stored) if now < stored.shown.leaf.not_after || !is_told)
+        };
+        let left: Vec<&Arc<Lineage>> = left.iter().filter(matters).collect();
+        let Some(balancers) = gathering.balancers.as_ref().filter(|_| !left.is_empty()) else {
+            return Vec::new();
+        };
+        let trouble = balancers.as_ref().err().cloned();
+        self.tell_trouble(
+            "balancers not read, so nothing is said about names that nobody wants",
+            trouble,
+        );
+        let Ok(balancers) = balancers else {
+            return Vec::new();
+        };
+        let mut served = Vec::new();
+        for lineage in left {
+            let Some(record) = &lineage.record else {
+                continue;
+            };
+            let view = &gathering.view;
+            let ours = assign::of_lineage(lineage, &view.held, &view.known, &taken);
+            let lists = |service: &&Service| {
+                ours.is_some_and(|held| service.certificates.contains(&held.id))
+            };
+            match balancers.iter().find(lists) {
+                Some(balancer) => {
+                    taken.extend(ours.map(|held| held.id.clone()));
+                    let origins = [format!("listed by balancer {}", balancer.name)].into();
+                    let entry = Entry {
+                        names: record.names.clone(),
+                        origins,
+                    };
+                    let assigned = Assigned {
+                        lineage: Some(Arc::clone(lineage)),
+                        remote: ours.cloned(),
+                    };
+                    served.push((entry, assigned));
+                }
+                None if self.knows_labels => self.tell_gone(lineage).await,
+                None => {}
+            }
+        }
+        served
+    }
+
+    pub(super) async fn tell_gone(&mut self, lineage: &Lineage) {
+        let Some(record) = lineage
+            .record
+            .as_ref()
+            .filter(|record| !record.is_told_gone)
+        else {
+            return;
+        };
+        if !self.said.insert(format!("gone {}", lineage.name)) {
+            return;
+        }
+        info!(names = %record.names, "nobody wants this certificate any more and no balancer lists it, left to expire");
+        let mut record = record.clone();
+        record.is_told_gone = true;
+        let name = lineage.name.clone();
+        let saved = self
+            .engine
+            .store
+            .run(move |store| store.save_record(&name, &record));
+        match saved.await {
+            // From here on the record knows.
+            Ok(()) => drop(self.said.remove(&format!("gone {}", lineage.name))),
+            Err(error) => debug!(%error, "record not written"),
+        }
+    }
+}
