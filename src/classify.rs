@@ -143,8 +143,8 @@ pub struct Verdict {
     pub needs_attention: bool,
 }
 
-/// Rancher's own expiry warnings begin here too.
-const AT_RISK: Duration = Duration::days(30);
+/// What is left alone and has less than this left is at risk; Rancher's own expiry warnings begin here too.
+pub const AT_RISK: Duration = Duration::days(30);
 /// A foreign certificate is about to expire when it has less than this left, and less than a tenth of its life.
 const FOREIGN_DUE: Duration = Duration::days(14);
 
@@ -152,6 +152,16 @@ const FOREIGN_DUE: Duration = Duration::days(14);
 pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
     let (on_disk, disk_reason) = facts.on_disk(now);
     let (at_rancher, remote_reason) = facts.at_rancher(on_disk, now);
+    // What Rancher holds is compared with what the copy on disk really is.
+    let (on_disk, disk_reason) = match (on_disk, at_rancher) {
+        (OnDisk::Fresh, AtRancher::Replaceable | AtRancher::Same | AtRancher::Foreign)
+            if facts.is_asked =>
+        {
+            let reason = "renewal asked for by a person";
+            (OnDisk::Due, reason.to_owned())
+        }
+        _ => (on_disk, disk_reason),
+    };
     let action = decide(on_disk, at_rancher);
     let mut verdict = Verdict {
         on_disk,
@@ -217,12 +227,7 @@ impl<'a> Facts<'a> {
                 format!("the certificate in the store is broken: {why}"),
             ),
             DiskCopy::Whole(stored) => {
-                match self.fitness(&stored.shown.leaf, stored.directory.as_deref(), now) {
-                    (OnDisk::Fresh, _) if self.is_asked => {
-                        (OnDisk::Due, "renewal asked for by a person".to_owned())
-                    }
-                    fitness => fitness,
-                }
+                self.fitness(&stored.shown.leaf, stored.directory.as_deref(), now)
             }
         }
     }

@@ -20,6 +20,7 @@ use tracing::debug;
 
 use crate::engine::Engine;
 use crate::engine::places::Places;
+use crate::names::DomainName;
 use crate::ports::Announcement;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
@@ -83,6 +84,8 @@ pub struct Daemon<W: World> {
     paid: Option<u64>,
     owed_since: Option<OffsetDateTime>,
     pushed: Vec<String>,
+    /// Renewals that a person asks for, and a pass was planned for.
+    requests: BTreeSet<(DomainName, OffsetDateTime)>,
     next: OffsetDateTime,
     last: Option<OffsetDateTime>,
     /// How many passes have not found Rancher since the start; none once it was found.
@@ -112,6 +115,7 @@ impl<W: World> Daemon<W> {
             paid: None,
             owed_since: None,
             pushed: Vec::new(),
+            requests: BTreeSet::new(),
             next,
             last: None,
             early_looks: Some(0),
@@ -152,6 +156,8 @@ impl<W: World> Daemon<W> {
 
     /// Makes a pass, does what it finds, and looks again, until there is nothing more to do at once.
     pub async fn once(mut self) {
+        // Here nothing else waits for metadata, however long it takes.
+        self.reconciler.read_labels().await;
         for _ in 0..MOST_ROUNDS {
             self.pass().await;
             self.start_work();
@@ -181,8 +187,7 @@ impl<W: World> Daemon<W> {
             );
             self.engine.ledger().cut(now);
         }
-        let store = &self.engine.store;
-        if store.run(|store| store.has_new_renewal_requests()).await {
+        if self.sees_new_requests().await {
             self.plan(now);
         }
         if self.next <= now || is_set_back {
@@ -384,6 +389,22 @@ impl<W: World> Daemon<W> {
             // Jobs and wake-ups catch their own panics; nothing else ends a task before its time.
             Err(error) => tracing::error!(%error, "a task ended"),
         }
+    }
+
+    /// Whether a person has asked for a renewal since the last look.
+    async fn sees_new_requests(&mut self) -> bool {
+        let store = &self.engine.store;
+        let Ok(requests) = store.run(|store| store.renewal_requests()).await else {
+            return false;
+        };
+        let requests: BTreeSet<_> = requests
+            .into_iter()
+            .filter(|request| request.taken_at.is_none())
+            .map(|request| (request.certificate, request.asked_at))
+            .collect();
+        let is_new = !requests.is_subset(&self.requests);
+        self.requests = requests;
+        is_new
     }
 
     fn note_try(&self, done: &Done) {

@@ -57,6 +57,8 @@ pub struct Settings {
     pub longest_rest: Duration,
     /// Whose limits are kept.
     pub ca_limits: CaLimits,
+    /// What of `DOMAINS` was left out, and why.
+    pub left_out: Vec<String>,
 }
 
 impl From<&Config> for Settings {
@@ -75,6 +77,11 @@ impl From<&Config> for Settings {
             concurrency: config.concurrency,
             longest_rest: LONGEST_REST,
             ca_limits: config.ca_limits,
+            left_out: config
+                .bad_domains
+                .iter()
+                .map(|bad| format!("DOMAINS has {bad}"))
+                .collect(),
         }
     }
 }

@@ -157,7 +157,15 @@ async fn run(config: Config) -> ExitCode {
         // Held until the process ends, not only this task: a write in hand ends after it.
         std::mem::forget(hold_lock(&store, world.disk(), &|phase| live.is_in(phase)).await);
         live.is_in(Phase::Starting);
-        let engine = Arc::new(start::open_engine(world, store, Settings::from(&config)).await);
+        let engine = {
+            let tell = |error: &str| {
+                live.is_in(Phase::Waiting {
+                    reason: error.to_owned(),
+                })
+            };
+            let settings = Settings::from(&config);
+            Arc::new(start::open_engine(world, store, settings, &tell).await)
+        };
         live.runs(Arc::clone(&engine));
         tell_people(&config, teller, &engine.store, &live, &snapshot);
         start::sweep_webroot(&engine).await;

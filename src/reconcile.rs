@@ -31,6 +31,7 @@ use crate::reconcile::assign::Assigned;
 use crate::store::lineage::Lineage;
 use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
+use crate::store::request::RenewalRequest;
 use crate::wanted::Entry;
 
 mod asked;
@@ -72,6 +73,8 @@ pub struct Reconciler<W: World> {
     told: BTreeMap<DomainName, BTreeSet<String>>,
     /// When Rancher is listed again, after it could be and then could not.
     list: ListClock,
+    /// Requests whose waits were lifted.
+    taken: Asked,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
     unreadable: BTreeMap<String, String>,
 }
@@ -84,6 +87,8 @@ pub struct Pass {
     pub jobs: Vec<Job>,
     /// Primary names of first certificates that have to wait.
     wishes: Vec<String>,
+    /// Renewals that cannot be, and why.
+    refused: Vec<(RenewalRequest, String)>,
 }
 
 impl<W: World> Reconciler<W> {
@@ -103,6 +108,7 @@ impl<W: World> Reconciler<W> {
             troubles: BTreeMap::new(),
             list: ListClock::default(),
             told: BTreeMap::new(),
+            taken: Asked::new(),
             unreadable: BTreeMap::new(),
         };
         reconciler.recall_labels().await;
@@ -183,10 +189,11 @@ impl<W: World> Reconciler<W> {
                 webroot_fault,
                 labels: self.labels_seen(),
                 balancers: gathering.balancers.clone(),
-                notices: self.notices.iter().cloned().collect(),
+                notices: self.left_out(),
             },
             jobs: Vec::new(),
             wishes: Vec::new(),
+            refused: Vec::new(),
         };
         let taken = assigned
             .entries
@@ -210,6 +217,9 @@ impl<W: World> Reconciler<W> {
         pass.jobs.sort_by_key(|job| job.urgency);
         for primary in std::mem::take(&mut pass.wishes) {
             self.engine.note_wish(primary).await;
+        }
+        for (request, reason) in std::mem::take(&mut pass.refused) {
+            self.refuse(request, &reason).await;
         }
         let next_wait = self.engine.ledger().next_end(now);
         pass.report.next = pass
@@ -281,6 +291,12 @@ impl<W: World> Reconciler<W> {
             is_asked: gathering.asked.contains_key(entry.names.primary()),
         };
         let mut verdict = judge(&facts, gathering.now);
+        if let Some(request) = gathering.asked.get(entry.names.primary())
+            && verdict.action == Action::Leave
+        {
+            let refused = (request.clone(), verdict.reason.clone());
+            pass.refused.push(refused);
+        }
         let broken = match disk {
             DiskCopy::Broken(why) => Some(why.clone()),
             DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Whole(_) => {
@@ -309,8 +325,9 @@ impl<W: World> Reconciler<W> {
                 verdict.reason
             );
         }
-        let renew_before = engine.settings.policy.renew_before;
-        let row = Row::new(entry, disk, remote, renew_before).judged(verdict, held_back);
+        let known = &gathering.view.known;
+        let row =
+            Row::new(entry, disk, remote, known, renew_before(engine)).judged(verdict, held_back);
         self.tell_trouble(&format!("{primary} is broken in the store"), broken);
         self.tell(&row);
         pass.report.rows.push(row);
@@ -322,8 +339,8 @@ impl<W: World> Reconciler<W> {
         let absent = DiskCopy::Absent;
         let lineage = assigned.lineage.as_deref();
         let disk = lineage.map_or(&absent, |lineage| &lineage.copy);
-        let renew_before = self.engine.settings.policy.renew_before;
-        Row::new(entry, disk, gathering.remote(assigned), renew_before)
+        let (remote, known) = (gathering.remote(assigned), &gathering.view.known);
+        Row::new(entry, disk, remote, known, renew_before(&self.engine))
     }
 
     /// Why nothing can be said about the store's copy, where that is not in the lineage itself.
@@ -346,6 +363,10 @@ impl<W: World> Reconciler<W> {
             .find(|(lineage, _)| assign::is_named_after(lineage, primary));
         fault.map(|(_, fault)| DiskCopy::Unknown(fault.clone()))
     }
+}
+
+fn renew_before<W: World>(engine: &Engine<W>) -> Option<time::Duration> {
+    engine.settings.policy.renew_before
 }
 
 /// Every leaf on record, with the directory URL it came from where that is known.

@@ -23,11 +23,12 @@ use crate::store::Store;
 /// How often a store that cannot be read is tried again.
 const TRY_AGAIN: Duration = Duration::seconds(1);
 
-/// Reads the ledger; waits until that is possible, because without it every wait would be forgotten.
+/// Reads the ledger; waits until that is possible, because without it every wait would be forgotten. Why not is told.
 pub async fn open_engine<W: World>(
     world: W,
     store: Arc<Store<W::Disk>>,
     settings: Settings,
+    tell: &(dyn Fn(&str) + Sync),
 ) -> Engine<W> {
     let mut world = world;
     let mut said = String::new();
@@ -36,6 +37,7 @@ pub async fn open_engine<W: World>(
             Ok(engine) => return engine,
             Err((back, error)) => {
                 let error = error.to_string();
+                tell(&error);
                 if said != error {
                     warn!(error, "store not usable, tried again");
                     said = error;

@@ -17,12 +17,14 @@ use crate::store::ledger::Ledger;
 
 pub mod authority;
 pub mod certificate;
+mod failed;
 pub mod live;
 mod summary;
 mod surroundings;
 
 use authority::Authority;
 use certificate::Certificate;
+use failed::Failed;
 use surroundings::parts;
 
 /// The version of the document.
@@ -223,10 +225,11 @@ impl Status {
             return status.of_phase(Phase::Starting);
         };
         let served = certificate::Served::of(report);
+        let failed = Failed::of(on_record.ledger);
         status.certificates = report
             .rows
             .iter()
-            .map(|row| certificate::of(row, &served, snapshot, on_record.ledger, now))
+            .map(|row| certificate::of(row, &served, snapshot, &failed, now))
             .collect();
         status
             .certificates

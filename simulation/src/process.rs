@@ -175,6 +175,7 @@ async fn run(life: Life, habits: Habits) {
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,
+        left_out: Vec::new(),
         ca_limits: if defect.ignores_limits {
             CaLimits::None
         } else {
@@ -186,7 +187,7 @@ async fn run(life: Life, habits: Habits) {
         Path::new("/store"),
         Path::new("/webroot"),
     ));
-    let engine = Arc::new(start::open_engine(life, store, settings).await);
+    let engine = Arc::new(start::open_engine(life, store, settings, &|_| ()).await);
     start::sweep_webroot(&engine).await;
     let reconciler = Reconciler::start(Arc::clone(&engine), domains, true).await;
     let snapshot = watch::Sender::new(Snapshot::default());

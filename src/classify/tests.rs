@@ -642,6 +642,13 @@ fn what_a_person_asks_for_is_renewed_like_what_is_due() {
     same()
         .asked()
         .is(Due, Same, Renew, "renewal asked for by a person");
+    // An older copy at Rancher is no reason to give up the one in the store.
+    let newer = with_left(&[NAME], 90);
+    let pushed = case().on_disk(newer, PRODUCTION).at_rancher(fresh());
+    pushed
+        .marked(PRODUCTION)
+        .asked()
+        .is(Due, Replaceable, Renew, "renewal asked for by a person");
     // What is not ours stays, whoever asks.
     let foreign = case()
         .on_disk(stored.clone(), PRODUCTION)

@@ -113,10 +113,12 @@ impl<W: World> Engine<W> {
         let of_certificate = |own: &str| own == certificate.as_str();
         let concerns = |subject: &Subject| match subject {
             Subject::Name { name, .. } | Subject::SelfCheck { name } => names.contains(name),
-            Subject::Attempt { certificate }
-            | Subject::Push { certificate }
-            | Subject::Overruled { certificate } => of_certificate(certificate),
-            Subject::Wake
+            Subject::Attempt { certificate } | Subject::Push { certificate } => {
+                of_certificate(certificate)
+            }
+            // That our own brakes were overruled today is a brake itself.
+            Subject::Overruled { .. }
+            | Subject::Wake
             | Subject::Key { .. }
             | Subject::Account { .. }
             | Subject::Authority { .. } => false,

@@ -185,7 +185,7 @@ pub(super) fn floor_holds(opens: OffsetDateTime) -> Setback {
 pub(crate) fn refused(order: &PendingOrder, now: OffsetDateTime) -> Option<Setback> {
     let received = order.received.as_ref()?;
     let why = received.refused.as_ref()?;
-    let until = received.at.saturating_add(BLOCKED_FOR);
+    let until = received.at.min(now).saturating_add(BLOCKED_FOR);
     let reason = format!("the authority sent a certificate that cannot be used: {why}");
     (now < until).then(|| Setback::failure_until(reason, until))
 }

@@ -98,7 +98,7 @@ impl<W: World> Attempt<'_, W> {
             Err(why) => {
                 let is_news = received.refused.as_ref() != Some(&why);
                 received.refused = Some(why.clone());
-                let until = received.at.saturating_add(BLOCKED_FOR);
+                let until = received.at.min(now).saturating_add(BLOCKED_FOR);
                 if is_news {
                     self.save(order).await?;
                 }

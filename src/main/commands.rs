@@ -81,7 +81,11 @@ pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
     let work = Daemon::new(Arc::clone(&engine), reconciler, snapshot).once();
     tokio::select! {
         biased;
-        () = stop => return fail("stopped, orders stay resumable"),
+        () = stop => {
+            // Held until the process ends: a write in hand ends after this.
+            std::mem::forget(lock);
+            return fail("stopped, orders stay resumable");
+        }
         () = tell_progress(seen.clone()) => {}
         () = work => {}
     }
@@ -145,7 +149,7 @@ pub(crate) async fn explain(config: &Config, name: &str, form: Form) -> ExitCode
         Ok(name) => name,
         Err(code) => return code,
     };
-    let status = match known_status(config).await {
+    let status = match known_certificates(config).await {
         Ok(status) => status,
         Err(code) => return code,
     };
@@ -165,7 +169,7 @@ pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
         Ok(name) => name,
         Err(code) => return code,
     };
-    let status = match known_status(config).await {
+    let status = match known_certificates(config).await {
         Ok(status) => status,
         Err(code) => return code,
     };
@@ -284,6 +288,22 @@ async fn known_status(config: &Config) -> Result<Status, ExitCode> {
         Err(NoAnswer::NobodyThere) => {
             log_to_stderr(config);
             look(config, false).await
+        }
+    }
+}
+
+/// The same; of a daemon that knows of no certificate yet, or stands by, what the store shows.
+async fn known_certificates(config: &Config) -> Result<Status, ExitCode> {
+    let status = known_status(config).await?;
+    match status.phase {
+        Phase::Running | Phase::NotRunning => Ok(status),
+        Phase::Starting | Phase::Waiting { .. } | Phase::StandingBy { .. } => {
+            log_to_stderr(config);
+            let seen = look(config, false).await?;
+            Ok(Status {
+                phase: status.phase,
+                ..seen
+            })
         }
     }
 }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use time::Duration;
 use time::OffsetDateTime;
 use tracing::info;
 use tracing::warn;
 
+use crate::classify::DiskCopy;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::World;
@@ -63,6 +65,7 @@ impl<W: World> Reconciler<W> {
                 asked.insert(request.certificate.clone(), request);
             }
         }
+        self.taken = asked.clone();
         asked
     }
 
@@ -82,25 +85,20 @@ impl<W: World> Reconciler<W> {
             } else {
                 warn!(domain = %certificate, "renewal that was asked for a week ago is forgotten");
             }
-            let dropped = self
-                .engine
-                .store
-                .run(move |store| store.drop_renewal_request(&certificate));
-            note(dropped.await);
+            self.forget(request).await;
             return None;
         }
         let Some((names, _)) = found else {
             if self.knows_labels {
                 warn!(domain = %certificate, "renewal asked for a certificate that nobody wants, forgotten");
-                let dropped = self
-                    .engine
-                    .store
-                    .run(move |store| store.drop_renewal_request(&certificate));
-                note(dropped.await);
+                self.forget(request).await;
             }
             return None;
         };
-        if request.taken_at.is_none() {
+        // Where that could not be written down, it is remembered.
+        let before = self.taken.get(&certificate);
+        let is_taken = before.is_some_and(|before| before.asked_at == request.asked_at);
+        if request.taken_at.is_none() && !is_taken {
             info!(names = %names, "renewal asked for: waits are skipped, the floor and every limit hold");
             self.engine.lift_waits(&names.set(), &certificate).await;
             request.taken_at = Some(now);
@@ -108,20 +106,38 @@ impl<W: World> Reconciler<W> {
             let saved = self
                 .engine
                 .store
-                .run(move |store| store.ask_renewal(&taken));
+                .run(move |store| store.take_renewal(&taken));
             note(saved.await);
         }
         Some(request)
     }
+
+    /// What the decision leaves alone cannot be renewed, whoever asks.
+    pub(super) async fn refuse(&mut self, request: RenewalRequest, reason: &str) {
+        warn!(domain = %request.certificate, reason, "renewal asked for a certificate that is left alone, forgotten");
+        self.forget(request).await;
+    }
+
+    async fn forget(&self, request: RenewalRequest) {
+        let store = &self.engine.store;
+        note(store.run(move |store| store.drop_renewal(&request)).await);
+    }
 }
 
-/// Whether the live version came from an authority after it was asked for.
+/// Authorities date certificates back by an hour.
+const BACKDATED: Duration = Duration::HOUR;
+
+/// Whether the live version came from an authority after it was asked for, to us or to another instance.
 fn is_newer(lineage: &Lineage, asked_at: OffsetDateTime) -> bool {
     let version = lineage
         .record
         .as_ref()
         .and_then(|record| record.live_version());
-    version.is_some_and(|version| version.source == Source::Issued && asked_at < version.stored_at)
+    let is_ours = version.is_some_and(|it| it.source == Source::Issued && asked_at < it.stored_at);
+    let is_others = matches!(&lineage.copy, DiskCopy::Whole(stored)
+        if asked_at < stored.shown.leaf.not_before.saturating_add(BACKDATED)
+            && version.is_some_and(|it| it.source != Source::Issued));
+    is_ours || is_others
 }
 
 fn note(result: Result<(), StoreError>) {

@@ -63,6 +63,12 @@ impl<W: World> Reconciler<W> {
         }
     }
 
+    /// Names that were left out or moved, and why.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let of_domains = self.engine.settings.left_out.iter();
+        of_domains.chain(&self.notices).cloned().collect()
+    }
+
     pub(super) fn labels_seen(&self) -> Labels {
         Labels {
             are_read: self.reads_labels,

@@ -25,8 +25,12 @@ impl<W: World> Reconciler<W> {
     /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
     pub(super) async fn list(&mut self) -> Result<Vec<Held>, String> {
         let now = self.engine.now();
+        let loop_time = self.engine.settings.loop_time;
+        // What lies later was noted by a clock that was ahead.
+        let latest = now.saturating_add(schedule::after_setback(u32::MAX, loop_time));
         if let Some((until, fault)) = &self.list.wait
             && now < *until
+            && *until <= latest
         {
             return Err(fault.clone());
         }
@@ -42,7 +46,6 @@ impl<W: World> Reconciler<W> {
                 // At boot, when it is often not there yet, whoever runs the passes looks early and ever later.
                 if self.list.was_well {
                     self.list.failures += 1;
-                    let loop_time = self.engine.settings.loop_time;
                     let wait = schedule::after_setback(self.list.failures, loop_time);
                     self.list.wait = Some((now + wait, error.to_string()));
                 }

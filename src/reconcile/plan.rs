@@ -230,7 +230,7 @@ impl<W: World> Reconciler<W> {
         };
         let is_resumed = matches!(lineage.map(|lineage| &lineage.pending), Some(Pending::Order(order)) if order.url.is_some() && order.received.is_none());
         if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
-            && let Some(until) = pending.look_after.filter(|at| now < *at)
+            && let Some(until) = pending.rests_until(now)
             && pending.directory == policy.wanted_directory()
             && pending.names.set() == order.set()
         {
@@ -272,7 +272,7 @@ fn unsettled(lineage: &Lineage, wanted: &Names, now: OffsetDateTime) -> Option<W
     };
     let is_open = match &order.received {
         Some(received) => received.refused.is_none() || verified(order, now).is_ok(),
-        None => order.finalized_at.is_some() && order.look_after.is_none_or(|at| at <= now),
+        None => order.finalized_at.is_some() && order.rests_until(now).is_none(),
     };
     if !is_open {
         return None;
@@ -296,8 +296,10 @@ fn latch(
 ) -> Result<(), Setback> {
     let Some(stored) = stored else { return Ok(()) };
     let leaf = &stored.shown.leaf;
+    // A clock that was ahead may have stored it.
     let was_due = stored
         .stored_at
+        .filter(|at| *at <= now)
         .is_some_and(|at| schedule::due_at(leaf, renew_before) <= at);
     if !was_due || leaf.not_after <= now {
         return Ok(());

@@ -7,8 +7,10 @@ use time::OffsetDateTime;
 
 use crate::certificate::Leaf;
 use crate::classify::DiskCopy;
+use crate::classify::Known;
 use crate::classify::RemoteCopy;
 use crate::classify::Verdict;
+use crate::classify::provenance;
 use crate::decide::Action;
 use crate::decide::AtRancher;
 use crate::decide::OnDisk;
@@ -72,8 +74,10 @@ pub struct Row {
     pub at_rancher: Copy,
     /// Its id at Rancher, if it is there.
     pub id: Option<String>,
-    /// When it is to be renewed, and when half of the time for that is over.
+    /// When the copy in the store is to be renewed, and when half of the time for that is over.
     pub renewal: Option<Renewal>,
+    /// The same of the copy at Rancher, if that is ours.
+    pub renewal_at_rancher: Option<Renewal>,
 }
 
 /// A copy, as it is seen.
@@ -137,6 +141,7 @@ impl Row {
         entry: Entry,
         disk: &DiskCopy,
         remote: RemoteCopy<'_>,
+        known: &Known,
         renew_before: Option<Duration>,
     ) -> Self {
         let id = match remote {
@@ -144,10 +149,20 @@ impl Row {
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
         };
         let on_disk = Copy::from(disk);
-        let renewal = on_disk.leaf().map(|leaf| Renewal {
+        let renewal = |leaf: &Leaf| Renewal {
             due_at: schedule::due_at(leaf, renew_before),
             overdue_at: schedule::overdue_at(leaf, renew_before),
-        });
+        };
+        let ours = match remote {
+            RemoteCopy::Held(held) => held
+                .content
+                .as_ref()
+                .ok()
+                .filter(|shown| provenance(known, held, shown).is_some()),
+            RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
+        };
+        let renewal_at_rancher = ours.map(|shown| renewal(&shown.leaf));
+        let renewal = on_disk.leaf().map(renewal);
         Self {
             entry,
             verdict: None,
@@ -157,6 +172,7 @@ impl Row {
             at_rancher: remote.into(),
             id,
             renewal,
+            renewal_at_rancher,
         }
     }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::certificate::Leaf;
+use crate::classify::AT_RISK;
 use crate::daemon::Snapshot;
 use crate::daemon::Try;
 use crate::decide::Action;
@@ -19,8 +20,7 @@ use crate::reconcile::report;
 use crate::reconcile::report::Report;
 use crate::reconcile::report::Row;
 use crate::status::Health;
-use crate::store::ledger::Ledger;
-use crate::store::ledger::Subject;
+use crate::status::failed::Failed;
 
 /// One certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,19 +235,23 @@ pub(super) fn of(
     row: &Row,
     served: &Served,
     snapshot: &Snapshot,
-    ledger: &Ledger,
+    failed: &Failed<'_>,
     now: OffsetDateTime,
 ) -> Certificate {
     let name = row.entry.names.primary().to_string();
-    let last_try = last_try(row, snapshot.tries.get(&name), ledger);
-    let health = health(row, now);
+    let last_try = last_try(row, snapshot.tries.get(&name), failed);
+    let left_out = left_out(row, failed);
+    let mut health = health(row, now);
+    if left_out.is_some() {
+        health = health.max(Health::Attention);
+    }
     Certificate {
         names: row.entry.names.iter().map(ToString::to_string).collect(),
         origins: row.entry.origins.iter().cloned().collect(),
         health,
         action: row.action().to_string(),
         reason: row.reason(),
-        problem: problem(row, health),
+        problem: problem(row, health).or(left_out),
         last_try,
         next: next(row, snapshot.next, now),
         on_disk: (&row.on_disk).into(),
@@ -296,15 +300,25 @@ fn is_at_risk(row: &Row, now: OffsetDateTime) -> bool {
         .verdict
         .as_ref()
         .is_some_and(|verdict| verdict.action == Action::Leave);
-    if is_left {
-        return row.needs_attention();
+    let renewal = match row.at_rancher {
+        report::Copy::Whole(_) => row.renewal_at_rancher.filter(|_| !is_left),
+        report::Copy::Unknown(_) | report::Copy::Absent | report::Copy::Broken(_) => row.renewal,
+    };
+    match renewal {
+        Some(renewal) => renewal.overdue_at <= now,
+        // Not ours, or left alone by decision.
+        None => row.needs_attention() && served.not_after - now < AT_RISK,
     }
-    let is_the_same = row
-        .on_disk
-        .leaf()
-        .is_some_and(|leaf| leaf.fingerprint == served.fingerprint);
-    let is_overdue = row.renewal.is_some_and(|renewal| renewal.overdue_at <= now);
-    is_the_same && is_overdue
+}
+
+/// A wanted name that the present certificate does not cover, because it fails.
+fn left_out(row: &Row, failed: &Failed<'_>) -> Option<Problem> {
+    let leaf = row.on_disk.leaf()?;
+    let missing = row.entry.names.iter().filter(|name| !leaf.covers(name));
+    let mut waits = missing.filter_map(|name| Some((name, failed.of_name(name)?)));
+    let (name, wait) = waits.next()?;
+    let what = format!("{name} is left out: {}", wait.detail);
+    Some(Problem::new(&what, wait.trouble))
 }
 
 fn problem(row: &Row, health: Health) -> Option<Problem> {
@@ -321,7 +335,7 @@ fn problem(row: &Row, health: Health) -> Option<Problem> {
 }
 
 /// What this process remembers, else what is on record about the last failure.
-fn last_try(row: &Row, last: Option<&Try>, ledger: &Ledger) -> Option<LastTry> {
+fn last_try(row: &Row, last: Option<&Try>, failed: &Failed<'_>) -> Option<LastTry> {
     if let Some(last) = last {
         return Some(LastTry {
             at: last.at,
@@ -329,21 +343,7 @@ fn last_try(row: &Row, last: Option<&Try>, ledger: &Ledger) -> Option<LastTry> {
             error: last.setback.as_ref().map(|setback| setback.reason.clone()),
         });
     }
-    let certificate = row.entry.names.primary().to_string();
-    let names = row.entry.names.set();
-    let concerns = |subject: &Subject| match subject {
-        Subject::Name { name, .. } | Subject::SelfCheck { name } => names.contains(name),
-        Subject::Attempt { certificate: own } | Subject::Push { certificate: own } => {
-            *own == certificate
-        }
-        Subject::Wake
-        | Subject::Key { .. }
-        | Subject::Account { .. }
-        | Subject::Authority { .. }
-        | Subject::Overruled { .. } => false,
-    };
-    let failed = ledger.waits().filter(|(subject, _)| concerns(subject));
-    let (_, wait) = failed.max_by_key(|(_, wait)| wait.failed_at)?;
+    let wait = failed.of_certificate(&row.entry.names)?;
     Some(LastTry {
         at: wait.failed_at?,
         what: "try".to_owned(),

@@ -65,7 +65,8 @@ impl<W: World> Live<W> {
         let Some(engine) = self.engine.get() else {
             return Status::before(&self.program, self.phase().clone(), now);
         };
-        let snapshot = self.snapshot.borrow();
+        // Copied, so that the loop never waits for whoever looks.
+        let snapshot = self.snapshot.borrow().clone();
         let mut status = of(engine, &self.program, &snapshot, now);
         status.add(self.parts().values().cloned());
         status

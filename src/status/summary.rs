@@ -66,8 +66,8 @@ impl Status {
             .count();
         let at_risk = self.counts().get(&Health::AtRisk).copied().unwrap_or(0);
         let mut sentence = match (all, self.needs_attention) {
-            (0, _) => "Nothing is wanted: DOMAINS is empty, and no label names a host.".to_owned(),
-            (_, 0) => self.nothing_wrong(all),
+            (0, _) => self.nothing_wanted().to_owned(),
+            (_, 0) => self.nothing_wrong(all, faults.is_empty()),
             (1, _) => "The certificate needs attention".to_owned(),
             (_, bad) => format!(
                 "{bad} of {all} certificates need{} attention",
@@ -88,7 +88,21 @@ impl Status {
         self.sentence = sentence;
     }
 
-    fn nothing_wrong(&self, all: usize) -> String {
+    fn nothing_wanted(&self) -> &'static str {
+        let metadata = self
+            .surroundings
+            .iter()
+            .find(|part| part.name == "metadata");
+        if metadata.is_some_and(|part| part.health != Health::Well) {
+            "No names are known: DOMAINS has none, and the labels could not be read yet."
+        } else if self.notices.is_empty() {
+            "Nothing is wanted: DOMAINS is empty, and no label names a host."
+        } else {
+            "Nothing is wanted: every name was left out, see the notices."
+        }
+    }
+
+    fn nothing_wrong(&self, all: usize, is_quiet: bool) -> String {
         let counts = self.counts();
         let of = |health| counts.get(&health).copied().unwrap_or(0);
         let (working, waiting) = (of(Health::Working), of(Health::Waiting));
@@ -97,6 +111,7 @@ impl Status {
             all => format!("{all} certificates"),
         };
         match (working, waiting) {
+            (0, 0) if !is_quiet => format!("{certificates} well."),
             (0, 0) => {
                 let next = self
                     .certificates

@@ -91,9 +91,11 @@ fn metadata(labels: &Labels) -> Part {
             None => "labels not read yet".to_owned(),
         },
     );
-    // Nothing is lost while names are known.
-    if labels.are_known && part.health == Health::Attention {
-        part.health = Health::Waiting;
+    // Nothing is lost while names are known; without them it cannot be told what is wanted.
+    if labels.are_known {
+        part.health = part.health.min(Health::Waiting);
+    } else {
+        part.health = part.health.max(Health::Waiting);
     }
     part
 }

@@ -75,6 +75,10 @@ fn row(name: &str, days: i64, verdict: Verdict) -> Row {
             due_at: schedule::due_at(&leaf, None),
             overdue_at: schedule::overdue_at(&leaf, None),
         }),
+        renewal_at_rancher: Some(Renewal {
+            due_at: schedule::due_at(&leaf, None),
+            overdue_at: schedule::overdue_at(&leaf, None),
+        }),
         on_disk: Copy::Whole(leaf.clone()),
         at_rancher: Copy::Whole(leaf),
         id: Some("1c1".to_owned()),
@@ -88,6 +92,7 @@ fn first(name: &str) -> Row {
         at_rancher: Copy::Absent,
         id: None,
         renewal: None,
+        renewal_at_rancher: None,
         ..row(name, 90, verdict(Action::Issue))
     }
 }
@@ -197,7 +202,19 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         needs_attention: true,
         ..verdict(Action::Leave)
     };
-    stands(row("a.test", 29, at_risk), Health::AtRisk);
+    stands(row("a.test", 29, at_risk.clone()), Health::AtRisk);
+    // Under the staging rule something is left alone that has long to live.
+    stands(row("a.test", 80, at_risk), Health::Attention);
+    // A renewal that cannot be pushed: what is served is what counts.
+    let renewed = |left| Row {
+        on_disk: Copy::Whole(with_left("a.test", 90)),
+        ..held_back(
+            row("a.test", left, verdict(Action::Push)),
+            failed(Trouble::RancherRefused, "not pushed to Rancher"),
+        )
+    };
+    stands(renewed(20), Health::Attention);
+    stands(renewed(10), Health::AtRisk);
     let unread = Verdict {
         at_rancher: AtRancher::Unknown,
         needs_attention: true,
@@ -218,6 +235,45 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         ..row("a.test", 80, verdict(Action::Push))
     };
     stands(served, Health::AtRisk);
+}
+
+#[test]
+fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
+    let row = Row {
+        entry: Entry {
+            names: names("a.test b.test"),
+            origins: BTreeSet::from(["DOMAINS".to_owned()]),
+        },
+        ..row("a.test", 80, verdict(Action::Keep))
+    };
+    let mut ledger = Ledger::default();
+    assert_eq!(
+        gathered(report(vec![row.clone()]), &ledger).health,
+        Health::Well
+    );
+    let subject = Subject::Name {
+        directory: DIRECTORY.to_owned(),
+        account: String::new(),
+        name: "b.test".parse().unwrap(),
+    };
+    let wait = Wait {
+        failures: 1,
+        until: NOW - DAY,
+        detail: "validation of b.test failed".to_owned(),
+        trouble: Some(Trouble::NoAddress),
+        failed_at: Some(NOW - DAY),
+    };
+    ledger.fail(subject, wait, NOW);
+    let status = gathered(report(vec![row]), &ledger);
+    let certificate = &status.certificates[0];
+    assert_eq!(certificate.health, Health::Attention);
+    let problem = certificate.problem.as_ref().unwrap();
+    assert_eq!(
+        problem.what,
+        "b.test is left out: validation of b.test failed"
+    );
+    assert_eq!(problem.kind, Some(Trouble::NoAddress));
+    assert_eq!(status.sentence, "The certificate needs attention.");
 }
 
 #[track_caller]
@@ -261,6 +317,36 @@ fn everything_is_said_in_one_sentence() {
         "1 of 2 certificates needs attention. Trouble with: Rancher."
     );
     assert_eq!(status.health, Health::Attention);
+    let away = Report {
+        rancher_fault: Some("no answer".to_owned()),
+        balancers: None,
+        ..report(vec![well("a.test")])
+    };
+    assert_eq!(
+        gathered(away, &Ledger::default()).sentence,
+        "1 certificate well. Trouble with: Rancher."
+    );
+    let unread = Report {
+        labels: Labels {
+            are_read: true,
+            ..Labels::default()
+        },
+        ..report(Vec::new())
+    };
+    let status = gathered(unread, &Ledger::default());
+    assert_eq!(
+        status.sentence,
+        "No names are known: DOMAINS has none, and the labels could not be read yet."
+    );
+    assert_eq!(status.health, Health::Waiting);
+    let left_out = Report {
+        notices: vec!["DOMAINS has `a_b`: ...".to_owned()],
+        ..report(Vec::new())
+    };
+    assert_eq!(
+        gathered(left_out, &Ledger::default()).sentence,
+        "Nothing is wanted: every name was left out, see the notices."
+    );
 }
 
 #[test]

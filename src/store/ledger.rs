@@ -87,6 +87,10 @@ impl Ledger {
     /// Cuts what lies later than it can: a clock that was ahead has written it.
     pub fn cut(&mut self, now: OffsetDateTime) {
         for (subject, wait) in &mut self.waits {
+            if let Some(failed_at) = wait.failed_at.filter(|at| now < *at) {
+                wait.until = now.saturating_add(wait.until - failed_at);
+                wait.failed_at = Some(now);
+            }
             wait.until = wait.until.min(now.saturating_add(subject.longest()));
         }
         for last in self.issues.values_mut() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::Serialize;
+use time::Duration;
 use time::OffsetDateTime;
 
 use crate::bundle::Secret;
@@ -101,6 +102,14 @@ pub struct PendingOrder {
     /// The chain as the authority sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<Received>,
+}
+
+impl PendingOrder {
+    /// Until when it is left alone; what lies further ahead than a day was written by a clock that was ahead.
+    pub fn rests_until(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let latest = now.saturating_add(Duration::DAY);
+        self.look_after.filter(|at| now < *at && *at <= latest)
+    }
 }
 
 /// A challenge of an order in flight.

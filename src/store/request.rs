@@ -1,7 +1,5 @@
 //! Renewals that a person has asked for: a file each, left by the command line, taken by the daemon.
 
-use std::path::PathBuf;
-
 use serde::Deserialize;
 use serde::Serialize;
 use time::Duration;
@@ -59,7 +57,10 @@ impl<D: Disk> Store<D> {
             }
             let path = folder.join(name);
             match self.read_json::<RenewalRequest>(&path)? {
-                Some(Ok(request)) => requests.push(request),
+                Some(Ok(request)) if path.ends_with(file(&request.certificate)) => {
+                    requests.push(request)
+                }
+                Some(Ok(_)) => self.set_aside(&path, "its name is not that of its certificate")?,
                 Some(Err(why)) => self.set_aside(&path, &why)?,
                 None => {}
             }
@@ -67,17 +68,28 @@ impl<D: Disk> Store<D> {
         Ok(requests)
     }
 
-    /// Whether there is a request that was not taken yet.
-    pub fn has_new_renewal_requests(&self) -> bool {
-        let is_new = |request: &RenewalRequest| request.taken_at.is_none();
-        self.renewal_requests()
-            .is_ok_and(|requests| requests.iter().any(is_new))
+    /// Notes that the waits of a request were lifted, unless another one was left in its place by now.
+    pub fn take_renewal(&self, request: &RenewalRequest) -> Result<(), StoreError> {
+        if self.is_there(request)? {
+            self.ask_renewal(request)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Forgets a request.
-    pub fn drop_renewal_request(&self, certificate: &DomainName) -> Result<(), StoreError> {
-        let path: PathBuf = self.own(FOLDER).join(file(certificate));
+    /// Forgets a request, unless another one was left in its place by now.
+    pub fn drop_renewal(&self, request: &RenewalRequest) -> Result<(), StoreError> {
+        if !self.is_there(request)? {
+            return Ok(());
+        }
+        let path = self.own(FOLDER).join(file(&request.certificate));
         self.disk.remove(&path).during("remove", &path)
+    }
+
+    fn is_there(&self, request: &RenewalRequest) -> Result<bool, StoreError> {
+        let path = self.own(FOLDER).join(file(&request.certificate));
+        let present = self.read_json::<RenewalRequest>(&path)?;
+        Ok(matches!(present, Some(Ok(present)) if present.asked_at == request.asked_at))
     }
 }
 

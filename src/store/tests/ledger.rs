@@ -5,6 +5,7 @@ use crate::budget::Asked;
 use crate::budget::LETS_ENCRYPT;
 use crate::bundle::Bundle;
 use crate::names::NameSet;
+use crate::reaction::Trouble;
 use crate::store::ledger::Line;
 
 const LEDGER: &str = "rancher-lets-encrypt/ledger.jsonl";
@@ -326,6 +327,26 @@ fn what_a_clock_wrote_that_was_ahead_is_cut_when_it_is_read() {
     assert_eq!(read.wait(&name(A)).unwrap().until, NOW + Duration::days(8));
     let floor = read.floor(DIRECTORY, &names_of(A), NOW);
     assert_eq!(floor, Some(NOW + Duration::DAY));
+}
+
+#[test]
+fn a_wait_that_a_clock_wrote_that_was_ahead_is_as_long_as_it_was_meant() {
+    let place = Place::new();
+    let ahead = NOW + Duration::days(5);
+    let wait = Wait {
+        failures: 2,
+        until: ahead + Duration::minutes(10),
+        detail: "it was late".to_owned(),
+        trouble: Some(Trouble::NoAddress),
+        failed_at: Some(ahead),
+    };
+    let mut ledger = Ledger::default();
+    let line = ledger.fail(name(A), wait, ahead);
+    place.store().append_ledger(&line).unwrap();
+    let read = place.store().read_ledger(NOW).unwrap();
+    let wait = read.wait(&name(A)).unwrap();
+    assert_eq!(wait.until, NOW + Duration::minutes(10));
+    assert_eq!((wait.failed_at, wait.failures), (Some(NOW), 2));
 }
 
 #[test]
