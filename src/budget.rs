@@ -84,8 +84,13 @@ pub const LETS_ENCRYPT_STAGING: Limits = Limits {
 /// A renewal is free of some limits if the same names were certified within this time.
 pub const RENEWAL_WITHIN: Duration = Duration::days(120);
 
-/// The authority counts a little later than we do: so long a token that has just come back is not used.
-const SLACK: Duration = Duration::minutes(1);
+/// The authority counts a little later than we do, certificates when they are issued and not when they are ordered: so
+/// long a token that has just come back is not used.
+fn slack(refill: Duration) -> Duration {
+    let least = Duration::minutes(1).min(refill / 2_i32);
+    let part = (refill / 6_i32).min(Duration::minutes(30));
+    least.max(part)
+}
 
 /// What a limit counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -300,7 +305,7 @@ impl Levels {
         };
         let limit = bucket.limit(limits);
         // Nothing was ever asked of a bucket that is full: then there is nothing to be late about.
-        let slack = SLACK.min(limit.refill / 2);
+        let slack = slack(limit.refill);
         let opens = full_at
             .saturating_sub(limit.window() - limit.refill)
             .saturating_add(slack);

@@ -58,19 +58,36 @@ impl Wanted {
         for names in domains {
             wanted.add_domains(names, &mut places);
         }
-        for (place, entry) in wanted.entries.iter().enumerate() {
-            places.by_set.entry(entry.names.set()).or_insert(place);
-        }
         wanted.drop_equal_sets();
+        places = Places::default();
+        for (place, entry) in wanted.entries.iter().enumerate() {
+            let primary = entry.names.primary().clone();
+            places.by_primary.insert(primary, place);
+            places.by_set.insert(entry.names.set(), place);
+        }
         let mut claims = wanted.claims(announcements);
+        let announced: Vec<(NameSet, String)> = claims
+            .iter()
+            .map(|claim| (claim.names.set(), claim.holder.service.clone()))
+            .collect();
         // Those that hold the name they claim go first; what is left over claims again in the next round.
         let holds = |claim: &Claim| holders.get(claim.names.primary()) == Some(&claim.holder);
         while !claims.is_empty() {
             claims.sort_by(|a, b| (!holds(a), &a.holder).cmp(&(!holds(b), &b.holder)));
-            claims = claims
+            // Whoever loses its primary name may find an equal set of names among what the others have made.
+            let is_free = |claim: &Claim| !places.by_primary.contains_key(claim.names.primary());
+            let (free, taken): (Vec<_>, Vec<_>) = claims.into_iter().partition(is_free);
+            claims = free
                 .into_iter()
+                .chain(taken)
                 .filter_map(|claim| wanted.add_claim(claim, &mut places))
                 .collect();
+        }
+        // Who wants exactly these names wants this certificate, whoever came first.
+        for (set, service) in announced {
+            if let Some(place) = places.by_set.get(&set) {
+                wanted.entries[*place].origins.insert(service);
+            }
         }
         wanted
             .entries
@@ -314,6 +331,16 @@ mod tests {
                 .unwrap()
                 .uuid,
             "1"
+        );
+    }
+
+    #[test]
+    fn an_entry_of_domains_that_is_dropped_moves_no_other() {
+        check(
+            "a.test.com b.test.com, b.test.com a.test.com, c.test.com",
+            &[("1", "c.test.com d.test.com"), ("2", "c.test.com")],
+            &["a.test.com b.test.com", "c.test.com", "d.test.com"],
+            1,
         );
     }
 
