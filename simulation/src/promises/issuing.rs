@@ -265,7 +265,9 @@ impl State {
                     let due = self.promises.rules.earliest_renewal(&certificate.leaf);
                     due + (certificate.leaf.not_after - due) / 2 <= hit.at
                 };
-                is_same && all.last().is_some_and(is_late)
+                // It may have been renewed since.
+                let mut before = all.iter().rev().filter(|it| it.at <= hit.at);
+                is_same && before.next().is_some_and(is_late)
             });
             if is_known && !is_urgent {
                 let text = format!(
