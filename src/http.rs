@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRef;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::http::HeaderName;
@@ -21,6 +22,7 @@ use axum::routing::get;
 use time::Duration;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
 
 use crate::counted::Counts;
@@ -56,6 +58,36 @@ pub async fn serve(
         .await
 }
 
+/// How many answers are made at once: with thousands of certificates one takes a moment.
+const AT_ONCE: usize = 2;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Shared {
+    seen: Seen,
+    turns: Arc<Semaphore>,
+}
+
+impl FromRef<Shared> for Seen {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.seen.clone()
+    }
+}
+
+impl Shared {
+    /// Makes an answer off the threads that serve everything else.
+    async fn answer(self, make: impl FnOnce(&Seen) -> Response + Send + 'static) -> Response {
+        let Self { seen, turns } = self;
+        let turn = turns.acquire_owned().await;
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            make(&seen)
+        });
+        made.await
+            .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+}
+
 fn router(seen: Seen) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
@@ -65,11 +97,14 @@ fn router(seen: Seen) -> Router {
         .route("/metrics", get(prometheus))
         .fallback(nothing_here)
         .layer(middleware::from_fn(guard))
-        .with_state(seen)
+        .with_state(Shared {
+            seen,
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+        })
 }
 
 /// The status page and what belongs to it.
-fn pages() -> Router<Seen> {
+fn pages() -> Router<Shared> {
     let fixed = |kind, text: &'static str| {
         get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
     };
@@ -140,18 +175,21 @@ async fn readyz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn status_json(State(seen): State<Seen>) -> Response {
-    axum::Json((seen.status)()).into_response()
+async fn status_json(State(shared): State<Shared>) -> Response {
+    shared
+        .answer(|seen| axum::Json((seen.status)()).into_response())
+        .await
 }
 
-async fn status_page(State(seen): State<Seen>) -> Response {
-    match page::render(&(seen.status)()) {
+async fn status_page(State(shared): State<Shared>) -> Response {
+    let make = |seen: &Seen| match page::render(&(seen.status)()) {
         Ok(page) => Html(page).into_response(),
         Err(error) => {
             let text = format!("the page cannot be shown: {error}; see /status.json\n");
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         }
-    }
+    };
+    shared.answer(make).await
 }
 
 async fn nothing_here() -> (StatusCode, &'static str) {
@@ -161,10 +199,13 @@ async fn nothing_here() -> (StatusCode, &'static str) {
     )
 }
 
-async fn prometheus(State(seen): State<Seen>) -> Response {
-    let status = (seen.status)();
-    let text = metrics::render(&status, &seen.snapshot.borrow(), &seen.counts);
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+async fn prometheus(State(shared): State<Shared>) -> Response {
+    let make = |seen: &Seen| {
+        let status = (seen.status)();
+        let text = metrics::render(&status, &seen.snapshot.borrow(), &seen.counts);
+        ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+    };
+    shared.answer(make).await
 }
 
 #[cfg(test)]

@@ -288,6 +288,7 @@ fn say_hello(config: &Config) {
         replace_foreign = ?config.replace_foreign,
         concurrency = config.concurrency,
         listen = config.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+        others = others(config),
         "starting"
     );
     for bad in &config.bad_domains {
@@ -304,6 +305,28 @@ fn say_hello(config: &Config) {
             "STAGING is on: certificates are for trying out, no browser trusts them; set STAGING=False when all works"
         );
     }
+}
+
+/// The settings in force that have no field of their own in the line that says them.
+fn others(config: &Config) -> String {
+    const OTHERS: [&str; 12] = [
+        "RANCHER_CA_FILE",
+        "CERTBOT_EMAIL",
+        "RENEW_BEFORE_DAYS",
+        "ACME_CA_FILE",
+        "CA_LIMITS",
+        "HOST_CHECK_PORT",
+        "SELF_CHECK_ADDRESS",
+        "CONNECT_TIMEOUT",
+        "NOTIFY_URL",
+        "NOTIFY_FORMAT",
+        "HEARTBEAT_URL",
+        "LOG",
+    ];
+    let in_force = config.in_force().into_iter();
+    let others = in_force.filter(|(name, _)| OTHERS.contains(name));
+    let others = others.map(|(name, value)| format!("{name}={value}"));
+    others.collect::<Vec<_>>().join(" ")
 }
 
 /// Waits for the lock of the store. Whoever waits stands by: it takes over when the other instance ends.
