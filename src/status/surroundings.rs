@@ -91,10 +91,11 @@ fn metadata(labels: &Labels) -> Part {
             None => "labels not read yet".to_owned(),
         },
     );
-    // Nothing is lost while names are known.
-    if labels.are_known && part.health == Health::Attention {
-        part.health = Health::Waiting;
-    }
+    part.health = match (labels.are_known, &labels.fault) {
+        // Nothing is lost while names are known, and before the first answer there is nothing to mend.
+        (true, Some(_)) | (false, None) => Health::Waiting,
+        (true, None) | (false, Some(_)) => part.health,
+    };
     part
 }
 
