@@ -208,7 +208,7 @@ impl Probe {
             })?;
             let status = response.status();
             if let Some(next) = redirect(status, response.headers().get(LOCATION), &url)? {
-                self.may_follow(&next)?;
+                self.may_follow(&next, name)?;
                 visited.push(url);
                 if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
                     return Err(Trouble::Redirect(format!(
@@ -234,15 +234,25 @@ impl Probe {
         }
     }
 
-    fn may_follow(&self, next: &Url) -> Result<(), Trouble> {
+    /// Whether the CA would go there. It takes the name itself for a host, whatever it ends in: a private CA certifies
+    /// names without a public suffix.
+    fn may_follow(&self, next: &Url, name: &DomainName) -> Result<(), Trouble> {
         let port = next.port_or_known_default().unwrap_or(0);
-        let is_allowed = matches!(next.scheme(), "http" | "https")
+        let is_door = matches!(next.scheme(), "http" | "https")
             && (matches!(port, 80 | 443) || port == self.port);
-        if is_allowed && next.path().len() <= LONGEST_PATH {
+        let only = if !is_door || next.path().len() > LONGEST_PATH {
+            "only http and https on ports 80 and 443"
+        } else if next.host_str() == Some(name.as_str()) {
             return Ok(());
-        }
+        } else {
+            match next.domain() {
+                Some(host) if has_public_suffix(host) => return Ok(()),
+                Some(_) => "only names that end in a public suffix",
+                None => "only host names, no IP addresses",
+            }
+        };
         Err(Trouble::Redirect(format!(
-            "redirected to {next}, where the CA would not go: only http and https on ports 80 and 443"
+            "redirected to {next}, where the CA would not go: {only}"
         )))
     }
 }
@@ -317,6 +327,12 @@ fn redirect(
     url.join(location)
         .map(Some)
         .map_err(|error| Trouble::Redirect(format!("{url}: redirected to `{location}`: {error}")))
+}
+
+/// What ends in nothing that is listed exists inside of some network only.
+fn has_public_suffix(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known())
 }
 
 fn judge(url: String, body: &[u8], expected: &str) -> Result<(), Trouble> {
