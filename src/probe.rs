@@ -129,6 +129,15 @@ pub enum Trouble {
         /// How it begins, on one line.
         body: String,
     },
+    /// Something else, from another host than the one that was asked first. What it says is not shown: a redirect may
+    /// lead to a page that is for few, and the status page is open.
+    #[error(
+        "{url}: answered something else than our token, after a redirect to another host: another server answered"
+    )]
+    Elsewhere {
+        /// What was asked for.
+        url: String,
+    },
 }
 
 /// Why no answer came.
@@ -218,13 +227,19 @@ impl Probe {
                 url = next;
                 continue;
             }
+            let is_elsewhere = url.host_str() != Some(name.as_str());
             let url = url.to_string();
             // What is no success is no matter of its page, however long that is.
             if status != StatusCode::OK {
                 return Err(Trouble::Status { url, status });
             }
             return match client::read_beginning(response, LARGEST + 1).await {
-                Ok(body) => judge(url, &body, &expected.key_authorization),
+                Ok(body) if is_answer(&body, &expected.key_authorization) => Ok(()),
+                Ok(_) if is_elsewhere => Err(Trouble::Elsewhere { url }),
+                Ok(body) => Err(Trouble::Foreign {
+                    url,
+                    body: client::one_line(&String::from_utf8_lossy(&body)),
+                }),
                 Err(why) => Err(Trouble::Silent {
                     url,
                     why,
@@ -335,16 +350,8 @@ fn has_public_suffix(host: &str) -> bool {
     psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known())
 }
 
-fn judge(url: String, body: &[u8], expected: &str) -> Result<(), Trouble> {
-    let is_whole = body.len() <= LARGEST;
-    let body = String::from_utf8_lossy(body);
-    if is_whole && body.trim_end() == expected {
-        return Ok(());
-    }
-    Err(Trouble::Foreign {
-        url,
-        body: client::one_line(&body),
-    })
+fn is_answer(body: &[u8], expected: &str) -> bool {
+    body.len() <= LARGEST && String::from_utf8_lossy(body).trim_end() == expected
 }
 
 /// Leads names where a [`Way`] says.

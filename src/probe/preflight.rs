@@ -461,7 +461,8 @@ fn dial(trouble: &Trouble) -> Option<Cause> {
         | Trouble::Late { .. }
         | Trouble::Redirect(_)
         | Trouble::Status { .. }
-        | Trouble::Foreign { .. } => None,
+        | Trouble::Foreign { .. }
+        | Trouble::Elsewhere { .. } => None,
     }
 }
 

@@ -158,6 +158,20 @@ async fn a_redirect_to_an_address_or_into_a_private_network_is_refused_as_the_au
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_behind_a_redirect_to_another_host_is_told_but_not_shown() {
+    let world = World::start().await;
+    world.leads_to("wiki.example.com");
+    let page = Response::new(Bytes::from_static(b"for few"));
+    world.web.faults().add("file", u32::MAX, What::Answer(page));
+    let mut daemon = world.daemon(NAME);
+    let line = daemon.says("certificate not done").await;
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("another server answered"), "{line}");
+    assert!(error.contains("http://wiki.example.com:"), "{line}");
+    assert!(!daemon.text().contains("for few"), "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_in_a_circle_is_refused() {
     let world = World::start().await;
     let (from, to) = ("/.well-known".to_owned(), "/.well-known".to_owned());

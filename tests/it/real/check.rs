@@ -354,6 +354,15 @@ async fn a_redirect_to_another_name_is_followed_to_where_dns_leads_it() {
         "{}",
         checked.stdout
     );
+    town.web.faults().add("file", u32::MAX, page("for few"));
+    let checked = town.check().await;
+    checked.has(
+        "fetch",
+        "fail",
+        "another server answered",
+        "redirects to https",
+    );
+    assert!(!checked.stdout.contains("for few"), "{}", checked.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
