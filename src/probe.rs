@@ -31,6 +31,7 @@ pub mod dns;
 pub mod caa;
 pub mod report;
 pub mod mend;
+pub mod token;
 pub mod preflight;
 
 /// Where a CA looks for the answer (RFC 8555, section 8.3).

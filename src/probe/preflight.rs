@@ -8,8 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use ring::rand::SecureRandom;
-use ring::rand::SystemRandom;
+use time::OffsetDateTime;
 
 use crate::client;
 use crate::client::Roots;
@@ -18,7 +17,6 @@ use crate::names::DomainName;
 use crate::ports::Challenge;
 use crate::ports::Disk;
 use crate::ports::Http01;
-use crate::ports::Token;
 use crate::probe::Cause;
 use crate::probe::FOLDER;
 use crate::probe::Probe;
@@ -39,6 +37,7 @@ use crate::probe::report::Grade;
 use crate::probe::report::Report;
 use crate::probe::report::Step;
 use crate::probe::report::Subject;
+use crate::probe::token;
 use crate::store::Store;
 use crate::wanted::Wanted;
 
@@ -80,9 +79,13 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
         })
     }
 
-    /// Looks. Ends early, with nothing, when `stop` resolves; our token is taken away all the same.
-    pub async fn check(self, stop: impl Future<Output = ()>) -> Option<Report> {
-        let Some(challenge) = random_challenge() else {
+    /// Looks; it is `now`. Ends early, with nothing, when `stop` resolves; our token is taken away all the same.
+    pub async fn check(
+        self,
+        now: OffsetDateTime,
+        stop: impl Future<Output = ()>,
+    ) -> Option<Report> {
+        let Some(challenge) = token::challenge(now) else {
             let step = Step::fail(
                 Subject::Token,
                 "the system gives no random numbers",
@@ -468,17 +471,4 @@ fn dial(trouble: &Trouble) -> Option<Cause> {
 
 fn arrived(place: &str) -> Step {
     Step::ok(Subject::Fetch, format!("our token came back from {place}"))
-}
-
-/// A challenge of nobody's: no account has it, so that no sweep takes it for the daemon's.
-fn random_challenge() -> Option<Http01> {
-    let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).ok()?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (name, rest) = text.split_at(32);
-    let token = Token::try_from(format!("preflight-{name}")).ok()?;
-    Some(Http01 {
-        key_authorization: format!("{}.{rest}", token.as_str()),
-        token,
-    })
 }
