@@ -24,6 +24,7 @@ use crate::notify::outbox::Outbox;
 use crate::notify::outbox::wait_after;
 use crate::ports::Disk;
 use crate::ports::RetryAfter;
+use crate::reaction::Trouble;
 use crate::status::Health;
 use crate::status::Part;
 use crate::status::Status;
@@ -39,6 +40,8 @@ pub mod outbox;
 pub const PART: &str = "notices";
 /// How often it is looked whether something has become news, passes or not.
 const LOOK: Duration = Duration::MINUTE;
+/// How often an outbox that cannot be read is tried again.
+const READ_AGAIN: Duration = Duration::seconds(5);
 /// What is refused is tried again this often.
 const REFUSED: Duration = Duration::DAY;
 /// Nonsense in a `Retry-After` is not believed for longer.
@@ -125,12 +128,25 @@ impl<D: Disk> Notifier<D> {
                     let error = error.to_string();
                     if said != error {
                         warn!(error, "outbox of notices not read, tried again");
+                        self.tell_unread(&error);
                         said = error;
                     }
-                    tokio::time::sleep(LOOK.unsigned_abs()).await;
+                    tokio::time::sleep(READ_AGAIN.unsigned_abs()).await;
                 }
             }
         }
+    }
+
+    fn tell_unread(&self, error: &str) {
+        if self.door.is_none() {
+            return;
+        }
+        (self.tell)(Part {
+            name: PART.to_owned(),
+            health: Health::Attention,
+            detail: format!("nothing is told as long as the outbox is not read: {error}"),
+            advice: Trouble::Disk.advice().map(str::to_owned),
+        });
     }
 }
 

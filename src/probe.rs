@@ -31,6 +31,7 @@ pub mod dns;
 pub mod caa;
 pub mod report;
 pub mod mend;
+pub mod token;
 pub mod preflight;
 
 /// Where a CA looks for the answer (RFC 8555, section 8.3).
@@ -129,6 +130,15 @@ pub enum Trouble {
         /// How it begins, on one line.
         body: String,
     },
+    /// Something else, from another host than the one that was asked first. What it says is not shown: a redirect may
+    /// lead to a page that is for few, and the status page is open.
+    #[error(
+        "{url}: answered something else than our token, after a redirect to another host: another server answered"
+    )]
+    Elsewhere {
+        /// What was asked for.
+        url: String,
+    },
 }
 
 /// Why no answer came.
@@ -208,7 +218,7 @@ impl Probe {
             })?;
             let status = response.status();
             if let Some(next) = redirect(status, response.headers().get(LOCATION), &url)? {
-                self.may_follow(&next)?;
+                self.may_follow(&next, name)?;
                 visited.push(url);
                 if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
                     return Err(Trouble::Redirect(format!(
@@ -218,13 +228,19 @@ impl Probe {
                 url = next;
                 continue;
             }
+            let is_elsewhere = url.host_str() != Some(name.as_str());
             let url = url.to_string();
             // What is no success is no matter of its page, however long that is.
             if status != StatusCode::OK {
                 return Err(Trouble::Status { url, status });
             }
             return match client::read_beginning(response, LARGEST + 1).await {
-                Ok(body) => judge(url, &body, &expected.key_authorization),
+                Ok(body) if is_answer(&body, &expected.key_authorization) => Ok(()),
+                Ok(_) if is_elsewhere => Err(Trouble::Elsewhere { url }),
+                Ok(body) => Err(Trouble::Foreign {
+                    url,
+                    body: client::one_line(&String::from_utf8_lossy(&body)),
+                }),
                 Err(why) => Err(Trouble::Silent {
                     url,
                     why,
@@ -234,15 +250,25 @@ impl Probe {
         }
     }
 
-    fn may_follow(&self, next: &Url) -> Result<(), Trouble> {
+    /// Whether the CA would go there. It takes the name itself for a host, whatever it ends in: a private CA certifies
+    /// names without a public suffix.
+    fn may_follow(&self, next: &Url, name: &DomainName) -> Result<(), Trouble> {
         let port = next.port_or_known_default().unwrap_or(0);
-        let is_allowed = matches!(next.scheme(), "http" | "https")
+        let is_door = matches!(next.scheme(), "http" | "https")
             && (matches!(port, 80 | 443) || port == self.port);
-        if is_allowed && next.path().len() <= LONGEST_PATH {
+        let only = if !is_door || next.path().len() > LONGEST_PATH {
+            "only http and https on ports 80 and 443"
+        } else if next.host_str() == Some(name.as_str()) {
             return Ok(());
-        }
+        } else {
+            match next.domain() {
+                Some(host) if has_public_suffix(host) => return Ok(()),
+                Some(_) => "only names that end in a public suffix",
+                None => "only host names, no IP addresses",
+            }
+        };
         Err(Trouble::Redirect(format!(
-            "redirected to {next}, where the CA would not go: only http and https on ports 80 and 443"
+            "redirected to {next}, where the CA would not go: {only}"
         )))
     }
 }
@@ -319,16 +345,14 @@ fn redirect(
         .map_err(|error| Trouble::Redirect(format!("{url}: redirected to `{location}`: {error}")))
 }
 
-fn judge(url: String, body: &[u8], expected: &str) -> Result<(), Trouble> {
-    let is_whole = body.len() <= LARGEST;
-    let body = String::from_utf8_lossy(body);
-    if is_whole && body.trim_end() == expected {
-        return Ok(());
-    }
-    Err(Trouble::Foreign {
-        url,
-        body: client::one_line(&body),
-    })
+/// What ends in nothing that is listed exists inside of some network only.
+fn has_public_suffix(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known())
+}
+
+fn is_answer(body: &[u8], expected: &str) -> bool {
+    body.len() <= LARGEST && String::from_utf8_lossy(body).trim_end() == expected
 }
 
 /// Leads names where a [`Way`] says.

@@ -18,6 +18,7 @@ use crate::ports::Authority;
 use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::World;
+use crate::probe::token;
 use crate::store::Store;
 
 /// How often a store that cannot be read is tried again.
@@ -49,7 +50,8 @@ pub async fn open_engine<W: World>(
     }
 }
 
-/// Removes challenge files of ours that belong to no order: what a crash left behind. Files of others stay.
+/// Removes challenge files of ours that belong to no order, and those of checks: what a crash left behind. Files of
+/// others stay, and so do those of checks that may still run.
 pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
     let read = engine.store.run(|store| {
         Ok::<_, crate::store::StoreError>((store.accounts()?, store.published_tokens()?))
@@ -66,10 +68,12 @@ pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
         Ok(published) => published,
         Err(error) => return warn!(%error, "webroot not swept"),
     };
+    let now = engine.now();
     for (token, content) in published {
         let is_ours = thumbprints
             .iter()
-            .any(|thumbprint| content == format!("{}.{thumbprint}", token.as_str()));
+            .any(|thumbprint| content == format!("{}.{thumbprint}", token.as_str()))
+            || token::is_stray(&token, &content, now);
         if !is_ours || in_use.contains(&token) {
             continue;
         }

@@ -225,7 +225,7 @@ pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: 
         Ok(stop) => stop,
         Err(error) => return fail(&format!("signals cannot be listened for: {error}")),
     };
-    let Some(report) = preflight.check(stop).await else {
+    let Some(report) = preflight.check(now(), stop).await else {
         return fail("stopped; the token was taken away");
     };
     print(&if form.json {

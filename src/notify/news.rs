@@ -174,12 +174,11 @@ impl News {
 
     /// Certificates that nobody wants any more, as long as it is known what is wanted.
     fn vanished(&mut self, status: &Status, now: OffsetDateTime) -> Vec<Item> {
-        let tells = ["Rancher", "metadata", "store"];
-        let is_unsure = status
-            .surroundings
-            .iter()
-            .any(|part| part.health.needs_attention() && tells.contains(&part.name.as_str()));
-        if is_unsure {
+        let tells = ["Rancher", "metadata", "balancers", "store"];
+        // While balancers are worked on, their list was read.
+        let is_unsure = |part: &Part| !matches!(part.health, Health::Well | Health::Working);
+        let mut parts = status.surroundings.iter();
+        if parts.any(|part| tells.contains(&part.name.as_str()) && is_unsure(part)) {
             return Vec::new();
         }
         let wanted: BTreeSet<&str> = status

@@ -1,6 +1,8 @@
 use time::macros::datetime;
 
 use super::*;
+use crate::bundle::Secret;
+use crate::config::NotifyFormat;
 use crate::disk::RealDisk;
 use crate::notify::notice::Kind;
 use crate::notify::notice::Notice;
@@ -22,18 +24,23 @@ fn notice() -> Notice {
     }
 }
 
-/// Two notices that wait, in a store of its own.
-fn turning(folder: &std::path::Path) -> Turning<RealDisk> {
+/// Without a door, in a store of its own.
+fn notifier(folder: &std::path::Path) -> Notifier<RealDisk> {
     let store = Store::new(Arc::new(RealDisk), folder, folder);
     store.prepare().unwrap();
-    let notifier = Notifier {
+    Notifier {
         store: Arc::new(store),
         door: None,
         status: Arc::new(|| Status::before(&Program::default(), Phase::Starting, NOW)),
         snapshot: watch::Sender::new(Snapshot::default()).subscribe(),
         tell: Arc::new(|_| {}),
         now: || NOW,
-    };
+    }
+}
+
+/// Two notices that wait.
+fn turning(folder: &std::path::Path) -> Turning<RealDisk> {
+    let notifier = notifier(folder);
     let mut outbox = Outbox::default();
     outbox.add(notice(), NOW);
     outbox.add(notice(), NOW);
@@ -85,4 +92,34 @@ async fn what_is_refused_waits_a_day_and_gives_way_to_the_next() {
     turning.looked_at = NOW + Duration::days(900);
     turning.look().await;
     assert_eq!(turning.outbox.due(NOW).unwrap().id, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_cannot_be_read_is_told_and_read_once_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut notifier = notifier(folder.path());
+    let outbox = folder.path().join("rancher-lets-encrypt/outbox.json");
+    // No rights keep root from reading; what is a folder nobody reads as a file.
+    std::fs::create_dir_all(&outbox).unwrap();
+    drop(rustls::crypto::ring::default_provider().install_default());
+    notifier.door = Some(Door {
+        client: reqwest::Client::new(),
+        url: Secret::new("http://127.0.0.1/"),
+        format: NotifyFormat::Json,
+    });
+    let passes = watch::Sender::new(Snapshot::default());
+    notifier.snapshot = passes.subscribe();
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    notifier.tell = Arc::new(move |part| drop(tell.send(part)));
+    let running = tokio::spawn(notifier.run());
+    let part = told.recv().await.unwrap();
+    assert_eq!((part.name.as_str(), part.health), (PART, Health::Attention));
+    assert!(part.detail.contains("outbox.json"), "{}", part.detail);
+    let mended_at = tokio::time::Instant::now();
+    std::fs::remove_dir(&outbox).unwrap();
+    let part = told.recv().await.unwrap();
+    assert_eq!(part.health, Health::Well, "{part:?}");
+    assert!(mended_at.elapsed() <= READ_AGAIN.unsigned_abs());
+    drop(passes);
+    running.await.unwrap();
 }

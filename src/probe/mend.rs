@@ -77,6 +77,10 @@ pub fn finding(trouble: &Trouble, place: Place<'_>) -> String {
             let found = format!("answered something else than our token (`{body}`)");
             (url, found)
         }
+        Trouble::Elsewhere { url } => {
+            let found = "another server answered something else than our token";
+            (url, found.to_owned())
+        }
     };
     // The first URL was told with the token.
     match place.is_redirected {
@@ -105,7 +109,7 @@ pub fn trouble(trouble: &Trouble, place: Place<'_>) -> String {
             place.target()
         ),
         Trouble::Status { status, .. } => refusal(*status, place),
-        Trouble::Foreign { .. } => format!(
+        Trouble::Foreign { .. } | Trouble::Elsewhere { .. } => format!(
             "if {} is our balancer: {RULE}; if it is not: correct {}",
             place.target(),
             place.pointer()
@@ -203,6 +207,10 @@ mod tests {
                     url: url(),
                     body: String::new(),
                 },
+                "correct the A record of a.example.com",
+            ),
+            (
+                Trouble::Elsewhere { url: url() },
                 "correct the A record of a.example.com",
             ),
             (Trouble::Redirect(url()), "let no redirect"),

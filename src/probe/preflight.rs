@@ -4,12 +4,13 @@
 //! most its directory is read, for the name by which CAA records call it.
 
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use ring::rand::SecureRandom;
-use ring::rand::SystemRandom;
+use time::OffsetDateTime;
 
 use crate::client;
 use crate::client::Roots;
@@ -18,7 +19,6 @@ use crate::names::DomainName;
 use crate::ports::Challenge;
 use crate::ports::Disk;
 use crate::ports::Http01;
-use crate::ports::Token;
 use crate::probe::Cause;
 use crate::probe::FOLDER;
 use crate::probe::Probe;
@@ -39,6 +39,7 @@ use crate::probe::report::Grade;
 use crate::probe::report::Report;
 use crate::probe::report::Step;
 use crate::probe::report::Subject;
+use crate::probe::token;
 use crate::store::Store;
 use crate::wanted::Wanted;
 
@@ -51,7 +52,7 @@ pub struct Preflight<'a, C, D> {
     dns: Dns,
 }
 
-/// What DNS says about the addresses of a name.
+/// What was found before anything is fetched, and the addresses of the name.
 struct Found {
     steps: Vec<Step>,
     addresses: Vec<IpAddr>,
@@ -80,9 +81,13 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
         })
     }
 
-    /// Looks. Ends early, with nothing, when `stop` resolves; our token is taken away all the same.
-    pub async fn check(self, stop: impl Future<Output = ()>) -> Option<Report> {
-        let Some(challenge) = random_challenge() else {
+    /// Looks; it is `now`. Ends early, with nothing, when `stop` resolves; our token is taken away all the same.
+    pub async fn check(
+        self,
+        now: OffsetDateTime,
+        stop: impl Future<Output = ()>,
+    ) -> Option<Report> {
+        let Some(challenge) = token::challenge(now) else {
             let step = Step::fail(
                 Subject::Token,
                 "the system gives no random numbers",
@@ -90,12 +95,23 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             );
             return Some(self.report(vec![step]));
         };
-        let looked = tokio::select! {
-            steps = self.look(&challenge) => Some(steps),
+        let mut stop = pin!(stop);
+        let found = tokio::select! {
+            found = self.look() => found,
+            () = &mut stop => return None,
+        };
+        let mut steps = found.steps;
+        if found.addresses.is_empty() && self.config.self_check_address.is_none() {
+            return Some(self.report(steps));
+        }
+        // Never left half-way: it would go on beside us, and end after we have taken the token away.
+        let published = self.challenge.publish(&challenge).await;
+        let fetched = tokio::select! {
+            fetched = self.fetch_published(published, &challenge, &found.addresses) => Some(fetched),
             () = stop => None,
         };
         let withdrawn = self.challenge.withdraw(&challenge.token).await;
-        let mut steps = looked?;
+        steps.extend(fetched?);
         if let Err(error) = withdrawn {
             let file = format!("{FOLDER}/{}", challenge.token.as_str());
             let says = format!("our token was not taken away: {error}");
@@ -113,33 +129,37 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
         Report::new(self.name, directory, self.dns.servers().to_owned(), steps)
     }
 
-    async fn look(&self, challenge: &Http01) -> Vec<Step> {
+    async fn look(&self) -> Found {
         let (wanted, found, caa) =
             tokio::join!(self.wanted(), self.addresses(), self.certification());
         let mut steps: Vec<Step> = wanted.into_iter().collect();
         steps.extend(found.steps);
         steps.push(caa);
-        if found.addresses.is_empty() && self.config.self_check_address.is_none() {
-            return steps;
-        }
-        match self.challenge.publish(challenge).await {
-            Ok(()) => {
-                let path = format!("{FOLDER}/{}", challenge.token.as_str());
-                let folder = self.config.webroot.display();
-                let port = match self.config.self_check_port {
-                    80 => String::new(),
-                    port => format!("; it is fetched on port {port} (HOST_CHECK_PORT), a CA's port is 80"),
-                };
-                let says = format!("a random token was published in {folder}: {path}{port}");
-                steps.push(Step::ok(Subject::Token, says));
-                steps.extend(self.fetch(challenge, &found.addresses).await);
-            }
-            Err(error) => steps.push(Step::fail(
+        Found { steps, ..found }
+    }
+
+    async fn fetch_published(
+        &self,
+        published: io::Result<()>,
+        challenge: &Http01,
+        addresses: &[IpAddr],
+    ) -> Vec<Step> {
+        if let Err(error) = published {
+            return vec![Step::fail(
                 Subject::Token,
                 format!("no token can be published: {error}"),
                 "CERTBOT_WEBROOT must be a folder that we may write, on the volume that nginx serves",
-            )),
+            )];
         }
+        let path = format!("{FOLDER}/{}", challenge.token.as_str());
+        let folder = self.config.webroot.display();
+        let port = match self.config.self_check_port {
+            80 => String::new(),
+            port => format!("; it is fetched on port {port} (HOST_CHECK_PORT), a CA's port is 80"),
+        };
+        let says = format!("a random token was published in {folder}: {path}{port}");
+        let mut steps = vec![Step::ok(Subject::Token, says)];
+        steps.extend(self.fetch(challenge, addresses).await);
         steps
     }
 
@@ -461,23 +481,11 @@ fn dial(trouble: &Trouble) -> Option<Cause> {
         | Trouble::Late { .. }
         | Trouble::Redirect(_)
         | Trouble::Status { .. }
-        | Trouble::Foreign { .. } => None,
+        | Trouble::Foreign { .. }
+        | Trouble::Elsewhere { .. } => None,
     }
 }
 
 fn arrived(place: &str) -> Step {
     Step::ok(Subject::Fetch, format!("our token came back from {place}"))
-}
-
-/// A challenge of nobody's: no account has it, so that no sweep takes it for the daemon's.
-fn random_challenge() -> Option<Http01> {
-    let mut bytes = [0; 32];
-    SystemRandom::new().fill(&mut bytes).ok()?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let (name, rest) = text.split_at(32);
-    let token = Token::try_from(format!("preflight-{name}")).ok()?;
-    Some(Http01 {
-        key_authorization: format!("{}.{rest}", token.as_str()),
-        token,
-    })
 }

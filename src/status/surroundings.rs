@@ -91,12 +91,11 @@ fn metadata(labels: &Labels) -> Part {
             None => "labels not read yet".to_owned(),
         },
     );
-    // Nothing is lost while names are known; without them it cannot be told what is wanted.
-    if labels.are_known {
-        part.health = part.health.min(Health::Waiting);
-    } else {
-        part.health = part.health.max(Health::Waiting);
-    }
+    part.health = match (labels.are_known, &labels.fault) {
+        // Nothing is lost while names are known, and before the first answer there is nothing to mend.
+        (true, Some(_)) | (false, None) => Health::Waiting,
+        (true, None) | (false, Some(_)) => part.health,
+    };
     part
 }
 

@@ -520,6 +520,24 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
 }
 
 #[test]
+fn metadata_is_well_only_once_labels_are_known() {
+    for (are_known, fault, health) in [
+        (true, None, Health::Well),
+        (true, Some("away"), Health::Waiting),
+        (false, None, Health::Waiting),
+        (false, Some("away"), Health::Attention),
+    ] {
+        let mut report = report(Vec::new());
+        report.labels.are_known = are_known;
+        report.labels.fault = fault.map(str::to_owned);
+        let status = gathered(report, &Ledger::default());
+        let mut parts = status.surroundings.iter();
+        let metadata = parts.find(|part| part.name == "metadata").unwrap();
+        assert_eq!(metadata.health, health, "{metadata:?}");
+    }
+}
+
+#[test]
 fn the_document_is_read_back_as_it_was_written() {
     let bad = held_back(
         first("b.test"),

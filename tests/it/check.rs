@@ -1,10 +1,24 @@
 //! `check NAME` without any installed program: bad words on the command line, and name servers that refuse.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::Ipv4Addr;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::Mutex;
 
+use rancher_lets_encrypt::config::Config;
+use rancher_lets_encrypt::disk::RealDisk;
+use rancher_lets_encrypt::names::DomainName;
+use rancher_lets_encrypt::ports::Challenge;
+use rancher_lets_encrypt::ports::Http01;
+use rancher_lets_encrypt::ports::Token;
+use rancher_lets_encrypt::probe::preflight::Preflight;
+use rancher_lets_encrypt::store::Store;
 use serde_json::Value;
+use time::OffsetDateTime;
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 
 use crate::support::Settings;
 use crate::support::World;
@@ -170,4 +184,82 @@ async fn a_name_server_that_is_not_there_is_told_as_such() {
     let checked = Checked::run(&settings, &[NAME, "--json", "--dns", &server]).await;
     assert_eq!(checked.status, 1);
     checked.has("a", "fail", "does not answer", "--dns");
+}
+
+/// A challenge folder whose writes go on by themselves when nobody waits for them any more.
+#[derive(Default)]
+struct Slow {
+    published: Arc<Mutex<BTreeMap<Token, String>>>,
+    begun: Notify,
+    /// Lets the write end.
+    go: Arc<Notify>,
+    ended: Arc<Notify>,
+}
+
+impl Challenge for Slow {
+    async fn publish(&self, challenge: &Http01) -> io::Result<()> {
+        let Http01 {
+            token,
+            key_authorization,
+        } = challenge.clone();
+        let (published, go, ended) = (self.published.clone(), self.go.clone(), self.ended.clone());
+        let writing = tokio::spawn(async move {
+            go.notified().await;
+            published.lock().unwrap().insert(token, key_authorization);
+            ended.notify_one();
+        });
+        self.begun.notify_one();
+        writing.await.map_err(io::Error::other)
+    }
+
+    async fn check(&self, _: &DomainName, _: &Http01) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn withdraw(&self, token: &Token) -> io::Result<()> {
+        self.published.lock().unwrap().remove(token);
+        Ok(())
+    }
+
+    async fn published(&self) -> io::Result<Vec<(Token, String)>> {
+        Ok(self.published.lock().unwrap().clone().into_iter().collect())
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_is_stopped_while_it_publishes_leaves_no_token() {
+    let world = World::start().await;
+    let vars = [
+        ("CATTLE_URL", "http://rancher.test:8080/v1"),
+        ("CATTLE_ACCESS_KEY", "access"),
+        ("CATTLE_SECRET_KEY", "secret"),
+        // With it a token is published although DNS leads nowhere.
+        ("SELF_CHECK_ADDRESS", "127.0.0.1"),
+    ];
+    let vars = vars.map(|(name, value)| (name.into(), value.into()));
+    let config = Config::from_vars(vars, &|path| std::fs::read(path)).unwrap();
+    let store = Arc::new(Store::new(
+        Arc::new(RealDisk),
+        &world.store(),
+        &world.webroot(),
+    ));
+    let slow = Slow::default();
+    let server = refusing(3).await;
+    let preflight = Preflight::new(&config, &slow, &store, NAME, Some(&server)).unwrap();
+    let (stopped, stop) = tokio::sync::oneshot::channel();
+    let stop = async { drop(stop.await) };
+    let check = preflight.check(OffsetDateTime::UNIX_EPOCH, stop);
+    let writing = async {
+        slow.begun.notified().await;
+        stopped.send(()).unwrap();
+        // Whoever does not wait for the write takes its token away now.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        slow.go.notify_one();
+        slow.ended.notified().await;
+    };
+    let (report, ()) = guarded("the check to end", async { tokio::join!(check, writing) }).await;
+    assert!(report.is_none());
+    assert_eq!(slow.published().await.unwrap(), []);
 }

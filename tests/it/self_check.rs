@@ -33,6 +33,14 @@ impl World {
             .settings(|settings| settings.missing_hosts.push(name.to_owned()));
     }
 
+    /// The challenge path is redirected to this host, on the same port.
+    fn leads_to(&self, host: &str) {
+        let from = "/.well-known/acme-challenge/".to_owned();
+        let to = format!("http://{host}:{}/elsewhere/", self.web.port());
+        self.web
+            .settings(|settings| settings.redirect = Some(Redirect::Path { from, to }));
+    }
+
     /// Shows that a daemon finds its own token in vain, says so with these words, and never tells the authority.
     async fn is_refused(&self, words: &str) {
         let mut daemon = self.daemon(NAME);
@@ -128,6 +136,39 @@ async fn a_redirect_to_another_port_is_refused_as_the_authority_would() {
         .web
         .settings(|settings| settings.redirect = Some(Redirect::Https(8443)));
     world.is_refused("ports 80 and 443").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_to_an_address_or_into_a_private_network_is_refused_as_the_authority_would() {
+    let addresses = "only host names, no IP addresses";
+    let inside = "only names that end in a public suffix";
+    for (host, words) in [
+        ("127.0.0.1", addresses),
+        ("2130706433", addresses),
+        ("[::1]", addresses),
+        ("localhost", inside),
+        ("wiki.corp", inside),
+    ] {
+        let world = World::start().await;
+        world.leads_to(host);
+        let text = format!("where the CA would not go: {words}");
+        world.is_refused(&text).await;
+        assert_eq!(world.web.faults().count("file"), 0, "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_behind_a_redirect_to_another_host_is_told_but_not_shown() {
+    let world = World::start().await;
+    world.leads_to("wiki.example.com");
+    let page = Response::new(Bytes::from_static(b"for few"));
+    world.web.faults().add("file", u32::MAX, What::Answer(page));
+    let mut daemon = world.daemon(NAME);
+    let line = daemon.says("certificate not done").await;
+    let error = line["error"].as_str().unwrap();
+    assert!(error.contains("another server answered"), "{line}");
+    assert!(error.contains("http://wiki.example.com:"), "{line}");
+    assert!(!daemon.text().contains("for few"), "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -84,7 +84,12 @@ async fn strays_of_ours_are_swept_at_start_and_files_of_others_stay() {
     let own = &world.production.accounts()[0].thumbprint;
     let other = "LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ";
     let folder = world.webroot().join(FOLDER);
+    // A check may still run that began an hour ago, as far as files tell.
+    let seconds = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let check = |age: u64| format!("preflight-{}-{:032x}", seconds - age, age);
+    let (young, old, torn) = (check(3600), check(90_000), check(100_000));
     let stays = [
+        (young.as_str(), format!("{young}.00")),
         ("of-another-account", format!("of-another-account.{other}")),
         ("with-other-content", format!("something.{own}")),
         (
@@ -101,6 +106,9 @@ async fn strays_of_ours_are_swept_at_start_and_files_of_others_stay() {
     std::fs::write(folder.join("stray"), format!("stray.{own}")).unwrap();
     // Written in part when the power went.
     std::fs::write(folder.join("torn.tmp"), format!("torn.{own}")).unwrap();
+    // Of checks that were killed.
+    std::fs::write(folder.join(&old), format!("{old}.00")).unwrap();
+    std::fs::write(folder.join(format!("{torn}.tmp")), "").unwrap();
 
     let mut daemon = world.daemon(NAME);
     daemon.idles().await;
@@ -113,6 +121,7 @@ async fn strays_of_ours_are_swept_at_start_and_files_of_others_stay() {
             "folder",
             "of-another-account",
             "page.html",
+            young.as_str(),
             "with-more-content",
             "with-other-content"
         ],

@@ -8,7 +8,7 @@ use crate::status::certificate::Next;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 const A: &str = "a.example.com";
-const UNSURE: [&str; 3] = ["Rancher", "metadata", "store"];
+const UNSURE: [&str; 4] = ["Rancher", "metadata", "balancers", "store"];
 
 fn certificate(name: &str, health: Health) -> Certificate {
     Certificate {
@@ -266,10 +266,14 @@ fn a_certificate_that_is_not_wanted_any_more_is_over() {
     let mut teller = Teller::new();
     teller.tells(&sick, &[Kind::Failing]);
     for name in UNSURE {
-        let unsure = status(Vec::new(), vec![part(name, Health::Attention)]);
-        assert_eq!(teller.looks(&unsure), [], "{name}");
+        for health in [Health::Attention, Health::Waiting] {
+            let unsure = status(Vec::new(), vec![part(name, health)]);
+            assert_eq!(teller.looks(&unsure), [], "{name} {health:?}");
+        }
     }
-    let told = teller.sees(&[]);
+    // They were listed, and are told of a new certificate.
+    let sure = vec![part("balancers", Health::Working)];
+    let told = teller.looks(&status(Vec::new(), sure));
     assert_eq!(told[0].title, "a.example.com is not wanted any more");
     teller.tells(&[], &[]);
     // One that nothing was told of goes in silence.

@@ -354,21 +354,40 @@ async fn a_redirect_to_another_name_is_followed_to_where_dns_leads_it() {
         "{}",
         checked.stdout
     );
+    town.web.faults().add("file", u32::MAX, page("for few"));
+    let checked = town.check().await;
+    checked.has(
+        "fetch",
+        "fail",
+        "another server answered",
+        "redirects to https",
+    );
+    assert!(!checked.stdout.contains("for few"), "{}", checked.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_where_the_ca_would_not_go_is_told() {
     let town = Town::start().await;
-    town.web
-        .settings(|settings| settings.redirect = Some(Redirect::Https(8443)));
-    let checked = town.check().await;
-    assert_eq!(checked.status, 1);
-    checked.has(
-        "fetch",
-        "fail",
-        "ports 80 and 443",
-        "let no redirect take the challenge path along",
-    );
+    let path = |host: &str| Redirect::Path {
+        from: "/.well-known/".to_owned(),
+        to: format!("http://{host}:{}/elsewhere/", town.port.number()),
+    };
+    for (to, words) in [
+        (Redirect::Https(8443), "ports 80 and 443"),
+        (path("127.0.0.1"), "no IP addresses"),
+        (path("wiki.corp"), "a public suffix"),
+    ] {
+        town.web.settings(|settings| settings.redirect = Some(to));
+        let checked = town.check().await;
+        assert_eq!(checked.status, 1);
+        checked.has(
+            "fetch",
+            "fail",
+            words,
+            "let no redirect take the challenge path along",
+        );
+    }
+    assert_eq!(town.web.faults().count("file"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
