@@ -22,6 +22,7 @@ use rustls::pki_types::pem::PemObject;
 use sandbox::balancer::Balancer;
 use sandbox::balancer::handshake;
 use sandbox::certs;
+use sandbox::parts::port::Port;
 use sandbox::town::Town;
 use time::OffsetDateTime;
 use tokio::process::Child;
@@ -89,7 +90,8 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
     println!("Three services announce: {SHOP} | {BLOG} {WWW} | {API}, {OLD}, {BANK}");
 
     let log = town.path("daemon.log");
-    let mut child = start_daemon(&daemon, &town, File::create(&log)?)?;
+    let page = Port::claim();
+    let mut child = start_daemon(&daemon, &town, &page, File::create(&log)?)?;
     let der = CertificateDer::from_pem_slice(bought.cert_pem.as_bytes())?;
     let story = story(&town, (bought_leaf, der), start);
     let result = tokio::select! {
@@ -101,8 +103,17 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
         println!("\nThe daemon's log:\n{}", std::fs::read_to_string(&log)?);
         return Err(error);
     }
+    println!("\nWhat the daemon's command `status` says:\n");
+    // Its exit status says whether all is well; what it prints is for people.
+    let asked = command(&daemon, &town, &page)
+        .arg("status")
+        .output()
+        .await?;
+    for line in String::from_utf8_lossy(&asked.stdout).lines() {
+        println!("  {line}");
+    }
     if keeps {
-        stay(&town, &log, &mut child).await?;
+        stay(&town, &log, &page, &mut child).await?;
     }
     child.kill().await?;
     Ok(())
@@ -187,11 +198,18 @@ async fn story(
     Ok(())
 }
 
-fn start_daemon(daemon: &PathBuf, town: &Town, log: File) -> std::io::Result<Child> {
-    Command::new(daemon)
+fn command(daemon: &PathBuf, town: &Town, page: &Port) -> Command {
+    let mut command = Command::new(daemon);
+    command
         .env_clear()
         .envs(town.environment())
-        .stdin(Stdio::null())
+        .env("LISTEN", format!("127.0.0.1:{}", page.number()))
+        .stdin(Stdio::null());
+    command
+}
+
+fn start_daemon(daemon: &PathBuf, town: &Town, page: &Port, log: File) -> std::io::Result<Child> {
+    command(daemon, town, page)
         .stdout(log.try_clone()?)
         .stderr(log)
         .kill_on_drop(true)
@@ -225,8 +243,14 @@ async fn served(town: &Town, balancer: &Balancer, name: &str) -> Result<(), Fail
     Ok(())
 }
 
-async fn stay(town: &Town, log: &std::path::Path, child: &mut Child) -> Result<(), Failure> {
+async fn stay(
+    town: &Town,
+    log: &std::path::Path,
+    page: &Port,
+    child: &mut Child,
+) -> Result<(), Failure> {
     println!("\nStaying up until Ctrl-C or the daemon ends:");
+    println!("  status page     http://127.0.0.1:{}/", page.number());
     println!("  ACME directory  {}", town.production.directory_url());
     println!("  Rancher API     {}", town.rancher.api_url());
     println!("  metadata        {}", town.rancher.metadata_url());
