@@ -27,6 +27,7 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
 	cargo test --workspace
+	$(MAKE) simulate SEEDS=50 SEED= COSTS= DAYS= LOG=
 	$(MAKE) demo KEEP=
 
 .PHONY: quick
