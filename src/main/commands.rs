@@ -268,10 +268,12 @@ pub(crate) async fn healthcheck(config: &Config) -> ExitCode {
     let Some(address) = config.listen else {
         return print("LISTEN is off, nothing to ask\n");
     };
-    match ask::get(address, "/healthz", config.connect_timeout).await {
+    const PATH: &str = "/healthz";
+    let url = format!("{}{PATH}", ask::base(address));
+    match ask::get(address, PATH, config.connect_timeout).await {
         Ok((status, _)) if status.is_success() => ExitCode::SUCCESS,
-        Ok((status, _)) => fail(&format!("{}: answered {status}", ask::base(address))),
-        Err(NoAnswer::NobodyThere) => fail(&format!("{}: nobody listens", ask::base(address))),
+        Ok((status, _)) => fail(&format!("{url}: answered {status}")),
+        Err(NoAnswer::NobodyThere) => fail(&format!("{url}: nobody listens")),
         Err(NoAnswer::Wrong(error)) => fail(&error),
     }
 }

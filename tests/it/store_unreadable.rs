@@ -8,13 +8,16 @@ use crate::support::tree::block;
 const A: &str = "a.example.com";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_file_that_is_gone_is_no_reason_to_issue_or_restore() {
+async fn one_file_that_is_gone_is_no_reason_to_issue_where_rancher_keeps_the_key() {
     let world = World::start().await;
     let mut daemon = world.settled(A).await;
+    world
+        .rancher
+        .settings(|settings| settings.reveals_key = false);
     let file = world.store().join("archive/a.example.com/privkey1.pem");
     let away = world.path("away");
     std::fs::rename(&file, &away).unwrap();
-    daemon.says("certificate needs attention").await;
+    daemon.mentions("does not give its key back").await;
     daemon.passes(1).await;
     assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
     assert!(!file.with_file_name("privkey2.pem").exists());
