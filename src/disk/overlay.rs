@@ -12,6 +12,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use crate::disk::RealDisk;
+use crate::disk::off_threads;
 use crate::disk::sequence::FileSystem;
 use crate::disk::sequence::Kind;
 use crate::disk::sequence::OpenFile;
@@ -174,15 +175,7 @@ impl FileSystem for Overlay {
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> T {
-        let disk = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || work(&disk)).await {
-            Ok(done) => done,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // The program is ending: whoever waits here is about to be dropped.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        off_threads(self, work).await
     }
 
     fn side_by_side<T: Sync>(

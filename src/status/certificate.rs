@@ -242,6 +242,12 @@ pub(super) fn of(
     let last_try = last_try(row, snapshot.tries.get(&name), failed);
     let left_out = left_out(row, failed);
     let mut health = health(row, now);
+    let mut reason = row.reason();
+    // The next pass will see it; until then it is no longer worked on.
+    if health == Health::Working && is_done(&name, snapshot) {
+        health = Health::Well;
+        "done, looked at again in the next pass".clone_into(&mut reason);
+    }
     if left_out.is_some() {
         health = health.max(Health::Attention);
     }
@@ -250,7 +256,7 @@ pub(super) fn of(
         origins: row.entry.origins.iter().cloned().collect(),
         health,
         action: row.action().to_string(),
-        reason: row.reason(),
+        reason,
         problem: problem(row, health).or(left_out),
         last_try,
         next: next(row, snapshot.next, now),
@@ -261,6 +267,14 @@ pub(super) fn of(
         expires_at: what_is_served(row).map(|leaf| leaf.not_after),
         name,
     }
+}
+
+/// Whether what the last pass wanted done has come to its end since.
+fn is_done(name: &str, snapshot: &Snapshot) -> bool {
+    let (Some(report), Some(last)) = (&snapshot.report, snapshot.tries.get(name)) else {
+        return false;
+    };
+    last.setback.is_none() && report.at <= last.at
 }
 
 fn what_is_served(row: &Row) -> Option<&Leaf> {

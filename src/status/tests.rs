@@ -14,6 +14,7 @@ use crate::certificate::tests::leaf;
 use crate::classify::Verdict;
 use crate::config::ReplaceForeign;
 use crate::daemon::PassTimes;
+use crate::daemon::Try;
 use crate::decide::Action;
 use crate::decide::AtRancher;
 use crate::decide::OnDisk;
@@ -235,6 +236,43 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         ..row("a.test", 80, verdict(Action::Push))
     };
     stands(served, Health::AtRisk);
+}
+
+#[test]
+fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
+    let with = |last: Option<Try>| {
+        let tries = last.map(|last| ("a.test".to_owned(), last)).into_iter();
+        let snapshot = Snapshot {
+            report: Some(Arc::new(report(vec![first("a.test")]))),
+            tries: tries.collect(),
+            ..Snapshot::default()
+        };
+        let ledger = Ledger::default();
+        let on_record = OnRecord {
+            ledger: &ledger,
+            policy: &policy(),
+            limits: &|_| None,
+            distrusted: None,
+            is_wake_owed: false,
+        };
+        let status = Status::gather(&Program::default(), &snapshot, on_record, NOW);
+        status.certificates[0].health
+    };
+    let last = |at, setback| {
+        Some(Try {
+            at,
+            what: "obtain",
+            setback,
+        })
+    };
+    assert_eq!(with(None), Health::Working);
+    assert_eq!(with(last(NOW - DAY, None)), Health::Working);
+    assert_eq!(with(last(NOW + Duration::SECOND, None)), Health::Well);
+    let failed = failed(Trouble::Caa, "caa");
+    assert_eq!(
+        with(last(NOW + Duration::SECOND, Some(failed))),
+        Health::Working
+    );
 }
 
 #[test]
