@@ -74,12 +74,8 @@ impl Wanted {
         let holds = |claim: &Claim| holders.get(claim.names.primary()) == Some(&claim.holder);
         while !claims.is_empty() {
             claims.sort_by(|a, b| (!holds(a), &a.holder).cmp(&(!holds(b), &b.holder)));
-            // Whoever loses its primary name may find an equal set of names among what the others have made.
-            let is_free = |claim: &Claim| !places.by_primary.contains_key(claim.names.primary());
-            let (free, taken): (Vec<_>, Vec<_>) = claims.into_iter().partition(is_free);
-            claims = free
+            claims = claims
                 .into_iter()
-                .chain(taken)
                 .filter_map(|claim| wanted.add_claim(claim, &mut places))
                 .collect();
         }
