@@ -21,10 +21,10 @@ use crate::notify::deliver::Sent;
 use crate::notify::news::LASTING;
 use crate::notify::news::News;
 use crate::notify::outbox::Outbox;
-use crate::notify::outbox::wait_after;
 use crate::ports::Disk;
 use crate::ports::RetryAfter;
 use crate::reaction::Trouble;
+use crate::schedule;
 use crate::status::Health;
 use crate::status::Part;
 use crate::status::Status;
@@ -300,7 +300,7 @@ impl<D: Disk> Turning<D> {
             failures = self.failures,
             "notice not delivered"
         );
-        wait_after(self.failures)
+        schedule::after_silence(self.failures)
     }
 
     /// Once for each kind of failure.

@@ -13,8 +13,6 @@ use crate::notify::notice::Severity;
 pub const MOST: usize = 200;
 /// How long one is tried.
 pub const LONGEST: Duration = Duration::days(5);
-const SHORTEST_WAIT: Duration = Duration::MINUTE;
-const LONGEST_WAIT: Duration = Duration::HOUR;
 
 /// What was told, and what waits to be sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,18 +128,13 @@ impl Outbox {
     }
 }
 
-/// How long to wait after so many failures in a row.
-pub fn wait_after(failures: u32) -> Duration {
-    let doubled = SHORTEST_WAIT * 2_i32.saturating_pow(failures.saturating_sub(1).min(10));
-    doubled.min(LONGEST_WAIT)
-}
-
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
 
     use super::*;
     use crate::notify::notice::Kind;
+    use crate::schedule;
 
     const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
@@ -225,9 +218,9 @@ mod tests {
 
     #[test]
     fn waits_double_from_a_minute_to_an_hour() {
-        let minutes = |failures| wait_after(failures).whole_minutes();
+        let minutes = |failures| schedule::after_silence(failures).whole_minutes();
         let all: Vec<i64> = (1..=8).map(minutes).collect();
         assert_eq!(all, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
+        assert_eq!(schedule::after_silence(u32::MAX), Duration::HOUR);
     }
 }
