@@ -475,6 +475,13 @@ impl Trouble {
     }
 }
 
+/// A kind as it stands on record and in the status document; `other` is none of the table.
+pub fn word(trouble: Option<Trouble>) -> String {
+    let value = trouble.and_then(|trouble| serde_json::to_value(trouble).ok());
+    let word = value.as_ref().and_then(serde_json::Value::as_str);
+    word.unwrap_or("other").to_owned()
+}
+
 /// Whether a limit holds for the account or the address, and so for every certificate (boulder
 /// `ratelimits/limiter.go`).
 fn is_of_account(detail: &str) -> bool {

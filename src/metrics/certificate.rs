@@ -13,6 +13,7 @@ use crate::metrics::number;
 use crate::metrics::seconds;
 use crate::reaction;
 use crate::reaction::Trouble;
+use crate::reaction::word;
 use crate::reconcile::job::WORDS;
 use crate::status::Health;
 use crate::status::certificate::Certificate;
@@ -128,7 +129,7 @@ fn summed(seen: &Seen<'_>) -> Vec<Family> {
             "certificates_by_trouble",
             "How many certificates have which kind of trouble; other is none of the table in the README.",
             kinds.chain([None]).map(|kind| {
-                let labels = vec![("trouble", kind.map_or_else(|| "other".to_owned(), word))];
+                let labels = vec![("trouble", word(kind))];
                 (labels, of_kind(kind))
             }),
         ),
@@ -154,11 +155,4 @@ fn summed(seen: &Seen<'_>) -> Vec<Family> {
             }),
         ),
     ]
-}
-
-/// A kind as it stands in the document.
-fn word(kind: Trouble) -> String {
-    let value = serde_json::to_value(kind);
-    let word = value.as_ref().ok().and_then(serde_json::Value::as_str);
-    word.unwrap_or("other").to_owned()
 }

@@ -28,6 +28,7 @@ use crate::notify::notice::what_of;
 use crate::reaction::Clock;
 use crate::reaction::Reaction;
 use crate::reaction::Trouble;
+use crate::reaction::word;
 use crate::status::Health;
 use crate::status::Part;
 use crate::status::Phase;
@@ -295,7 +296,7 @@ fn fresh(
     if let Some(problem) = problem
         && (worst.is_some() || open.lasts(now) || !passes(problem))
     {
-        let word = word_of(problem);
+        let word = word(problem.kind);
         if !open.told.contains(&word) {
             words.push(word);
             worst = worst.or_else(|| Some(kind_of(problem)));
@@ -312,14 +313,6 @@ fn kind_of(problem: &Problem) -> Kind {
     } else {
         Kind::Failing
     }
-}
-
-fn word_of(problem: &Problem) -> String {
-    let word = problem
-        .kind
-        .and_then(|kind| serde_json::to_value(kind).ok());
-    let word = word.as_ref().and_then(serde_json::Value::as_str);
-    word.unwrap_or("other").to_owned()
 }
 
 /// Whether it is tried again by itself within minutes, or ends at a known time.
