@@ -80,6 +80,16 @@ pub enum DiskCopy {
     Whole(Stored),
 }
 
+impl DiskCopy {
+    /// The certificate, if it is whole.
+    pub fn whole(&self) -> Option<&Stored> {
+        match self {
+            Self::Whole(stored) => Some(stored),
+            Self::Unknown(_) | Self::Lost(_) | Self::Absent | Self::Broken(_) => None,
+        }
+    }
+}
+
 /// A certificate with its key in the store.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -196,12 +206,7 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
 
 impl<'a> Facts<'a> {
     fn disk_leaf(&self) -> Option<&'a Leaf> {
-        match self.disk {
-            DiskCopy::Whole(stored) => Some(&stored.shown.leaf),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
-                None
-            }
-        }
+        self.disk.whole().map(|stored| &stored.shown.leaf)
     }
 
     fn held(&self) -> Option<(&'a Held, &'a Shown)> {
@@ -444,14 +449,10 @@ impl<'a> Facts<'a> {
 
     /// Neither self-signed nor staging.
     fn disk_is_production(&self) -> bool {
-        match self.disk {
-            DiskCopy::Whole(stored) => self
-                .policy
-                .is_production(&stored.shown.leaf, stored.directory.as_deref()),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
-                false
-            }
-        }
+        self.disk.whole().is_some_and(|stored| {
+            self.policy
+                .is_production(&stored.shown.leaf, stored.directory.as_deref())
+        })
     }
 
     fn remote_is_production(&self) -> bool {

@@ -85,12 +85,7 @@ impl<W: World> Reconciler<W> {
                 }
             }
         };
-        let expiry = match disk {
-            DiskCopy::Whole(stored) => Some(stored.shown.leaf.not_after),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
-                None
-            }
-        };
+        let expiry = disk.whole().map(|stored| stored.shown.leaf.not_after);
         let live = lineage.and_then(|lineage| {
             let record = lineage.record.as_ref()?;
             Some((lineage.name.clone(), record.live))
@@ -160,12 +155,7 @@ impl<W: World> Reconciler<W> {
             certificate: target.names.primary().to_string(),
         };
         engine.held_back(&attempt)?;
-        let stored = match disk {
-            DiskCopy::Whole(stored) => Some(stored),
-            DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
-                None
-            }
-        };
+        let stored = disk.whole();
         let policy = &engine.settings.policy;
         let stored_well = stored.filter(|stored| {
             policy.is_staging

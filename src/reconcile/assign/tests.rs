@@ -62,10 +62,7 @@ fn whole(shown: Shown, directory: &str) -> DiskCopy {
 
 /// A lineage in the folder `name` of `test.com`.
 fn lineage(name: &str, names: &str, copy: DiskCopy) -> Arc<Lineage> {
-    let leaf = match &copy {
-        DiskCopy::Whole(stored) => Some(stored.shown.leaf.fingerprint),
-        DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => None,
-    };
+    let leaf = copy.whole().map(|stored| stored.shown.leaf.fingerprint);
     let version = Version {
         number: 1,
         leaf,
