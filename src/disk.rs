@@ -11,7 +11,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use crate::disk::sequence::FileSystem;
 use crate::disk::sequence::Kind;
@@ -47,22 +46,6 @@ impl RealDisk {
     }
 }
 
-/// Runs blocking work off the threads that serve everything else.
-async fn off_threads<D: Send + Sync + 'static, T: Send + 'static>(
-    disk: &Arc<D>,
-    work: impl FnOnce(&D) -> T + Send + 'static,
-) -> T {
-    let disk = Arc::clone(disk);
-    match tokio::task::spawn_blocking(move || work(&disk)).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The program is ending: whoever waits here is about to be dropped.
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
 impl OpenFile for File {
     fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.write_all(content)
@@ -87,13 +70,6 @@ impl OpenFile for File {
 
 impl FileSystem for RealDisk {
     type File = File;
-
-    async fn detach<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> T {
-        off_threads(self, work).await
-    }
 
     /// The disk commits files together that would each wait for a commit one after the other.
     fn side_by_side<T: Sync>(

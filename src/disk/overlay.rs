@@ -12,7 +12,6 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use crate::disk::RealDisk;
-use crate::disk::off_threads;
 use crate::disk::sequence::FileSystem;
 use crate::disk::sequence::Kind;
 use crate::disk::sequence::OpenFile;
@@ -170,13 +169,6 @@ impl OpenFile for Memory {
 
 impl FileSystem for Overlay {
     type File = Memory;
-
-    async fn detach<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> T {
-        off_threads(self, work).await
-    }
 
     fn side_by_side<T: Sync>(
         &self,

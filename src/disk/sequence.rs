@@ -45,11 +45,23 @@ pub trait FileSystem: Send + Sync + 'static {
     /// A file that is open for writing.
     type File: OpenFile;
 
-    /// See [`Disk::run`].
+    /// See [`Disk::run`]; on a thread of its own, unless everything is to happen in one.
     fn detach<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> impl Future<Output = T> + Send;
+    ) -> impl Future<Output = T> + Send {
+        let disk = Arc::clone(self);
+        async move {
+            match tokio::task::spawn_blocking(move || work(&disk)).await {
+                Ok(done) => done,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The program is ending: whoever waits here is about to be dropped.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
 
     /// Does pieces of work that do not depend on each other, in any order; all of them, even if one fails.
     fn side_by_side<T: Sync>(
