@@ -207,6 +207,8 @@ pub struct OnRecord<'a> {
     pub distrusted: Option<&'a str>,
     /// Whether balancers are to be woken.
     pub is_wake_owed: bool,
+    /// What tells by itself how it stands.
+    pub parts: &'a [Part],
 }
 
 impl Status {
@@ -220,6 +222,7 @@ impl Status {
         let mut status = Self::empty(program, Phase::Running, now);
         status.authorities = authority::authorities(&on_record, now);
         status.surroundings = parts(snapshot, &on_record, &status.authorities, now);
+        status.surroundings.extend_from_slice(on_record.parts);
         status.is_wake_owed = on_record.is_wake_owed;
         let Some(report) = &snapshot.report else {
             return status.of_phase(Phase::Starting);
@@ -268,14 +271,6 @@ impl Status {
             surroundings: Vec::new(),
             is_wake_owed: false,
             settings: program.settings.clone(),
-        }
-    }
-
-    /// Adds parts of the surroundings.
-    pub fn add(&mut self, parts: impl IntoIterator<Item = Part>) {
-        self.surroundings.extend(parts);
-        if self.phase == Phase::Running {
-            self.sum_up();
         }
     }
 

@@ -89,7 +89,7 @@ pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
         () = tell_progress(seen.clone()) => {}
         () = work => {}
     }
-    let status = live::of(&engine, &program(&config), &seen.borrow(), now());
+    let status = live::of(&engine, &program(&config), &seen.borrow(), &[], now());
     drop(lock);
     answer(&status, form, render::status);
     exit_code(&status)
@@ -327,7 +327,7 @@ async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
         report: Some(Arc::new(pass.report)),
         ..Snapshot::default()
     };
-    let status = live::of(&engine, &program(config), &snapshot, now());
+    let status = live::of(&engine, &program(config), &snapshot, &[], now());
     Ok(status.without_daemon(asks_rancher))
 }
 

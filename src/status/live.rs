@@ -67,9 +67,8 @@ impl<W: World> Live<W> {
         };
         // Copied, so that the loop never waits for whoever looks.
         let snapshot = self.snapshot.borrow().clone();
-        let mut status = of(engine, &self.program, &snapshot, now);
-        status.add(self.parts().values().cloned());
-        status
+        let parts: Vec<Part> = self.parts().values().cloned().collect();
+        of(engine, &self.program, &snapshot, &parts, now)
     }
 
     /// Takes note of how a part of the surroundings stands that no pass looks at.
@@ -86,11 +85,12 @@ impl<W: World> Live<W> {
     }
 }
 
-/// How everything stands by an engine and what a pass has found.
+/// How everything stands by an engine, what a pass has found, and parts that tell by themselves.
 pub fn of<W: World>(
     engine: &Engine<W>,
     program: &Program,
     snapshot: &Snapshot,
+    parts: &[Part],
     now: OffsetDateTime,
 ) -> Status {
     let distrusted = engine.clock_distrusted();
@@ -102,6 +102,7 @@ pub fn of<W: World>(
         limits: &|directory| engine.limits(directory),
         distrusted: distrusted.as_ref().map(|(reason, _)| reason.as_str()),
         is_wake_owed,
+        parts,
     };
     Status::gather(program, snapshot, on_record, now)
 }

@@ -157,6 +157,7 @@ fn gathered(report: Report, ledger: &Ledger) -> Status {
         limits: &|_| Some(&LETS_ENCRYPT),
         distrusted: None,
         is_wake_owed: false,
+        parts: &[],
     };
     Status::gather(&Program::default(), &snapshot, on_record, NOW)
 }
@@ -254,6 +255,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
             limits: &|_| None,
             distrusted: None,
             is_wake_owed: false,
+            parts: &[],
         };
         let status = Status::gather(&Program::default(), &snapshot, on_record, NOW);
         status.certificates[0].health
