@@ -149,11 +149,7 @@ async fn run(config: Config) -> ExitCode {
         stopped.send_replace(true);
     };
     let daemon = async {
-        let store = Arc::new(Store::new(
-            Arc::clone(world.disk()),
-            &config.store,
-            &config.webroot,
-        ));
+        let store = store(&config, &world);
         // Held until the process ends, not only this task: a write in hand ends after it.
         std::mem::forget(hold_lock(&store, world.disk(), &|phase| live.is_in(phase)).await);
         live.is_in(Phase::Starting);
@@ -329,6 +325,37 @@ fn others(config: &Config) -> String {
     others.collect::<Vec<_>>().join(" ")
 }
 
+/// The store that the settings name.
+fn store<W: World>(config: &Config, world: &W) -> Arc<Store<W::Disk>> {
+    let disk = Arc::clone(world.disk());
+    Arc::new(Store::new(disk, &config.store, &config.webroot))
+}
+
+/// Who holds the store.
+enum Lock {
+    /// This instance, as long as the file is open.
+    Ours(File),
+    /// Another one, as it has signed.
+    Anothers(String),
+}
+
+/// Takes the lock of the store and signs it, if it is free.
+fn try_lock(store: &Store<RealDisk>, disk: &RealDisk) -> Result<Lock, StoreError> {
+    store.prepare()?;
+    let path = store.lock_path();
+    let tried = disk.try_lock(&path);
+    match tried.map_err(|error| StoreError::new("lock", &path, error))? {
+        Some(lock) => {
+            start::sign_lock(&lock, now());
+            Ok(Lock::Ours(lock))
+        }
+        None => {
+            let holder = std::fs::read_to_string(path).unwrap_or_default();
+            Ok(Lock::Anothers(client::one_line(holder.trim())))
+        }
+    }
+}
+
 /// Waits for the lock of the store. Whoever waits stands by: it takes over when the other instance ends.
 async fn hold_lock(
     store: &Store<RealDisk>,
@@ -337,19 +364,9 @@ async fn hold_lock(
 ) -> File {
     let mut said = String::new();
     loop {
-        let path = store.lock_path();
-        let tried = store.prepare().and_then(|()| {
-            disk.try_lock(&path)
-                .map_err(|error| StoreError::new("lock", &path, error))
-        });
-        let fault = match tried {
-            Ok(Some(lock)) => {
-                start::sign_lock(&lock, now());
-                return lock;
-            }
-            Ok(None) => {
-                let holder = std::fs::read_to_string(store.lock_path()).unwrap_or_default();
-                let holder = client::one_line(holder.trim());
+        let fault = match try_lock(store, disk) {
+            Ok(Lock::Ours(lock)) => return lock,
+            Ok(Lock::Anothers(holder)) => {
                 tell(Phase::StandingBy {
                     holder: holder.clone(),
                 });

@@ -10,7 +10,6 @@ use rancher_lets_encrypt::cli::HELD;
 use rancher_lets_encrypt::cli::ask;
 use rancher_lets_encrypt::cli::ask::NoAnswer;
 use rancher_lets_encrypt::cli::render;
-use rancher_lets_encrypt::client::one_line;
 use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::LogFormat;
 use rancher_lets_encrypt::daemon::Daemon;
@@ -28,12 +27,13 @@ use rancher_lets_encrypt::start;
 use rancher_lets_encrypt::status::Health;
 use rancher_lets_encrypt::status::Phase;
 use rancher_lets_encrypt::status::Status;
+use rancher_lets_encrypt::status::certificate::Certificate;
 use rancher_lets_encrypt::status::live;
-use rancher_lets_encrypt::store::Store;
 use rancher_lets_encrypt::store::request::RenewalRequest;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::Lock;
 use crate::adapters::Adapters;
 use crate::adapters::SystemClock;
 use crate::adapters::now;
@@ -41,6 +41,8 @@ use crate::program;
 use crate::refuse;
 use crate::start_log;
 use crate::stop_signals;
+use crate::store;
+use crate::try_lock;
 
 /// Makes one pass and does what it finds.
 pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
@@ -53,21 +55,15 @@ pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return fail(&format!("signals cannot be listened for: {error}")),
     };
-    let disk = Arc::clone(world.disk());
-    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
-    let path = store.lock_path();
-    let lock = match store.prepare().map(|()| world.disk().try_lock(&path)) {
-        Ok(Ok(Some(lock))) => lock,
-        Ok(Ok(None)) => {
-            let holder = std::fs::read_to_string(&path).unwrap_or_default();
-            let holder = one_line(holder.trim());
+    let store = store(&config, &world);
+    let lock = match try_lock(&store, world.disk()) {
+        Ok(Lock::Ours(lock)) => lock,
+        Ok(Lock::Anothers(holder)) => {
             eprintln!("another instance holds the store: {holder}");
             return ExitCode::from(HELD);
         }
-        Ok(Err(error)) => return fail(&format!("cannot lock {}: {error}", path.display())),
         Err(error) => return fail(&error.to_string()),
     };
-    start::sign_lock(&lock, now());
     let engine = match Engine::open(world, store, Settings::from(&config)).await {
         Ok(engine) => Arc::new(engine),
         Err((_, error)) => return fail(&error.to_string()),
@@ -145,46 +141,32 @@ pub(crate) async fn status(config: &Config, form: Form) -> ExitCode {
 
 /// Shows everything that is known of one certificate.
 pub(crate) async fn explain(config: &Config, name: &str, form: Form) -> ExitCode {
-    let name = match domain_name(name) {
-        Ok(name) => name,
+    let (certificate, status) = match known_certificate(config, name).await {
+        Ok(known) => known,
         Err(code) => return code,
-    };
-    let status = match known_certificates(config).await {
-        Ok(status) => status,
-        Err(code) => return code,
-    };
-    let Some(certificate) = status.certificate(name.as_str()) else {
-        return fail(&unknown(&name, &status));
     };
     if form.json {
-        print_json(certificate)
+        print_json(&certificate)
     } else {
-        print(&render::explain(certificate, &status))
+        print(&render::explain(&certificate, &status))
     }
 }
 
 /// Leaves a request that the running daemon takes.
 pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
-    let name = match domain_name(name) {
+    let (certificate, status) = match known_certificate(config, name).await {
+        Ok(known) => known,
+        Err(code) => return code,
+    };
+    let certificate = match domain_name(&certificate.name) {
         Ok(name) => name,
         Err(code) => return code,
-    };
-    let status = match known_certificates(config).await {
-        Ok(status) => status,
-        Err(code) => return code,
-    };
-    let certificate = status
-        .certificate(name.as_str())
-        .and_then(|certificate| certificate.name.parse::<DomainName>().ok());
-    let Some(certificate) = certificate else {
-        return fail(&unknown(&name, &status));
     };
     let world = match Adapters::new(config) {
         Ok(world) => world,
         Err(faults) => return refuse(&faults),
     };
-    let disk = Arc::clone(world.disk());
-    let store = Store::new(disk, &config.store, &config.webroot);
+    let store = store(config, &world);
     let request = RenewalRequest {
         certificate: certificate.clone(),
         asked_at: now(),
@@ -212,8 +194,7 @@ pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: 
         Ok(world) => world,
         Err(faults) => return refuse(&faults),
     };
-    let disk = Arc::clone(world.disk());
-    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
+    let store = store(config, &world);
     let preflight = match Preflight::new(config, world.challenge(), &store, name, dns) {
         Ok(preflight) => preflight,
         Err(why) => {
@@ -310,13 +291,22 @@ async fn known_certificates(config: &Config) -> Result<Status, ExitCode> {
     }
 }
 
+/// The certificate that is to cover a name, and everything else.
+async fn known_certificate(config: &Config, name: &str) -> Result<(Certificate, Status), ExitCode> {
+    let name = domain_name(name)?;
+    let status = known_certificates(config).await?;
+    match status.certificate(name.as_str()).cloned() {
+        Some(certificate) => Ok((certificate, status)),
+        None => Err(fail(&unknown(&name, &status))),
+    }
+}
+
 /// What a pass finds, in a world in which nothing changes.
 async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
     let adapters = Adapters::new(config).map_err(|faults| refuse(&faults))?;
     let rancher = asks_rancher.then_some(adapters.rancher);
     let world = Dry::new(rancher, adapters.webroot, SystemClock);
-    let disk = Arc::clone(world.disk());
-    let store = Arc::new(Store::new(disk, &config.store, &config.webroot));
+    let store = store(config, &world);
     let opened = Engine::open(world, store, Settings::from(config)).await;
     let engine = Arc::new(opened.map_err(|(_, error)| fail(&error.to_string()))?);
     let (domains, reads_labels) = (config.domains.clone(), config.reads_labels);
@@ -370,11 +360,7 @@ fn unknown(name: &DomainName, status: &Status) -> String {
 
 /// 0 only if everything is well.
 fn exit_code(status: &Status) -> ExitCode {
-    let is_well = match status.health {
-        Health::Well => true,
-        Health::Working | Health::Waiting | Health::Attention | Health::AtRisk => false,
-    };
-    if is_well {
+    if status.health == Health::Well {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(ATTENTION)
