@@ -8,6 +8,8 @@
 //! 4. [`issue`] obtains: order, challenge, finalize, keep, verify, store. [`push`] writes to Rancher, or takes back, and
 //!    wakes the balancers.
 //! 5. [`engine`] remembers failures in the ledger, so that no restart forgets a wait.
+//! 6. Whoever looks reads one document, [`status`]: the [`page`], the [`metrics`], who is told ([`notify`]), the
+//!    commands ([`cli`]).
 //!
 //! Everything outside is behind the [`ports`], whose methods are single effects; `main` alone names the adapters
 //! ([`rancher`], [`acme`], [`webroot`], [`disk`]) and reads clock and environment.

@@ -153,7 +153,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "LISTEN",
         "`0.0.0.0:8080`",
-        "address of the health page; `off` for none",
+        "address of status page, metrics and health; `off` for none",
     ),
     setting(
         "NOTIFY_URL",
