@@ -27,7 +27,7 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
 	cargo test --workspace
-	$(MAKE) simulate SEEDS=50 SEED= COSTS= DAYS= LOG=
+	$(MAKE) simulate SEEDS=50 FIRST= SEED= COSTS= DAYS= LOG=
 	$(MAKE) demo KEEP=
 
 .PHONY: quick
@@ -58,8 +58,8 @@ bench: static ## speed, CPU and memory of the shipped binary, against the sandbo
 	target/release/bench target/$(MUSL)/release/rancher-lets-encrypt
 
 .PHONY: simulate
-simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000, SEED=n with its history, or COSTS=1)
-	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(DAYS),--days $(DAYS)) $(if $(LOG),--log $(LOG))
+simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000 from FIRST=1 on, SEED=n with its history, or COSTS=1)
+	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(FIRST),--first $(FIRST)) $(if $(DAYS),--days $(DAYS)) $(if $(LOG),--log $(LOG))
 
 .PHONY: setup
 setup: ## installs with apt and rustup what the tests need

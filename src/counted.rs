@@ -106,16 +106,13 @@ pub struct Answers {
     pub by_kind: BTreeMap<&'static str, u64>,
     /// When the last answer without a fault came.
     pub ok_at: Option<OffsetDateTime>,
-    /// The last fault, in plain words, and when it came.
-    pub fault: Option<(OffsetDateTime, String)>,
 }
 
 impl Answers {
-    fn note(&mut self, kind: &'static str, fault: Option<String>, now: OffsetDateTime) {
+    fn note(&mut self, kind: &'static str, now: OffsetDateTime) {
         *self.by_kind.entry(kind).or_insert(0) += 1;
-        match fault {
-            Some(fault) => self.fault = Some((now, fault)),
-            None => self.ok_at = Some(now),
+        if kind == OK {
+            self.ok_at = Some(now);
         }
     }
 }
@@ -201,8 +198,7 @@ fn note_orchestrator<T>(
         Err(OrchestratorError::Denied(_)) => "denied",
         Err(OrchestratorError::Refused(_)) => "refused",
     };
-    let fault = answer.as_ref().err().map(ToString::to_string);
-    answers.note(kind, fault, now);
+    answers.note(kind, now);
 }
 
 impl<O: Orchestrator> Orchestrator for CountedOrchestrator<O> {
@@ -278,11 +274,10 @@ impl<A> CountedAuthority<A> {
             Err(AuthorityError::NotReady(_)) => "not-ready",
             Err(AuthorityError::AlreadyTold(_)) => "already-told",
         };
-        let fault = answer.as_ref().err().map(ToString::to_string);
         let (directory, now) = (self.counts.directories.of(directory), (self.counts.now)());
         let mut tally = self.counts.lock();
         let answers = tally.authorities.entry(directory).or_default();
-        answers.note(kind, fault, now);
+        answers.note(kind, now);
         answer
     }
 }

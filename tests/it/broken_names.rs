@@ -9,6 +9,7 @@ use sandbox::faults::What;
 
 use crate::support::World;
 use crate::support::guarded;
+use crate::support::stepped::Stepped;
 
 const GROUP: &str = "a.example.com b.example.com c.example.com";
 
@@ -105,6 +106,40 @@ async fn a_broken_name_waits_a_minute_then_ten_then_a_hundred_then_a_day_over_re
         world.end_waits();
     }
     assert_eq!(minutes, [1, 10, 100, 24 * 60, 24 * 60]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validation_that_failed_right_before_a_crash_is_counted_once() {
+    let world = World::start().await;
+    world.breaks("broken.example.com");
+    let settings = world.settings().with("DOMAINS", "broken.example.com");
+    let killed = settings.clone();
+    let killed = tokio::task::spawn_blocking(move || {
+        let daemon = Stepped::start(&killed);
+        while let Some(line) = daemon.line() {
+            // Of the authorization that failed: its order is still in flight.
+            if line["message"] == "token withdrawn" {
+                daemon.kill();
+                return true;
+            }
+            daemon.next();
+        }
+        false
+    });
+    assert!(guarded("the kill", killed).await.unwrap());
+    let count = |world: &World| world.failures("name").iter().map(|it| it.count).max();
+    assert_eq!(count(&world), Some(1));
+    let in_flight = world.pending("broken.example.com");
+    assert!(in_flight.is_some(), "the order had ended before the kill");
+
+    // The daemon is away until the wait is over, and then its first look shows the same failure again.
+    world.end_waits();
+    world.mends("broken.example.com");
+    let daemon = settings.start();
+    world.obtained(&["broken.example.com"]).await;
+    assert_eq!(count(&world), Some(1), "{}", daemon.text());
+    assert_eq!(world.failed_validations("broken.example.com"), 1);
+    assert_eq!(world.orders_of("broken.example.com"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,9 @@ use simulation::run::Outcome;
 use simulation::run::run;
 use time::Duration;
 
+/// Whoever waits for minutes sees how far it is.
+const TOLD_EVERY: usize = 100;
+
 /// Simulates years of the daemon.
 #[derive(Parser)]
 struct Arguments {
@@ -103,10 +106,11 @@ fn run_all(first: u64, seeds: u64, length: Duration) -> Vec<Outcome> {
                     }
                     let outcome = run(seed, length, false);
                     tell_violation(&outcome, false);
-                    outcomes
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(outcome);
+                    let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+                    outcomes.push(outcome);
+                    if outcomes.len().is_multiple_of(TOLD_EVERY) {
+                        eprintln!("{} of {seeds} seeds lived", outcomes.len());
+                    }
                 }
             });
         }
