@@ -30,6 +30,7 @@ use crate::acme::transport::asked_at;
 use crate::bundle::Secret;
 use crate::names::Names;
 use crate::ports::Account;
+use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::Authorization;
@@ -84,8 +85,12 @@ impl AcmeAuthority {
         }
     }
 
+    fn transport(&self, nonces: Nonces) -> Transport {
+        Transport::new(self.client.clone(), nonces, self.dates.clone())
+    }
+
     fn builder(&self) -> AccountBuilder {
-        let transport = Transport::new(self.client.clone(), Nonces::default(), self.dates.clone());
+        let transport = self.transport(Nonces::default());
         instant_acme::Account::builder_with_http(Box::new(transport))
     }
 
@@ -104,11 +109,7 @@ impl AcmeAuthority {
         {
             return Ok(Arc::clone(session));
         }
-        if let Some((at, error)) = &directory.failure
-            && at.elapsed() < SHARED_FAILURE
-        {
-            return Err(error.clone());
-        }
+        directory.failed_just_now()?;
         let parts = self.builder().from_parts(
             account.url.clone(),
             pkcs8(&account.key)?,
@@ -125,18 +126,11 @@ impl AcmeAuthority {
                 detail,
             }
         });
-        match made {
-            Ok(made) => {
-                let session = Session::new(made);
-                let url = account.url.clone();
-                directory.by_account.insert(url, Arc::clone(&session));
-                Ok(session)
-            }
-            Err(error) => {
-                directory.failure = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
+        directory.note_failure(&made);
+        let session = Session::new(made?);
+        let url = account.url.clone();
+        directory.by_account.insert(url, Arc::clone(&session));
+        Ok(session)
     }
 
     /// The order with what is known of it, and whether it was fetched just now.
@@ -151,6 +145,21 @@ impl AcmeAuthority {
         }
         let (order, retry_after) = asked(session.account.order(url.to_owned())).await?;
         Ok((session.keep(order).await, Some(retry_after)))
+    }
+}
+
+impl Directory {
+    fn failed_just_now(&self) -> Result<(), AuthorityError> {
+        match &self.failure {
+            Some((at, error)) if at.elapsed() < SHARED_FAILURE => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn note_failure<T>(&mut self, fetched: &Result<T, AuthorityError>) {
+        if let Err(error) = fetched {
+            self.failure = Some((Instant::now(), error.clone()));
+        }
     }
 }
 
@@ -228,9 +237,23 @@ impl Authority for AcmeAuthority {
         Ok(url)
     }
 
-    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
-        self.session(account).await?;
-        Ok(self.dates.at(&account.directory))
+    async fn time(
+        &self,
+        directory: &str,
+        answered: Answered,
+    ) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        if answered == Answered::Before
+            && let Some(time) = self.dates.at(directory)
+        {
+            return Ok(Some(time));
+        }
+        let kept = self.directory(directory).await;
+        let mut kept = kept.lock().await;
+        kept.failed_just_now()?;
+        let fetched = self.transport(Nonces::default()).fetch(directory).await;
+        kept.note_failure(&fetched);
+        fetched?;
+        Ok(self.dates.at(directory))
     }
 
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {

@@ -84,7 +84,7 @@ pub const LETS_ENCRYPT_STAGING: Limits = Limits {
 /// A renewal is free of some limits if the same names were certified within this time.
 pub const RENEWAL_WITHIN: Duration = Duration::days(120);
 
-/// The authority counts a little later than we do, certificates when they are issued and not when they are ordered: so
+/// The authority counts a little later than we do, certificates when they are issued and not when they are asked for: so
 /// long a token that has just come back is not used.
 fn slack(refill: Duration) -> Duration {
     let least = Duration::minutes(1).min(refill / 2_i32);
@@ -188,7 +188,26 @@ pub struct Level {
 
 /// How full every bucket is that is not full.
 #[derive(Debug, Default, Clone)]
-pub struct Levels(BTreeMap<Bucket, OffsetDateTime>);
+pub struct Levels {
+    full_at: BTreeMap<Bucket, OffsetDateTime>,
+    /// What orders are about to take that are at work right now; not on record.
+    reserved: BTreeMap<Bucket, u32>,
+}
+
+/// The place of one certificate.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "it is kept until it is given back"]
+pub struct Reserved(Vec<Bucket>);
+
+/// How many tokens it takes that long to bring back.
+fn tokens(missing: Duration, refill: Duration) -> u32 {
+    if missing <= Duration::ZERO {
+        return 0;
+    }
+    let milliseconds = |time: Duration| time.whole_milliseconds().unsigned_abs();
+    let used = milliseconds(missing).div_ceil(milliseconds(refill).max(1));
+    u32::try_from(used).unwrap_or(u32::MAX)
+}
 
 /// A limit that is used up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,18 +232,22 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// What an order and its certificate take from.
-    fn spends(&self) -> Vec<Bucket> {
+    /// What the order takes from, whatever comes of it.
+    fn order(&self) -> Option<Bucket> {
+        (!self.is_renewal).then(|| Bucket::Orders {
+            directory: self.directory.to_owned(),
+            account: self.account.to_owned(),
+        })
+    }
+
+    /// What its certificate takes from: Let's Encrypt looks at these when an order is opened, and counts what it issues.
+    fn certificate(&self) -> Vec<Bucket> {
         let directory = || self.directory.to_owned();
         let mut buckets = vec![Bucket::Set {
             directory: directory(),
             names: self.names.clone(),
         }];
         if !self.is_renewal {
-            buckets.push(Bucket::Orders {
-                directory: directory(),
-                account: self.account.to_owned(),
-            });
             let domains = self.names.iter().map(registered_domain);
             let domains: std::collections::BTreeSet<_> = domains.collect();
             buckets.extend(domains.into_iter().map(|domain| Bucket::Domain {
@@ -270,12 +293,12 @@ fn registered_domain(name: &DomainName) -> String {
 impl Levels {
     /// Sets a bucket to what is on record.
     pub fn set(&mut self, level: Level) {
-        self.0.insert(level.bucket, level.full_at);
+        self.full_at.insert(level.bucket, level.full_at);
     }
 
     /// Everything that is not full at `now`.
     pub fn iter(&self, now: OffsetDateTime) -> impl Iterator<Item = Level> {
-        self.0
+        self.full_at
             .iter()
             .filter(move |(_, full_at)| now < **full_at)
             .map(|(bucket, full_at)| Level {
@@ -286,33 +309,49 @@ impl Levels {
 
     /// How many tokens of a bucket are gone.
     pub fn used(&self, bucket: &Bucket, limits: &Limits, now: OffsetDateTime) -> u32 {
-        let missing = self
-            .0
-            .get(bucket)
-            .map_or(Duration::ZERO, |full_at| *full_at - now);
-        let refill = bucket.limit(limits).refill;
-        if missing <= Duration::ZERO {
-            return 0;
+        let full_at = self.full_at.get(bucket).copied().unwrap_or(now);
+        tokens(full_at - now, bucket.limit(limits).refill)
+    }
+
+    /// Keeps the place of a certificate that an order at work will ask for.
+    pub fn reserve(&mut self, asked: &Asked<'_>) -> Reserved {
+        let buckets = asked.certificate();
+        for bucket in &buckets {
+            *self.reserved.entry(bucket.clone()).or_insert(0) += 1;
         }
-        let milliseconds = |time: Duration| time.whole_milliseconds().unsigned_abs();
-        let used = milliseconds(missing).div_ceil(milliseconds(refill).max(1));
-        u32::try_from(used).unwrap_or(u32::MAX)
+        Reserved(buckets)
+    }
+
+    /// Gives a place back, because the certificate was asked for, or its order is not at work any more.
+    pub fn release(&mut self, reserved: Reserved) {
+        for bucket in reserved.0 {
+            if let Some(count) = self.reserved.get_mut(&bucket) {
+                *count -= 1;
+                if *count == 0 {
+                    self.reserved.remove(&bucket);
+                }
+            }
+        }
     }
 
     fn room(&self, bucket: &Bucket, limits: &Limits, now: OffsetDateTime) -> Result<(), UsedUp> {
-        let Some(full_at) = self.0.get(bucket) else {
-            return Ok(());
-        };
+        let reserved = self.reserved.get(bucket).copied().unwrap_or(0);
         let limit = bucket.limit(limits);
+        let full_at = match self.full_at.get(bucket) {
+            Some(full_at) => (*full_at).max(now),
+            None => now,
+        };
+        let reserved = limit.refill * i32::try_from(reserved).unwrap_or(i32::MAX);
+        let full_at = full_at.saturating_add(reserved);
         // Nothing was ever asked of a bucket that is full: then there is nothing to be late about.
         let slack = slack(limit.refill);
         let opens = full_at
             .saturating_sub(limit.window() - limit.refill)
             .saturating_add(slack);
-        if opens <= now || *full_at <= now {
+        if opens <= now || full_at <= now {
             return Ok(());
         }
-        let used = self.used(bucket, limits, now);
+        let used = tokens(full_at - now, limit.refill);
         let hours = limit.window().whole_hours();
         Err(UsedUp {
             reason: format!(
@@ -340,43 +379,62 @@ impl Levels {
                 opens: None,
             });
         }
-        let buckets = asked.spends().into_iter().chain(asked.risks());
+        let spends = asked.certificate().into_iter().chain(asked.order());
+        let buckets = spends.chain(asked.risks());
         let used_up = buckets.filter_map(|bucket| self.room(&bucket, limits, now).err());
         used_up
             .max_by_key(|used_up| used_up.opens)
             .map_or(Ok(()), Err)
     }
 
-    /// Takes what an order and its certificate cost.
-    pub fn spend(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) -> Vec<Level> {
-        let spent = asked.spends();
-        spent
-            .into_iter()
-            .map(|bucket| self.take(bucket, limits, now))
-            .collect()
+    /// Takes what an order costs.
+    pub fn spend_order(
+        &mut self,
+        asked: &Asked<'_>,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Vec<Level> {
+        let spent = asked.order().into_iter();
+        spent.map(|bucket| self.take(bucket, limits, now)).collect()
     }
 
-    /// Gives back what an order cost that came to nothing.
+    /// Takes what a certificate costs, when it is asked for: orders that wait, or come to nothing, cost no other name
+    /// its place.
+    pub fn spend_certificate(
+        &mut self,
+        asked: &Asked<'_>,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Vec<Level> {
+        let spent = asked.certificate().into_iter();
+        spent.map(|bucket| self.take(bucket, limits, now)).collect()
+    }
+
+    /// Gives back what a certificate cost that was asked for and not issued.
     pub fn give_back(
         &mut self,
         asked: &Asked<'_>,
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
-        let back = |bucket: Bucket| {
-            let full_at = self.0.get_mut(&bucket)?;
-            *full_at = (*full_at - bucket.limit(limits).refill).max(now);
-            let full_at = *full_at;
-            Some(Level { bucket, full_at })
-        };
-        // An order that failed was an order all the same.
-        let is_certificate = |bucket: &Bucket| !matches!(bucket, Bucket::Orders { .. });
-        asked
-            .spends()
-            .into_iter()
-            .filter(is_certificate)
-            .filter_map(back)
+        let spent = asked.certificate().into_iter();
+        spent
+            .filter_map(|bucket| self.put_back(bucket, limits, now))
             .collect()
+    }
+
+    /// Gives back what an order cost that was not asked for after all.
+    pub fn give_back_order(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) {
+        if let Some(bucket) = asked.order() {
+            self.put_back(bucket, limits, now);
+        }
+    }
+
+    fn put_back(&mut self, bucket: Bucket, limits: &Limits, now: OffsetDateTime) -> Option<Level> {
+        let full_at = self.full_at.get_mut(&bucket)?;
+        *full_at = (*full_at - bucket.limit(limits).refill).max(now);
+        let full_at = *full_at;
+        Some(Level { bucket, full_at })
     }
 
     /// Counts a failed validation.
@@ -398,7 +456,7 @@ impl Levels {
     /// A validation that succeeded ends the row of failures.
     pub fn succeed(&mut self, directory: &str, account: &str, name: &DomainName) {
         let [_, in_row] = failures_of(directory, account, name);
-        self.0.remove(&in_row);
+        self.full_at.remove(&in_row);
     }
 
     /// Whether an account may be made, and what it costs.
@@ -425,7 +483,7 @@ impl Levels {
 
     fn take(&mut self, bucket: Bucket, limits: &Limits, now: OffsetDateTime) -> Level {
         let refill = bucket.limit(limits).refill;
-        let full_at = self.0.entry(bucket.clone()).or_insert(now);
+        let full_at = self.full_at.entry(bucket.clone()).or_insert(now);
         *full_at = (*full_at).max(now).saturating_add(refill);
         let full_at = *full_at;
         Level { bucket, full_at }
@@ -437,7 +495,7 @@ impl Levels {
             let window = |limits: &Limits| bucket.limit(limits).window();
             window(&LETS_ENCRYPT).max(window(&LETS_ENCRYPT_STAGING))
         };
-        for (bucket, full_at) in &mut self.0 {
+        for (bucket, full_at) in &mut self.full_at {
             *full_at = (*full_at).min(now.saturating_add(longest(bucket)));
         }
     }

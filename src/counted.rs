@@ -16,6 +16,7 @@ use crate::bundle::Secret;
 use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Announcement;
+use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::Authorization;
@@ -293,10 +294,14 @@ impl<A: Authority> Authority for CountedAuthority<A> {
         self.noted(directory, answer)
     }
 
-    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
-        match self.inner.time(account).await {
+    async fn time(
+        &self,
+        directory: &str,
+        answered: Answered,
+    ) -> Result<Option<OffsetDateTime>, AuthorityError> {
+        match self.inner.time(directory, answered).await {
             Ok(time) => Ok(time),
-            failed @ Err(_) => self.noted(&account.directory, failed),
+            failed @ Err(_) => self.noted(directory, failed),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Announcement;
+use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::Authorization;
@@ -183,7 +184,8 @@ impl Authority for Nobody {
 
     async fn time(
         &self,
-        _account: &Account,
+        _directory: &str,
+        _answered: Answered,
     ) -> Result<Option<time::OffsetDateTime>, AuthorityError> {
         nobody()
     }

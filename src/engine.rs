@@ -175,7 +175,7 @@ pub struct Engine<W: World> {
     pub store: Arc<Store<W::Disk>>,
     /// The settings.
     pub settings: Settings,
-    ledger: Arc<Mutex<Ledger>>,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
     /// What attempts work on at present. The same certificate may be wanted under another primary name meanwhile.
     claims: Arc<Mutex<BTreeSet<Claim>>>,
     wake: Mutex<Wake>,
@@ -296,18 +296,22 @@ impl<W: World> Engine<W> {
     /// certificate.
     pub async fn note_finalizing(
         &self,
-        directory: &str,
-        names: NameSet,
+        asked: &Asked<'_>,
         asked_before: Option<OffsetDateTime>,
     ) -> Result<Option<OffsetDateTime>, StoreError> {
         let now = self.now();
         let line = {
             let mut ledger = self.ledger();
-            let floor = ledger.floor(directory, &names, now);
+            let floor = ledger.floor(asked.directory, asked.names, now);
             if floor.is_some() && asked_before.is_none() {
                 return Ok(floor);
             }
-            ledger.finalizing(directory, names, now)
+            // A crash may have come between the record of the order and the ledger.
+            let noted_at = ledger.finalized_at(asked.directory, asked.names);
+            let is_noted =
+                asked_before.is_some_and(|before| noted_at.is_some_and(|at| before <= at));
+            let limits = self.limits(asked.directory).filter(|_| !is_noted);
+            ledger.finalizing(asked, limits, now)
         };
         self.store
             .run(move |store| store.append_ledger(&line))

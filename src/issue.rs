@@ -7,6 +7,7 @@
 //! 5. Verify it: that decides about publishing, never about keeping.
 //! 6. Store it.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
@@ -22,6 +23,7 @@ use crate::engine::Setback;
 use crate::engine::claims::Claim;
 use crate::engine::claims::Claimed;
 use crate::engine::places::Place;
+use crate::issue::reservation::Reservation;
 use crate::issue::stop::Stop;
 use crate::names::Names;
 use crate::ports::Account;
@@ -45,6 +47,7 @@ mod challenges;
 mod finalize;
 mod gate;
 mod pace;
+mod reservation;
 mod settle;
 mod stop;
 
@@ -191,6 +194,7 @@ struct Attempt<'a, W: World> {
     wish: &'a Wish,
     lineage: String,
     place: Mutex<Option<Place>>,
+    reservation: Reservation,
     /// Whether the authority has refused the first key.
     has_another_key: AtomicBool,
     /// Two attempts on one lineage would write over each other, and two for the same names cost a certificate.
@@ -230,6 +234,7 @@ impl<'a, W: World> Attempt<'a, W> {
             wish,
             lineage,
             place: Mutex::new(place),
+            reservation: Reservation::new(Arc::clone(&engine.ledger)),
             has_another_key: AtomicBool::new(false),
             _claimed: claimed,
         })
@@ -365,6 +370,10 @@ impl<'a, W: World> Attempt<'a, W> {
         if !is_finalized && !self.is_wanted(&order) {
             return self.give_up(&order).await;
         }
+        if matches!(state.status, OrderStatus::Pending | OrderStatus::Ready) {
+            self.trust_clock(&account.directory).await?;
+            self.reserve(account);
+        }
         debug!(lineage = self.lineage, order = url, status = ?state.status, "order resumed");
         self.finish(order, state).await.map(Some)
     }
@@ -382,8 +391,9 @@ impl<'a, W: World> Attempt<'a, W> {
 
     /// Makes the key, saves it with the intent, opens the order, saves its URL.
     async fn open(&self) -> Result<(PendingOrder, Order), Stop> {
+        let directory = self.engine.settings.policy.wanted_directory();
+        self.trust_clock(directory).await?;
         let account = self.account().await?;
-        self.trust_clock(&account).await?;
         let intent = match self.pending().await {
             Pending::Order(order) if order.url.is_none() && order.account == account.url => {
                 Some(order)
@@ -414,10 +424,7 @@ impl<'a, W: World> Attempt<'a, W> {
             look_after: None,
             received: None,
         };
-        if let Err(stop) = self.save(&order).await {
-            self.give_back_budget(&account, &order).await;
-            return Err(stop);
-        }
+        self.save(&order).await?;
         debug!(lineage = self.lineage, "key and intent saved");
         let opened = self
             .ask(&account.directory, || {
@@ -429,7 +436,6 @@ impl<'a, W: World> Attempt<'a, W> {
         )) = &opened
         {
             // There is no order to come back to.
-            self.give_back_budget(&account, &order).await;
             self.drop_order(&order).await?;
         }
         let state = opened?;
@@ -437,6 +443,7 @@ impl<'a, W: World> Attempt<'a, W> {
         order.url = Some(state.url.clone());
         self.save(&order).await?;
         debug!(lineage = self.lineage, "order saved");
+        self.note_ordered(&account, &state.url).await;
         Ok((order, state))
     }
 

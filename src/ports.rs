@@ -388,6 +388,15 @@ pub enum AuthorityError {
     AlreadyTold(String),
 }
 
+/// Which answer of an authority is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// The last one; its directory is fetched only if there was none yet.
+    Before,
+    /// One that comes now: its directory is fetched.
+    Now,
+}
+
 /// The certificate authorities. Resources are addressed by URL; nothing here waits or tries again by itself, but for
 /// a refused nonce.
 pub trait Authority: Send + Sync + 'static {
@@ -399,10 +408,11 @@ pub trait Authority: Send + Sync + 'static {
         contact: Option<&str>,
     ) -> impl Future<Output = Result<String, AuthorityError>> + Send;
 
-    /// What time it is by the authority's last answer; asks for its directory if there was none yet.
+    /// What time it is by the authority; none if its answers do not say.
     fn time(
         &self,
-        account: &Account,
+        directory: &str,
+        answered: Answered,
     ) -> impl Future<Output = Result<Option<OffsetDateTime>, AuthorityError>> + Send;
 
     /// Opens an order.

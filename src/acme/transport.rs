@@ -160,6 +160,22 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// Fetches a directory for what its answer says besides.
+    pub(super) async fn fetch(&self, directory: &str) -> Result<(), AuthorityError> {
+        asked_at(directory, async {
+            let request = Request::get(directory).body(BodyWrapper::default())?;
+            let response = self.request(request).await?;
+            if response.parts.status.is_success() {
+                Ok(())
+            } else {
+                Err(Error::Str("no directory"))
+            }
+        })
+        .await
+    }
+}
+
 type Answering = Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>>;
 
 impl HttpClient for Transport {

@@ -22,6 +22,66 @@ fn asked(names: &NameSet, is_renewal: bool) -> Asked<'_> {
     }
 }
 
+/// An order and its certificate.
+fn spend(levels: &mut Levels, asked: &Asked<'_>, now: OffsetDateTime) -> Vec<Level> {
+    let mut spent = levels.spend_order(asked, &LETS_ENCRYPT, now);
+    spent.extend(levels.spend_certificate(asked, &LETS_ENCRYPT, now));
+    spent
+}
+
+#[test]
+fn an_order_that_is_open_takes_no_certificate() {
+    let mut levels = Levels::default();
+    for names in under("example.com").take(60) {
+        let asked = asked(&names, false);
+        assert_eq!(levels.check(&asked, &LETS_ENCRYPT, NOW), Ok(()));
+        levels.spend_order(&asked, &LETS_ENCRYPT, NOW);
+    }
+    for names in under("example.com").take(60) {
+        levels.spend_certificate(&asked(&names, false), &LETS_ENCRYPT, NOW);
+    }
+    let more = set("more.example.com");
+    assert!(
+        levels
+            .check(&asked(&more, false), &LETS_ENCRYPT, NOW)
+            .is_err()
+    );
+}
+
+#[test]
+fn orders_at_work_keep_their_places_until_they_are_given_back() {
+    let mut levels = Levels::default();
+    let all: Vec<NameSet> = under("example.com").take(48).collect();
+    let reserved: Vec<_> = all
+        .iter()
+        .map(|it| levels.reserve(&asked(it, false)))
+        .collect();
+    let names = set("one.example.com more.example.com");
+    let asked = asked(&names, false);
+    assert_eq!(levels.check(&asked, &LETS_ENCRYPT, NOW), Ok(()));
+    let last = levels.reserve(&asked);
+    let used_up = levels.check(&asked, &LETS_ENCRYPT, NOW).unwrap_err();
+    let (refill, text) = (
+        LETS_ENCRYPT.certificates_per_domain.refill,
+        "49 of 50 new certificates",
+    );
+    assert!(used_up.reason.starts_with(text), "{used_up:?}");
+    assert_eq!(used_up.opens, Some(NOW + slack(refill)));
+    levels.release(last);
+    assert_eq!(levels.check(&asked, &LETS_ENCRYPT, NOW), Ok(()));
+    reserved.into_iter().for_each(|it| levels.release(it));
+    assert!(levels.reserved.is_empty());
+}
+
+#[test]
+fn an_order_that_was_not_asked_for_costs_nothing() {
+    let mut levels = Levels::default();
+    let names = set("a.example.com");
+    levels.spend_order(&asked(&names, false), &LETS_ENCRYPT, NOW);
+    levels.give_back_order(&asked(&names, false), &LETS_ENCRYPT, NOW);
+    assert_eq!(levels.iter(NOW).count(), 0);
+}
+
 /// Orders until a limit is used up; answers how many went through, and what was said then.
 fn until_used_up(
     levels: &mut Levels,
@@ -34,7 +94,7 @@ fn until_used_up(
         if let Err(used_up) = levels.check(&asked, &LETS_ENCRYPT, now) {
             return (count, Some(used_up));
         }
-        levels.spend(&asked, &LETS_ENCRYPT, now);
+        spend(levels, &asked, now);
     }
     (usize::MAX, None)
 }
@@ -166,7 +226,7 @@ fn an_order_that_came_to_nothing_gives_its_certificate_back() {
     let mut levels = Levels::default();
     for names in under("example.com") {
         let asked = asked(&names, false);
-        let spent = levels.spend(&asked, &LETS_ENCRYPT, NOW);
+        let spent = spend(&mut levels, &asked, NOW);
         let back = levels.give_back(&asked, &LETS_ENCRYPT, NOW);
         assert_eq!((spent.len(), back.len()), (3, 2));
     }
@@ -212,11 +272,8 @@ fn what_a_clock_wrote_that_was_ahead_is_cut() {
     let names = set("a.example.com");
     let mut levels = Levels::default();
     for _ in 0..9 {
-        levels.spend(
-            &asked(&names, true),
-            &LETS_ENCRYPT,
-            NOW + Duration::days(3650),
-        );
+        let ahead = NOW + Duration::days(3650);
+        spend(&mut levels, &asked(&names, true), ahead);
     }
     levels.cut(NOW);
     let opens = levels
@@ -230,7 +287,7 @@ fn what_a_clock_wrote_that_was_ahead_is_cut() {
 fn a_level_is_one_flat_object_on_record() {
     let mut levels = Levels::default();
     let names = set("a.example.com");
-    for level in levels.spend(&asked(&names, false), &LETS_ENCRYPT, NOW) {
+    for level in spend(&mut levels, &asked(&names, false), NOW) {
         let text = serde_json::to_string(&level).unwrap();
         assert!(
             text.contains(r#""bucket":""#) && text.contains(r#""full_at":"2026"#),

@@ -110,6 +110,9 @@ impl<W: World> Attempt<'_, W> {
         debug!(directory, account = url, "account made");
         record.url = Some(url.clone());
         self.save_account(&record).await?;
+        let now = self.engine.now();
+        let line = self.engine.ledger().registered(directory, &url, now);
+        self.engine.write(line).await;
         info!(directory, account = url, "account on record");
         Ok(Account {
             directory: record.directory,

@@ -32,16 +32,16 @@ impl<W: World> Attempt<'_, W> {
             .or_else(|| self.has_another_key().then_some(now));
         order.finalized_at = asked_before.or(Some(now));
         self.save(order).await?;
-        let floor = self
-            .engine
-            .note_finalizing(&order.directory, order.names.set(), asked_before)
-            .await?;
+        let names = order.names.set();
+        let asked = self.wish.asked(account, &names);
+        let floor = self.engine.note_finalizing(&asked, asked_before).await?;
         if let Some(opens) = floor {
             order.finalized_at = None;
             order.look_after = Some(opens);
             self.save(order).await?;
             return Err(floor_holds(opens).into());
         }
+        self.reservation.give_back();
         debug!(lineage = self.lineage, "finalize noted");
         let finalized = self
             .ask_once(&account.directory, || {

@@ -16,6 +16,7 @@ use crate::issue::Wish;
 use crate::issue::stop::Stop;
 use crate::names::NameSet;
 use crate::ports::Account;
+use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::World;
 use crate::schedule;
@@ -191,7 +192,7 @@ pub(crate) fn refused(order: &PendingOrder, now: OffsetDateTime) -> Option<Setba
 }
 
 impl Wish {
-    fn asked<'a>(&self, account: &'a Account, names: &'a NameSet) -> Asked<'a> {
+    pub(super) fn asked<'a>(&self, account: &'a Account, names: &'a NameSet) -> Asked<'a> {
         Asked {
             directory: &account.directory,
             account: &account.url,
@@ -204,55 +205,67 @@ impl Wish {
 impl<W: World> Attempt<'_, W> {
     /// Takes what an order costs from the limits, on record before it is opened.
     pub(super) async fn take_budget(&self, account: &Account) -> Result<(), Stop> {
-        let Some(limits) = self.engine.limits(&account.directory) else {
-            return Ok(());
-        };
+        let limits = self.engine.limits(&account.directory);
         let names = self.wish.order.set();
         let asked = self.wish.asked(account, &names);
         let now = self.engine.now();
         let (line, overruled) = {
             let mut ledger = self.engine.ledger();
-            let used_up = ledger.levels().check(&asked, limits, now).err();
+            let used_up =
+                limits.and_then(|limits| ledger.levels().check(&asked, limits, now).err());
             if let Some(used_up) = &used_up
                 && !self.wish.standing.overrules
             {
                 return Err(Setback::from(used_up.clone()).into());
             }
+            self.reservation.keep(&mut ledger, &asked);
             (ledger.ordering(&asked, limits, now), used_up)
         };
         if let Some(used_up) = overruled {
             self.overrule(&used_up.reason).await;
         }
-        let written = self
-            .engine
-            .store
-            .run(move |store| store.append_ledger(&line))
-            .await;
-        if written.is_err() {
-            // Nothing is asked, so nothing is spent: a disk that was full for long must not stop orders for days.
-            let undone = self.engine.ledger().came_to_nothing(&asked, limits, now);
-            drop(undone);
+        let write = move |store: &crate::store::Store<W::Disk>| store.append_ledger(&line);
+        let written = self.engine.store.run(write).await;
+        if let (Err(_), Some(limits)) = (&written, limits) {
+            // A disk that was full for long must not stop orders for hours.
+            self.engine.ledger().not_ordered(&asked, limits, now);
         }
         Ok(written?)
     }
 
+    /// Keeps the place of an order that was opened before: it is not asked whether there is one.
+    pub(super) fn reserve(&self, account: &Account) {
+        let names = self.wish.order.set();
+        let asked = self.wish.asked(account, &names);
+        self.reservation.keep(&mut self.engine.ledger(), &asked);
+    }
+
+    /// Notes the order that was opened.
+    pub(super) async fn note_ordered(&self, account: &Account, url: &str) {
+        let names = self.wish.order.set();
+        let asked = self.wish.asked(account, &names);
+        let now = self.engine.now();
+        let line = self.engine.ledger().ordered(&asked, url, now);
+        self.engine.write(line).await;
+    }
+
     /// Takes what an account costs from the limits, on record before it is made.
     pub(super) async fn take_account_budget(&self, directory: &str) -> Result<(), Stop> {
-        let Some(limits) = self.engine.limits(directory) else {
-            return Ok(());
-        };
-        let now = self.engine.now();
+        let (limits, now) = (self.engine.limits(directory), self.engine.now());
         let registering = self.engine.ledger().registering(directory, limits, now);
         let line = registering.map_err(Setback::from)?;
         let write = move |store: &crate::store::Store<W::Disk>| store.append_ledger(&line);
         Ok(self.engine.store.run(write).await?)
     }
 
-    /// Gives back what an order took that came to nothing.
+    /// Gives back what the certificate of an order took, if it was asked for, and was not issued.
     pub(super) async fn give_back_budget(&self, account: &Account, order: &PendingOrder) {
         let Some(limits) = self.engine.limits(&account.directory) else {
             return;
         };
+        if order.finalized_at.is_none() {
+            return;
+        }
         let names = order.names.set();
         let asked = self.wish.asked(account, &names);
         let now = self.engine.now();
@@ -271,20 +284,31 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Compares our clock with the authority's. A clock that is wrong would open every gate.
-    pub(super) async fn trust_clock(&self, account: &Account) -> Result<(), Stop> {
-        // What keeps the authority from saying so keeps the order from being opened as well.
-        let Ok(Some(theirs)) = self.authority().time(account).await else {
+    pub(super) async fn trust_clock(&self, directory: &str) -> Result<(), Stop> {
+        let skew = async |last: Answered| {
+            let theirs = self.authority().time(directory, last).await.ok()??;
+            let now = self.engine.now();
+            Some(if theirs < now {
+                ("ahead of", now - theirs)
+            } else {
+                ("behind", theirs - now)
+            })
+        };
+        // What keeps the authority from saying so keeps it from everything else as well.
+        let Some((_, seeming)) = skew(Answered::Before).await else {
             return Ok(());
         };
-        let now = self.engine.now();
-        let (ahead, skew) = if theirs < now {
-            ("ahead of", now - theirs)
-        } else {
-            ("behind", theirs - now)
+        if seeming <= SKEW_WARNED {
+            return Ok(());
+        }
+        // The clock that never jumps stands still while a machine is suspended.
+        let Some((ahead, skew)) = skew(Answered::Now).await else {
+            return Ok(());
         };
         if skew <= SKEW_WARNED {
             return Ok(());
         }
+        let now = self.engine.now();
         let reason = format!(
             "the clock of this machine is {} minutes {ahead} the authority's: set it right",
             skew.whole_minutes()

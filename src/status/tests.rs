@@ -520,7 +520,8 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         is_renewal: false,
     };
     for _ in 0..2 {
-        ledger.ordering(&asked, &LETS_ENCRYPT, NOW);
+        ledger.ordering(&asked, Some(&LETS_ENCRYPT), NOW);
+        ledger.finalizing(&asked, Some(&LETS_ENCRYPT), NOW);
     }
     let wait = |failures, minutes| Wait {
         failures,

@@ -12,6 +12,7 @@ use crate::budget::Asked;
 use crate::budget::Level;
 use crate::budget::Levels;
 use crate::budget::Limits;
+use crate::budget::Reserved;
 use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::fingerprint::Fingerprint;
@@ -103,27 +104,68 @@ impl Ledger {
     pub fn registering(
         &mut self,
         directory: &str,
-        limits: &Limits,
+        limits: Option<&Limits>,
         now: OffsetDateTime,
     ) -> Result<Line, UsedUp> {
-        self.levels.check_account(directory, limits, now)?;
-        let levels = vec![self.levels.spend_account(directory, limits, now)];
+        let mut levels = Vec::new();
+        if let Some(limits) = limits {
+            self.levels.check_account(directory, limits, now)?;
+            levels.push(self.levels.spend_account(directory, limits, now));
+        }
         let directory = directory.to_owned();
         Ok(self.note(Event::Registering { directory, levels }, now))
     }
 
-    /// Takes what an order and its certificate cost. Nothing may be asked before the line is written.
-    pub fn ordering(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) -> Line {
+    /// Notes the account that was made.
+    pub fn registered(&mut self, directory: &str, account: &str, now: OffsetDateTime) -> Line {
+        let (directory, account) = (directory.to_owned(), account.to_owned());
+        self.note(Event::Registered { directory, account }, now)
+    }
+
+    /// Takes what an order costs. Nothing may be asked before the line is written.
+    pub fn ordering(
+        &mut self,
+        asked: &Asked<'_>,
+        limits: Option<&Limits>,
+        now: OffsetDateTime,
+    ) -> Line {
+        let take = |limits| self.levels.spend_order(asked, limits, now);
         let event = Event::Ordering {
             directory: asked.directory.to_owned(),
             names: asked.names.clone(),
             is_renewal: asked.is_renewal,
-            levels: self.levels.spend(asked, limits, now),
+            levels: limits.map_or_else(Vec::new, take),
         };
         self.note(event, now)
     }
 
-    /// Gives back what an order took that came to nothing.
+    /// Gives back what an order took that was not asked for, because the line could not be written.
+    pub fn not_ordered(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) {
+        self.levels.give_back_order(asked, limits, now);
+    }
+
+    /// Keeps the place of a certificate that an order at work will ask for: in memory, since no order is at work
+    /// after a restart.
+    pub fn reserve(&mut self, asked: &Asked<'_>) -> Reserved {
+        self.levels.reserve(asked)
+    }
+
+    /// Gives a place back.
+    pub fn release(&mut self, reserved: Reserved) {
+        self.levels.release(reserved);
+    }
+
+    /// Notes the order that was opened.
+    pub fn ordered(&mut self, asked: &Asked<'_>, order: &str, now: OffsetDateTime) -> Line {
+        let event = Event::Ordered {
+            directory: asked.directory.to_owned(),
+            names: asked.names.clone(),
+            order: order.to_owned(),
+        };
+        self.note(event, now)
+    }
+
+    /// Gives back what a certificate took that was asked for and not issued.
     pub fn came_to_nothing(
         &mut self,
         asked: &Asked<'_>,
@@ -180,10 +222,9 @@ impl Ledger {
     ) -> Vec<Line> {
         // An authority dates certificates back by an hour.
         let at = leaf.not_before.saturating_add(Duration::HOUR).min(now);
-        let levels = limits.map_or_else(Vec::new, |limits| self.levels.spend(asked, limits, at));
-        let finalizing = self.finalizing(asked.directory, asked.names.clone(), at);
+        let finalizing = self.finalizing(asked, limits, at);
         let issued = self.issued(asked.directory, asked.names.clone(), leaf, at);
-        vec![finalizing, issued, self.note(Event::Levels { levels }, at)]
+        vec![finalizing, issued]
     }
 
     /// The wait that is on record for a subject, over or not.
@@ -289,15 +330,26 @@ impl Ledger {
         Some(self.note_failure(subject.clone(), wait, Vec::new(), now))
     }
 
-    /// Notes that a certificate is about to be asked for. Nothing may be asked before the line is written.
-    pub fn finalizing(&mut self, directory: &str, names: NameSet, now: OffsetDateTime) -> Line {
-        self.note(
-            Event::Finalizing {
-                directory: directory.to_owned(),
-                names,
-            },
-            now,
-        )
+    /// When a certificate of a set of names was last asked for, as far as that still matters.
+    pub fn finalized_at(&self, directory: &str, names: &NameSet) -> Option<OffsetDateTime> {
+        let last = self.issues.get(&(directory.to_owned(), names.clone()))?;
+        Some(last.at)
+    }
+
+    /// Takes what a certificate costs that is about to be asked for. Nothing may be asked before the line is written.
+    pub fn finalizing(
+        &mut self,
+        asked: &Asked<'_>,
+        limits: Option<&Limits>,
+        now: OffsetDateTime,
+    ) -> Line {
+        let take = |limits| self.levels.spend_certificate(asked, limits, now);
+        let event = Event::Finalizing {
+            directory: asked.directory.to_owned(),
+            names: asked.names.clone(),
+            levels: limits.map_or_else(Vec::new, take),
+        };
+        self.note(event, now)
     }
 
     /// Notes a certificate that was issued.
@@ -359,7 +411,13 @@ impl Ledger {
             Event::Registering { levels, .. }
             | Event::Ordering { levels, .. }
             | Event::Levels { levels } => self.set_levels(levels),
-            Event::Finalizing { directory, names } => {
+            Event::Registered { .. } | Event::Ordered { .. } => {}
+            Event::Finalizing {
+                directory,
+                names,
+                levels,
+            } => {
+                self.set_levels(levels);
                 let last = self
                     .issues
                     .entry((directory, names))
@@ -427,6 +485,8 @@ impl Ledger {
             let finalizing = Event::Finalizing {
                 directory: directory.clone(),
                 names: names.clone(),
+                // They have lines of their own.
+                levels: Vec::new(),
             };
             let lifetime = last.issued.map(|(leaf, lifetime)| Event::Issued {
                 directory: directory.clone(),

@@ -11,6 +11,8 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use super::*;
+use crate::budget::Asked;
+use crate::budget::LETS_ENCRYPT;
 use crate::bundle::Bundle;
 use crate::bundle::Secret;
 use crate::certificate::tests::NOW;
@@ -18,9 +20,11 @@ use crate::certificate::tests::params;
 use crate::certificate::tests::pems;
 use crate::classify::DiskCopy;
 use crate::disk::RealDisk;
+use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Stamp;
 use crate::store::ledger::Ledger;
+use crate::store::ledger::Line;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
 use crate::store::lineage::Lineage;
@@ -274,6 +278,19 @@ impl Place {
 
 fn names(text: &str) -> Names {
     Names::new(text.split(' ').map(|name| name.parse().unwrap())).unwrap()
+}
+
+fn asked(names: &NameSet) -> Asked<'_> {
+    Asked {
+        directory: DIRECTORY,
+        account: "https://ca.test/account/1",
+        names,
+        is_renewal: false,
+    }
+}
+
+fn finalizing(ledger: &mut Ledger, names: &NameSet, at: OffsetDateTime) -> Line {
+    ledger.finalizing(&asked(names), Some(&LETS_ENCRYPT), at)
 }
 
 fn pair(text: &str) -> (String, String) {

@@ -3,6 +3,7 @@
 use rancher_lets_encrypt::bundle::Secret;
 use rancher_lets_encrypt::names::Names;
 use rancher_lets_encrypt::ports::Account;
+use rancher_lets_encrypt::ports::Answered;
 use rancher_lets_encrypt::ports::Authority;
 use rancher_lets_encrypt::ports::AuthorityError;
 use rancher_lets_encrypt::ports::Authorization;
@@ -68,10 +69,13 @@ impl Authority for Life {
         self.ask("registers at", directory, true, act).await
     }
 
-    async fn time(&self, account: &Account) -> Result<Option<OffsetDateTime>, AuthorityError> {
+    async fn time(
+        &self,
+        directory: &str,
+        _: Answered,
+    ) -> Result<Option<OffsetDateTime>, AuthorityError> {
         let act = |_: &mut State, asker: Asker| Ok(Some(asker.now));
-        self.ask("asks the time of", &account.directory, false, act)
-            .await
+        self.ask("asks the time of", directory, false, act).await
     }
 
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {

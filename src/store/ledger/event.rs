@@ -138,22 +138,35 @@ pub(super) enum Event {
         directory: String,
         levels: Vec<Level>,
     },
+    /// The answer to it.
+    Registered {
+        directory: String,
+        account: String,
+    },
     Ordering {
         directory: String,
         names: NameSet,
         is_renewal: bool,
         levels: Vec<Level>,
     },
+    /// The answer to it.
+    Ordered {
+        directory: String,
+        names: NameSet,
+        order: String,
+    },
     Wished {
         certificate: String,
     },
-    /// An order came to nothing, or only levels are left of what was asked.
+    /// A certificate was not issued after all, or only levels are left of what was asked.
     Levels {
         levels: Vec<Level>,
     },
     Finalizing {
         directory: String,
         names: NameSet,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<Level>,
     },
     Issued {
         directory: String,

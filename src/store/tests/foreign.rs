@@ -189,7 +189,7 @@ proptest! {
         let wait = Wait { failures, until: at, detail, trouble: None, failed_at: None };
         let names = names(names_text.trim());
         store.append_ledger(&ledger.fail(Subject::Wake, wait.clone(), NOW)).unwrap();
-        store.append_ledger(&ledger.finalizing(DIRECTORY, names.set(), NOW)).unwrap();
+        store.append_ledger(&finalizing(&mut ledger, &names.set(), NOW)).unwrap();
         let read = store.read_ledger(NOW).unwrap();
         assert_eq!(read.failures(&Subject::Wake), failures);
         assert_eq!(read.floor(DIRECTORY, &names.set(), NOW), ledger.floor(DIRECTORY, &names.set(), NOW));

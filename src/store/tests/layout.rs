@@ -51,7 +51,7 @@ fn nobody_else_may_read_anything() {
         .unwrap();
     store.save_labels(&LabelsRecord::default()).unwrap();
     store.owe_wake(&WakeOwed { since: NOW }).unwrap();
-    let line = Ledger::default().finalizing(DIRECTORY, names(A).set(), NOW);
+    let line = finalizing(&mut Ledger::default(), &names(A).set(), NOW);
     store.append_ledger(&line).unwrap();
     let mut folders = vec![place.path("")];
     let (mut seen, root) = (0, place.path(""));

@@ -106,7 +106,7 @@ fn accounts_names_and_the_ledger_are_errors_while_they_cannot_be_read() {
     };
     store.save_account(&account).unwrap();
     store.save_labels(&LabelsRecord::default()).unwrap();
-    let line = Ledger::default().finalizing(DIRECTORY, names(A).set(), NOW);
+    let line = finalizing(&mut Ledger::default(), &names(A).set(), NOW);
     store.append_ledger(&line).unwrap();
     let unblock = [
         "rancher-lets-encrypt/accounts/ca.test_directory.json",
