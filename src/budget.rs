@@ -410,6 +410,22 @@ impl Levels {
         spent.map(|bucket| self.take(bucket, limits, now)).collect()
     }
 
+    /// What is on record about all that a certificate takes from.
+    pub fn of_certificate(&self, asked: &Asked<'_>) -> Vec<Level> {
+        let buckets = asked.certificate().into_iter();
+        let levels = buckets.filter_map(|bucket| {
+            let full_at = *self.full_at.get(&bucket)?;
+            Some(Level { bucket, full_at })
+        });
+        levels.collect()
+    }
+
+    /// Sets a bucket to what is on record, unless more is gone of it already.
+    pub fn raise(&mut self, level: Level) {
+        let full_at = self.full_at.entry(level.bucket).or_insert(level.full_at);
+        *full_at = (*full_at).max(level.full_at);
+    }
+
     /// Gives back what a certificate cost that was asked for and not issued.
     pub fn give_back(
         &mut self,

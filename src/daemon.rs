@@ -187,6 +187,7 @@ impl<W: World> Daemon<W> {
             );
             self.engine.ledger().cut(now);
         }
+        self.engine.ledger().recall(now);
         if self.sees_new_requests().await {
             self.plan(now);
         }

@@ -310,8 +310,10 @@ impl<W: World> Engine<W> {
             let noted_at = ledger.finalized_at(asked.directory, asked.names);
             let is_noted =
                 asked_before.is_some_and(|before| noted_at.is_some_and(|at| before <= at));
-            let limits = self.limits(asked.directory).filter(|_| !is_noted);
-            ledger.finalizing(asked, limits, now)
+            match self.limits(asked.directory) {
+                Some(_) if is_noted => ledger.finalizing_again(asked, now),
+                limits => ledger.finalizing(asked, limits, now),
+            }
         };
         self.store
             .run(move |store| store.append_ledger(&line))
@@ -336,7 +338,10 @@ impl<W: World> Engine<W> {
         let (ledger, now) = (Arc::clone(&self.ledger), self.now());
         let written = self.store.run(move |store| {
             store.append_ledger(&line)?;
-            store.compact_ledger(|| lock(&ledger).compacted(now))
+            if lock(&ledger).is_all() {
+                store.compact_ledger(|| lock(&ledger).compacted(now))?;
+            }
+            Ok::<(), StoreError>(())
         });
         if let Err(error) = written.await {
             tracing::warn!(%error, "ledger not written, a restart would forget");

@@ -54,6 +54,7 @@ mod stop;
 pub use gate::EPHEMERAL;
 pub use gate::Question;
 pub use gate::Standing;
+pub(crate) use gate::authority_waits;
 pub use gate::gate;
 pub use gate::may_overrule;
 #[cfg(test)]
@@ -345,10 +346,14 @@ impl<'a, W: World> Attempt<'a, W> {
         };
         match self.carry_on(&account, &url, order).await {
             // It may be away for good, and must not stand in the way of the one that is wanted.
-            Err(Stop::Authority(AuthorityError::Unavailable { detail, .. })) if is_elsewhere => {
+            Err(Stop::Authority(
+                error @ (AuthorityError::Unavailable { .. }
+                | AuthorityError::RateLimited { .. }
+                | AuthorityError::Refused(_)),
+            )) if is_elsewhere => {
                 let directory = &account.directory;
                 self.set_aside(format!(
-                    "it was finalized at {directory}, which is not wanted any more and cannot be used: {detail}"
+                    "it was finalized at {directory}, which is not wanted any more and cannot be used: {error}"
                 ))
                 .await?;
                 Ok(None)
@@ -368,11 +373,20 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?;
         let is_finalized = matches!(state.status, OrderStatus::Processing | OrderStatus::Valid);
         if !is_finalized && !self.is_wanted(&order) {
+            if state.status != OrderStatus::Invalid && order.finalized_at.is_some() {
+                // The answer may be late: a certificate may come all the same.
+                let why = format!(
+                    "it is not wanted any more, and {:?} after it was finalized",
+                    state.status
+                );
+                self.part_with(&order, why).await?;
+                return Ok(None);
+            }
             return self.give_up(&order).await;
         }
         if matches!(state.status, OrderStatus::Pending | OrderStatus::Ready) {
             self.trust_clock(&account.directory).await?;
-            self.reserve(account);
+            self.reserve(account, &order);
         }
         debug!(lineage = self.lineage, order = url, status = ?state.status, "order resumed");
         self.finish(order, state).await.map(Some)
@@ -418,6 +432,7 @@ impl<'a, W: World> Attempt<'a, W> {
             account: account.url.clone(),
             key,
             intended_at: self.engine.now(),
+            is_renewal: self.wish.standing.is_renewal,
             url: None,
             challenges: std::collections::BTreeMap::new(),
             finalized_at: None,
@@ -529,8 +544,9 @@ impl<'a, W: World> Attempt<'a, W> {
             is_news |= is_failure;
             self.note_outcome(account, &authorization).await;
         }
-        self.give_back_budget(account, order).await;
+        // In this order: a crash in between gives nothing back twice.
         self.drop_order(order).await?;
+        self.give_back_budget(account, order).await;
         if has_waited && !is_news {
             let reason = "the order in flight has failed, and its wait is over";
             return Ok(Setback::later(reason, self.engine.now()).into());

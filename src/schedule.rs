@@ -66,6 +66,9 @@ pub fn is_open(failures: u32) -> bool {
 /// The longest that a CA which fails is left alone, whatever it says.
 pub const LONGEST_OUTAGE: Duration = Duration::DAY;
 
+/// The longest that any limit lasts: Let's Encrypt's take a week.
+pub const LONGEST_LIMIT: Duration = Duration::days(8);
+
 /// How long a CA that cannot be reached is left alone: one minute at first, doubling to an hour.
 pub fn after_outage(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(BREAKER_OPENS_AFTER).min(6);

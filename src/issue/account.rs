@@ -6,6 +6,7 @@ use tracing::info;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::issue::Attempt;
+use crate::issue::gate::authority_waits;
 use crate::issue::stop::Stop;
 use crate::issue::stop::limit_ends;
 use crate::ports::Account;
@@ -54,7 +55,8 @@ impl<W: World> Attempt<'_, W> {
         let subject = Subject::Account {
             directory: directory.to_owned(),
         };
-        self.engine.held_back(&subject)?;
+        // Before anything is counted as asked: nothing is while the authority is left alone.
+        authority_waits(self.engine, directory)?;
         match self.register(directory).await {
             Ok(account) => {
                 self.engine.clear(&subject).await;

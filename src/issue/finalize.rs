@@ -3,10 +3,12 @@
 use rcgen::CertificateParams;
 use rcgen::DistinguishedName;
 use rcgen::KeyPair;
+use time::OffsetDateTime;
 use tracing::debug;
 
 use crate::engine::Setback;
 use crate::issue::Attempt;
+use crate::issue::gate;
 use crate::issue::gate::floor_holds;
 use crate::issue::stop::Stop;
 use crate::ports::Account;
@@ -27,19 +29,24 @@ impl<W: World> Attempt<'_, W> {
     ) -> Result<Order, Stop> {
         let request = signing_request(order)?;
         let now = self.engine.now();
+        let is_again = order.finalized_at.is_some();
         let asked_before = order
             .finalized_at
             .or_else(|| self.has_another_key().then_some(now));
+        let names = order.names.set();
+        let asked = gate::asked_before(order, account, &names);
+        if asked_before.is_none() {
+            let floor = self.engine.ledger().floor(&order.directory, &names, now);
+            if let Some(opens) = floor {
+                return self.rest_for_floor(order, opens).await;
+            }
+        }
         order.finalized_at = asked_before.or(Some(now));
         self.save(order).await?;
-        let names = order.names.set();
-        let asked = self.wish.asked(account, &names);
         let floor = self.engine.note_finalizing(&asked, asked_before).await?;
         if let Some(opens) = floor {
             order.finalized_at = None;
-            order.look_after = Some(opens);
-            self.save(order).await?;
-            return Err(floor_holds(opens).into());
+            return self.rest_for_floor(order, opens).await;
         }
         self.reservation.give_back();
         debug!(lineage = self.lineage, "finalize noted");
@@ -64,10 +71,10 @@ impl<W: World> Attempt<'_, W> {
             Err(Stop::Authority(
                 error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
             )) => error,
+            // It may be refused because it was done the time before.
+            Err(Stop::Authority(error @ AuthorityError::Refused(_))) if is_again => error,
             Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
-                self.give_back_budget(account, order).await;
-                self.drop_order(order).await?;
-                return Err(error.into());
+                return self.end_refused(account, order, error).await;
             }
             Err(stop) => return Err(stop),
         };
@@ -81,9 +88,34 @@ impl<W: World> Attempt<'_, W> {
                 })
                 .await
             }
+            (OrderStatus::Ready | OrderStatus::Pending, AuthorityError::Refused(_)) => {
+                self.end_refused(account, order, error).await
+            }
             (OrderStatus::Ready | OrderStatus::Pending, _) => Err(error.into()),
             _ => Ok(state),
         }
+    }
+
+    async fn rest_for_floor(
+        &self,
+        order: &mut PendingOrder,
+        opens: OffsetDateTime,
+    ) -> Result<Order, Stop> {
+        order.look_after = Some(opens);
+        self.save(order).await?;
+        Err(floor_holds(opens).into())
+    }
+
+    /// In this order: a crash in between gives nothing back twice.
+    async fn end_refused(
+        &self,
+        account: &Account,
+        order: &PendingOrder,
+        error: AuthorityError,
+    ) -> Result<Order, Stop> {
+        self.drop_order(order).await?;
+        self.give_back_budget(account, order).await;
+        Err(error.into())
     }
 }
 

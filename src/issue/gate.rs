@@ -19,6 +19,8 @@ use crate::ports::Account;
 use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::World;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
@@ -120,9 +122,6 @@ pub fn gate<W: World>(
         }
         Pending::None => {}
     }
-    if let Some((reason, left)) = engine.clock_distrusted() {
-        return Err(Setback::failure_until(reason, now + left));
-    }
     authority_waits(engine, directory)?;
     let ledger = engine.ledger();
     if let Some(opens) = ledger.floor(directory, question.names, now) {
@@ -150,7 +149,14 @@ impl<'a> Question<'a> {
     }
 }
 
-fn authority_waits<W: World>(engine: &Engine<W>, directory: &str) -> Result<(), Setback> {
+/// What holds for everything that is asked of an authority, resumed or not.
+pub(crate) fn authority_waits<W: World>(
+    engine: &Engine<W>,
+    directory: &str,
+) -> Result<(), Setback> {
+    if let Some((reason, left)) = engine.clock_distrusted() {
+        return Err(Setback::failure_until(reason, engine.now() + left));
+    }
     let directory = directory.to_owned();
     engine.held_back(&Subject::Account {
         directory: directory.clone(),
@@ -192,13 +198,27 @@ pub(crate) fn refused(order: &PendingOrder, now: OffsetDateTime) -> Option<Setba
 }
 
 impl Wish {
-    pub(super) fn asked<'a>(&self, account: &'a Account, names: &'a NameSet) -> Asked<'a> {
+    fn asked<'a>(&self, account: &'a Account, names: &'a NameSet) -> Asked<'a> {
         Asked {
             directory: &account.directory,
             account: &account.url,
             names,
             is_renewal: self.standing.is_renewal,
         }
+    }
+}
+
+/// An order as it was opened: whether it is a renewal, the authority decides then.
+pub(super) fn asked_before<'a>(
+    order: &PendingOrder,
+    account: &'a Account,
+    names: &'a NameSet,
+) -> Asked<'a> {
+    Asked {
+        directory: &account.directory,
+        account: &account.url,
+        names,
+        is_renewal: order.is_renewal,
     }
 }
 
@@ -234,9 +254,9 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Keeps the place of an order that was opened before: it is not asked whether there is one.
-    pub(super) fn reserve(&self, account: &Account) {
-        let names = self.wish.order.set();
-        let asked = self.wish.asked(account, &names);
+    pub(super) fn reserve(&self, account: &Account, order: &PendingOrder) {
+        let names = order.names.set();
+        let asked = asked_before(order, account, &names);
         self.reservation.keep(&mut self.engine.ledger(), &asked);
     }
 
@@ -253,7 +273,19 @@ impl<W: World> Attempt<'_, W> {
     pub(super) async fn take_account_budget(&self, directory: &str) -> Result<(), Stop> {
         let (limits, now) = (self.engine.limits(directory), self.engine.now());
         let registering = self.engine.ledger().registering(directory, limits, now);
-        let line = registering.map_err(Setback::from)?;
+        let line = match registering {
+            Ok(line) => line,
+            Err(used_up) => {
+                // All the others need not find out by themselves.
+                let subject = Subject::Account {
+                    directory: directory.to_owned(),
+                };
+                let until = used_up.opens.unwrap_or(now + Duration::DAY);
+                let what = Failure::of(Trouble::AccountLimited, used_up.reason);
+                let wait = self.engine.fail_until(subject, until, what).await;
+                return Err(Setback::from(wait).into());
+            }
+        };
         let write = move |store: &crate::store::Store<W::Disk>| store.append_ledger(&line);
         Ok(self.engine.store.run(write).await?)
     }
@@ -267,7 +299,7 @@ impl<W: World> Attempt<'_, W> {
             return;
         }
         let names = order.names.set();
-        let asked = self.wish.asked(account, &names);
+        let asked = asked_before(order, account, &names);
         let now = self.engine.now();
         let line = self.engine.ledger().came_to_nothing(&asked, limits, now);
         self.engine.write(line).await;

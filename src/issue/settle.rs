@@ -64,8 +64,11 @@ impl<W: World> Attempt<'_, W> {
             OrderStatus::Processing | OrderStatus::Valid => {
                 self.finish(order, state).await.map(drop)
             }
-            OrderStatus::Pending | OrderStatus::Ready | OrderStatus::Invalid => {
-                self.drop_order(&order).await
+            OrderStatus::Invalid => self.drop_order(&order).await,
+            // The answer may be late: a certificate may come all the same.
+            OrderStatus::Pending | OrderStatus::Ready => {
+                let why = format!("it is {:?} after it was finalized", state.status);
+                self.part_with(&order, why).await
             }
         }
     }

@@ -80,10 +80,11 @@ impl Stop {
     }
 }
 
-/// When a limit ends: as the authority says, but not at once.
+/// When a limit ends: as the authority says, but not at once, and not so late that no limit can be meant.
 pub(super) fn limit_ends(retry_after: RetryAfter, now: OffsetDateTime) -> OffsetDateTime {
     let at_least = now + schedule::after_refusal(1);
-    retry_after.later_than(now).unwrap_or(at_least)
+    let told = retry_after.later_than(now).unwrap_or(at_least);
+    told.min(now + schedule::LONGEST_LIMIT)
 }
 
 /// Notes an authority's answer by the table of reactions.

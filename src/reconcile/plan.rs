@@ -11,9 +11,11 @@ use crate::classify::names_to_order;
 use crate::decide::Action;
 use crate::engine::Setback;
 use crate::engine::claims::Claim;
+use crate::engine::refusals;
 use crate::issue::Question;
 use crate::issue::Standing;
 use crate::issue::Wish;
+use crate::issue::authority_waits;
 use crate::issue::gate;
 use crate::issue::may_overrule;
 use crate::issue::verified;
@@ -53,12 +55,16 @@ impl<W: World> Reconciler<W> {
         // Issuing resumes what is in flight by itself.
         let is_idle = matches!(verdict.action, Action::Keep | Action::Leave | Action::Wait);
         let unsettled = lineage
-            .filter(|lineage| is_idle || has_received(lineage))
-            .and_then(|lineage| unsettled(lineage, &target.names, now))
+            .and_then(|lineage| self.unsettled(gathering, lineage, &target.names))
             .filter(|_| engine.held_back(&attempt).is_ok());
         let kind = match verdict.action {
             // What was issued is stored first, whatever is wanted by now.
-            _ if let Some(wish) = unsettled => Kind::Settle { wish },
+            _ if let Some(wish) = unsettled
+                .clone()
+                .filter(|_| is_idle || has_received(lineage)) =>
+            {
+                Kind::Settle { wish }
+            }
             Action::Keep | Action::Leave | Action::Wait => return Ok(None),
             Action::Push => {
                 pushes()?;
@@ -81,7 +87,11 @@ impl<W: World> Reconciler<W> {
                     },
                     // What is valid goes up even while a better one has to wait.
                     Err(_) if verdict.pushes_first && pushes().is_ok() => Kind::Push,
-                    Err(setback) => return Err(setback),
+                    // What may have been issued does not wait for a name that has to.
+                    Err(setback) => match unsettled {
+                        Some(wish) => Kind::Settle { wish },
+                        None => return Err(setback),
+                    },
                 }
             }
         };
@@ -120,9 +130,8 @@ impl<W: World> Reconciler<W> {
                 || pass.jobs.iter().any(|job| job.primary == primary)
                 || self.engine.is_claimed(&Claim::lineage(&lineage.name))
                 || self.engine.held_back(&attempt).is_err();
-            let Some(wish) =
-                unsettled(lineage, &order.names, gathering.now).filter(|_| !is_held_back)
-            else {
+            let unsettled = self.unsettled(gathering, lineage, &order.names);
+            let Some(wish) = unsettled.filter(|_| !is_held_back) else {
                 continue;
             };
             pass.jobs.push(Job {
@@ -139,6 +148,29 @@ impl<W: World> Reconciler<W> {
                 urgency: (true, None, None),
             });
         }
+    }
+
+    /// What is to be stored of an order in flight, unless the authority would have to be asked for it and waits.
+    fn unsettled(
+        &self,
+        gathering: &Gathering<'_>,
+        lineage: &Lineage,
+        wanted: &Names,
+    ) -> Option<Wish> {
+        let wish = unsettled(lineage, wanted, gathering.now)?;
+        if let Pending::Order(order) = &lineage.pending
+            && order.received.is_none()
+        {
+            authority_waits(&self.engine, &order.directory).ok()?;
+            let waits = |name| {
+                let subject = refusals(&order.directory, &order.account, name);
+                self.engine.held_back(&subject).is_err()
+            };
+            if order.names.iter().any(waits) {
+                return None;
+            }
+        }
+        Some(wish)
     }
 
     fn plan_issue(
@@ -228,6 +260,12 @@ impl<W: World> Reconciler<W> {
             return Err(Setback::later(reason, until));
         }
         let pending = lineage.map_or(&Pending::None, |lineage| &lineage.pending);
+        if let Some(Pending::Order(pending)) = lineage.map(|lineage| &lineage.pending)
+            && is_resumed
+            && pending.directory == policy.wanted_directory()
+        {
+            authority_waits(engine, &pending.directory)?;
+        }
         if !is_resumed {
             if verdict.action == Action::Renew && !is_asked {
                 latch(stored, policy.renew_before, now)?;
@@ -250,8 +288,9 @@ impl<W: World> Reconciler<W> {
     }
 }
 
-fn has_received(lineage: &Lineage) -> bool {
-    matches!(&lineage.pending, Pending::Order(order) if order.received.is_some())
+fn has_received(lineage: Option<&Lineage>) -> bool {
+    let pending = lineage.map(|lineage| &lineage.pending);
+    matches!(pending, Some(Pending::Order(order)) if order.received.is_some())
 }
 
 /// A certificate that the authority has sent, or may have issued, and of which a crash left open whether it is stored; or one that

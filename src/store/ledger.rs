@@ -20,9 +20,11 @@ use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::schedule;
 use crate::store::ledger::event::Event;
+use crate::store::ledger::uncut::Uncut;
 
 pub mod event;
 pub(super) mod file;
+mod uncut;
 
 pub use event::Line;
 pub use event::Subject;
@@ -45,6 +47,7 @@ pub struct Ledger {
     wishes: BTreeMap<String, OffsetDateTime>,
     /// When it was found that a part of it could not be read.
     doubted_at: Option<OffsetDateTime>,
+    uncut: Option<Uncut>,
 }
 
 /// How long a certificate that was asked for is remembered: by then neither the floor nor a limit asks for it.
@@ -85,8 +88,11 @@ impl Ledger {
         is_new.then(|| self.note(Event::Wished { certificate }, now))
     }
 
-    /// Cuts what lies later than it can: a clock that was ahead has written it.
+    /// Cuts what lies later than it can: a clock that was ahead has written it. What was there is kept for a while,
+    /// for the case that the clock is behind now ([`Self::recall`]).
     pub fn cut(&mut self, now: OffsetDateTime) {
+        self.uncut = self.uncut.take().or_else(|| self.uncut(now));
+        self.doubted_at = self.doubted_at.map(|at| at.min(now));
         for (subject, wait) in &mut self.waits {
             if let Some(failed_at) = wait.failed_at.filter(|at| now < *at) {
                 wait.until = now.saturating_add(wait.until - failed_at);
@@ -98,6 +104,11 @@ impl Ledger {
             last.at = last.at.min(now);
         }
         self.levels.cut(now);
+    }
+
+    /// Whether nothing is lost when only what is remembered is written down: not while a cut may turn out to be wrong.
+    pub(crate) fn is_all(&self) -> bool {
+        self.uncut.is_none()
     }
 
     /// Takes what an account costs, or says why it must not be made. Nothing may be asked before the line is written.
@@ -352,6 +363,17 @@ impl Ledger {
         self.note(event, now)
     }
 
+    /// Notes that a certificate is about to be asked for again, whose tokens were taken before. Their line may not
+    /// have been written.
+    pub fn finalizing_again(&mut self, asked: &Asked<'_>, now: OffsetDateTime) -> Line {
+        let event = Event::Finalizing {
+            directory: asked.directory.to_owned(),
+            names: asked.names.clone(),
+            levels: self.levels.of_certificate(asked),
+        };
+        self.note(event, now)
+    }
+
     /// Notes a certificate that was issued.
     pub fn issued(
         &mut self,
@@ -382,7 +404,7 @@ impl Ledger {
                 levels,
             } => {
                 self.waits.insert(subject, wait);
-                self.set_levels(levels);
+                self.raise_levels(levels);
             }
             Event::Cleared { subject } => {
                 self.waits.remove(&subject);
@@ -408,16 +430,22 @@ impl Ledger {
                 });
             }
             Event::Wished { certificate } => drop(self.wishes.entry(certificate).or_insert(at)),
-            Event::Registering { levels, .. }
-            | Event::Ordering { levels, .. }
-            | Event::Levels { levels } => self.set_levels(levels),
+            // Of lines that are written side by side the earlier one may come last.
+            Event::Registering { levels, .. } | Event::Ordering { levels, .. } => {
+                self.raise_levels(levels);
+            }
+            Event::Levels { levels } => {
+                for level in levels {
+                    self.levels.set(level);
+                }
+            }
             Event::Registered { .. } | Event::Ordered { .. } => {}
             Event::Finalizing {
                 directory,
                 names,
                 levels,
             } => {
-                self.set_levels(levels);
+                self.raise_levels(levels);
                 let last = self
                     .issues
                     .entry((directory, names))
@@ -442,9 +470,9 @@ impl Ledger {
         }
     }
 
-    fn set_levels(&mut self, levels: Vec<Level>) {
+    fn raise_levels(&mut self, levels: Vec<Level>) {
         for level in levels {
-            self.levels.set(level);
+            self.levels.raise(level);
         }
     }
 

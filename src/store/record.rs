@@ -79,6 +79,9 @@ pub struct PendingOrder {
     /// When the order was about to be opened.
     #[serde(with = "time::serde::rfc3339")]
     pub intended_at: OffsetDateTime,
+    /// Whether the authority favours it as a renewal of the same names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_renewal: bool,
     /// URL of the order, once the authority has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -324,6 +324,7 @@ fn order(text: &str) -> PendingOrder {
         account: "https://ca.test/acct/1".to_owned(),
         key: Secret::new("key"),
         intended_at: NOW,
+        is_renewal: false,
         url: Some("https://ca.test/order/1".to_owned()),
         challenges: BTreeMap::new(),
         received: None,

@@ -111,6 +111,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
         account: String::new(),
         key: Secret::new(""),
         intended_at: NOW,
+        is_renewal: false,
         url: None,
         challenges: BTreeMap::new(),
         received: None,

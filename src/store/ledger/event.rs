@@ -11,6 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::reaction::Trouble;
+use crate::schedule;
 
 /// What a wait is about: one clock each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,8 +70,7 @@ impl Subject {
     /// ahead.
     pub(super) fn longest(&self) -> Duration {
         match self {
-            // An authority may say a week, and a little.
-            Self::Name { .. } | Self::Account { .. } => Duration::days(8),
+            Self::Name { .. } | Self::Account { .. } => schedule::LONGEST_LIMIT,
             // The settings allow a `LOOP_TIME` of a day.
             Self::SelfCheck { .. }
             | Self::Attempt { .. }

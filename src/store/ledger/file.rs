@@ -72,7 +72,9 @@ impl<D: Disk> Store<D> {
         }
         ledger.cut(now);
         self.ledger_length().lines = lines;
-        self.compact_ledger(|| ledger.compacted(now))?;
+        if ledger.is_all() {
+            self.compact_ledger(|| ledger.compacted(now))?;
+        }
         Ok(ledger)
     }
 

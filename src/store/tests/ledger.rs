@@ -1,6 +1,7 @@
 //! What must not be forgotten by a restart.
 
 use super::*;
+use crate::budget::Bucket;
 use crate::budget::LETS_ENCRYPT;
 use crate::bundle::Bundle;
 use crate::names::NameSet;
@@ -408,4 +409,101 @@ fn a_certificate_known_from_elsewhere_counts_from_when_it_was_issued() {
     let floor = leaf.not_before + Duration::HOUR + Duration::DAY;
     assert_eq!(read.floor(DIRECTORY, &names, now), Some(floor));
     assert_eq!(read.levels().iter(now).count(), 2);
+}
+
+#[test]
+fn a_clock_that_was_behind_for_a_moment_forgets_nothing() {
+    let a = names_of(A);
+    let held = |ledger: &Ledger, now| {
+        let used_up = ledger.levels().check(&asked(&a), &LETS_ENCRYPT, now);
+        (
+            ledger.waiting(&name(A), now).is_some(),
+            ledger.floor(DIRECTORY, &a, now).is_some(),
+            used_up.is_err(),
+        )
+    };
+    let years = Duration::days(2000);
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    for _ in 0..5 {
+        store
+            .append_ledger(&finalizing(&mut ledger, &a, NOW))
+            .unwrap();
+    }
+    let wait = Wait {
+        until: NOW + Duration::hours(20),
+        ..wake_wait(3)
+    };
+    let wait = Wait {
+        failed_at: Some(NOW),
+        ..wait
+    };
+    store
+        .append_ledger(&ledger.fail(name(A), wait, NOW))
+        .unwrap();
+    assert_eq!(held(&ledger, NOW), (true, true, true));
+
+    // Set back while it runs, or a start before the network was asked for the time.
+    let read = place.store().read_ledger(NOW - years).unwrap();
+    ledger.cut(NOW - years);
+    for mut ledger in [ledger, read] {
+        assert_eq!(held(&ledger, NOW - years), (true, true, true));
+        ledger.recall(NOW - years + Duration::MINUTE);
+        let later = NOW + Duration::HOUR;
+        assert_eq!(held(&ledger, later), (false, false, false));
+        ledger.recall(later);
+        assert_eq!(held(&ledger, later), (true, true, true));
+    }
+}
+
+#[test]
+fn what_a_clock_wrote_that_was_ahead_does_not_come_back() {
+    let a = names_of(A);
+    let mut ledger = Ledger::default();
+    finalizing(&mut ledger, &a, NOW + Duration::days(30));
+    ledger.cut(NOW);
+    assert_eq!(ledger.floor(DIRECTORY, &a, NOW), Some(NOW + Duration::DAY));
+    // Set right once more, by an hour: the certificate still lies ahead.
+    let later = NOW + Duration::hours(25);
+    ledger.recall(later);
+    assert_eq!(ledger.floor(DIRECTORY, &a, later), None);
+}
+
+#[test]
+fn a_cut_ledger_is_not_rewritten_while_the_cut_may_be_wrong() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    for _ in 0..1200 {
+        store
+            .append_ledger(&finalizing(&mut ledger, &names_of(A), NOW))
+            .unwrap();
+    }
+    let before = place.read(LEDGER);
+    place
+        .store()
+        .read_ledger(NOW - Duration::days(2000))
+        .unwrap();
+    assert_eq!(place.read(LEDGER), before);
+    place.store().read_ledger(NOW).unwrap();
+    assert!(lines(&place) < 10);
+}
+
+#[test]
+fn lines_that_change_places_lose_no_token() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = store.read_ledger(NOW).unwrap();
+    let first = finalizing(&mut ledger, &names_of(A), NOW);
+    let second = finalizing(&mut ledger, &names_of("b.example.com"), NOW);
+    for line in [second, first] {
+        store.append_ledger(&line).unwrap();
+    }
+    let read = place.store().read_ledger(NOW).unwrap();
+    let bucket = Bucket::Domain {
+        directory: DIRECTORY.to_owned(),
+        domain: "example.com".to_owned(),
+    };
+    assert_eq!(read.levels().used(&bucket, &LETS_ENCRYPT, NOW), 2);
 }
