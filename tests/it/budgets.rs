@@ -44,22 +44,24 @@ impl World {
     }
 
     /// So many certificates of the domain are on record.
-    pub(crate) fn has_spent(&self, certificates: i64) {
+    pub(crate) fn has_spent(&self, certificates: i32) {
+        let level = json!({"bucket": "domain", "domain": "example.com"});
+        self.has_level(level, time::Duration::days(7) * certificates / 50);
+    }
+
+    /// So many certificates of the name are on record.
+    fn has_spent_set(&self, certificates: i32) {
+        let level = json!({"bucket": "set", "names": [NAME]});
+        self.has_level(level, time::Duration::days(7) * certificates / 5);
+    }
+
+    fn has_level(&self, mut level: serde_json::Value, full_in: time::Duration) {
         let own = self.own("");
         std::fs::create_dir_all(&own).unwrap();
-        let each = time::Duration::days(7) / 50;
-        let full_at = now() + each * i32::try_from(certificates).unwrap();
         let text = |time: time::OffsetDateTime| time.format(&Rfc3339).unwrap();
-        let line = json!({
-            "at": text(now()),
-            "event": "levels",
-            "levels": [{
-                "bucket": "domain",
-                "directory": self.production.directory_url(),
-                "domain": "example.com",
-                "full_at": text(full_at),
-            }],
-        });
+        level["directory"] = self.production.directory_url().into();
+        level["full_at"] = text(now() + full_in).into();
+        let line = json!({"at": text(now()), "event": "levels", "levels": [level]});
         std::fs::write(own.join("ledger.jsonl"), format!("{line}\n")).unwrap();
     }
 
@@ -240,14 +242,143 @@ async fn with_a_clock_that_is_hours_wrong_nothing_that_costs_is_asked() {
         let line = daemon.mentions("the clock of this machine is").await;
         assert!(line.to_string().contains(told), "{line}");
         daemon.idles().await;
-        assert_eq!(world.asked("new-order"), 0, "{}", daemon.text());
         daemon.stop().await;
+        assert_eq!(world.asked("new-account"), 0, "{told}");
+        assert_eq!(world.asked("new-order"), 0, "{told}");
         world
             .production
             .set(|settings| settings.clock_ahead = time::Duration::ZERO);
         let _daemon = world.daemon(NAME);
         world.pushed(NAME).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_clock_that_is_hours_wrong_an_order_in_flight_rests() {
+    let world = World::start().await;
+    let gate = world.gates("authorization", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order", gate.reached(1)).await;
+    daemon.kill().await;
+    gate.open();
+    world
+        .production
+        .set(|settings| settings.clock_ahead = time::Duration::hours(3));
+    let looks = world.asked("order");
+    let mut daemon = world.daemon(NAME);
+    daemon.mentions("nothing that costs is asked").await;
+    daemon.passes(4).await;
+    daemon.rests().await;
+    daemon.stop().await;
+    assert_eq!(world.asked("order"), looks + 1);
+    assert_eq!(world.asked("challenge"), 0);
+    assert_eq!(world.asked("finalize"), 0);
+    world
+        .production
+        .set(|settings| settings.clock_ahead = time::Duration::ZERO);
+    let _daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    assert_eq!(world.asked("new-order"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_that_is_away_at_the_first_start_costs_no_account() {
+    let world = World::limited().await;
+    let away = Problem::new(500, "serverInternal", "away").response();
+    let faults = world.production.faults();
+    faults.add("directory", u32::MAX, What::Answer(away));
+    let domains = many(0, 12);
+    let mut daemon = world.careful(&domains).start();
+    daemon
+        .says("authority left alone after several failures in a row")
+        .await;
+    daemon.rests().await;
+    daemon.stop().await;
+    let ledger = world.ledger();
+    let tried = ledger.iter().filter(|line| line["event"] == "registering");
+    assert!(tried.count() <= 3, "{ledger:#?}");
+    world.production.faults().clear();
+    world.end_waits();
+    let _daemon = world.careful(&domains).start();
+    world.has_issued(12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_do_not_lead_to_us_cost_no_other_name_its_place() {
+    let world = World::limited().await;
+    world.has_spent(45);
+    let broken: Vec<String> = (0..6)
+        .map(|number| format!("n{number}.example.com"))
+        .collect();
+    let missing = broken.clone();
+    world
+        .web
+        .settings(|settings| settings.missing_hosts = missing);
+    let domains = broken.join(",");
+    let settings = world.careful(&domains).with("CONCURRENCY", "1");
+    let mut daemon = settings.start();
+    for name in &broken {
+        daemon
+            .mentions(&format!("self-check of {name} failed"))
+            .await;
+    }
+    daemon.stop().await;
+    assert_eq!(world.asked("new-order"), 6);
+    let _daemon = world.careful(&format!("{domains},{NAME}")).start();
+    world.pushed(NAME).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_to_expiry_a_limit_is_advice_and_earlier_it_is_the_rule() {
+    for (days_left, orders) in [(1, 1), (3, 0)] {
+        let world = World::start().await;
+        world.has_certificate(days_left);
+        world.has_spent_set(5);
+        let mut daemon = world.careful(NAME).start();
+        let said = if orders == 0 {
+            "of 5 certificates for exactly a.example.com in 168 hours are used"
+        } else {
+            "about to expire, the authority is asked all the same"
+        };
+        daemon.mentions(said).await;
+        daemon.settles().await;
+        daemon.stop().await;
+        assert_eq!(world.asked("new-order"), orders, "{days_left}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_go_first_by_expiry_and_then_first_certificates_by_wish() {
+    let world = World::start().await;
+    let due = |name: &str, days_left| {
+        let pair = issued_before(&[name], days_left);
+        let directory = world.production.directory_url();
+        let conf = renewal_conf(&world.store(), name, &directory, &[name]);
+        lay(&world.store(), name, &conf, &[pair]);
+    };
+    due("later.example.com", 3);
+    due("soon.example.com", 2);
+    let own = world.own("");
+    std::fs::create_dir_all(&own).unwrap();
+    let at = (now() - time::Duration::DAY).format(&Rfc3339).unwrap();
+    let wished = json!({"at": at, "event": "wished", "certificate": "old-wish.example.com"});
+    std::fs::write(own.join("ledger.jsonl"), format!("{wished}\n")).unwrap();
+    let expected = [
+        "soon.example.com",
+        "later.example.com",
+        "old-wish.example.com",
+        "a-wish.example.com",
+    ];
+    let domains = "a-wish.example.com,later.example.com,old-wish.example.com,soon.example.com";
+    let settings = world.settings().with("DOMAINS", domains);
+    let daemon = settings.with("CONCURRENCY", "1").start();
+    for name in expected {
+        world.pushed(name).await;
+    }
+    let seen = world.production.faults().seen();
+    let orders = seen.iter().filter(|seen| seen.endpoint == "new-order");
+    let orders: Vec<_> = orders.map(|seen| seen.subject.as_str()).collect();
+    assert_eq!(orders, expected, "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

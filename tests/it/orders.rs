@@ -578,6 +578,26 @@ async fn an_order_that_nobody_wants_any_more_goes_with_its_key_and_token_after_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_issued_is_stored_though_one_of_its_names_has_to_wait() {
+    let world = World::start().await;
+    let gate = world.gates("finalize", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    // Both are wanted in one certificate by now, and the other one does not lead to us.
+    let missing = "b.example.com".to_owned();
+    world
+        .web
+        .settings(|settings| settings.missing_hosts = vec![missing]);
+    let mut daemon = world.daemon("a.example.com b.example.com");
+    daemon.says("certificate issued").await;
+    daemon.settles().await;
+    world.issued_once(&daemon.text());
+    assert_eq!(world.production.issued()[0].names, [NAME]);
+    world.pushed(NAME).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_issued_for_a_name_that_nobody_wants_any_more_is_stored() {
     let world = World::start().await;
     let gate = world.gates("finalize", What::DoThenHold);

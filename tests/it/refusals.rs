@@ -7,10 +7,12 @@ use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::faults::Seen;
 use sandbox::faults::What;
+use time::format_description::well_known::Rfc3339;
 
 use crate::support::Daemon;
 use crate::support::World;
 use crate::support::guarded;
+use crate::support::tree::now;
 
 const NAME: &str = "a.example.com";
 
@@ -122,7 +124,12 @@ async fn a_limit_of_orders_is_waited_for_as_long_as_it_says_over_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_tells_its_end_in_words_only_is_understood() {
     let world = World::start().await;
-    let detail = "too many new orders (300) from this account, retry after 2100-01-01 12:00:00 UTC: see https://x.test";
+    let end = now().replace_nanosecond(0).unwrap() + time::Duration::days(5);
+    let end = end.format(&Rfc3339).unwrap();
+    let words = end.replace('T', " ").replace('Z', " UTC");
+    let detail = format!(
+        "too many new orders (300) from this account, retry after {words}: see https://x.test"
+    );
     world.refuses(
         "new-order",
         1,
@@ -130,7 +137,7 @@ async fn a_limit_that_tells_its_end_in_words_only_is_understood() {
     );
     let mut daemon = world.daemon(NAME);
     daemon
-        .mentions("the authority limits this account until 2100-01-01T12:00:00Z")
+        .mentions(&format!("the authority limits this account until {end}"))
         .await;
 }
 
@@ -359,6 +366,73 @@ async fn an_account_that_the_authority_has_closed_is_told_and_not_hammered() {
     // No other certificate needs to find out.
     assert_eq!(world.failures("account").pop().unwrap().minutes(), 1);
     assert!(world.failures("name").is_empty());
+}
+
+/// Leaves an order in flight, whose name does not lead to us.
+async fn with_an_order_in_flight() -> World {
+    let world = World::start().await;
+    world
+        .web
+        .settings(|settings| settings.missing_hosts = vec![NAME.to_owned()]);
+    let mut daemon = world.daemon(NAME);
+    daemon.mentions("so the authority is not asked").await;
+    daemon.stop().await;
+    assert!(world.pending(NAME).is_some());
+    world
+        .web
+        .settings(|settings| settings.missing_hosts.clear());
+    world.end_waits();
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_was_closed_is_not_hammered_by_an_order_in_flight() {
+    let world = with_an_order_in_flight().await;
+    let account = world.production.accounts().pop().unwrap();
+    world.production.deactivate_account(&account.url);
+    let looks = world.asked("order");
+    let mut daemon = world.daemon(NAME);
+    daemon.mentions("has status").await;
+    daemon.passes(4).await;
+    daemon.rests().await;
+    assert_eq!(world.asked("order"), looks + 1, "{}", daemon.text());
+    assert_eq!(world.failures("account").pop().unwrap().count, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_is_kept_by_an_order_that_nobody_wants_any_more() {
+    let world = World::start().await;
+    let gate = world.gates("finalize", What::DoThenHold);
+    let daemon = world.daemon(NAME);
+    guarded("the order to be finalized", gate.reached(1)).await;
+    daemon.kill().await;
+    world.refuses("order", u32::MAX, limited(Some(RetryAfter::Seconds(600))));
+    let looks = world.asked("order");
+    let mut daemon = world.daemon("");
+    daemon.mentions("too many of something").await;
+    daemon.passes(4).await;
+    daemon.rests().await;
+    assert_eq!(world.asked("order"), looks + 1, "{}", daemon.text());
+
+    world.production.faults().clear();
+    daemon.stop().await;
+    world.end_waits();
+    let mut daemon = world.daemon("");
+    daemon.says("certificate issued").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_without_an_end_that_can_be_is_waited_for_a_week_and_a_day() {
+    let world = World::start().await;
+    let decades = RetryAfter::Seconds(1_000_000_000);
+    world.refuses("new-order", 1, limited(Some(decades)));
+    let mut daemon = world.daemon(NAME);
+    daemon
+        .mentions("the authority limits these names until")
+        .await;
+    daemon.rests().await;
+    let wait = world.failures("name").pop().unwrap();
+    assert_eq!(wait.minutes(), 8 * 24 * 60, "{wait:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
