@@ -16,10 +16,12 @@ use crate::classify::Stored;
 use crate::classify::Verdict;
 use crate::classify::judge;
 use crate::classify::provenance;
+use crate::config::ReplaceForeign;
 use crate::decide::Action;
 use crate::decide::AtRancher;
 use crate::engine::Engine;
 use crate::engine::Setback;
+use crate::issue::trust_clock;
 use crate::mark::Mark;
 use crate::names::DomainName;
 use crate::names::NameSet;
@@ -136,6 +138,7 @@ impl<W: World> Pushing<'_, W> {
                     verdict => return Err(verdict.reason.into()),
                 }
                 self.takes_no_name_away(held)?;
+                self.is_really_due(held).await?;
             }
             // Held until Rancher has carried it out: a wake-up before that pays for nothing.
             let _writing = self.engine.owe_wake().await;
@@ -265,6 +268,23 @@ impl<W: World> Pushing<'_, W> {
                 held.name
             ))),
         }
+    }
+
+    /// Before a certificate of others is replaced for its dates: nobody brings its key back if they were read by a
+    /// clock that is wrong.
+    async fn is_really_due(&self, held: &Held) -> Result<(), Failure> {
+        let policy = &self.engine.settings.policy;
+        let Ok(shown) = &held.content else {
+            return Ok(());
+        };
+        if policy.replace_foreign != ReplaceForeign::Due
+            || shown.leaf.is_self_signed
+            || provenance(&self.target.view.known, held, shown).is_some()
+        {
+            return Ok(());
+        }
+        let trusted = trust_clock(self.engine, policy.wanted_directory()).await;
+        trusted.map_err(|setback| Failure::from(setback.reason))
     }
 
     /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one at

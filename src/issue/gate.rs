@@ -314,43 +314,47 @@ impl<W: World> Attempt<'_, W> {
             .fail_until(Subject::Overruled { certificate }, until, brake)
             .await;
     }
+}
 
-    /// Compares our clock with the authority's. A clock that is wrong would open every gate.
-    pub(super) async fn trust_clock(&self, directory: &str) -> Result<(), Stop> {
-        let skew = async |last: Answered| {
-            let theirs = self.authority().time(directory, last).await.ok()??;
-            let now = self.engine.now();
-            Some(if theirs < now {
-                ("ahead of", now - theirs)
-            } else {
-                ("behind", theirs - now)
-            })
-        };
-        // What keeps the authority from saying so keeps it from everything else as well.
-        let Some((_, seeming)) = skew(Answered::Before).await else {
-            return Ok(());
-        };
-        if seeming <= SKEW_WARNED {
-            return Ok(());
-        }
-        // The clock that never jumps stands still while a machine is suspended.
-        let Some((ahead, skew)) = skew(Answered::Now).await else {
-            return Ok(());
-        };
-        if skew <= SKEW_WARNED {
-            return Ok(());
-        }
-        let now = self.engine.now();
-        let reason = format!(
-            "the clock of this machine is {} minutes {ahead} the authority's: set it right",
-            skew.whole_minutes()
-        );
-        if skew <= SKEW_REFUSED {
-            self.engine.say_once(&reason);
-            return Ok(());
-        }
-        let reason = format!("{reason}; nothing that costs is asked before");
-        self.engine.distrust_clock(&reason);
-        Err(Setback::failure_until(reason, now + SKEW_LOOK).into())
+/// Compares our clock with the authority's. A clock that is wrong would open every gate, and see what others have bought
+/// expire.
+pub(crate) async fn trust_clock<W: World>(
+    engine: &Engine<W>,
+    directory: &str,
+) -> Result<(), Setback> {
+    let skew = async |last: Answered| {
+        let authority = engine.world.authority();
+        let theirs = authority.time(directory, last).await.ok()??;
+        let now = engine.now();
+        Some(if theirs < now {
+            ("ahead of", now - theirs)
+        } else {
+            ("behind", theirs - now)
+        })
+    };
+    // What keeps the authority from saying so keeps it from everything else as well.
+    let Some((_, seeming)) = skew(Answered::Before).await else {
+        return Ok(());
+    };
+    if seeming <= SKEW_WARNED {
+        return Ok(());
     }
+    // The clock that never jumps stands still while a machine is suspended.
+    let Some((ahead, skew)) = skew(Answered::Now).await else {
+        return Ok(());
+    };
+    if skew <= SKEW_WARNED {
+        return Ok(());
+    }
+    let reason = format!(
+        "the clock of this machine is {} minutes {ahead} the authority's: set it right",
+        skew.whole_minutes()
+    );
+    if skew <= SKEW_REFUSED {
+        engine.say_once(&reason);
+        return Ok(());
+    }
+    let reason = format!("{reason}; nothing that costs is asked before");
+    engine.distrust_clock(&reason);
+    Err(Setback::failure_until(reason, engine.now() + SKEW_LOOK))
 }

@@ -24,6 +24,8 @@ pub(in crate::store) struct Length {
     lines: usize,
     /// From here on it is worth a look how many of them matter.
     looked_at_above: usize,
+    /// Whether the last line has no end: the next one must not become a part of it.
+    is_torn: bool,
 }
 
 impl Default for Length {
@@ -31,6 +33,7 @@ impl Default for Length {
         Self {
             lines: 0,
             looked_at_above: COMPACTED_ABOVE,
+            is_torn: false,
         }
     }
 }
@@ -42,7 +45,8 @@ impl<D: Disk> Store<D> {
         self.own(LEDGER)
     }
 
-    /// Reads the ledger. A line that is broken is told and passed over; a torn last one is closed.
+    /// Reads the ledger. A line that is broken is told and passed over; a torn last one is closed
+    /// by the next that is written: a disk that is full keeps nobody from starting.
     pub fn read_ledger(&self, now: OffsetDateTime) -> Result<Ledger, StoreError> {
         let path = self.ledger_path();
         let content = match self.read(&path) {
@@ -67,13 +71,16 @@ impl<D: Disk> Store<D> {
                 }
             }
         }
-        if is_torn {
-            self.disk.append(&path, b"\n").during("write", &path)?;
-        }
         ledger.cut(now);
-        self.ledger_length().lines = lines;
-        if ledger.is_all() {
-            self.compact_ledger(|| ledger.compacted(now))?;
+        {
+            let mut length = self.ledger_length();
+            length.lines = lines;
+            length.is_torn = is_torn;
+        }
+        if ledger.is_all()
+            && let Err(error) = self.compact_ledger(|| ledger.compacted(now))
+        {
+            tracing::warn!(%error, "ledger not rewritten, it stays as long as it is");
         }
         Ok(ledger)
     }
@@ -85,13 +92,17 @@ impl<D: Disk> Store<D> {
         let ticket = self.queue().push(&text);
         let mut length = self.ledger_length();
         // Whoever comes first writes for all that queue behind.
-        let (batch, lines) = match self.queue().take(ticket) {
+        let (mut batch, lines) = match self.queue().take(ticket) {
             Taken::Done(result) => return result.during("write", &path),
             Taken::Batch(batch, lines) => (batch, lines),
         };
+        if length.is_torn {
+            batch.insert(0, b'\n');
+        }
         let written = self.disk.append(&path, &batch);
         if written.is_ok() {
             length.lines += lines;
+            length.is_torn = false;
         }
         self.queue().done(lines, &written);
         written.during("write", &path)
@@ -116,6 +127,7 @@ impl<D: Disk> Store<D> {
                 .write(&self.own(""), &[(LEDGER, &text)])
                 .during("write", &path)?;
             length.lines = matters.len();
+            length.is_torn = false;
         }
         length.looked_at_above = COMPACTED_ABOVE.max(2 * matters.len());
         Ok(())

@@ -507,3 +507,26 @@ fn lines_that_change_places_lose_no_token() {
     };
     assert_eq!(read.levels().used(&bucket, &LETS_ENCRYPT, NOW), 2);
 }
+
+#[test]
+fn a_full_disk_keeps_nobody_from_starting_with_a_torn_or_long_ledger() {
+    let place = Place::new();
+    let mut ledger = Ledger::default();
+    let store = place.store();
+    for _ in 0..1200 {
+        store
+            .append_ledger(&finalizing(&mut ledger, &names_of(A), NOW))
+            .unwrap();
+    }
+    let whole = place.read(LEDGER);
+    place.write(LEDGER, &whole[..whole.len() - 5]);
+    let full = place.store_on(Failing::dies_after(0));
+    let read = full.read_ledger(NOW).unwrap();
+    assert!(read.floor(DIRECTORY, &names_of(A), NOW).is_some());
+    // There is room again, and the next line does not become a part of the torn one.
+    *full.disk.left.lock().unwrap() = None;
+    let line = ledger.fail(name(A), wake_wait(2), NOW);
+    full.append_ledger(&line).unwrap();
+    let again = place.store().read_ledger(NOW).unwrap();
+    assert!(again.wait(&name(A)).is_some());
+}

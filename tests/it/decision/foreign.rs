@@ -10,6 +10,9 @@ use super::bought;
 use super::now;
 use crate::support::Settings;
 use crate::support::World;
+use crate::support::tree::issued_today;
+use crate::support::tree::lay;
+use crate::support::tree::renewal_conf;
 
 const MARK: &str = "rancher-lets-encrypt leaf=";
 
@@ -147,6 +150,36 @@ async fn a_bought_certificate_that_is_about_to_expire_is_replaced() {
             "replaced: not ours, and expires on",
         )
         .await;
+}
+
+/// Its key lies at Rancher only: nobody brings it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bought_certificate_that_only_a_wrong_clock_sees_expire_is_not_replaced() {
+    let world = World::start().await;
+    world.paste(A, &bought(&[A], 360, 5), None);
+    let conf = renewal_conf(&world.store(), A, &world.production.directory_url(), &[A]);
+    lay(&world.store(), A, &conf, &[issued_today(&[A])]);
+    world
+        .production
+        .set(|settings| settings.clock_ahead = Duration::days(-30));
+    let before = world.held(A);
+    let mut daemon = world.replacing("due").start();
+    daemon.decides(A, "Push", "not ours, and expires on").await;
+    daemon
+        .mentions("not pushed to Rancher: the clock of this machine")
+        .await;
+    daemon.passes(1).await;
+    daemon.stop().await;
+    assert_eq!(world.held(A), before);
+
+    world
+        .production
+        .set(|settings| settings.clock_ahead = Duration::ZERO);
+    world.end_waits();
+    let mut daemon = world.replacing("due").start();
+    daemon.says("certificate written").await;
+    daemon.settles().await;
+    assert_eq!(world.held(A).leaf(), world.live_leaf(A));
 }
 
 /// Less than 14 days, but more than a tenth of its life: whoever has it renewed that late does so on purpose.
