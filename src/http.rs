@@ -202,7 +202,9 @@ async fn nothing_here() -> (StatusCode, &'static str) {
 async fn prometheus(State(shared): State<Shared>) -> Response {
     let make = |seen: &Seen| {
         let status = (seen.status)();
-        let text = metrics::render(&status, &seen.snapshot.borrow(), &seen.counts);
+        // Copied, so that the loop never waits for whoever looks.
+        let snapshot = seen.snapshot.borrow().clone();
+        let text = metrics::render(&status, &snapshot, &seen.counts);
         ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
     };
     shared.answer(make).await
