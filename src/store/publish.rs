@@ -1,5 +1,6 @@
 //! New versions of a lineage, and the view of the live one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use time::OffsetDateTime;
 use tracing::debug;
 
 use crate::bundle::Bundle;
+use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Disk;
@@ -38,6 +40,22 @@ fn contents(bundle: &Bundle) -> [String; 4] {
     ]
 }
 
+/// The longest name of a folder that is taken as it is: with what is put around it, the names of its files stay below
+/// the 255 bytes of every file system.
+const LONGEST_FOLDER: usize = 230;
+const CUT_TO: usize = 200;
+
+/// The name of a certificate's folder: its primary name, cut where files could not be named after it.
+pub fn folder_name(primary: &DomainName) -> Cow<'_, str> {
+    let name = primary.as_str();
+    // A domain name is ASCII.
+    let Some(begins) = name.get(..CUT_TO).filter(|_| LONGEST_FOLDER < name.len()) else {
+        return name.into();
+    };
+    let begins = begins.trim_end_matches(['.', '-']);
+    format!("{begins}-{:.16}", Fingerprint::of(&[name]).to_string()).into()
+}
+
 /// Where a bundle came from.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -53,14 +71,15 @@ impl<D: Disk> Store<D> {
     /// A folder name for a new lineage: the primary name, or the next free `-0001` where that is taken by something
     /// that is not ours, as certbot does it.
     pub fn free_name(&self, primary: &DomainName) -> Result<String, StoreError> {
-        let mut name = primary.to_string();
+        let base = folder_name(primary);
+        let mut name = base.to_string();
         for number in 1.. {
             let Some(taken) = self.taken_by(&name)? else {
                 break;
             };
             let path = taken.display();
             tracing::info!(%path, "left alone, it is not ours; the next free name is used");
-            name = format!("{primary}-{number:04}");
+            name = format!("{base}-{number:04}");
         }
         Ok(name)
     }
@@ -72,7 +91,7 @@ impl<D: Disk> Store<D> {
         primary: &DomainName,
         bundle: &Bundle,
     ) -> Result<String, StoreError> {
-        let name = primary.to_string();
+        let name = folder_name(primary).into_owned();
         if self.is_left_of(&name, bundle)? {
             return Ok(name);
         }
