@@ -168,7 +168,7 @@ impl<D: Disk> Store<D> {
             stored_at: origin.at,
         };
         let mut versions = before.map_or_else(Vec::new, |record| record.versions);
-        versions.push(version);
+        versions.push(version.clone());
         let old = versions.len().saturating_sub(KEPT);
         let pruned: Vec<Version> = versions.drain(..old).collect();
         let record = Record {
@@ -177,7 +177,10 @@ impl<D: Disk> Store<D> {
             versions,
             is_told_gone: false,
         };
-        self.save_record(lineage, &record)?;
+        if let Err(error) = self.save_record(lineage, &record) {
+            self.drop_unrecorded(lineage, version);
+            return Err(error);
+        }
         debug!(lineage, "record written");
         // It is published. What else goes wrong is made good later: an error here would have it stored once more.
         self.show_or_remember(lineage, &record);
@@ -185,6 +188,22 @@ impl<D: Disk> Store<D> {
             tracing::warn!(lineage, %error, "old version not removed");
         }
         Ok(record)
+    }
+
+    /// Removes the files of a version that did not come on record: each try would leave another. A record that failed
+    /// late may name it all the same, and what cannot be told stays.
+    fn drop_unrecorded(&self, lineage: &str, version: Version) {
+        let is_recorded = match self.read_json::<Record>(&self.record_path(lineage)) {
+            Ok(None) => false,
+            Ok(Some(Ok(record))) => record.versions.contains(&version),
+            Ok(Some(Err(_))) | Err(_) => true,
+        };
+        if is_recorded {
+            return;
+        }
+        if let Err(error) = self.prune(&self.archive(lineage), &[version]) {
+            debug!(lineage, %error, "version that is not on record not removed");
+        }
     }
 
     /// Notes that it was said of a lineage that nobody wants it any more, unless its record is another than `seen` by

@@ -166,6 +166,27 @@ fn a_repair_writes_nothing_where_nothing_is_wrong() {
     leaf(&only(&dead));
 }
 
+/// A disk may refuse the record for hours, and each try would leave a certificate and its key.
+#[test]
+fn tries_that_cannot_be_written_down_leave_no_version_behind() {
+    let place = Place::new();
+    let store = place.store();
+    publish(&store, A, &bundle(A));
+    let archive = format!("archive/{A}");
+    let before = place.names(&archive);
+    let (next, certificates) = (bundle(A), "rancher-lets-encrypt/certificates");
+    *store.disk.frozen.lock().unwrap() = Some(place.path(certificates));
+    for _ in 0..3 {
+        assert!(store.publish(A, &names(A), &next, &origin()).is_err());
+        assert_eq!(place.names(&archive), before);
+    }
+    assert_eq!(only(&store).record.as_ref().unwrap().live, 1);
+    *store.disk.frozen.lock().unwrap() = None;
+    assert_eq!(publish(&store, A, &next).live, 2);
+    assert_eq!(place.shown(A), 2);
+    assert_eq!(place.names(&archive).len(), 8);
+}
+
 /// Nothing of a record that another attempt has written meanwhile is taken back.
 #[test]
 fn what_is_noted_of_an_older_record_changes_no_newer_one() {
