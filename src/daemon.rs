@@ -40,7 +40,7 @@ pub use snapshot::PassTimes;
 pub use snapshot::Snapshot;
 pub use snapshot::Try;
 
-/// Passes that were not planned keep this distance.
+/// Passes keep this distance.
 const SHORTEST_ROUND: Duration = Duration::seconds(1);
 /// Balancers are woken once for all pushes; a slow certificate keeps the others waiting no longer than this.
 const LONGEST_DEBT: Duration = Duration::seconds(5);
@@ -175,6 +175,10 @@ impl<W: World> Daemon<W> {
 
     /// One turn of the loop. Answers whether names may have changed, which was seen to.
     async fn turn(&mut self, changed: &mut Changed<'_>) -> bool {
+        // Passes may follow each other without a rest, and what has ended is not to wait for one.
+        while let Some(finished) = self.running.try_join_next() {
+            self.finish(finished);
+        }
         self.start_work();
         let now = self.engine.now();
         self.snapshot
@@ -247,12 +251,12 @@ impl<W: World> Daemon<W> {
             "pass ended"
         );
         self.last = Some(now);
+        let latest = now + self.engine.settings.loop_time;
+        // With a slow Rancher a wait may have ended during the pass.
         self.next = pass
             .report
             .next
-            .map_or(now + self.engine.settings.loop_time, |next| {
-                next.min(now + self.engine.settings.loop_time)
-            });
+            .map_or(latest, |next| next.max(now + SHORTEST_ROUND).min(latest));
         self.look_early(&pass.report, now);
         let (orders, others) = pass.jobs.into_iter().partition(Job::is_order);
         self.queues = [orders, others];

@@ -276,6 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_names_are_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let names = ["a", "b"].map(|first| first.to_owned() + &"x".repeat(249) + ".json");
+        for content in [b"1", b"2"] {
+            let files: Vec<(&str, &[u8])> =
+                names.iter().map(|name| (&name[..], &content[..])).collect();
+            RealDisk.write(root.path(), &files).unwrap();
+            for name in &names {
+                assert_eq!(RealDisk.read(&root.path().join(name)).unwrap(), content);
+            }
+        }
+        assert_eq!(RealDisk.list(root.path()).unwrap(), names);
+    }
+
+    #[test]
     fn a_folder_that_another_process_has_made_is_settled() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("a")).unwrap();

@@ -27,9 +27,14 @@ use tokio::sync::watch;
 
 use crate::counted::Counts;
 use crate::daemon::Snapshot;
+use crate::http::limits::Limited;
 use crate::metrics;
 use crate::page;
 use crate::status::Status;
+
+pub mod limits;
+
+pub use limits::Limits;
 
 /// The loop turns every few seconds; far beyond the time limits of everything it may wait for, only a restart helps.
 const STUCK_AFTER: Duration = Duration::minutes(15);
@@ -53,7 +58,17 @@ pub async fn serve(
     seen: Seen,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(seen))
+    serve_within(listener, seen, Limits::default(), shutdown).await
+}
+
+/// Answers within limits until `shutdown` resolves.
+pub async fn serve_within(
+    listener: TcpListener,
+    seen: Seen,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(Limited::new(listener, limits), router(seen))
         .with_graceful_shutdown(shutdown)
         .await
 }
@@ -119,7 +134,9 @@ fn pages() -> Router<Shared> {
 }
 
 /// Headers of every answer: nothing from elsewhere is loaded, nothing is kept, nobody frames it.
-const HEADERS: [(HeaderName, &str); 6] = [
+const HEADERS: [(HeaderName, &str); 7] = [
+    // Connections have an end of their own, which is not to come amid the next answer.
+    (header::CONNECTION, "close"),
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -202,7 +219,9 @@ async fn nothing_here() -> (StatusCode, &'static str) {
 async fn prometheus(State(shared): State<Shared>) -> Response {
     let make = |seen: &Seen| {
         let status = (seen.status)();
-        let text = metrics::render(&status, &seen.snapshot.borrow(), &seen.counts);
+        // Copied, so that the loop never waits for whoever looks.
+        let snapshot = seen.snapshot.borrow().clone();
+        let text = metrics::render(&status, &snapshot, &seen.counts);
         ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
     };
     shared.answer(make).await
@@ -210,8 +229,14 @@ async fn prometheus(State(shared): State<Shared>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+    use std::net::SocketAddr;
+
     use futures_util::FutureExt;
     use time::macros::datetime;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::counted::Directories;
@@ -219,6 +244,49 @@ mod tests {
     use crate::status::Program;
 
     const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+
+    /// Resolves with all that comes back from a server, asked by this text.
+    async fn ask(address: SocketAddr, text: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn whoever_holds_connections_keeps_nobody_else_out_and_has_to_leave() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits {
+            connections: 4,
+            ..Limits::default()
+        };
+        let (stops, stopped) = tokio::sync::oneshot::channel::<()>();
+        let served = tokio::spawn(serve_within(
+            listener,
+            seen(Snapshot::default()),
+            limits,
+            stopped.map(drop),
+        ));
+        let mut idle = Vec::new();
+        for text in ["", "GET /healthz HT", "", ""].iter().cycle().take(20) {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+            idle.push(stream);
+        }
+        let answer = ask(address, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        // The first ones had to go, one by one.
+        for mut stream in idle.drain(..16) {
+            let read = stream.read(&mut [0; 512]).await;
+            assert!(!matches!(read, Ok(1..)) || read.is_err(), "{read:?}");
+        }
+        drop(idle);
+        stops.send(()).unwrap();
+        served.await.unwrap().unwrap();
+    }
 
     fn seen(snapshot: Snapshot) -> Seen {
         Seen {

@@ -21,6 +21,8 @@ use crate::decide::Action;
 use crate::decide::AtRancher;
 use crate::engine::Engine;
 use crate::engine::Setback;
+use crate::engine::claims::Claim;
+use crate::engine::claims::Claimed;
 use crate::issue::trust_clock;
 use crate::mark::Mark;
 use crate::names::DomainName;
@@ -131,13 +133,14 @@ impl<W: World> Pushing<'_, W> {
             None => None,
         };
         for _ in 0..TRIES {
+            let mut _given_up = None;
             if let Some(held) = &present {
                 match self.verdict(held) {
                     verdict if verdict.at_rancher == AtRancher::Same => return Ok(held.id.clone()),
                     verdict if verdict.action == Action::Push || verdict.pushes_first => {}
                     verdict => return Err(verdict.reason.into()),
                 }
-                self.takes_no_name_away(held)?;
+                _given_up = self.takes_no_name_away(held).await?;
                 self.is_really_due(held).await?;
             }
             // Held until Rancher has carried it out: a wake-up before that pays for nothing.
@@ -288,34 +291,34 @@ impl<W: World> Pushing<'_, W> {
     }
 
     /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one at
-    /// Rancher covers it.
-    fn takes_no_name_away(&self, held: &Held) -> Result<(), Failure> {
+    /// Rancher covers it. What it gives up is claimed until it is written: the other one must not do the same.
+    async fn takes_no_name_away(&self, held: &Held) -> Result<Option<Claimed>, Failure> {
         let Ok(shown) = &held.content else {
-            return Ok(());
+            return Ok(None);
         };
         if !self.is_served_well(held, &shown.leaf) {
-            return Ok(());
+            return Ok(None);
         }
-        let view = &self.target.view;
-        let is_lost = |name: &&DomainName| {
-            let is_elsewhere = || {
-                view.held.iter().any(|other| {
-                    other.id != held.id
-                        && other.content.as_ref().is_ok_and(|shown| {
-                            shown.leaf.covers(name) && self.is_served_well(other, &shown.leaf)
-                        })
-                })
-            };
-            shown.leaf.covers(name) && !self.bundle.leaf().covers(name) && !is_elsewhere()
+        let is_given_up =
+            |name: &&DomainName| shown.leaf.covers(name) && !self.bundle.leaf().covers(name);
+        let given_up: Vec<&DomainName> =
+            self.target.view.wanted.iter().filter(is_given_up).collect();
+        if given_up.is_empty() {
+            return Ok(None);
+        }
+        let claims = given_up.iter().copied().cloned().map(Claim::GivenUp);
+        let Some(claimed) = self.engine.claim(claims.collect()) else {
+            let why = "another certificate that covers some of its names is being written";
+            return Err(why.into());
         };
-        let lost: Vec<&str> = view
-            .wanted
-            .iter()
-            .filter(is_lost)
-            .map(DomainName::as_str)
-            .collect();
+        let mut lost: Vec<&str> = Vec::new();
+        for name in given_up {
+            if !self.is_covered_elsewhere(name, held).await? {
+                lost.push(name.as_str());
+            }
+        }
         if lost.is_empty() {
-            return Ok(());
+            return Ok(Some(claimed));
         }
         let reason = format!(
             "the certificate `{}` at Rancher covers {}, which ours does not yet",
@@ -323,6 +326,23 @@ impl<W: World> Pushing<'_, W> {
             lost.join(" ")
         );
         Err(reason.into())
+    }
+
+    /// Whether another certificate at Rancher serves a name well. What the pass saw may have been written over since.
+    async fn is_covered_elsewhere(&self, name: &DomainName, held: &Held) -> Result<bool, Failure> {
+        let covers = |other: &Held| {
+            other.content.as_ref().is_ok_and(|shown| {
+                shown.leaf.covers(name) && self.is_served_well(other, &shown.leaf)
+            })
+        };
+        let others = self.target.view.held.iter();
+        for other in others.filter(|other| other.id != held.id && covers(other)) {
+            let present = self.orchestrator().look(&other.id).await?;
+            if present.is_some_and(|present| covers(&present)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn is_served_well(&self, held: &Held, leaf: &Leaf) -> bool {

@@ -120,10 +120,10 @@ impl Certificate {
 
 /// The number in an id such as `1c95`.
 fn rank(id: &str) -> u64 {
-    let digits = id
-        .rfind(|char: char| !char.is_ascii_digit())
-        .map_or(id, |at| &id[at + 1..]);
-    digits.parse().unwrap_or(u64::MAX)
+    let digits = id.rsplit(|char: char| !char.is_ascii_digit()).next();
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(u64::MAX)
 }
 
 #[derive(Deserialize)]
@@ -349,6 +349,10 @@ mod tests {
         assert_eq!(rank("1c95"), 95);
         assert!(rank("1c9") < rank("1c10"));
         assert_eq!(rank("odd"), u64::MAX);
+        // Whatever a server says.
+        assert_eq!(rank("1ç95"), 95);
+        assert_eq!(rank("1c9€"), u64::MAX);
+        assert_eq!(rank(""), u64::MAX);
     }
 
     #[test]

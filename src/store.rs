@@ -32,6 +32,7 @@ pub mod record;
 pub mod request;
 pub mod renewal;
 pub mod takeover;
+mod view;
 
 /// The folder that holds everything of ours that certbot does not know.
 const OWN: &str = "rancher-lets-encrypt";
@@ -106,6 +107,8 @@ pub struct Store<D> {
     stale: Mutex<BTreeSet<String>>,
     /// Lineages whose order in flight this process has written whole, so that lines may be added.
     begun: Mutex<BTreeSet<String>>,
+    /// One lock for each lineage, held while its record is read and written.
+    writing: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
 }
 
 impl<D: Disk> Store<D> {
@@ -120,6 +123,7 @@ impl<D: Disk> Store<D> {
             queue: Mutex::default(),
             stale: Mutex::default(),
             begun: Mutex::default(),
+            writing: Mutex::default(),
         }
     }
 
@@ -317,6 +321,16 @@ impl<D: Disk> Store<D> {
             aside = path.with_file_name(format!("{name}.broken-{number}"));
         }
         Ok(aside)
+    }
+
+    /// Works on a lineage while nobody else writes its record or its view.
+    fn alone<T>(&self, lineage: &str, work: impl FnOnce() -> T) -> T {
+        let lock = {
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(writing.entry(lineage.to_owned()).or_default())
+        };
+        let _alone = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
     }
 
     fn with_begun<T>(&self, work: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {

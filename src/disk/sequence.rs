@@ -9,6 +9,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::fingerprint::Fingerprint;
 use crate::ports::Disk;
 use crate::ports::Stamp;
 
@@ -116,9 +117,18 @@ pub trait FileSystem: Send + Sync + 'static {
     fn is_lost_with_container(&self, path: &Path) -> bool;
 }
 
-/// In the same folder, so that a rename puts it in its place; hidden, so that nobody takes it for something.
+/// What a file system takes as a name at most.
+const LONGEST_NAME: usize = 255;
+
+/// In the same folder, so that a rename puts it in its place; hidden, so that nobody takes it for something. A name that
+/// leaves no room for that is cut to its end, which says what kind of file it is; one that no file can have fails here.
 fn temporary(folder: &Path, name: &str) -> PathBuf {
-    folder.join(format!(".{name}.tmp"))
+    let whole = format!(".{name}.tmp");
+    if whole.len() <= LONGEST_NAME || LONGEST_NAME < name.len() {
+        return folder.join(whole);
+    }
+    let end = &name[name.ceil_char_boundary(name.len() - 100)..];
+    folder.join(format!(".{}-{end}.tmp", Fingerprint::of(&[name])))
 }
 
 fn parent(path: &Path) -> &Path {

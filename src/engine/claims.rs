@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::engine::Engine;
+use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::World;
 
@@ -21,6 +22,8 @@ pub enum Claim {
         /// The names.
         names: NameSet,
     },
+    /// A name that a certificate at Rancher gives up, because another one there covers it.
+    GivenUp(DomainName),
 }
 
 impl Claim {

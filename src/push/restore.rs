@@ -1,5 +1,7 @@
 //! Taking a certificate of ours and its key back from Rancher.
 
+use std::borrow::Cow;
+
 use time::Duration;
 use tracing::debug;
 use tracing::info;
@@ -9,6 +11,7 @@ use crate::classify::provenance;
 use crate::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
+use crate::engine::claims::Claim;
 use crate::ports::Held;
 use crate::ports::Orchestrator;
 use crate::ports::World;
@@ -17,6 +20,7 @@ use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 use crate::store::publish::Origin;
+use crate::store::publish::folder_name;
 use crate::store::record::Source;
 
 /// How long to wait before Rancher is asked for a key again that it did not give.
@@ -29,6 +33,13 @@ pub async fn restore<W: World>(
     held: &Held,
     lineage: Option<&str>,
 ) -> Result<Bundle, Setback> {
+    // Two that store into one lineage would take each other's version for their own.
+    let name = lineage.map_or_else(|| folder_name(target.names.primary()), Cow::from);
+    let Some(_claimed) = engine.claim(vec![Claim::lineage(&name)]) else {
+        let until = engine.now() + engine.settings.loop_time;
+        let reason = "an attempt is still at work on this certificate";
+        return Err(Setback::later(reason, until));
+    };
     let fail = async |what: Failure| {
         let text = format!("not restored from Rancher: {}", what.text);
         let wait = engine

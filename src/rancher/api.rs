@@ -57,6 +57,8 @@ struct ErrorBody {
     message: Option<String>,
     detail: Option<String>,
     field_name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +76,8 @@ impl Row for Project {
 /// Rancher's own ceiling is 3,000; a page of certificates of this size is a few megabytes.
 const PAGE: usize = 1000;
 const LARGEST: usize = 64 << 20;
+/// More pages than any environment fills, even if a server gives small ones.
+const MOST_PAGES: usize = 1000;
 /// How often a list is begun again that changes while it is read.
 const TRIES: usize = 4;
 
@@ -102,7 +106,10 @@ impl Api {
         path: &str,
     ) -> Result<Option<T>, OrchestratorError> {
         let answer = self.ask(Method::GET, path, None).await?;
-        if answer.status == StatusCode::NOT_FOUND && !answer.is_role_missing() {
+        let is_gone = answer.status == StatusCode::NOT_FOUND
+            && answer.error().is_ranchers()
+            && !answer.is_role_missing();
+        if is_gone {
             return Ok(None);
         }
         answer.read("GET", path).map(Some)
@@ -165,7 +172,7 @@ impl Api {
         let mut last: Option<String> = None;
         let mut marker = String::new();
         let mut overlaps = false;
-        loop {
+        for _ in 0..MOST_PAGES {
             let separator = if query.is_empty() { "" } else { "&" };
             let url = format!("{place}?limit={PAGE}{separator}{query}{marker}");
             let page: Collection<T> = self
@@ -201,6 +208,9 @@ impl Api {
                 _ => (marker, overlaps) = (format!("&marker={next}"), false),
             }
         }
+        Err(OrchestratorError::Unavailable(format!(
+            "the list of {kind} has no end: more than {MOST_PAGES} pages came"
+        )))
     }
 
     async fn ask(
@@ -318,6 +328,11 @@ impl Answer {
         self.account_kind() == "agent"
     }
 
+    /// What it says went wrong; nothing where that is not in Rancher's words.
+    fn error(&self) -> ErrorBody {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
     /// Reads the resource, or says what the answer means. Never quotes a success: it may hold a key.
     fn read<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, OrchestratorError> {
         // The query of a path may hold a marker or a filter, which say nothing to a person.
@@ -336,7 +351,7 @@ impl Answer {
                 ))
             });
         }
-        let said = serde_json::from_slice::<ErrorBody>(&self.body).unwrap_or_default();
+        let said = self.error();
         let code = said.code.as_deref().unwrap_or_default();
         let text = said.text(&what, self.status);
         Err(match (self.status.as_u16(), code) {
@@ -349,6 +364,10 @@ impl Answer {
                 "{text}: the environment in CATTLE_URL is not the one of the API key"
             )),
             (404, _) if self.is_role_missing() => OrchestratorError::Denied(role_missing("its account has the kind agent")),
+            // Something in front of Rancher says so while Rancher is moved or set up.
+            (404, _) if !said.is_ranchers() => OrchestratorError::Unavailable(format!(
+                "{text}, and not from Rancher: is CATTLE_URL the address of a Rancher 1.x server?"
+            )),
             (404, _) => OrchestratorError::Denied(format!(
                 "{text}: is CATTLE_URL the address of a Rancher 1.x server, and has its API key the role environment?"
             )),
@@ -361,6 +380,11 @@ impl Answer {
 }
 
 impl ErrorBody {
+    /// Whether Rancher itself said it: every error of its API is of this type.
+    fn is_ranchers(&self) -> bool {
+        self.kind.as_deref() == Some("error")
+    }
+
     fn text(&self, what: &str, status: StatusCode) -> String {
         let parts = [
             self.code.as_deref(),

@@ -1,5 +1,6 @@
 //! Which lineage and which certificate at Rancher belong to which wanted certificate.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::names::Names;
 use crate::ports::Held;
 use crate::store::lineage::Lineage;
 use crate::store::lineage::Pending;
+use crate::store::publish::folder_name;
 use crate::wanted::Entry;
 
 /// What belongs to one wanted certificate.
@@ -77,25 +79,22 @@ fn assign_lineages<O: Ord>(
     worth: impl Fn(&Lineage) -> O,
 ) -> Vec<Option<Arc<Lineage>>> {
     let mut by_set: BTreeMap<NameSet, Vec<&Arc<Lineage>>> = BTreeMap::new();
-    let mut by_primary: BTreeMap<&str, Vec<&Arc<Lineage>>> = BTreeMap::new();
+    let mut by_primary: BTreeMap<Cow<'_, str>, Vec<&Arc<Lineage>>> = BTreeMap::new();
     for lineage in lineages {
         if let Some(names) = names(lineage) {
             by_set.entry(names.set()).or_default().push(lineage);
         }
-        by_primary
-            .entry(primary_name(lineage))
-            .or_default()
-            .push(lineage);
+        by_primary.entry(folder(lineage)).or_default().push(lineage);
     }
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let mut found: Vec<Option<Arc<Lineage>>> = vec![None; entries.len()];
     let is_primary =
-        |lineage: &Lineage, entry: &Entry| primary_name(lineage) == entry.names.primary().as_str();
+        |lineage: &Lineage, entry: &Entry| folder(lineage) == folder_name(entry.names.primary());
     type Candidates<'a> = Box<dyn Fn(&Entry) -> Vec<&'a Arc<Lineage>> + 'a>;
     let equal = |entry: &Entry| by_set.get(&entry.names.set()).cloned().unwrap_or_default();
     let primary = |entry: &Entry| {
         by_primary
-            .get(entry.names.primary().as_str())
+            .get(&folder_name(entry.names.primary()))
             .cloned()
             .unwrap_or_default()
     };
@@ -156,10 +155,10 @@ fn names(lineage: &Lineage) -> Option<&Names> {
 }
 
 /// The name of its folder is all that is known without a record: an order may leave out a primary name that waits.
-fn primary_name(lineage: &Lineage) -> &str {
+fn folder(lineage: &Lineage) -> Cow<'_, str> {
     match &lineage.record {
-        Some(record) => record.names.primary().as_str(),
-        None => base_name(&lineage.name),
+        Some(record) => folder_name(record.names.primary()),
+        None => base_name(&lineage.name).into(),
     }
 }
 

@@ -7,6 +7,7 @@ use tracing::debug;
 use tracing::info;
 
 use crate::classify::DiskCopy;
+use crate::engine::claims::Claim;
 use crate::ports::Service;
 use crate::ports::World;
 use crate::reconcile::Gathering;
@@ -85,20 +86,21 @@ impl<W: World> Reconciler<W> {
         else {
             return;
         };
-        if !self.said.insert(format!("gone {}", lineage.name)) {
+        // An attempt may be storing another version: the next pass knows what came of it.
+        if self.engine.is_claimed(&Claim::lineage(&lineage.name))
+            || !self.said.insert(format!("gone {}", lineage.name))
+        {
             return;
         }
         info!(names = %record.names, "nobody wants this certificate any more and no balancer lists it, left to expire");
-        let mut record = record.clone();
-        record.is_told_gone = true;
-        let name = lineage.name.clone();
-        let saved = self
+        let (name, record) = (lineage.name.clone(), record.clone());
+        let noted = self
             .engine
             .store
-            .run(move |store| store.save_record(&name, &record));
-        match saved.await {
-            // From here on the record knows.
-            Ok(()) => drop(self.said.remove(&format!("gone {}", lineage.name))),
+            .run(move |store| store.note_gone(&name, &record));
+        match noted.await {
+            // From here on the record knows; or it is another one, of which nothing was said yet.
+            Ok(_) => drop(self.said.remove(&format!("gone {}", lineage.name))),
             Err(error) => debug!(%error, "record not written"),
         }
     }

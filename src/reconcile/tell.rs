@@ -1,5 +1,7 @@
 //! What is said in the log, once each.
 
+use std::collections::BTreeSet;
+
 use tracing::debug;
 use tracing::info;
 use tracing::warn;
@@ -10,6 +12,21 @@ use crate::names::Names;
 use crate::ports::World;
 use crate::reconcile::Reconciler;
 use crate::reconcile::report::Row;
+
+/// How many sentences about one certificate are remembered. One that never gets well may fail with words that differ
+/// each time, and what is forgotten is only told again.
+const MOST_TOLD: usize = 100;
+
+/// Whether a sentence was not said before, as far as that is remembered.
+fn is_new(told: &mut BTreeSet<String>, sentence: &str) -> bool {
+    if told.contains(sentence) {
+        return false;
+    }
+    if MOST_TOLD <= told.len() {
+        told.clear();
+    }
+    told.insert(sentence.to_owned())
+}
 
 impl<W: World> Reconciler<W> {
     /// Trouble is told when it begins or changes; when it comes back, it is news again.
@@ -52,7 +69,7 @@ impl<W: World> Reconciler<W> {
 
     fn is_news(&mut self, names: &Names, sentence: &str) -> bool {
         let told = self.told.entry(names.primary().clone()).or_default();
-        told.insert(sentence.to_owned())
+        is_new(told, sentence)
     }
 
     /// A verdict is told when it is news: a sentence once, until all is well again.
@@ -88,6 +105,22 @@ impl<W: World> Reconciler<W> {
                 info!(names, reason, "certificate left alone")
             }
             (false, _) => info!(names, %action, reason, "acting on a certificate"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_told_once_and_words_that_always_differ_are_not_kept_for_ever() {
+        let mut told = BTreeSet::new();
+        for number in 0..10 * MOST_TOLD {
+            let sentence = format!("request {number} failed");
+            assert!(is_new(&mut told, &sentence), "{number}");
+            assert!(!is_new(&mut told, &sentence), "{number}");
+            assert!(told.len() <= MOST_TOLD, "{number}");
         }
     }
 }

@@ -95,7 +95,8 @@ pub fn of<W: World>(
 ) -> Status {
     let distrusted = engine.clock_distrusted();
     let is_wake_owed = engine.is_wake_owed();
-    let ledger = engine.ledger();
+    // Copied, so that nothing that is noted waits for whoever looks.
+    let ledger = engine.ledger().clone();
     let on_record = OnRecord {
         ledger: &ledger,
         policy: &engine.settings.policy,

@@ -38,7 +38,7 @@ struct LastIssue {
 }
 
 /// The ledger as it is remembered.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Ledger {
     waits: BTreeMap<Subject, Wait>,
     issues: BTreeMap<(String, NameSet), LastIssue>,

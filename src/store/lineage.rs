@@ -174,7 +174,21 @@ impl<D: Disk> Store<D> {
         now: OffsetDateTime,
     ) -> Result<Option<Record>, StoreError> {
         let path = self.record_path(name);
-        let why = match self.read_json::<Record>(&path)? {
+        match self.read_json::<Record>(&path)? {
+            Some(Ok(record)) => Ok(Some(record)),
+            Some(Err(_)) => self.alone(name, || self.remade(name, &path, now)),
+            None => Ok(None),
+        }
+    }
+
+    fn remade(
+        &self,
+        name: &str,
+        path: &Path,
+        now: OffsetDateTime,
+    ) -> Result<Option<Record>, StoreError> {
+        // Another version may have been stored over it meanwhile.
+        let why = match self.read_json::<Record>(path)? {
             Some(Ok(record)) => return Ok(Some(record)),
             Some(Err(why)) => why,
             None => return Ok(None),
@@ -185,7 +199,7 @@ impl<D: Disk> Store<D> {
                 Ok(Some(found.record))
             }
             Err(nothing) => {
-                self.set_aside(&path, &format!("{why}, and {nothing}"))?;
+                self.set_aside(path, &format!("{why}, and {nothing}"))?;
                 Ok(None)
             }
         }

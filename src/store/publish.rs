@@ -1,14 +1,14 @@
-//! New versions of a lineage, and the view of the live one.
+//! New versions of a lineage: its files, then its record.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::PoisonError;
 
 use time::OffsetDateTime;
 use tracing::debug;
 
 use crate::bundle::Bundle;
+use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Disk;
@@ -20,13 +20,12 @@ use crate::store::While;
 use crate::store::record::Record;
 use crate::store::record::Source;
 use crate::store::record::Version;
-use crate::store::renewal;
 
 /// How many versions are kept.
 const KEPT: usize = 10;
 
 /// The files of one version; the key last, so that whoever reads in between finds the older pair for longest.
-const FILES: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
+pub(super) const FILES: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
 
 /// What stands in them.
 fn contents(bundle: &Bundle) -> [String; 4] {
@@ -36,6 +35,22 @@ fn contents(bundle: &Bundle) -> [String; 4] {
         bundle.fullchain_pem(),
         bundle.key_pem().reveal().to_owned(),
     ]
+}
+
+/// The longest name of a folder that is taken as it is: with what is put around it, the names of its files stay below
+/// the 255 bytes of every file system.
+const LONGEST_FOLDER: usize = 230;
+const CUT_TO: usize = 200;
+
+/// The name of a certificate's folder: its primary name, cut where files could not be named after it.
+pub fn folder_name(primary: &DomainName) -> Cow<'_, str> {
+    let name = primary.as_str();
+    // A domain name is ASCII.
+    let Some(begins) = name.get(..CUT_TO).filter(|_| LONGEST_FOLDER < name.len()) else {
+        return name.into();
+    };
+    let begins = begins.trim_end_matches(['.', '-']);
+    format!("{begins}-{:.16}", Fingerprint::of(&[name]).to_string()).into()
 }
 
 /// Where a bundle came from.
@@ -53,14 +68,15 @@ impl<D: Disk> Store<D> {
     /// A folder name for a new lineage: the primary name, or the next free `-0001` where that is taken by something
     /// that is not ours, as certbot does it.
     pub fn free_name(&self, primary: &DomainName) -> Result<String, StoreError> {
-        let mut name = primary.to_string();
+        let base = folder_name(primary);
+        let mut name = base.to_string();
         for number in 1.. {
             let Some(taken) = self.taken_by(&name)? else {
                 break;
             };
             let path = taken.display();
             tracing::info!(%path, "left alone, it is not ours; the next free name is used");
-            name = format!("{primary}-{number:04}");
+            name = format!("{base}-{number:04}");
         }
         Ok(name)
     }
@@ -72,7 +88,7 @@ impl<D: Disk> Store<D> {
         primary: &DomainName,
         bundle: &Bundle,
     ) -> Result<String, StoreError> {
-        let name = primary.to_string();
+        let name = folder_name(primary).into_owned();
         if self.is_left_of(&name, bundle)? {
             return Ok(name);
         }
@@ -129,17 +145,30 @@ impl<D: Disk> Store<D> {
         bundle: &Bundle,
         origin: &Origin,
     ) -> Result<Record, StoreError> {
+        self.alone(lineage, || {
+            self.publish_alone(lineage, names, bundle, origin)
+        })
+    }
+
+    fn publish_alone(
+        &self,
+        lineage: &str,
+        names: &Names,
+        bundle: &Bundle,
+        origin: &Origin,
+    ) -> Result<Record, StoreError> {
         let before = self.record(lineage)?;
         let archive = self.archive(lineage);
         let number = self.archive_next(lineage, before.as_ref(), bundle)?;
-        let mut versions = before.map_or_else(Vec::new, |record| record.versions);
-        versions.push(Version {
+        let version = Version {
             number,
             leaf: Some(bundle.leaf().fingerprint),
             directory: origin.directory.clone(),
             source: origin.source,
             stored_at: origin.at,
-        });
+        };
+        let mut versions = before.map_or_else(Vec::new, |record| record.versions);
+        versions.push(version.clone());
         let old = versions.len().saturating_sub(KEPT);
         let pruned: Vec<Version> = versions.drain(..old).collect();
         let record = Record {
@@ -148,7 +177,10 @@ impl<D: Disk> Store<D> {
             versions,
             is_told_gone: false,
         };
-        self.save_record(lineage, &record)?;
+        if let Err(error) = self.save_record(lineage, &record) {
+            self.drop_unrecorded(lineage, version);
+            return Err(error);
+        }
         debug!(lineage, "record written");
         // It is published. What else goes wrong is made good later: an error here would have it stored once more.
         self.show_or_remember(lineage, &record);
@@ -156,6 +188,35 @@ impl<D: Disk> Store<D> {
             tracing::warn!(lineage, %error, "old version not removed");
         }
         Ok(record)
+    }
+
+    /// Removes the files of a version that did not come on record: each try would leave another. A record that failed
+    /// late may name it all the same, and what cannot be told stays.
+    fn drop_unrecorded(&self, lineage: &str, version: Version) {
+        let is_recorded = match self.read_json::<Record>(&self.record_path(lineage)) {
+            Ok(None) => false,
+            Ok(Some(Ok(record))) => record.versions.contains(&version),
+            Ok(Some(Err(_))) | Err(_) => true,
+        };
+        if is_recorded {
+            return;
+        }
+        if let Err(error) = self.prune(&self.archive(lineage), &[version]) {
+            debug!(lineage, %error, "version that is not on record not removed");
+        }
+    }
+
+    /// Notes that it was said of a lineage that nobody wants it any more, unless its record is another than `seen` by
+    /// now. Answers whether it was noted.
+    pub fn note_gone(&self, lineage: &str, seen: &Record) -> Result<bool, StoreError> {
+        self.alone(lineage, || {
+            let Some(mut record) = self.record(lineage)?.filter(|record| record == seen) else {
+                return Ok(false);
+            };
+            record.is_told_gone = true;
+            self.save_record(lineage, &record)?;
+            Ok(true)
+        })
     }
 
     /// Writes the files of a bundle under the next free number.
@@ -206,50 +267,6 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Brings the live view of every lineage in line with its record.
-    pub fn repair_live(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        for lineage in self.lineages(now)? {
-            if let Some(record) = &lineage.record {
-                self.show_or_remember(&lineage.name, record);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tries the live views again that could not be brought in line.
-    pub fn repair_stale(&self) {
-        let stale = self.with_stale(|stale| stale.clone());
-        for lineage in stale {
-            let shown = self
-                .record(&lineage)
-                .and_then(|record| record.map_or(Ok(()), |record| self.show(&lineage, &record)));
-            if shown.is_ok() {
-                self.with_stale(|stale| stale.remove(&lineage));
-            }
-        }
-    }
-
-    /// One folder that cannot be brought in line says nothing about the others.
-    fn show_or_remember(&self, lineage: &str, record: &Record) {
-        if let Err(error) = self.show(lineage, record)
-            && self.with_stale(|stale| stale.insert(lineage.to_owned()))
-        {
-            tracing::warn!(lineage, %error, "live view not in line with the record, tried again");
-        }
-    }
-
-    /// What certbot and the balancer's folder mode see of a lineage. Nothing is shown of what is not there.
-    fn show(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
-        for file in FILES {
-            let path = self.archived_file(lineage, file, record.live);
-            if !self.disk.exists(&path).during("look for", &path)? {
-                return Ok(());
-            }
-        }
-        self.show_live(lineage, record)?;
-        self.write_renewal(lineage, record)
-    }
-
     fn prune(&self, archive: &Path, versions: &[Version]) -> Result<(), StoreError> {
         for version in versions {
             for file in FILES {
@@ -262,10 +279,6 @@ impl<D: Disk> Store<D> {
 
     pub(super) fn archived_file(&self, lineage: &str, file: &str, number: u32) -> PathBuf {
         self.archive(lineage).join(format!("{file}{number}.pem"))
-    }
-
-    fn with_stale<T>(&self, work: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
-        work(&mut self.stale.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn write_version(
@@ -284,72 +297,6 @@ impl<D: Disk> Store<D> {
         self.disk
             .write(archive, &files)
             .during("write into", archive)
-    }
-
-    /// A real folder, as the balancer's folder mode wants it, with links into the archive.
-    fn show_live(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
-        let live = self.live(lineage);
-        let mut links: Vec<(String, PathBuf)> = Vec::new();
-        for file in FILES {
-            let name = format!("{file}.pem");
-            let target =
-                PathBuf::from(format!("../../archive/{lineage}/{file}{}.pem", record.live));
-            let path = live.join(&name);
-            match self.disk.read_link(&path) {
-                Ok(present) if present == target => continue,
-                Ok(_) => {}
-                Err(_) if self.disk.exists(&path).during("look for", &path)? => {
-                    self.set_aside(&path, "it is no link")?;
-                }
-                Err(_) => {}
-            }
-            links.push((name, target));
-        }
-        if links.is_empty() {
-            return Ok(());
-        }
-        self.disk
-            .make_folder(&live)
-            .during("make the folder", &live)?;
-        let links: Vec<(&str, &Path)> = links
-            .iter()
-            .map(|(name, target)| (name.as_str(), target.as_path()))
-            .collect();
-        self.disk.link(&live, &links).during("link in", &live)?;
-        debug!(lineage, "live view linked");
-        Ok(())
-    }
-
-    /// Follows the record, so that certbot would ask the authority that issued what is live; but what an operator or
-    /// certbot changed in it stays.
-    fn write_renewal(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
-        let path = self.renewal(lineage);
-        let render = |server: &str, names: &Names| {
-            renewal::render(&self.root, &self.webroot, lineage, server, names)
-        };
-        let server = record
-            .live_version()
-            .and_then(|version| version.directory.as_deref());
-        let text = render(server.unwrap_or(""), &record.names);
-        match self.read(&path) {
-            Ok(present) => {
-                let present = String::from_utf8_lossy(&present);
-                let is_ours = renewal::contents(&present)
-                    .is_some_and(|(server, names)| render(server, &names) == present);
-                if !is_ours || present == text {
-                    return Ok(());
-                }
-            }
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
-        let folder = self.root.join("renewal");
-        let name = format!("{lineage}.conf");
-        self.disk
-            .write(&folder, &[(&name, text.as_bytes())])
-            .during("write", &path)?;
-        debug!(lineage, "renewal file written");
-        Ok(())
     }
 
     /// The highest number that is used in the archive of a lineage, even by a half-written version.

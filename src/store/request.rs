@@ -10,6 +10,7 @@ use crate::ports::Disk;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
+use crate::store::publish::folder_name;
 
 /// A renewal that a person has asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,5 +95,5 @@ impl<D: Disk> Store<D> {
 }
 
 fn file(certificate: &DomainName) -> String {
-    format!("{certificate}.json")
+    format!("{}.json", folder_name(certificate))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use sandbox::faults::Gate;
 use sandbox::faults::What;
 use sandbox::rancher::service::ContainerSpec;
 use sandbox::rancher::service::ServiceKind;
@@ -122,6 +123,39 @@ async fn a_label_that_disappears_leaves_its_certificate_and_is_told_once() {
     daemon.settles().await;
     assert_eq!(world.issued("a.example.com").len(), 1);
     assert_eq!(world.rancher.certificates(), before);
+}
+
+/// A pass that says of a certificate that nobody wants it knows the record of before the new version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_stored_while_a_pass_asks_for_balancers_stays_on_record() {
+    let world = World::start().await;
+    let service = world.announce("web", "site", "a.example.com");
+    let settings = world.settings().with("LOOP_TIME", "3600");
+    let mut daemon = settings.start();
+    world.pushed("a.example.com").await;
+    daemon.says("balancers woken").await;
+    let download = Gate::new();
+    let faults = world.production.faults();
+    faults.add("certificate", 1, What::Hold(download.clone()));
+    let both = "a.example.com b.example.com";
+    world.rancher.set_label(&service, LABEL, Some(both));
+    guarded("the download", download.reached(1)).await;
+
+    let balancers = Gate::new();
+    let faults = world.rancher.faults();
+    faults.add("list-balancers", 1, What::Hold(balancers.clone()));
+    world.rancher.set_label(&service, LABEL, None);
+    guarded("the list of balancers", balancers.reached(1)).await;
+    download.open();
+    daemon.says("order cleared").await;
+    balancers.open();
+    daemon.says("pass ended").await;
+
+    let record = world.own("certificates/a.example.com.json");
+    let record = std::fs::read_to_string(record).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["live"], 2, "{record}");
+    assert_eq!(record["versions"].as_array().unwrap().len(), 2, "{record}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ mod mangled;
 mod metadata;
 mod notify;
 mod orders;
+mod passes;
 mod rancher_api;
 mod rancher_push;
 mod real;

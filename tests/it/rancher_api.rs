@@ -544,6 +544,103 @@ async fn a_key_of_several_environments_is_asked_to_name_one() {
     }
 }
 
+/// The adapter as the daemon has it.
+fn adapter(world: &World) -> Adapter {
+    let base = format!(
+        "{}/projects/{}",
+        world.rancher.api_url(),
+        world.rancher.project()
+    );
+    let base = Url::parse(&base).unwrap();
+    let (access, secret) = world.rancher.key(Role::Environment);
+    let api = Api::new(
+        http_client(),
+        Base::parse(&base),
+        Secret::new(access),
+        Secret::new(secret),
+    );
+    Adapter::new(api, Metadata::new(http_client(), &base))
+}
+
+/// What stands before Rancher answers so as well while it is set up anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_rancher_itself_can_say_that_a_certificate_is_gone() {
+    let world = World::start().await;
+    let id = add(&world.rancher, "shop", &bought(&["shop.example.net"]));
+    let adapter = adapter(&world);
+    assert!(adapter.look(&id).await.unwrap().is_some());
+    let unknown = adapter.look("1c999999").await;
+    assert!(matches!(unknown, Ok(None)), "{unknown:?}");
+    for body in [
+        "<html><h1>404 Not Found</h1></html>",
+        "",
+        "{}",
+        "[]",
+        "null",
+    ] {
+        let faults = world.rancher.faults();
+        faults.add("get-certificate", 1, answer(404, body));
+        let looked = adapter.look(&id).await;
+        let is_unavailable = matches!(looked, Err(OrchestratorError::Unavailable(_)));
+        assert!(is_unavailable, "{body}: {looked:?}");
+    }
+}
+
+/// A balancer in front that leads elsewhere for a moment must not bring a second certificate for the same names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_404_of_something_before_rancher_makes_no_second_certificate() {
+    let world = World::start().await;
+    let id = add(
+        &world.rancher,
+        "web front",
+        &self_signed(&["a.example.com"]),
+    );
+    let faults = world.rancher.faults();
+    let is_look = |seen: &sandbox::faults::Seen| seen.endpoint == "get-certificate";
+    // The look before the order sees it; the one before the push does not.
+    faults.add_when(is_look, 1, 1, answer(404, "<html>nothing here</html>"));
+    let mut daemon = world.daemon("a.example.com");
+    let is_replaced = |model: &sandbox::rancher::model::Model| {
+        let held = model.certificate("web front");
+        held.is_some_and(|held| held.puts == 1)
+    };
+    daemon
+        .brings("the certificate", world.rancher.until(is_replaced))
+        .await;
+    daemon.settles().await;
+    let held = world.rancher.certificates();
+    let ids: Vec<&str> = held.iter().map(|held| held.id.as_str()).collect();
+    assert_eq!(ids, [id]);
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_given_up() {
+    let endless = |marker: fn(u64) -> String| {
+        move |asked: &str| {
+            let digits = asked.rsplit(|char: char| !char.is_ascii_digit());
+            let number: u64 = match asked.contains("marker=") {
+                true => digits.map(str::parse).next().unwrap().unwrap(),
+                false => 0,
+            };
+            let rows = [
+                row(&format!("1c{number}")),
+                row(&format!("1c{}", number + 1)),
+            ];
+            let next = format!("http://x/y?marker={}", marker(number));
+            json!({"data": rows, "pagination": {"next": next}})
+        }
+    };
+    // By a marker that is no offset, and by one: there each page begins with the last row of the one before.
+    for marker in [|at| format!("x{}", at + 2), |at| format!("m{}", at + 2)] {
+        let listed = list("/projects/1a5", endless(marker)).await;
+        assert!(
+            matches!(&listed, Err(OrchestratorError::Unavailable(_))),
+            "{:?}",
+            listed.map(|rows| rows.len())
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_list_whose_end_cannot_be_told_is_no_list() {
     let next = |next: Value, rows: &[&str]| {

@@ -20,7 +20,7 @@ const KEPT: Duration = Duration::days(7);
 
 /// A clock that is behind for a moment, as that of a machine without a battery before it has asked the network, makes
 /// everything on record look as if it was written by a clock that was ahead.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Uncut {
     waits: BTreeMap<Subject, Wait>,
     issues: BTreeMap<(String, NameSet), LastIssue>,

@@ -1,6 +1,7 @@
 //! Where what lies, and who may read it.
 
 use super::*;
+use crate::store::request::RenewalRequest;
 
 #[test]
 fn a_published_version_lies_where_certbot_would_look_for_it() {
@@ -217,4 +218,61 @@ fn each_directory_has_an_account_file_of_its_own() {
         ]
     );
     assert_eq!(store.accounts().unwrap().len(), 3);
+}
+
+/// A domain name may be as long as 253 characters, and a file's name is 255 bytes at most.
+#[test]
+fn the_longest_domain_names_have_folders_too() {
+    for length in [230, 231, 245, 246, 253] {
+        let place = Place::new();
+        let store = place.store();
+        let label = "x".repeat(50);
+        let end = format!("{label}.{label}.{label}.example.com");
+        let primary = format!(
+            "{}.{}.{end}",
+            "y".repeat(40),
+            "z".repeat(length - 42 - end.len())
+        );
+        let primary = &primary[..];
+        assert_eq!(primary.len(), length);
+        let names = names(primary);
+        for number in 1..=2 {
+            let bundle = bundle(primary);
+            let lineage = match store.lineages(NOW).unwrap().first() {
+                Some(lineage) => lineage.name.clone(),
+                None => store.free_name_for(names.primary(), &bundle).unwrap(),
+            };
+            assert_eq!(lineage == primary, length <= 230, "{lineage}");
+            store.save_pending(&lineage, &order(primary)).unwrap();
+            store.publish(&lineage, &names, &bundle, &origin()).unwrap();
+            store.clear_pending(&lineage).unwrap();
+            let found = only(&store);
+            assert_eq!(leaf(&found), bundle.leaf().fingerprint);
+            assert_eq!(found.record.as_ref().unwrap().names, names);
+            assert_eq!(place.shown(&lineage), number);
+            assert!(place.path(&format!("renewal/{lineage}.conf")).exists());
+        }
+        let request = RenewalRequest {
+            certificate: names.primary().clone(),
+            asked_at: NOW,
+            taken_at: None,
+        };
+        store.ask_renewal(&request).unwrap();
+        assert_eq!(store.renewal_requests().unwrap(), [request]);
+        // A record that is broken can still be put beside the way, and made again.
+        let lineage = only(&store).name.clone();
+        place.write(
+            &format!("rancher-lets-encrypt/certificates/{lineage}.json"),
+            "{",
+        );
+        assert_eq!(only(&store).record.as_ref().unwrap().live, 2);
+        // What is not ours is left alone by such a name as well.
+        fs::remove_file(place.path(&format!("rancher-lets-encrypt/certificates/{lineage}.json")))
+            .unwrap();
+        let other = store.free_name(names.primary()).unwrap();
+        assert_eq!(other, format!("{lineage}-0001"));
+        store
+            .publish(&other, &names, &bundle(primary), &origin())
+            .unwrap();
+    }
 }

@@ -165,3 +165,60 @@ fn a_repair_writes_nothing_where_nothing_is_wrong() {
     dead.take_over(NOW).unwrap();
     leaf(&only(&dead));
 }
+
+/// A disk may refuse the record for hours, and each try would leave a certificate and its key.
+#[test]
+fn tries_that_cannot_be_written_down_leave_no_version_behind() {
+    let place = Place::new();
+    let store = place.store();
+    publish(&store, A, &bundle(A));
+    let archive = format!("archive/{A}");
+    let before = place.names(&archive);
+    let (next, certificates) = (bundle(A), "rancher-lets-encrypt/certificates");
+    *store.disk.frozen.lock().unwrap() = Some(place.path(certificates));
+    for _ in 0..3 {
+        assert!(store.publish(A, &names(A), &next, &origin()).is_err());
+        assert_eq!(place.names(&archive), before);
+    }
+    assert_eq!(only(&store).record.as_ref().unwrap().live, 1);
+    *store.disk.frozen.lock().unwrap() = None;
+    assert_eq!(publish(&store, A, &next).live, 2);
+    assert_eq!(place.shown(A), 2);
+    assert_eq!(place.names(&archive).len(), 8);
+}
+
+/// Nothing of a record that another attempt has written meanwhile is taken back.
+#[test]
+fn what_is_noted_of_an_older_record_changes_no_newer_one() {
+    let place = Place::new();
+    let store = place.store();
+    let older = publish(&store, A, &bundle(A));
+    let newer = publish(&store, A, &bundle(A));
+    assert!(!store.note_gone(A, &older).unwrap());
+    assert_eq!(store.record(A).unwrap().unwrap(), newer);
+    assert!(store.note_gone(A, &newer).unwrap());
+    let noted = store.record(A).unwrap().unwrap();
+    assert!(noted.is_told_gone);
+    assert_eq!((noted.live, noted.versions), (newer.live, newer.versions));
+}
+
+/// What many write at once is written by one after the other.
+#[test]
+fn versions_that_are_stored_at_once_are_all_on_record() {
+    let place = Place::new();
+    let store = place.store();
+    let bundles: Vec<Bundle> = (0..4).map(|_| bundle(A)).collect();
+    std::thread::scope(|scope| {
+        for bundle in &bundles {
+            scope.spawn(|| publish(&store, A, bundle));
+        }
+    });
+    let record = store.record(A).unwrap().unwrap();
+    let numbers: Vec<u32> = record
+        .versions
+        .iter()
+        .map(|version| version.number)
+        .collect();
+    assert_eq!((record.live, numbers), (4, vec![1, 2, 3, 4]));
+    assert_eq!(place.shown(A), 4);
+}

@@ -8,6 +8,7 @@ use super::A;
 use super::B;
 use super::C;
 use super::bought;
+use super::now;
 use crate::support::LABEL;
 use crate::support::World;
 use crate::support::guarded;
@@ -196,6 +197,43 @@ async fn a_served_name_is_not_taken_away_before_its_own_certificate_is_at_ranche
     daemon.idles().await;
     assert_eq!(world.held(A).id, id);
     assert_eq!(world.production.issued().len(), 2);
+}
+
+/// Each may leave out a name that the other covers, but not both at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_certificates_do_not_both_give_up_a_name_that_they_share() {
+    const SHARED: &str = "shared.example.com";
+    let world = World::start().await;
+    let mut daemon =
+        world.daemon("a.example.com shared.example.com, b.example.com shared.example.com");
+    world.pushed(A).await;
+    world.pushed(B).await;
+    daemon.idles().await;
+    daemon.stop().await;
+    let account = world.production.accounts().pop().unwrap().url;
+    let wait = serde_json::json!({
+        "kind": "name", "directory": world.production.directory_url(), "account": account, "name": SHARED,
+    });
+    world.waits_until(wait, now() + Duration::HOUR, now());
+
+    // Both are ordered by the first pass, for which the other one covers the name.
+    let domains = "a.example.com c.example.com, b.example.com d.example.com, shared.example.com";
+    let mut daemon = world.daemon(domains);
+    world.issues(A, 2).await;
+    world.issues(B, 2).await;
+    daemon.mentions("which ours does not yet").await;
+    daemon.passes(1).await;
+    let covers = |name: &str| {
+        let leaf = world.held(name).leaf().to_owned();
+        let issued = world.production.issued();
+        let held = issued.iter().find(|issued| issued.leaf_sha256 == leaf);
+        held.unwrap().names.iter().any(|name| name == SHARED)
+    };
+    assert_ne!(
+        covers(A),
+        covers(B),
+        "one has given it up, one still serves it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

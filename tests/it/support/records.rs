@@ -37,6 +37,19 @@ impl World {
         std::fs::write(self.ledger_path(), lines.concat()).unwrap();
     }
 
+    /// Adds a failure to what is on record, after which something has to wait.
+    pub(crate) fn waits_until(&self, subject: Value, until: OffsetDateTime, now: OffsetDateTime) {
+        let format = |at: OffsetDateTime| at.format(&Rfc3339).unwrap();
+        let line = serde_json::json!({
+            "at": format(now), "event": "failed", "subject": subject, "failures": 1, "until": format(until),
+            "detail": "made up", "failed_at": format(now),
+        });
+        let mut text = std::fs::read_to_string(self.ledger_path()).unwrap_or_default();
+        text += &format!("{line}\n");
+        std::fs::create_dir_all(self.ledger_path().parent().unwrap()).unwrap();
+        std::fs::write(self.ledger_path(), text).unwrap();
+    }
+
     /// Ends every wait, as if its time had passed.
     pub(crate) fn end_waits(&self) {
         self.edit_ledger(|line| {
