@@ -242,7 +242,7 @@ impl<'a, W: World> Attempt<'a, W> {
             match self.once().await {
                 // Nothing was issued, and the order went with its key: once, another key is worth a try.
                 Err(Stop::Authority(error))
-                    if Trouble::of(&error) == Trouble::KeyRefused
+                    if Trouble::of(&error, self.engine.now()) == Trouble::KeyRefused
                         && !self.has_another_key.swap(true, Ordering::Relaxed) =>
                 {
                     warn!(

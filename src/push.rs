@@ -107,7 +107,7 @@ pub async fn push<W: World>(
         Err(what) => {
             let text = format!("not pushed to Rancher: {}", what.text);
             let wait = engine
-                .fail_soon(target.subject(), Failure { text, ..what })
+                .fail(target.subject(), Failure { text, ..what })
                 .await;
             Err(wait.into())
         }

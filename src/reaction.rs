@@ -8,9 +8,11 @@ use std::fmt::Write;
 use serde::Deserialize;
 use serde::Serialize;
 use time::Duration;
+use time::OffsetDateTime;
 
 use crate::ports::AuthorityError;
 use crate::ports::OrchestratorError;
+use crate::ports::RetryAfter;
 use crate::schedule;
 
 /// A kind of failure.
@@ -90,6 +92,12 @@ impl Failure {
             text: text.into(),
         }
     }
+
+    /// The clock of its kind; a change at Rancher that came to nothing has none, and neither has what is like it.
+    pub(crate) fn clock(&self) -> Clock {
+        self.trouble
+            .map_or(Clock::Setback, |trouble| trouble.row().clock)
+    }
 }
 
 impl From<&OrchestratorError> for Failure {
@@ -135,12 +143,14 @@ pub enum Reaction {
 /// When it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
-    /// In the same attempt.
+    /// In the same attempt; a refusal when that has not helped a few times.
     AtOnce,
     /// A minute, doubling to an hour; for all certificates after three in a row.
     Silence,
     /// When the answer says so.
     Told,
+    /// When the answer says so, else as after a refusal.
+    Limit,
     /// 1, 10, 100 minutes, then daily.
     Refusal,
     /// Once a day.
@@ -153,9 +163,8 @@ impl Clock {
     /// How long to wait after so many failures in a row, unless the answer says.
     pub fn after(self, failures: u32, loop_time: Duration) -> Duration {
         match self {
-            Self::AtOnce => Duration::ZERO,
-            Self::Silence => schedule::after_silence(failures),
-            Self::Told | Self::Refusal => schedule::after_refusal(failures),
+            Self::Silence | Self::Told => schedule::after_silence(failures),
+            Self::AtOnce | Self::Limit | Self::Refusal => schedule::after_refusal(failures),
             Self::Daily => Duration::DAY,
             Self::Setback => schedule::after_setback(failures, loop_time),
         }
@@ -163,9 +172,10 @@ impl Clock {
 
     fn text(self) -> &'static str {
         match self {
-            Self::AtOnce => "at once",
+            Self::AtOnce => "at once, then 1, 10, 100 minutes, then daily",
             Self::Silence => "a minute, doubling to an hour",
             Self::Told => "when it says",
+            Self::Limit => "when it says, else 1, 10, 100 minutes, then daily",
             Self::Refusal => "1, 10, 100 minutes, then daily",
             Self::Daily => "daily",
             Self::Setback => "`LOOP_TIME`, doubling to 15 minutes",
@@ -219,7 +229,7 @@ pub const TABLE: [Row; 27] = {
         ),
         row(
             T::Overloaded,
-            "CA: 500 or 503 with `Retry-After`",
+            "CA: the same with a `Retry-After` that is not over",
             R::Wait,
             C::Told,
             "nothing, it passes",
@@ -228,14 +238,14 @@ pub const TABLE: [Row; 27] = {
             T::Limited,
             "CA: 429 with a time, about names",
             R::Wait,
-            C::Told,
+            C::Limit,
             "nothing is lost; fewer new names at a time",
         ),
         row(
             T::AccountLimited,
             "CA: 429 with a time, about orders of the account or accounts of the address",
             R::Wait,
-            C::Told,
+            C::Limit,
             "nothing is lost; nothing else is ordered until then",
         ),
         row(
@@ -375,7 +385,7 @@ pub const TABLE: [Row; 27] = {
             T::RancherTaken,
             "Rancher: `NotUnique`",
             R::Retry,
-            C::AtOnce,
+            C::Setback,
             "nothing: the certificate of that name is looked for and replaced, if it is ours to replace",
         ),
         row(
@@ -418,13 +428,10 @@ impl Trouble {
         (!advice.starts_with("nothing")).then_some(advice)
     }
 
-    /// What an authority's answer means.
-    pub fn of(error: &AuthorityError) -> Self {
+    /// What an authority's answer means at this time.
+    pub fn of(error: &AuthorityError, now: OffsetDateTime) -> Self {
         match error {
-            AuthorityError::Unavailable {
-                retry_after: Some(_),
-                ..
-            } => Self::Overloaded,
+            AuthorityError::Unavailable { .. } if told(error, now).is_some() => Self::Overloaded,
             AuthorityError::Unavailable { .. } => Self::NoAnswer,
             AuthorityError::RateLimited {
                 retry_after: None, ..
@@ -472,6 +479,23 @@ impl Trouble {
             OrchestratorError::Denied(_) => Self::RancherDenied,
             OrchestratorError::Refused(_) => Self::RancherRefused,
         }
+    }
+}
+
+/// When an authority says that it may be asked again: a time that is over is none, and an outage is not believed to
+/// last for longer than a day.
+pub fn told(error: &AuthorityError, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let later = |retry_after: &Option<RetryAfter>| (*retry_after)?.later_than(now);
+    match error {
+        AuthorityError::Unavailable { retry_after, .. } => {
+            Some(later(retry_after)?.min(now + schedule::LONGEST_OUTAGE))
+        }
+        AuthorityError::RateLimited { retry_after, .. } => later(retry_after),
+        AuthorityError::Refused(_)
+        | AuthorityError::AccountUnknown(_)
+        | AuthorityError::Gone(_)
+        | AuthorityError::NotReady(_)
+        | AuthorityError::AlreadyTold(_) => None,
     }
 }
 
