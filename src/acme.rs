@@ -27,6 +27,7 @@ use crate::acme::transport::Nonces;
 use crate::acme::transport::Transport;
 use crate::acme::transport::asked;
 use crate::acme::transport::asked_at;
+use crate::acme::transport::asked_in_hand;
 use crate::bundle::Secret;
 use crate::names::Names;
 use crate::ports::Account;
@@ -304,7 +305,8 @@ impl Authority for AcmeAuthority {
                 )),
             }
         };
-        asked(tell).await.map(drop)
+        let told = asked_in_hand(tell, AuthorityError::AlreadyTold);
+        told.await.map(drop)
     }
 
     async fn deactivate(
@@ -335,7 +337,9 @@ impl Authority for AcmeAuthority {
     ) -> Result<Order, AuthorityError> {
         let (handle, _) = self.order(account, order).await?;
         let mut order = handle.lock().await;
-        let ((), retry_after) = asked(order.finalize_csr(request)).await?;
+        // A look at the order tells what has become of it.
+        let finalize = asked_in_hand(order.finalize_csr(request), AuthorityError::NotReady);
+        let ((), retry_after) = finalize.await?;
         Ok(view(&mut order, retry_after))
     }
 

@@ -236,21 +236,21 @@ pub const TABLE: [Row; 27] = {
         ),
         row(
             T::Limited,
-            "CA: 429 with a time, about names",
+            "CA: 429 about names",
             R::Wait,
             C::Limit,
             "nothing is lost; fewer new names at a time",
         ),
         row(
             T::AccountLimited,
-            "CA: 429 with a time, about orders of the account or accounts of the address",
+            "CA: 429 about orders of the account or accounts of the address",
             R::Wait,
             C::Limit,
             "nothing is lost; nothing else is ordered until then",
         ),
         row(
             T::Paused,
-            "CA: 429 without a time",
+            "CA: 429 without a time, with an address to open",
             R::Person,
             C::Daily,
             "open the address in this line",
@@ -274,7 +274,7 @@ pub const TABLE: [Row; 27] = {
             "CA: `externalAccountRequired`, `userActionRequired`",
             R::Person,
             C::Daily,
-            "this CA wants more than an account: see its address in this line, or choose another `ACME_DIRECTORY`",
+            "this CA wants more than an account: open the address in this line, if it gives one, or choose another `ACME_DIRECTORY`",
         ),
         row(
             T::NameRefused,
@@ -433,12 +433,13 @@ impl Trouble {
         match error {
             AuthorityError::Unavailable { .. } if told(error, now).is_some() => Self::Overloaded,
             AuthorityError::Unavailable { .. } => Self::NoAnswer,
-            AuthorityError::RateLimited {
-                retry_after: None, ..
-            } => Self::Paused,
             AuthorityError::RateLimited { detail, .. } if is_of_account(detail) => {
                 Self::AccountLimited
             }
+            AuthorityError::RateLimited {
+                retry_after: None,
+                detail,
+            } if address(detail).is_some() => Self::Paused,
             AuthorityError::RateLimited { .. } => Self::Limited,
             AuthorityError::Refused(problem) => Self::of_refusal(&problem.kind),
             AuthorityError::AccountUnknown(_) => Self::AccountUnknown,
@@ -512,6 +513,14 @@ fn is_of_account(detail: &str) -> bool {
     ["new orders", "new registrations", "new accounts"]
         .iter()
         .any(|limit| detail.contains(limit))
+}
+
+/// The first address in a text that a person can open.
+pub fn address(text: &str) -> Option<&str> {
+    let from = text.find("https://")?;
+    let ends = |char: char| char.is_whitespace() || matches!(char, '"' | '<' | '>' | '`' | '\'');
+    let address = text[from..].split(ends).next()?;
+    Some(address.trim_end_matches(['.', ',', ')', ';']))
 }
 
 /// The table as Markdown.

@@ -391,6 +391,7 @@ fn task(authorization: Authorization) -> Result<Task, Stop> {
         return Err(AuthorityError::Refused(Problem {
             kind: String::new(),
             detail,
+            instance: None,
             names: Vec::new(),
         })
         .into());

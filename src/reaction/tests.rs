@@ -10,6 +10,7 @@ fn refused(kind: &str) -> AuthorityError {
     AuthorityError::Refused(Problem {
         kind: kind.to_owned(),
         detail: "so it is".to_owned(),
+        instance: None,
         names: Vec::new(),
     })
 }
@@ -53,6 +54,11 @@ fn each_answer_has_the_kind_of_its_meaning() {
             T::AccountLimited,
         ),
         (limited("Please visit: https://ca.test", None), T::Paused),
+        (limited("too many certificates", None), T::Limited),
+        (
+            limited("too many new orders: see https://ca.test", None),
+            T::AccountLimited,
+        ),
         (AuthorityError::AccountUnknown(text()), T::AccountUnknown),
         (AuthorityError::Gone(text()), T::OrderGone),
         (AuthorityError::NotReady(text()), T::NotReady),
