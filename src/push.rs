@@ -31,6 +31,7 @@ use crate::ports::OrchestratorError;
 use crate::ports::Upload;
 use crate::ports::World;
 use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 
 pub mod restore;
@@ -78,7 +79,7 @@ impl Target {
 }
 
 /// How often a write is tried again that met another change.
-const TRIES: usize = 5;
+const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
 /// How long Rancher may take to carry a change out; seen: half a second.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
@@ -128,7 +129,8 @@ impl<W: World> Pushing<'_, W> {
             Some(held) => self.orchestrator().look(&held.id).await?,
             None => None,
         };
-        for _ in 0..TRIES {
+        let mut tries = 1;
+        loop {
             if let Some(held) = &present {
                 match self.verdict(held) {
                     verdict if verdict.at_rancher == AtRancher::Same => return Ok(held.id.clone()),
@@ -146,18 +148,19 @@ impl<W: World> Pushing<'_, W> {
                     self.until_same(written).await?;
                     return Ok(id);
                 }
-                Err(OrchestratorError::NotUnique(_)) => {
-                    debug!(name = self.target.name(), "name taken, looked for");
-                }
+                // A name that is taken is looked for, and what has it is replaced.
                 Err(
-                    error @ (OrchestratorError::Conflict(_) | OrchestratorError::Unavailable(_)),
-                ) => {
+                    error @ (OrchestratorError::NotUnique(_)
+                    | OrchestratorError::Conflict(_)
+                    | OrchestratorError::Unavailable(_)),
+                ) if tries < TRIES => {
                     debug!(name = self.target.name(), %error, "write tried again");
                 }
                 Err(error) => return Err(error.into()),
             }
             self.engine.world.clock().sleep(pause).await;
             pause *= 2;
+            tries += 1;
             present = match &present {
                 Some(held) => self.orchestrator().look(&held.id).await?,
                 None => self
@@ -168,7 +171,6 @@ impl<W: World> Pushing<'_, W> {
                     .next(),
             };
         }
-        Err("Rancher kept refusing the change or did not answer".into())
     }
 
     fn orchestrator(&self) -> &W::Orchestrator {
@@ -237,7 +239,7 @@ impl<W: World> Pushing<'_, W> {
         while held.is_changing {
             if patience < self.engine.now() {
                 let why = format!("`{}` is still changing at Rancher", held.name);
-                return Err(why.into());
+                return Err(Failure::of(Trouble::RancherBusy, why));
             }
             self.engine.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
