@@ -40,6 +40,7 @@ use crate::ports::Order;
 use crate::ports::OrderStatus;
 use crate::ports::RetryAfter;
 use crate::ports::Token;
+use crate::reaction::Trouble;
 
 mod dates;
 mod problem;
@@ -218,7 +219,12 @@ impl Authority for AcmeAuthority {
             let contact = format!("mailto:{contact}");
             // The account works without: Let's Encrypt does not even keep it.
             if let Err(error) = asked(account.update_contacts(&[&contact])).await {
-                tracing::warn!(directory, %error, "contact not accepted by the authority");
+                let advice = if let AuthorityError::Refused(problem) = &error {
+                    Trouble::of_refusal(problem).advice()
+                } else {
+                    None
+                };
+                tracing::warn!(directory, %error, advice, "contact not accepted by the authority");
             }
         }
         let directory = self.directory(directory).await;

@@ -2,6 +2,11 @@
 //!
 //! The kinds are those of RFC 8555, section 6.7, as Boulder uses them, and of Rancher's API. Each has one reaction, one
 //! clock and one sentence that says what a person can do.
+//!
+//! What is never asked has no row, and counts as another refusal if it is refused all the same: no order names the
+//! certificate that it `replaces` (`alreadyReplaced`, a 404 for it, "did not request the certificate being replaced"),
+//! and no account gets another key (`conflict`). An account is made without its contact, which is told afterwards: there
+//! the refusal of a contact costs a line in the log.
 
 use std::fmt::Write;
 
@@ -12,6 +17,7 @@ use time::OffsetDateTime;
 
 use crate::ports::AuthorityError;
 use crate::ports::OrchestratorError;
+use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::schedule;
 
@@ -35,10 +41,14 @@ pub enum Trouble {
     AccountRefused,
     /// The authority wants something from a person.
     ActionRequired,
+    /// The authority does not take the contact of the account.
+    ContactRefused,
     /// The authority does not certify a name.
     NameRefused,
     /// The authority refuses key or signing request.
     KeyRefused,
+    /// The authority does not understand what it is asked.
+    Misunderstood,
     /// The authority refuses for another reason.
     Refused,
     /// The order is gone.
@@ -215,7 +225,7 @@ const fn row(
 }
 
 /// Every kind of failure.
-pub const TABLE: [Row; 27] = {
+pub const TABLE: [Row; 29] = {
     use Clock as C;
     use Reaction as R;
     use Trouble as T;
@@ -277,8 +287,15 @@ pub const TABLE: [Row; 27] = {
             "this CA wants more than an account: open the address in this line, if it gives one, or choose another `ACME_DIRECTORY`",
         ),
         row(
+            T::ContactRefused,
+            "CA: `invalidContact`, `unsupportedContact`",
+            R::Change,
+            C::Daily,
+            "correct `CERTBOT_EMAIL`, or leave it empty: the account works without",
+        ),
+        row(
             T::NameRefused,
-            "CA: `rejectedIdentifier`, `unsupportedIdentifier`",
+            "CA: `rejectedIdentifier`, `unsupportedIdentifier`, `malformed` about single names",
             R::Change,
             C::Daily,
             "the CA does not certify this name: remove it",
@@ -287,8 +304,15 @@ pub const TABLE: [Row; 27] = {
             T::KeyRefused,
             "CA: `badCSR`, `badPublicKey`, `badSignatureAlgorithm`",
             R::Change,
-            C::Refusal,
-            "a new key is made; if it lasts, please report it",
+            C::Daily,
+            "another key is tried at once; if it lasts, please report it",
+        ),
+        row(
+            T::Misunderstood,
+            "CA: `malformed` otherwise, `invalidProfile`",
+            R::Person,
+            C::Daily,
+            "this program and the CA do not understand each other: update it, or report this line",
         ),
         row(
             T::Refused,
@@ -441,7 +465,7 @@ impl Trouble {
                 detail,
             } if address(detail).is_some() => Self::Paused,
             AuthorityError::RateLimited { .. } => Self::Limited,
-            AuthorityError::Refused(problem) => Self::of_refusal(&problem.kind),
+            AuthorityError::Refused(problem) => Self::of_refusal(problem),
             AuthorityError::AccountUnknown(_) => Self::AccountUnknown,
             AuthorityError::Gone(_) => Self::OrderGone,
             AuthorityError::NotReady(_) => Self::NotReady,
@@ -449,14 +473,29 @@ impl Trouble {
         }
     }
 
-    fn of_refusal(kind: &str) -> Self {
-        match kind {
+    /// What a refusal means.
+    pub(crate) fn of_refusal(problem: &Problem) -> Self {
+        match problem.kind.as_str() {
             "unauthorized" => Self::AccountRefused,
             "externalAccountRequired" | "userActionRequired" => Self::ActionRequired,
+            "invalidContact" | "unsupportedContact" => Self::ContactRefused,
+            "malformed" if !problem.names.is_empty() => Self::NameRefused,
+            "malformed" | "invalidProfile" => Self::Misunderstood,
             "rejectedIdentifier" | "unsupportedIdentifier" => Self::NameRefused,
             "badCSR" | "badPublicKey" | "badSignatureAlgorithm" => Self::KeyRefused,
             "caa" => Self::Caa,
             _ => Self::Refused,
+        }
+    }
+
+    /// What the refusal of an order means that was opened: one that is not authorized has lost its authorizations, or
+    /// is finalized for other names, and says nothing about the account.
+    pub(crate) fn of_order(problem: &Problem) -> Self {
+        let trouble = Self::of_refusal(problem);
+        if trouble == Self::AccountRefused {
+            Self::Refused
+        } else {
+            trouble
         }
     }
 

@@ -64,10 +64,10 @@ impl<W: World> Attempt<'_, W> {
             Err(Stop::Authority(
                 error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
             )) => error,
-            Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
+            Err(Stop::Authority(AuthorityError::Refused(problem))) => {
                 self.give_back_budget(account, order).await;
                 self.drop_order(order).await?;
-                return Err(error.into());
+                return Err(Stop::Order(problem));
             }
             Err(stop) => return Err(stop),
         };

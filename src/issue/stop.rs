@@ -32,6 +32,8 @@ pub(super) enum Stop {
     Setback(Setback),
     /// The authority's answer.
     Authority(AuthorityError),
+    /// The authority's refusal of an order that was opened.
+    Order(Problem),
     /// The disk.
     Store(StoreError),
 }
@@ -74,7 +76,15 @@ impl Stop {
                 let what = Failure::of(Trouble::Disk, error.to_string());
                 engine.fail(attempt, what).await.into()
             }
-            Self::Authority(error) => at_authority(engine, attempt, directory, names, &error).await,
+            Self::Authority(error) => {
+                let trouble = Trouble::of(&error, engine.now());
+                at_authority(engine, attempt, directory, names, trouble, &error).await
+            }
+            Self::Order(problem) => {
+                let trouble = Trouble::of_order(&problem);
+                let error = AuthorityError::Refused(problem);
+                at_authority(engine, attempt, directory, names, trouble, &error).await
+            }
         }
     }
 }
@@ -85,10 +95,10 @@ async fn at_authority<W: World>(
     attempt: Subject,
     directory: &str,
     names: &Names,
+    trouble: Trouble,
     error: &AuthorityError,
 ) -> Setback {
-    let now = engine.now();
-    let (trouble, told) = (Trouble::of(error, now), reaction::told(error, now));
+    let told = reaction::told(error, engine.now());
     let what = Failure::of(trouble, sentence(trouble, error, told));
     let mut last: Option<Wait> = None;
     for subject in subjects(engine, trouble, attempt, directory, names, error).await {
@@ -130,15 +140,15 @@ async fn subjects<W: World>(
 /// What happened.
 fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
     let until = told.map_or_else(String::new, |until| format!(" until {}", timestamp(until)));
-    match trouble {
-        Trouble::Limited => format!("the authority limits these names{until}: {error}"),
-        Trouble::AccountLimited => format!("the authority limits this account{until}: {error}"),
-        Trouble::Paused => {
+    match (trouble, error) {
+        (Trouble::Limited, _) => format!("the authority limits these names{until}: {error}"),
+        (Trouble::AccountLimited, _) => {
+            format!("the authority limits this account{until}: {error}")
+        }
+        (Trouble::Paused, _) => {
             format!("the authority has paused these names until a person acts: {error}")
         }
-        _ if matches!(error, AuthorityError::Refused(_)) => {
-            format!("the authority refuses: {error}")
-        }
+        (_, AuthorityError::Refused(_)) => format!("the authority refuses: {error}"),
         _ => format!("the authority gives no usable answer: {error}"),
     }
 }

@@ -2,17 +2,20 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::*;
-use crate::ports::Problem;
 
 const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 
-fn refused(kind: &str) -> AuthorityError {
-    AuthorityError::Refused(Problem {
+fn problem(kind: &str) -> Problem {
+    Problem {
         kind: kind.to_owned(),
         detail: "so it is".to_owned(),
         instance: None,
         names: Vec::new(),
-    })
+    }
+}
+
+fn refused(kind: &str) -> AuthorityError {
+    AuthorityError::Refused(problem(kind))
 }
 
 fn limited(detail: &str, retry_after: Option<RetryAfter>) -> AuthorityError {
@@ -71,19 +74,30 @@ fn each_answer_has_the_kind_of_its_meaning() {
         ("unauthorized", T::AccountRefused),
         ("externalAccountRequired", T::ActionRequired),
         ("userActionRequired", T::ActionRequired),
+        ("invalidContact", T::ContactRefused),
+        ("unsupportedContact", T::ContactRefused),
         ("rejectedIdentifier", T::NameRefused),
         ("unsupportedIdentifier", T::NameRefused),
         ("badCSR", T::KeyRefused),
         ("badPublicKey", T::KeyRefused),
         ("badSignatureAlgorithm", T::KeyRefused),
         ("caa", T::Caa),
+        ("malformed", T::Misunderstood),
+        ("invalidProfile", T::Misunderstood),
         ("conflict", T::Refused),
         ("new", T::Refused),
         ("", T::Refused),
     ];
     for (kind, trouble) in refusals {
         assert_eq!(T::of(&refused(kind), NOW), trouble, "{kind}");
+        let is_of_account = trouble == T::AccountRefused;
+        let of_order = if is_of_account { T::Refused } else { trouble };
+        assert_eq!(T::of_order(&problem(kind)), of_order, "{kind}");
     }
+    let mut singled = problem("malformed");
+    let name = "a.example.com".parse().unwrap();
+    singled.names.push((name, "too many labels".to_owned()));
+    assert_eq!(T::of_refusal(&singled), T::NameRefused);
     let validations = [
         ("connection", T::Unreachable),
         ("tls", T::Unreachable),

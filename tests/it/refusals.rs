@@ -382,8 +382,12 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     let settings = world
         .settings()
         .with("CERTBOT_EMAIL", "operator@example.com");
-    let daemon = settings.with("DOMAINS", NAME).start();
+    let mut daemon = settings.with("DOMAINS", NAME).start();
+    let line = daemon.says("contact not accepted by the authority").await;
+    let advice = line["advice"].as_str().unwrap();
+    assert!(advice.contains("correct `CERTBOT_EMAIL`"), "{line}");
     world.pushed(NAME).await;
+    assert!(world.failures("account").is_empty(), "it is only told");
     assert_eq!(world.asked("account"), 1, "{}", daemon.text());
     assert_eq!(world.production.accounts().len(), 1);
 }
