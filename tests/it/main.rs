@@ -23,6 +23,7 @@ mod notify;
 mod orders;
 mod rancher_api;
 mod rancher_push;
+mod reactions;
 mod real;
 mod refusals;
 mod self_check;
