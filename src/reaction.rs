@@ -103,7 +103,7 @@ impl Failure {
         }
     }
 
-    /// The clock of its kind; a change at Rancher that came to nothing has none, and neither has what is like it.
+    /// The clock of its kind; what has none is tried again as soon as what fails at Rancher.
     pub(crate) fn clock(&self) -> Clock {
         self.trouble
             .map_or(Clock::Setback, |trouble| trouble.row().clock)
@@ -340,7 +340,7 @@ pub const TABLE: [Row; 29] = {
             "CA: 409 for a challenge",
             R::Retry,
             C::AtOnce,
-            "nothing: it is being validated, and looked at",
+            "nothing: it is being validated, and looked at for an hour at most",
         ),
         row(
             T::Unreachable,
