@@ -27,6 +27,7 @@ use crate::acme::transport::Nonces;
 use crate::acme::transport::Transport;
 use crate::acme::transport::asked;
 use crate::acme::transport::asked_at;
+use crate::acme::transport::asked_in_hand;
 use crate::bundle::Secret;
 use crate::names::Names;
 use crate::ports::Account;
@@ -40,6 +41,7 @@ use crate::ports::Order;
 use crate::ports::OrderStatus;
 use crate::ports::RetryAfter;
 use crate::ports::Token;
+use crate::reaction::Trouble;
 
 mod dates;
 mod problem;
@@ -226,7 +228,12 @@ impl Authority for AcmeAuthority {
             let contact = format!("mailto:{contact}");
             // The account works without: Let's Encrypt does not even keep it.
             if let Err(error) = asked(account.update_contacts(&[&contact])).await {
-                tracing::warn!(directory, %error, "contact not accepted by the authority");
+                let advice = if let AuthorityError::Refused(problem) = &error {
+                    Trouble::of_refusal(problem).advice()
+                } else {
+                    None
+                };
+                tracing::warn!(directory, %error, advice, "contact not accepted by the authority");
             }
         }
         let directory = self.directory(directory).await;
@@ -327,7 +334,8 @@ impl Authority for AcmeAuthority {
                 )),
             }
         };
-        asked(tell).await.map(drop)
+        let told = asked_in_hand(tell, AuthorityError::AlreadyTold);
+        told.await.map(drop)
     }
 
     async fn deactivate(
@@ -358,7 +366,9 @@ impl Authority for AcmeAuthority {
     ) -> Result<Order, AuthorityError> {
         let (handle, _) = self.order(account, order).await?;
         let mut order = handle.lock().await;
-        let ((), retry_after) = asked(order.finalize_csr(request)).await?;
+        // A look at the order tells what has become of it.
+        let finalize = asked_in_hand(order.finalize_csr(request), AuthorityError::NotReady);
+        let ((), retry_after) = finalize.await?;
         Ok(view(&mut order, retry_after))
     }
 

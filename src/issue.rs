@@ -248,16 +248,16 @@ impl<'a, W: World> Attempt<'a, W> {
             let account = self.account_in_use().await?;
             match self.once().await {
                 // Nothing was issued, and the order went with its key: once, another key is worth a try.
-                Err(Stop::Authority(error))
-                    if Trouble::of(&error) == Trouble::KeyRefused
+                Err(Stop::Order(problem))
+                    if Trouble::of_order(&problem) == Trouble::KeyRefused
                         && !self.has_another_key.swap(true, Ordering::Relaxed) =>
                 {
                     warn!(
                         lineage = self.lineage,
-                        %error,
+                        error = %problem,
                         "key refused by the authority, another is made"
                     );
-                    last = Some(error);
+                    last = Some(AuthorityError::Refused(problem));
                 }
                 Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
                     warn!(
@@ -555,7 +555,7 @@ impl<'a, W: World> Attempt<'a, W> {
         let failed = self.engine.wait_of(&order.names.set(), &account.url);
         Ok(match (failed, &state.error) {
             (Some(wait), _) => Setback::from(wait).into(),
-            (None, Some(problem)) => AuthorityError::Refused(problem.clone()).into(),
+            (None, Some(problem)) => Stop::Order(problem.clone()),
             (None, None) => {
                 AuthorityError::Gone("the order became invalid without a reason".to_owned()).into()
             }

@@ -334,6 +334,8 @@ pub struct Problem {
     pub kind: String,
     /// What the authority says.
     pub detail: String,
+    /// An address where a person can read or do more about it.
+    pub instance: Option<String>,
     /// The names it singles out, with what it says of each.
     pub names: Vec<(DomainName, String)>,
 }
@@ -346,6 +348,11 @@ impl fmt::Display for Problem {
             &self.kind
         };
         write!(f, "{kind}: {}", self.detail)?;
+        if let Some(address) = &self.instance
+            && !self.detail.contains(address)
+        {
+            write!(f, "; see {address}")?;
+        }
         self.names
             .iter()
             .try_for_each(|(name, detail)| write!(f, "; {name}: {detail}"))
@@ -363,7 +370,7 @@ pub enum AuthorityError {
         /// What happened.
         detail: String,
     },
-    /// Too much was asked (429); without a time, a person must act.
+    /// Too much was asked (429), or a person must act: then it names no time but an address.
     #[error("{detail}")]
     RateLimited {
         /// When to try again.

@@ -35,6 +35,7 @@ use crate::ports::OrchestratorError;
 use crate::ports::Upload;
 use crate::ports::World;
 use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
 
 pub mod restore;
@@ -82,7 +83,7 @@ impl Target {
 }
 
 /// How often a write is tried again that met another change.
-const TRIES: usize = 5;
+const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
 /// How long Rancher may take to carry a change out; seen: half a second.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
@@ -111,7 +112,7 @@ pub async fn push<W: World>(
         Err(what) => {
             let text = format!("not pushed to Rancher: {}", what.text);
             let wait = engine
-                .fail_soon(target.subject(), Failure { text, ..what })
+                .fail(target.subject(), Failure { text, ..what })
                 .await;
             Err(wait.into())
         }
@@ -132,7 +133,8 @@ impl<W: World> Pushing<'_, W> {
             Some(held) => self.orchestrator().look(&held.id).await?,
             None => None,
         };
-        for _ in 0..TRIES {
+        let mut tries = 1;
+        loop {
             let mut _given_up = None;
             if let Some(held) = &present {
                 match self.verdict(held) {
@@ -152,18 +154,19 @@ impl<W: World> Pushing<'_, W> {
                     self.until_same(written).await?;
                     return Ok(id);
                 }
-                Err(OrchestratorError::NotUnique(_)) => {
-                    debug!(name = self.target.name(), "name taken, looked for");
-                }
+                // A name that is taken is looked for, and what has it is replaced.
                 Err(
-                    error @ (OrchestratorError::Conflict(_) | OrchestratorError::Unavailable(_)),
-                ) => {
+                    error @ (OrchestratorError::NotUnique(_)
+                    | OrchestratorError::Conflict(_)
+                    | OrchestratorError::Unavailable(_)),
+                ) if tries < TRIES => {
                     debug!(name = self.target.name(), %error, "write tried again");
                 }
                 Err(error) => return Err(error.into()),
             }
             self.engine.world.clock().sleep(pause).await;
             pause *= 2;
+            tries += 1;
             present = match &present {
                 Some(held) => self.orchestrator().look(&held.id).await?,
                 None => self
@@ -174,7 +177,6 @@ impl<W: World> Pushing<'_, W> {
                     .next(),
             };
         }
-        Err("Rancher kept refusing the change or did not answer".into())
     }
 
     fn orchestrator(&self) -> &W::Orchestrator {
@@ -243,7 +245,7 @@ impl<W: World> Pushing<'_, W> {
         while held.is_changing {
             if patience < self.engine.now() {
                 let why = format!("`{}` is still changing at Rancher", held.name);
-                return Err(why.into());
+                return Err(Failure::of(Trouble::RancherBusy, why));
             }
             self.engine.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));

@@ -2,15 +2,23 @@
 //!
 //! The kinds are those of RFC 8555, section 6.7, as Boulder uses them, and of Rancher's API. Each has one reaction, one
 //! clock and one sentence that says what a person can do.
+//!
+//! What is never asked has no row, and counts as another refusal if it is refused all the same: no order names the
+//! certificate that it `replaces` (`alreadyReplaced`, a 404 for it, "did not request the certificate being replaced"),
+//! and no account gets another key (`conflict`). An account is made without its contact, which is told afterwards: there
+//! the refusal of a contact costs a line in the log.
 
 use std::fmt::Write;
 
 use serde::Deserialize;
 use serde::Serialize;
 use time::Duration;
+use time::OffsetDateTime;
 
 use crate::ports::AuthorityError;
 use crate::ports::OrchestratorError;
+use crate::ports::Problem;
+use crate::ports::RetryAfter;
 use crate::schedule;
 
 /// A kind of failure.
@@ -33,10 +41,14 @@ pub enum Trouble {
     AccountRefused,
     /// The authority wants something from a person.
     ActionRequired,
+    /// The authority does not take the contact of the account.
+    ContactRefused,
     /// The authority does not certify a name.
     NameRefused,
     /// The authority refuses key or signing request.
     KeyRefused,
+    /// The authority does not understand what it is asked.
+    Misunderstood,
     /// The authority refuses for another reason.
     Refused,
     /// The order is gone.
@@ -90,6 +102,12 @@ impl Failure {
             text: text.into(),
         }
     }
+
+    /// The clock of its kind; what has none is tried again as soon as what fails at Rancher.
+    pub(crate) fn clock(&self) -> Clock {
+        self.trouble
+            .map_or(Clock::Setback, |trouble| trouble.row().clock)
+    }
 }
 
 impl From<&OrchestratorError> for Failure {
@@ -135,12 +153,14 @@ pub enum Reaction {
 /// When it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
-    /// In the same attempt.
+    /// In the same attempt; a refusal when that has not helped a few times.
     AtOnce,
     /// A minute, doubling to an hour; for all certificates after three in a row.
     Silence,
     /// When the answer says so.
     Told,
+    /// When the answer says so, else as after a refusal.
+    Limit,
     /// 1, 10, 100 minutes, then daily.
     Refusal,
     /// Once a day.
@@ -153,9 +173,8 @@ impl Clock {
     /// How long to wait after so many failures in a row, unless the answer says.
     pub fn after(self, failures: u32, loop_time: Duration) -> Duration {
         match self {
-            Self::AtOnce => Duration::ZERO,
-            Self::Silence => schedule::after_silence(failures),
-            Self::Told | Self::Refusal => schedule::after_refusal(failures),
+            Self::Silence | Self::Told => schedule::after_silence(failures),
+            Self::AtOnce | Self::Limit | Self::Refusal => schedule::after_refusal(failures),
             Self::Daily => Duration::DAY,
             Self::Setback => schedule::after_setback(failures, loop_time),
         }
@@ -163,9 +182,10 @@ impl Clock {
 
     fn text(self) -> &'static str {
         match self {
-            Self::AtOnce => "at once",
+            Self::AtOnce => "at once, then 1, 10, 100 minutes, then daily",
             Self::Silence => "a minute, doubling to an hour",
             Self::Told => "when it says",
+            Self::Limit => "when it says, else 1, 10, 100 minutes, then daily",
             Self::Refusal => "1, 10, 100 minutes, then daily",
             Self::Daily => "daily",
             Self::Setback => "`LOOP_TIME`, doubling to 15 minutes",
@@ -205,7 +225,7 @@ const fn row(
 }
 
 /// Every kind of failure.
-pub const TABLE: [Row; 27] = {
+pub const TABLE: [Row; 29] = {
     use Clock as C;
     use Reaction as R;
     use Trouble as T;
@@ -219,28 +239,28 @@ pub const TABLE: [Row; 27] = {
         ),
         row(
             T::Overloaded,
-            "CA: 500 or 503 with `Retry-After`",
+            "CA: the same with a `Retry-After` that is not over",
             R::Wait,
             C::Told,
             "nothing, it passes",
         ),
         row(
             T::Limited,
-            "CA: 429 with a time, about names",
+            "CA: 429 about names",
             R::Wait,
-            C::Told,
+            C::Limit,
             "nothing is lost; fewer new names at a time",
         ),
         row(
             T::AccountLimited,
-            "CA: 429 with a time, about orders of the account or accounts of the address",
+            "CA: 429 about orders of the account or accounts of the address",
             R::Wait,
-            C::Told,
+            C::Limit,
             "nothing is lost; nothing else is ordered until then",
         ),
         row(
             T::Paused,
-            "CA: 429 without a time",
+            "CA: 429 without a time, with an address to open",
             R::Person,
             C::Daily,
             "open the address in this line",
@@ -264,11 +284,18 @@ pub const TABLE: [Row; 27] = {
             "CA: `externalAccountRequired`, `userActionRequired`",
             R::Person,
             C::Daily,
-            "this CA wants more than an account: see its address in this line, or choose another `ACME_DIRECTORY`",
+            "this CA wants more than an account: open the address in this line, if it gives one, or choose another `ACME_DIRECTORY`",
+        ),
+        row(
+            T::ContactRefused,
+            "CA: `invalidContact`, `unsupportedContact`",
+            R::Change,
+            C::Daily,
+            "correct `CERTBOT_EMAIL`, or leave it empty: the account works without",
         ),
         row(
             T::NameRefused,
-            "CA: `rejectedIdentifier`, `unsupportedIdentifier`",
+            "CA: `rejectedIdentifier`, `unsupportedIdentifier`, `malformed` about single names",
             R::Change,
             C::Daily,
             "the CA does not certify this name: remove it",
@@ -277,8 +304,15 @@ pub const TABLE: [Row; 27] = {
             T::KeyRefused,
             "CA: `badCSR`, `badPublicKey`, `badSignatureAlgorithm`",
             R::Change,
-            C::Refusal,
-            "a new key is made; if it lasts, please report it",
+            C::Daily,
+            "another key is tried at once; if it lasts, please report it",
+        ),
+        row(
+            T::Misunderstood,
+            "CA: `malformed` otherwise, `invalidProfile`",
+            R::Person,
+            C::Daily,
+            "this program and the CA do not understand each other: update it, or report this line",
         ),
         row(
             T::Refused,
@@ -306,7 +340,7 @@ pub const TABLE: [Row; 27] = {
             "CA: 409 for a challenge",
             R::Retry,
             C::AtOnce,
-            "nothing: it is being validated, and looked at",
+            "nothing: it is being validated, and looked at for an hour at most",
         ),
         row(
             T::Unreachable,
@@ -375,7 +409,7 @@ pub const TABLE: [Row; 27] = {
             T::RancherTaken,
             "Rancher: `NotUnique`",
             R::Retry,
-            C::AtOnce,
+            C::Setback,
             "nothing: the certificate of that name is looked for and replaced, if it is ours to replace",
         ),
         row(
@@ -418,22 +452,20 @@ impl Trouble {
         (!advice.starts_with("nothing")).then_some(advice)
     }
 
-    /// What an authority's answer means.
-    pub fn of(error: &AuthorityError) -> Self {
+    /// What an authority's answer means at this time.
+    pub fn of(error: &AuthorityError, now: OffsetDateTime) -> Self {
         match error {
-            AuthorityError::Unavailable {
-                retry_after: Some(_),
-                ..
-            } => Self::Overloaded,
+            AuthorityError::Unavailable { .. } if told(error, now).is_some() => Self::Overloaded,
             AuthorityError::Unavailable { .. } => Self::NoAnswer,
-            AuthorityError::RateLimited {
-                retry_after: None, ..
-            } => Self::Paused,
             AuthorityError::RateLimited { detail, .. } if is_of_account(detail) => {
                 Self::AccountLimited
             }
+            AuthorityError::RateLimited {
+                retry_after: None,
+                detail,
+            } if address(detail).is_some() => Self::Paused,
             AuthorityError::RateLimited { .. } => Self::Limited,
-            AuthorityError::Refused(problem) => Self::of_refusal(&problem.kind),
+            AuthorityError::Refused(problem) => Self::of_refusal(problem),
             AuthorityError::AccountUnknown(_) => Self::AccountUnknown,
             AuthorityError::Gone(_) => Self::OrderGone,
             AuthorityError::NotReady(_) => Self::NotReady,
@@ -441,14 +473,29 @@ impl Trouble {
         }
     }
 
-    fn of_refusal(kind: &str) -> Self {
-        match kind {
+    /// What a refusal means.
+    pub(crate) fn of_refusal(problem: &Problem) -> Self {
+        match problem.kind.as_str() {
             "unauthorized" => Self::AccountRefused,
             "externalAccountRequired" | "userActionRequired" => Self::ActionRequired,
+            "invalidContact" | "unsupportedContact" => Self::ContactRefused,
+            "malformed" if !problem.names.is_empty() => Self::NameRefused,
+            "malformed" | "invalidProfile" => Self::Misunderstood,
             "rejectedIdentifier" | "unsupportedIdentifier" => Self::NameRefused,
             "badCSR" | "badPublicKey" | "badSignatureAlgorithm" => Self::KeyRefused,
             "caa" => Self::Caa,
             _ => Self::Refused,
+        }
+    }
+
+    /// What the refusal of an order means that was opened: one that is not authorized has lost its authorizations, or
+    /// is finalized for other names, and says nothing about the account.
+    pub(crate) fn of_order(problem: &Problem) -> Self {
+        let trouble = Self::of_refusal(problem);
+        if trouble == Self::AccountRefused {
+            Self::Refused
+        } else {
+            trouble
         }
     }
 
@@ -475,6 +522,25 @@ impl Trouble {
     }
 }
 
+/// When an authority says that it may be asked again: a time that is over is none, an outage is not believed to
+/// last for longer than a day, and a limit not for longer than any.
+pub fn told(error: &AuthorityError, now: OffsetDateTime) -> Option<OffsetDateTime> {
+    let later = |retry_after: &Option<RetryAfter>| (*retry_after)?.later_than(now);
+    match error {
+        AuthorityError::Unavailable { retry_after, .. } => {
+            Some(later(retry_after)?.min(now + schedule::LONGEST_OUTAGE))
+        }
+        AuthorityError::RateLimited { retry_after, .. } => {
+            Some(later(retry_after)?.min(now + schedule::LONGEST_LIMIT))
+        }
+        AuthorityError::Refused(_)
+        | AuthorityError::AccountUnknown(_)
+        | AuthorityError::Gone(_)
+        | AuthorityError::NotReady(_)
+        | AuthorityError::AlreadyTold(_) => None,
+    }
+}
+
 /// A kind as it stands on record and in the status document; `other` is none of the table.
 pub fn word(trouble: Option<Trouble>) -> String {
     let value = trouble.and_then(|trouble| serde_json::to_value(trouble).ok());
@@ -488,6 +554,14 @@ fn is_of_account(detail: &str) -> bool {
     ["new orders", "new registrations", "new accounts"]
         .iter()
         .any(|limit| detail.contains(limit))
+}
+
+/// The first address in a text that a person can open.
+pub fn address(text: &str) -> Option<&str> {
+    let from = text.find("https://")?;
+    let ends = |char: char| char.is_whitespace() || matches!(char, '"' | '<' | '>' | '`' | '\'');
+    let address = text[from..].split(ends).next()?;
+    Some(address.trim_end_matches(['.', ',', ')', ';']))
 }
 
 /// The table as Markdown.

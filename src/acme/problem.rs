@@ -1,5 +1,7 @@
 //! Problem documents, as the authority sent them.
 
+use http::HeaderMap;
+use http::header::LINK;
 use serde::Deserialize;
 
 use crate::client::one_line;
@@ -18,6 +20,8 @@ const NAMESPACE: &str = "urn:ietf:params:acme:error:";
 pub(super) struct Failure {
     pub(super) status: u16,
     pub(super) retry_after: Option<RetryAfter>,
+    /// Where its terms of service are, if it links to them.
+    pub(super) terms: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -27,6 +31,8 @@ struct Document {
     kind: Option<String>,
     #[serde(default)]
     detail: Option<String>,
+    #[serde(default)]
+    instance: Option<String>,
     #[serde(default)]
     subproblems: Vec<Subdocument>,
 }
@@ -54,6 +60,7 @@ pub(super) fn local(kind: &str, detail: &str) -> Problem {
     Problem {
         kind: kind.to_owned(),
         detail: one_line(detail),
+        instance: None,
         names: Vec::new(),
     }
 }
@@ -73,6 +80,7 @@ pub(super) fn from(problem: &instant_acme::Problem) -> Problem {
     Problem {
         kind: kind(problem.r#type.as_deref()),
         detail: one_line(problem.detail.as_deref().unwrap_or_default()),
+        instance: None,
         names: names.collect(),
     }
 }
@@ -82,8 +90,8 @@ impl Failure {
     pub(super) fn sort(self) -> AuthorityError {
         let problem = self.problem();
         let said = format!("{} {problem}", self.status);
-        // A page of a proxy or of another server says nothing about an order.
-        if !self.is_document() && self.status != 429 {
+        // A page of a proxy or of another server says nothing about an order, nor of a limit of the authority.
+        if !self.is_document() {
             return AuthorityError::Unavailable {
                 retry_after: self.retry_after,
                 detail: said,
@@ -109,9 +117,16 @@ impl Failure {
             (_, "accountDoesNotExist") => AuthorityError::AccountUnknown(problem.detail),
             (_, "orderNotReady") => AuthorityError::NotReady(problem.detail),
             (404, _) => AuthorityError::Gone(said),
-            (409, _) => AuthorityError::AlreadyTold(problem.detail),
             _ => AuthorityError::Refused(problem),
         }
+    }
+
+    /// The same for an answer to a request about something that may be in hand already: what a 409 means there.
+    pub(super) fn sort_with(self, in_hand: fn(String) -> AuthorityError) -> AuthorityError {
+        if self.status == 409 && self.is_document() {
+            return in_hand(self.problem().detail);
+        }
+        self.sort()
     }
 
     /// Whether the authority answered, and not something in its place: the types of its problem documents are
@@ -153,8 +168,12 @@ impl Failure {
                     let name: DomainName = sub.identifier?.value.parse().ok()?;
                     Some((name, one_line(&sub.detail.unwrap_or_default())))
                 });
+                let kind = kind(document.kind.as_deref());
+                // New terms are also linked to (RFC 8555, section 7.3.3).
+                let terms = self.terms.clone().filter(|_| kind == "userActionRequired");
                 Problem {
-                    kind: kind(document.kind.as_deref()),
+                    kind,
+                    instance: document.instance.or(terms).as_deref().map(one_line),
                     detail: one_line(&document.detail.unwrap_or_default()),
                     names: names.collect(),
                 }
@@ -182,6 +201,27 @@ pub(super) fn no_directory(directory: &str, why: &str) -> AuthorityError {
     }
 }
 
+/// Where an answer says that the terms of service are (RFC 8288).
+pub(super) fn terms_of_service(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(LINK).iter();
+    let links = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split('<').skip(1));
+    let is_terms = |parameter: &str| {
+        let relation = parameter.trim().strip_prefix("rel=").unwrap_or_default();
+        let mut relations = relation.trim_matches('"').split_ascii_whitespace();
+        relations.any(|relation| relation.eq_ignore_ascii_case("terms-of-service"))
+    };
+    let mut terms = links.filter_map(|link| {
+        let (address, parameters) = link.split_once('>')?;
+        parameters
+            .split([';', ','])
+            .any(is_terms)
+            .then_some(address)
+    });
+    terms.next().map(str::to_owned)
+}
+
 /// "retry after 2026-11-22 12:00:00 UTC", as Boulder writes it.
 fn date_in(detail: &str) -> Option<RetryAfter> {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
@@ -198,14 +238,22 @@ mod tests {
 
     use super::*;
 
-    fn sort(status: u16, kind: &str, detail: &str) -> AuthorityError {
-        let body = format!(r#"{{"type":"{NAMESPACE}{kind}","detail":"{detail}"}}"#).into_bytes();
+    fn answer(status: u16, body: impl Into<Vec<u8>>) -> Failure {
         Failure {
             status,
             retry_after: None,
-            body,
+            terms: None,
+            body: body.into(),
         }
-        .sort()
+    }
+
+    fn document(status: u16, kind: &str, detail: &str) -> Failure {
+        let body = format!(r#"{{"type":"{NAMESPACE}{kind}","detail":"{detail}"}}"#);
+        answer(status, body)
+    }
+
+    fn sort(status: u16, kind: &str, detail: &str) -> AuthorityError {
+        document(status, kind, detail).sort()
     }
 
     #[test]
@@ -226,14 +274,8 @@ mod tests {
         ));
         assert!(matches!(sort(403, "orderNotReady", ""), E::NotReady(_)));
         assert!(matches!(sort(404, "malformed", ""), E::Gone(_)));
-        assert!(matches!(sort(409, "malformed", ""), E::AlreadyTold(_)));
         assert!(matches!(sort(403, "unauthorized", ""), E::Refused(_)));
-        let html = Failure {
-            status: 502,
-            retry_after: None,
-            body: b"<html>\n".to_vec(),
-        }
-        .sort();
+        let html = answer(502, "<html>\n").sort();
         assert!(matches!(html, E::Unavailable { .. }) && !html.to_string().contains('\n'));
     }
 
@@ -246,11 +288,7 @@ mod tests {
             (404, r#"{"type":"about:blank","detail":"no route"}"#),
             (403, "<html>"),
         ] {
-            let failure = || Failure {
-                status,
-                retry_after: None,
-                body: body.as_bytes().to_vec(),
-            };
+            let failure = || answer(status, body);
             let text = failure().sort_at("https://ca.test/dir").to_string();
             assert!(text.contains("https://ca.test/dir is no ACME directory"));
             assert!(
@@ -258,13 +296,8 @@ mod tests {
                 "{status} {body}"
             );
         }
-        let body = format!(r#"{{"type":"{NAMESPACE}malformed","detail":"Page not found"}}"#);
-        let at_directory = Failure {
-            status: 404,
-            retry_after: None,
-            body: body.into_bytes(),
-        }
-        .sort_at("https://ca.test/dir");
+        let at_directory = document(404, "malformed", "Page not found");
+        let at_directory = at_directory.sort_at("https://ca.test/dir");
         assert!(matches!(at_directory, AuthorityError::Unavailable { .. }));
         assert!(at_directory.to_string().contains("ACME_DIRECTORY"));
     }
@@ -289,29 +322,111 @@ mod tests {
             None
         );
         let header = Some(RetryAfter::In(Duration::minutes(1)));
-        assert_eq!(
-            limited(
-                Failure {
-                    status: 429,
+        let failure = Failure {
+            retry_after: header,
+            ..document(429, "rateLimited", "")
+        };
+        assert_eq!(limited(failure.sort()), header);
+    }
+
+    #[test]
+    fn a_429_of_something_else_than_the_authority_is_no_limit_of_it() {
+        for body in ["", "<html>Slow down, see https://proxy.test</html>", "{}"] {
+            for header in [None, Some(RetryAfter::In(Duration::minutes(1)))] {
+                let failure = Failure {
                     retry_after: header,
-                    body: Vec::new()
-                }
-                .sort()
-            ),
-            header
+                    ..answer(429, body)
+                };
+                let AuthorityError::Unavailable { retry_after, .. } = failure.sort() else {
+                    panic!("{body}")
+                };
+                assert_eq!(retry_after, header);
+            }
+        }
+    }
+
+    #[test]
+    fn a_conflict_means_what_was_asked_for() {
+        use AuthorityError as E;
+        let conflict = || document(409, "conflict", "so it is");
+        assert!(matches!(conflict().sort(), E::Refused(_)));
+        let told = conflict().sort_with(E::AlreadyTold);
+        assert_eq!(told, E::AlreadyTold("so it is".to_owned()));
+        let page = answer(409, "<html>").sort_with(E::AlreadyTold);
+        assert!(matches!(page, E::Unavailable { .. }));
+        let other = document(403, "unauthorized", "").sort_with(E::AlreadyTold);
+        assert!(matches!(other, E::Refused(_)));
+    }
+
+    #[test]
+    fn an_address_for_a_person_is_told_once() {
+        let say = |kind: &str, detail: &str, instance: &str, terms: Option<&str>| {
+            let document = serde_json::json!({
+                "type": format!("{NAMESPACE}{kind}"), "detail": detail, "instance": instance,
+            });
+            let mut failure = answer(403, document.to_string());
+            failure.terms = terms.map(str::to_owned);
+            failure.sort().to_string()
+        };
+        let address = "https://ca.test/terms";
+        let action = "userActionRequired";
+        let told = say(action, "new terms", address, None);
+        assert_eq!(
+            told,
+            "userActionRequired: new terms; see https://ca.test/terms"
         );
+        let told = say(action, "agree to https://ca.test/terms.", address, None);
+        assert_eq!(told, "userActionRequired: agree to https://ca.test/terms.");
+        let told = say(action, "new terms", address, Some("https://ca.test/other"));
+        assert!(!told.contains("other"), "{told}");
+
+        let mut failure = document(403, action, "new terms");
+        failure.terms = Some(address.to_owned());
+        let told = failure.sort().to_string();
+        assert_eq!(
+            told,
+            "userActionRequired: new terms; see https://ca.test/terms"
+        );
+        // They are no news to somebody whose account is closed.
+        let mut failure = document(403, "unauthorized", "closed");
+        failure.terms = Some(address.to_owned());
+        assert_eq!(failure.sort().to_string(), "unauthorized: closed");
+    }
+
+    #[test]
+    fn terms_of_service_are_found_among_other_links() {
+        let terms = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(LINK, http::HeaderValue::from_static(value));
+            }
+            terms_of_service(&headers)
+        };
+        let index = r#"<https://ca.test/directory>;rel="index""#;
+        let found = Some("https://ca.test/a,b".to_owned());
+        for link in [
+            r#"<https://ca.test/a,b>;rel="terms-of-service""#,
+            "<https://ca.test/a,b> ; title=x; rel=terms-of-service",
+            r#"<https://ca.test/x>;rel="up", <https://ca.test/a,b>; rel="next terms-of-service""#,
+        ] {
+            assert_eq!(terms(&[index, link]), found, "{link}");
+        }
+        for link in [
+            index,
+            "",
+            "<",
+            ">;rel=terms-of-service",
+            "<a;rel=terms-of-service",
+        ] {
+            assert_eq!(terms(&[link]), None, "{link}");
+        }
     }
 
     #[test]
     fn names_that_are_singled_out_are_kept() {
         let body = br#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no","subproblems":
             [{"type":"x","detail":"blocked","identifier":{"type":"dns","value":"a.example.com"}}, {}]}"#;
-        let AuthorityError::Refused(problem) = (Failure {
-            status: 400,
-            retry_after: None,
-            body: body.to_vec(),
-        })
-        .sort() else {
+        let AuthorityError::Refused(problem) = answer(400, body).sort() else {
             panic!()
         };
         assert_eq!(problem.kind, "rejectedIdentifier");
@@ -332,11 +447,11 @@ mod tests {
             is_noise in proptest::prelude::any::<bool>(),
         ) {
             let document = serde_json::json!({
-                "type": kind, "detail": detail,
+                "type": kind, "detail": detail, "instance": detail,
                 "subproblems": [{"detail": detail, "identifier": {"type": "dns", "value": name}}],
             });
             let body = if is_noise { noise } else { document.to_string().into_bytes() };
-            let error = (Failure { status, retry_after: None, body }).sort();
+            let error = answer(status, body).sort();
             let text = error.to_string();
             assert!(!text.contains(char::is_control), "{text:?}");
             assert!(text.chars().count() < 10_000, "{}", text.len());

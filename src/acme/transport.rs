@@ -77,10 +77,25 @@ tokio::task_local! {
 pub(super) async fn asked<T>(
     call: impl Future<Output = Result<T, Error>>,
 ) -> Result<(T, Option<RetryAfter>), AuthorityError> {
+    asked_and_sorted(call, Failure::sort).await
+}
+
+/// The same for a request about something that may be in hand already: what a 409 means there.
+pub(super) async fn asked_in_hand<T>(
+    call: impl Future<Output = Result<T, Error>>,
+    in_hand: fn(String) -> AuthorityError,
+) -> Result<(T, Option<RetryAfter>), AuthorityError> {
+    asked_and_sorted(call, |failure| failure.sort_with(in_hand)).await
+}
+
+async fn asked_and_sorted<T>(
+    call: impl Future<Output = Result<T, Error>>,
+    sort: impl FnOnce(Failure) -> AuthorityError,
+) -> Result<(T, Option<RetryAfter>), AuthorityError> {
     match answer_to(call).await {
         (Ok(value), Some(Answer::Success(retry_after))) => Ok((value, retry_after)),
         (Ok(value), _) => Ok((value, None)),
-        (Err(_), Some(Answer::Failure(failure))) => Err(failure.sort()),
+        (Err(_), Some(Answer::Failure(failure))) => Err(sort(failure)),
         (Err(_), Some(Answer::None(detail))) => Err(AuthorityError::Unavailable {
             retry_after: None,
             detail,
@@ -243,6 +258,7 @@ async fn send(
         Answer::Failure(Failure {
             status: status.as_u16(),
             retry_after,
+            terms: problem::terms_of_service(&headers),
             body: body.clone(),
         })
     });

@@ -47,6 +47,7 @@ fn every_answer_of_an_authority_has_its_kind_and_directory() {
     let problem = Problem {
         kind: "malformed".to_owned(),
         detail: text(),
+        instance: None,
         names: Vec::new(),
     };
     for error in [

@@ -1,6 +1,5 @@
 //! Failures and the waits that follow them, on record before anything is tried again.
 
-use time::Duration;
 use time::OffsetDateTime;
 
 use crate::budget::Limits;
@@ -31,24 +30,19 @@ impl<W: World> Engine<W> {
             .await
     }
 
-    /// Notes a failure on the clock of its subject, which `after` reads: failures in a row to a wait.
-    pub async fn fail(
-        &self,
-        subject: Subject,
-        after: impl Fn(u32) -> Duration,
-        what: impl Into<Failure>,
-    ) -> Wait {
-        let now = self.now();
-        let until = |failures| now + after(failures);
-        self.note_failure(subject, until, what.into(), None).await
+    /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at Rancher does.
+    pub async fn fail(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
+        let (now, loop_time) = (self.now(), self.settings.loop_time);
+        let what = what.into();
+        let until = |failures| now + what.clock().after(failures, loop_time);
+        self.note_failure(subject, until, what.clone(), None).await
     }
 
     /// Notes a validation that failed at an authority, on the clock of its kind.
     pub async fn fail_validation(&self, directory: &str, subject: Subject, what: Failure) {
         let (now, loop_time) = (self.now(), self.settings.loop_time);
-        let row = what.trouble.unwrap_or(Trouble::Invalid).row();
-        let until = |failures| now + row.clock.after(failures, loop_time);
-        self.note_failure(subject, until, what, self.limits(directory))
+        let until = |failures| now + what.clock().after(failures, loop_time);
+        self.note_failure(subject, until, what.clone(), self.limits(directory))
             .await;
     }
 
@@ -87,17 +81,6 @@ impl<W: World> Engine<W> {
             .ledger()
             .validated(&account.directory, &account.url, name, self.now());
         self.write(line).await;
-    }
-
-    /// Notes a failure on the clock of pushes, wake-ups and self-checks.
-    pub async fn fail_soon(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
-        let loop_time = self.settings.loop_time;
-        self.fail(
-            subject,
-            |failures| schedule::after_setback(failures, loop_time),
-            what,
-        )
-        .await
     }
 
     /// Notes that a subject is well.

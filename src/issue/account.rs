@@ -8,14 +8,13 @@ use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::gate::authority_waits;
 use crate::issue::stop::Stop;
-use crate::issue::stop::limit_ends;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::World;
+use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
-use crate::schedule;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
 use crate::store::record::AccountRecord;
@@ -65,19 +64,12 @@ impl<W: World> Attempt<'_, W> {
             Err(Stop::Authority(
                 error @ (AuthorityError::Refused(_) | AuthorityError::RateLimited { .. }),
             )) => {
+                let now = self.engine.now();
                 let text = format!("no account could be made: {error}");
-                let what = Failure::of(Trouble::of(&error), text);
-                let wait = if let AuthorityError::RateLimited {
-                    retry_after: Some(retry_after),
-                    ..
-                } = error
-                {
-                    let until = limit_ends(retry_after, self.engine.now());
-                    self.engine.fail_until(subject, until, what).await
-                } else {
-                    self.engine
-                        .fail(subject, schedule::after_refusal, what)
-                        .await
+                let what = Failure::of(Trouble::of(&error, now), text);
+                let wait = match reaction::told(&error, now) {
+                    Some(until) => self.engine.fail_until(subject, until, what).await,
+                    None => self.engine.fail(subject, what).await,
                 };
                 Err(Setback::from(wait).into())
             }

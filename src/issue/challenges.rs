@@ -117,7 +117,7 @@ impl<W: World> Attempt<'_, W> {
                     certificate: self.wish.entry.primary().to_string(),
                 };
                 let what = Failure::of(Trouble::Disk, detail);
-                return Err(Setback::from(self.engine.fail_soon(subject, what).await).into());
+                return Err(Setback::from(self.engine.fail(subject, what).await).into());
             }
             debug!(lineage = self.lineage, domain = %task.name, "token published");
         }
@@ -169,7 +169,7 @@ impl<W: World> Attempt<'_, W> {
                         task.name
                     );
                     let what = Failure::of(Trouble::SelfCheck, detail);
-                    let wait = self.engine.fail_soon(subject, what).await;
+                    let wait = self.engine.fail(subject, what).await;
                     failed.get_or_insert_with(|| wait.into());
                 }
             }
@@ -391,6 +391,7 @@ fn task(authorization: Authorization) -> Result<Task, Stop> {
         return Err(AuthorityError::Refused(Problem {
             kind: String::new(),
             detail,
+            instance: None,
             names: Vec::new(),
         })
         .into());

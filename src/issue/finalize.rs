@@ -16,6 +16,7 @@ use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
+use crate::ports::Problem;
 use crate::ports::World;
 use crate::store::record::PendingOrder;
 
@@ -73,25 +74,25 @@ impl<W: World> Attempt<'_, W> {
             )) => error,
             // It may be refused because it was done the time before.
             Err(Stop::Authority(error @ AuthorityError::Refused(_))) if is_again => error,
-            Err(Stop::Authority(error @ AuthorityError::Refused(_))) => {
-                return self.end_refused(account, order, error).await;
+            Err(Stop::Authority(AuthorityError::Refused(problem))) => {
+                return self.end_refused(account, order, problem).await;
             }
             Err(stop) => return Err(stop),
         };
         let state = self
             .ask(&account.directory, || self.authority().look(account, url))
             .await?;
-        match (state.status, &error) {
+        match (state.status, error) {
             (OrderStatus::Ready, AuthorityError::Unavailable { .. }) => {
                 self.ask(&account.directory, || {
                     self.authority().finalize(account, url, &request)
                 })
                 .await
             }
-            (OrderStatus::Ready | OrderStatus::Pending, AuthorityError::Refused(_)) => {
-                self.end_refused(account, order, error).await
+            (OrderStatus::Ready | OrderStatus::Pending, AuthorityError::Refused(problem)) => {
+                self.end_refused(account, order, problem).await
             }
-            (OrderStatus::Ready | OrderStatus::Pending, _) => Err(error.into()),
+            (OrderStatus::Ready | OrderStatus::Pending, error) => Err(error.into()),
             _ => Ok(state),
         }
     }
@@ -111,11 +112,11 @@ impl<W: World> Attempt<'_, W> {
         &self,
         account: &Account,
         order: &PendingOrder,
-        error: AuthorityError,
+        problem: Problem,
     ) -> Result<Order, Stop> {
         self.drop_order(order).await?;
         self.give_back_budget(account, order).await;
-        Err(error.into())
+        Err(Stop::Order(problem))
     }
 }
 

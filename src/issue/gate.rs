@@ -13,6 +13,7 @@ use crate::engine::SKEW_LOOK;
 use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::Wish;
+use crate::issue::settle::unusable;
 use crate::issue::stop::Stop;
 use crate::names::NameSet;
 use crate::ports::Account;
@@ -193,8 +194,7 @@ pub(crate) fn refused(order: &PendingOrder, now: OffsetDateTime) -> Option<Setba
     let received = order.received.as_ref()?;
     let why = received.refused.as_ref()?;
     let until = received.at.min(now).saturating_add(BLOCKED_FOR);
-    let reason = format!("the authority sent a certificate that cannot be used: {why}");
-    (now < until).then(|| Setback::failure_until(reason, until))
+    (now < until).then(|| unusable(why, until))
 }
 
 impl Wish {

@@ -16,6 +16,8 @@ use crate::ports::Authority;
 use crate::ports::AuthorityError;
 use crate::ports::OrderStatus;
 use crate::ports::World;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::store::publish::Origin;
 use crate::store::record::PendingOrder;
 use crate::store::record::Source;
@@ -105,8 +107,7 @@ impl<W: World> Attempt<'_, W> {
                 if is_news {
                     self.save(order).await?;
                 }
-                let reason = format!("the authority sent a certificate that cannot be used: {why}");
-                return Err(Setback::failure_until(reason, until).into());
+                return Err(unusable(&why, until).into());
             }
         };
         // Names that waited were left out: it is this certificate all the same.
@@ -137,6 +138,12 @@ impl<W: World> Attempt<'_, W> {
         info!(names = %order.names, not_after = %timestamp(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Obtained { bundle, directory })
     }
+}
+
+/// A certificate that was refused, and stands in the way of another until then.
+pub(super) fn unusable(why: &str, until: OffsetDateTime) -> Setback {
+    let text = format!("the authority sent a certificate that cannot be used: {why}");
+    Setback::failure_until(Failure::of(Trouble::WrongCertificate, text), until)
 }
 
 /// What an authority issued for an order, if it is what was ordered and can be used by now.

@@ -18,10 +18,9 @@ use crate::ports::Clock as _;
 use crate::ports::Problem;
 use crate::ports::RetryAfter;
 use crate::ports::World;
-use crate::reaction::Clock;
+use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
-use crate::schedule;
 use crate::store::StoreError;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
@@ -33,6 +32,8 @@ pub(super) enum Stop {
     Setback(Setback),
     /// The authority's answer.
     Authority(AuthorityError),
+    /// The authority's refusal of an order that was opened.
+    Order(Problem),
     /// The disk.
     Store(StoreError),
 }
@@ -73,18 +74,19 @@ impl Stop {
             Self::Setback(setback) => setback,
             Self::Store(error) => {
                 let what = Failure::of(Trouble::Disk, error.to_string());
-                engine.fail_soon(attempt, what).await.into()
+                engine.fail(attempt, what).await.into()
             }
-            Self::Authority(error) => at_authority(engine, attempt, directory, names, &error).await,
+            Self::Authority(error) => {
+                let trouble = Trouble::of(&error, engine.now());
+                at_authority(engine, attempt, directory, names, trouble, &error).await
+            }
+            Self::Order(problem) => {
+                let trouble = Trouble::of_order(&problem);
+                let error = AuthorityError::Refused(problem);
+                at_authority(engine, attempt, directory, names, trouble, &error).await
+            }
         }
     }
-}
-
-/// When a limit ends: as the authority says, but not at once, and not so late that no limit can be meant.
-pub(super) fn limit_ends(retry_after: RetryAfter, now: OffsetDateTime) -> OffsetDateTime {
-    let at_least = now + schedule::after_refusal(1);
-    let told = retry_after.later_than(now).unwrap_or(at_least);
-    told.min(now + schedule::LONGEST_LIMIT)
 }
 
 /// Notes an authority's answer by the table of reactions.
@@ -93,40 +95,16 @@ async fn at_authority<W: World>(
     attempt: Subject,
     directory: &str,
     names: &Names,
+    trouble: Trouble,
     error: &AuthorityError,
 ) -> Setback {
-    let now = engine.now();
-    let trouble = Trouble::of(error);
-    let row = trouble.row();
-    let told = match error {
-        AuthorityError::Unavailable { retry_after, .. } => retry_after
-            .and_then(|asked| asked.later_than(now))
-            .map(|until| until.min(now + schedule::LONGEST_OUTAGE)),
-        AuthorityError::RateLimited { retry_after, .. } => {
-            retry_after.map(|asked| limit_ends(asked, now))
-        }
-        AuthorityError::Refused(_)
-        | AuthorityError::AccountUnknown(_)
-        | AuthorityError::Gone(_)
-        | AuthorityError::NotReady(_)
-        | AuthorityError::AlreadyTold(_) => None,
-    };
+    let told = reaction::told(error, engine.now());
     let what = Failure::of(trouble, sentence(trouble, error, told));
     let mut last: Option<Wait> = None;
     for subject in subjects(engine, trouble, attempt, directory, names, error).await {
         let wait = match told {
             Some(until) => engine.fail_until(subject, until, what.clone()).await,
-            // What is done at once was done several times before it comes here.
-            None if row.clock == Clock::AtOnce => {
-                engine
-                    .fail(subject, schedule::after_refusal, what.clone())
-                    .await
-            }
-            None => {
-                let loop_time = engine.settings.loop_time;
-                let after = |failures| row.clock.after(failures, loop_time);
-                engine.fail(subject, after, what.clone()).await
-            }
+            None => engine.fail(subject, what.clone()).await,
         };
         last = last.filter(|last| wait.until < last.until).or(Some(wait));
     }
@@ -161,25 +139,16 @@ async fn subjects<W: World>(
 
 /// What happened.
 fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
-    match (trouble, told) {
-        (Trouble::Limited, Some(until)) => {
-            format!(
-                "the authority limits these names until {}: {error}",
-                timestamp(until)
-            )
-        }
-        (Trouble::AccountLimited, Some(until)) => {
-            format!(
-                "the authority limits this account until {}: {error}",
-                timestamp(until)
-            )
+    let until = told.map_or_else(String::new, |until| format!(" until {}", timestamp(until)));
+    match (trouble, error) {
+        (Trouble::Limited, _) => format!("the authority limits these names{until}: {error}"),
+        (Trouble::AccountLimited, _) => {
+            format!("the authority limits this account{until}: {error}")
         }
         (Trouble::Paused, _) => {
             format!("the authority has paused these names until a person acts: {error}")
         }
-        _ if matches!(error, AuthorityError::Refused(_)) => {
-            format!("the authority refuses: {error}")
-        }
+        (_, AuthorityError::Refused(_)) => format!("the authority refuses: {error}"),
         _ => format!("the authority gives no usable answer: {error}"),
     }
 }

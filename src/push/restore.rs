@@ -43,7 +43,7 @@ pub async fn restore<W: World>(
     let fail = async |what: Failure| {
         let text = format!("not restored from Rancher: {}", what.text);
         let wait = engine
-            .fail_soon(target.subject(), Failure { text, ..what })
+            .fail(target.subject(), Failure { text, ..what })
             .await;
         Err(wait.into())
     };

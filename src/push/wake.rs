@@ -48,7 +48,7 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
         Err(error) => {
             let text = format!("balancers not woken, they may serve older certificates: {error}");
             let what = Failure::of(Trouble::of_rancher(&error), text);
-            let wait = engine.fail_soon(Subject::Wake, what).await;
+            let wait = engine.fail(Subject::Wake, what).await;
             Err(wait.into())
         }
     }

@@ -2,17 +2,20 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::*;
-use crate::ports::Problem;
-use crate::ports::RetryAfter;
 
-const THEN: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 
-fn problem(kind: &str) -> AuthorityError {
-    AuthorityError::Refused(Problem {
+fn problem(kind: &str) -> Problem {
+    Problem {
         kind: kind.to_owned(),
         detail: "so it is".to_owned(),
+        instance: None,
         names: Vec::new(),
-    })
+    }
+}
+
+fn refused(kind: &str) -> AuthorityError {
+    AuthorityError::Refused(problem(kind))
 }
 
 fn limited(detail: &str, retry_after: Option<RetryAfter>) -> AuthorityError {
@@ -29,185 +32,140 @@ fn unavailable(retry_after: Option<RetryAfter>) -> AuthorityError {
     }
 }
 
-/// Every row: what makes it, what is done about it, and the first four waits in minutes.
-fn cases() -> Vec<(Vec<Trouble>, Trouble, Reaction, [i64; 4])> {
-    use Reaction as R;
+/// What makes each kind of failure; `tests/it/reactions.rs` shows what each of them leads to.
+#[test]
+fn each_answer_has_the_kind_of_its_meaning() {
+    use OrchestratorError as O;
     use Trouble as T;
-    let told = Some(RetryAfter::At(THEN));
-    let text = str::to_owned;
-    let validation = |kinds: &[&str]| kinds.iter().map(|kind| T::of_validation(kind)).collect();
-    let refusal = |kinds: &[&str]| kinds.iter().map(|kind| T::of(&problem(kind))).collect();
-    let one = |error: AuthorityError| vec![T::of(&error)];
-    let rancher = |error: OrchestratorError| vec![T::of_rancher(&error)];
-    let (silence, refusals, daily) = ([1, 2, 4, 8], [1, 10, 100, 1440], [1440; 4]);
-    let (setback, once) = ([5, 10, 15, 15], [0; 4]);
-    vec![
-        (one(unavailable(None)), T::NoAnswer, R::Retry, silence),
-        (one(unavailable(told)), T::Overloaded, R::Wait, refusals),
+    let hour = Some(RetryAfter::In(Duration::HOUR));
+    let (now, past) = (RetryAfter::In(Duration::ZERO), NOW - Duration::DAY);
+    let (now, past) = (Some(now), Some(RetryAfter::At(past)));
+    let text = || "so".to_owned();
+    let answers = [
+        (unavailable(None), T::NoAnswer),
+        (unavailable(now), T::NoAnswer),
+        (unavailable(past), T::NoAnswer),
+        (unavailable(hour), T::Overloaded),
+        (limited("too many certificates", hour), T::Limited),
+        (limited("too many certificates", past), T::Limited),
         (
-            one(limited(
-                "too many certificates (5) already issued for this exact set",
-                told,
-            )),
-            T::Limited,
-            R::Wait,
-            refusals,
-        ),
-        (
-            [
-                "too many new orders (300) from this account",
-                "too many new registrations (10) from this IP address",
-            ]
-            .map(|detail| T::of(&limited(detail, told)))
-            .into(),
+            limited("too many new orders (300)", hour),
             T::AccountLimited,
-            R::Wait,
-            refusals,
         ),
         (
-            one(limited("Please visit: https://x.test", None)),
-            T::Paused,
-            R::Person,
-            daily,
+            limited("too many new registrations", hour),
+            T::AccountLimited,
         ),
+        (limited("Please visit: https://ca.test", None), T::Paused),
+        (limited("too many certificates", None), T::Limited),
         (
-            one(AuthorityError::AccountUnknown(text("?"))),
-            T::AccountUnknown,
-            R::Retry,
-            once,
+            limited("too many new orders: see https://ca.test", None),
+            T::AccountLimited,
         ),
-        (
-            refusal(&["unauthorized"]),
-            T::AccountRefused,
-            R::Person,
-            refusals,
-        ),
-        (
-            refusal(&["externalAccountRequired", "userActionRequired"]),
-            T::ActionRequired,
-            R::Person,
-            daily,
-        ),
-        (
-            refusal(&["rejectedIdentifier", "unsupportedIdentifier"]),
-            T::NameRefused,
-            R::Change,
-            daily,
-        ),
-        (
-            refusal(&["badCSR", "badPublicKey", "badSignatureAlgorithm"]),
-            T::KeyRefused,
-            R::Change,
-            refusals,
-        ),
-        (
-            refusal(&["malformed", "", "invalidProfile", "new"]),
-            T::Refused,
-            R::Change,
-            refusals,
-        ),
-        (
-            one(AuthorityError::Gone(text("404"))),
-            T::OrderGone,
-            R::Retry,
-            once,
-        ),
-        (
-            one(AuthorityError::NotReady(text("ready"))),
-            T::NotReady,
-            R::Retry,
-            once,
-        ),
-        (
-            one(AuthorityError::AlreadyTold(text("409"))),
-            T::BeingValidated,
-            R::Retry,
-            once,
-        ),
-        (
-            validation(&["connection", "tls"]),
-            T::Unreachable,
-            R::Change,
-            refusals,
-        ),
-        (validation(&["dns"]), T::NoAddress, R::Change, refusals),
-        (
-            [validation(&["caa"]), refusal(&["caa"])].concat(),
-            T::Caa,
-            R::Change,
-            daily,
-        ),
-        (
-            validation(&["unauthorized", "incorrectResponse"]),
-            T::WrongAnswer,
-            R::Change,
-            refusals,
-        ),
-        (
-            validation(&["serverInternal", "", "new"]),
-            T::Invalid,
-            R::Change,
-            refusals,
-        ),
-        (vec![T::SelfCheck], T::SelfCheck, R::Change, setback),
-        (
-            vec![T::WrongCertificate],
-            T::WrongCertificate,
-            R::Change,
-            daily,
-        ),
-        (
-            rancher(OrchestratorError::Unavailable(text("502"))),
-            T::RancherAway,
-            R::Retry,
-            setback,
-        ),
-        (
-            rancher(OrchestratorError::Conflict(text("409"))),
-            T::RancherBusy,
-            R::Retry,
-            setback,
-        ),
-        (
-            rancher(OrchestratorError::NotUnique(text("422"))),
-            T::RancherTaken,
-            R::Retry,
-            once,
-        ),
-        (
-            rancher(OrchestratorError::Denied(text("401"))),
-            T::RancherDenied,
-            R::Person,
-            setback,
-        ),
-        (
-            rancher(OrchestratorError::Refused(text("422"))),
-            T::RancherRefused,
-            R::Change,
-            setback,
-        ),
-        (vec![T::Disk], T::Disk, R::Change, setback),
-    ]
+        (AuthorityError::AccountUnknown(text()), T::AccountUnknown),
+        (AuthorityError::Gone(text()), T::OrderGone),
+        (AuthorityError::NotReady(text()), T::NotReady),
+        (AuthorityError::AlreadyTold(text()), T::BeingValidated),
+    ];
+    for (answer, kind) in answers {
+        assert_eq!(T::of(&answer, NOW), kind, "{answer:?}");
+    }
+    let refusals = [
+        ("unauthorized", T::AccountRefused),
+        ("externalAccountRequired", T::ActionRequired),
+        ("userActionRequired", T::ActionRequired),
+        ("invalidContact", T::ContactRefused),
+        ("unsupportedContact", T::ContactRefused),
+        ("rejectedIdentifier", T::NameRefused),
+        ("unsupportedIdentifier", T::NameRefused),
+        ("badCSR", T::KeyRefused),
+        ("badPublicKey", T::KeyRefused),
+        ("badSignatureAlgorithm", T::KeyRefused),
+        ("caa", T::Caa),
+        ("malformed", T::Misunderstood),
+        ("invalidProfile", T::Misunderstood),
+        ("conflict", T::Refused),
+        ("new", T::Refused),
+        ("", T::Refused),
+    ];
+    for (kind, trouble) in refusals {
+        assert_eq!(T::of(&refused(kind), NOW), trouble, "{kind}");
+        let is_of_account = trouble == T::AccountRefused;
+        let of_order = if is_of_account { T::Refused } else { trouble };
+        assert_eq!(T::of_order(&problem(kind)), of_order, "{kind}");
+    }
+    let mut singled = problem("malformed");
+    let name = "a.example.com".parse().unwrap();
+    singled.names.push((name, "too many labels".to_owned()));
+    assert_eq!(T::of_refusal(&singled), T::NameRefused);
+    let validations = [
+        ("connection", T::Unreachable),
+        ("tls", T::Unreachable),
+        ("dns", T::NoAddress),
+        ("caa", T::Caa),
+        ("unauthorized", T::WrongAnswer),
+        ("incorrectResponse", T::WrongAnswer),
+        ("serverInternal", T::Invalid),
+        ("", T::Invalid),
+    ];
+    for (kind, trouble) in validations {
+        assert_eq!(T::of_validation(kind), trouble, "{kind}");
+    }
+    let rancher = [
+        (O::Unavailable(text()), T::RancherAway),
+        (O::Conflict(text()), T::RancherBusy),
+        (O::NotUnique(text()), T::RancherTaken),
+        (O::Denied(text()), T::RancherDenied),
+        (O::Refused(text()), T::RancherRefused),
+    ];
+    for (answer, trouble) in rancher {
+        assert_eq!(T::of_rancher(&answer), trouble, "{answer:?}");
+    }
 }
 
 #[test]
-fn every_kind_of_failure_has_one_row_with_its_reaction_and_its_clock() {
-    let cases = cases();
-    assert_eq!(cases.len(), TABLE.len());
-    for ((made, trouble, reaction, waits), row) in cases.into_iter().zip(TABLE) {
-        assert_eq!(row.trouble, trouble, "the order of the table");
-        assert!(
-            !made.is_empty() && made.iter().all(|made| *made == trouble),
-            "{made:?}"
-        );
-        assert_eq!(*trouble.row(), row);
-        assert_eq!(row.reaction, reaction, "{trouble:?}");
-        let minutes = [1, 2, 3, 4].map(|failures| {
-            row.clock
-                .after(failures, Duration::minutes(5))
-                .whole_minutes()
-        });
-        assert_eq!(minutes, waits, "{trouble:?}");
+fn only_a_time_that_lies_ahead_is_told_and_an_outage_ends_within_a_day() {
+    let at = |time| Some(RetryAfter::At(time));
+    let (hour, week) = (Some(NOW + Duration::HOUR), Some(NOW + Duration::WEEK));
+    for retry_after in [None, at(NOW), at(NOW - Duration::DAY)] {
+        assert_eq!(told(&unavailable(retry_after), NOW), None);
+        assert_eq!(told(&limited("", retry_after), NOW), None);
+    }
+    let in_an_hour = at(NOW + Duration::HOUR);
+    assert_eq!(told(&unavailable(in_an_hour), NOW), hour);
+    assert_eq!(told(&limited("", in_an_hour), NOW), hour);
+    let in_a_week = at(NOW + Duration::WEEK);
+    assert_eq!(
+        told(&unavailable(in_a_week), NOW),
+        Some(NOW + Duration::DAY)
+    );
+    assert_eq!(told(&limited("", in_a_week), NOW), week);
+    assert_eq!(told(&refused("malformed"), NOW), None);
+}
+
+#[test]
+fn clocks_run_as_they_are_named() {
+    let minutes = |clock: Clock| {
+        let after = |failures| clock.after(failures, Duration::minutes(5));
+        [1, 2, 3, 4, 9].map(|failures| after(failures).whole_minutes())
+    };
+    let (refusals, silence) = ([1, 10, 100, 1440, 1440], [1, 2, 4, 8, 60]);
+    for clock in [Clock::AtOnce, Clock::Limit, Clock::Refusal] {
+        assert_eq!(minutes(clock), refusals, "{clock:?}");
+    }
+    for clock in [Clock::Silence, Clock::Told] {
+        assert_eq!(minutes(clock), silence, "{clock:?}");
+    }
+    assert_eq!(minutes(Clock::Daily), [1440; 5]);
+    assert_eq!(minutes(Clock::Setback), [5, 10, 15, 15, 15]);
+}
+
+#[test]
+fn every_kind_has_its_row_in_the_order_of_the_kinds() {
+    for (place, row) in TABLE.iter().enumerate() {
+        assert_eq!(row.trouble as usize, place, "{:?}", row.trouble);
+        assert_eq!(row.trouble.row(), row);
         assert!(!row.advice.is_empty() && !row.seen.is_empty());
     }
+    assert_eq!(TABLE.len(), Trouble::Disk as usize + 1);
 }

@@ -225,9 +225,7 @@ impl Job {
                 let certificate = self.primary.clone();
                 let text = format!("Rancher could not be asked before an order: {error}");
                 let what = Failure::of(Trouble::of_rancher(&error), text);
-                let wait = engine
-                    .fail_soon(Subject::Attempt { certificate }, what)
-                    .await;
+                let wait = engine.fail(Subject::Attempt { certificate }, what).await;
                 Err(wait.into())
             }
         }

@@ -16,6 +16,7 @@ use crate::engine::Setback;
 use crate::ports::Service;
 use crate::reaction::Reaction;
 use crate::reaction::Trouble;
+use crate::reaction::address;
 use crate::reconcile::report;
 use crate::reconcile::report::Report;
 use crate::reconcile::report::Row;
@@ -183,17 +184,12 @@ impl Problem {
             kind,
             advice: kind.and_then(Trouble::advice).map(str::to_owned),
             needs_person,
-            link: needs_person.then(|| link(what)).flatten(),
+            link: needs_person
+                .then(|| address(what))
+                .flatten()
+                .map(str::to_owned),
         }
     }
-}
-
-/// The first https address in a text.
-fn link(text: &str) -> Option<String> {
-    let from = text.find("https://")?;
-    let ends = |char: char| char.is_whitespace() || matches!(char, '"' | '<' | '>' | '`' | '\'');
-    let link = text[from..].split(ends).next()?;
-    Some(link.trim_end_matches(['.', ',', ')', ';']).to_owned())
 }
 
 /// Which balancers list which certificate of Rancher's.

@@ -12,20 +12,22 @@ use crate::support::records::earlier;
 
 const NAME: &str = "a.example.com";
 const REFUSED: &str = "the authority sent a certificate that cannot be used";
+const ADVICE: &str = "looked at again in every pass; tell the CA";
 
 /// Shows what becomes of a certificate that is wrong in one way; the words must be told.
 async fn check(break_it: impl Fn(&mut AuthoritySettings, bool), words: &str) {
     let world = World::start().await;
     world.production.set(|settings| break_it(settings, true));
     let mut daemon = world.daemon(NAME);
-    let line = daemon.mentions(REFUSED).await;
-    assert!(line.to_string().contains(words), "{line}");
+    let line = daemon.says("certificate not done").await.to_string();
+    assert!(line.contains(REFUSED) && line.contains(words), "{line}");
+    assert!(line.contains(ADVICE), "{line}");
     daemon.rests().await;
     daemon.stop().await;
     for _ in 0..2 {
         let mut daemon = world.daemon(NAME);
-        let line = daemon.mentions(REFUSED).await;
-        assert!(line.to_string().contains(words), "{line}");
+        let line = daemon.mentions(REFUSED).await.to_string();
+        assert!(line.contains(words) && line.contains(ADVICE), "{line}");
         daemon.idles().await;
         daemon.stop().await;
     }

@@ -24,6 +24,7 @@ mod orders;
 mod passes;
 mod rancher_api;
 mod rancher_push;
+mod reactions;
 mod real;
 mod refusals;
 mod self_check;

@@ -140,8 +140,8 @@ async fn what_only_a_person_can_mend_is_told_with_the_address_of_the_authority()
     let address = "https://portal.test/unpause?jwt=abc";
     let detail = format!("temporarily prevented from requesting certificates. Visit: {address}");
     let paused = Problem::new(429, "rateLimited", detail);
-    let detail = format!("agree to the new terms: {address}");
-    let action = Problem::new(403, "userActionRequired", detail);
+    let action = Problem::new(403, "userActionRequired", "agree to the new terms");
+    let action = action.instance(address);
     let cases = [
         (paused, "paused", "a.example.com is paused by the CA"),
         (action, "needs-person", "a.example.com needs a person"),

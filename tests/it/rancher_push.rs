@@ -76,6 +76,12 @@ async fn a_certificate_that_stays_busy_is_told_and_pushed_later() {
             .contains("not pushed to Rancher"),
         "{line}"
     );
+    let wait = world.failures("push").pop().unwrap();
+    assert_eq!(wait.trouble, "rancher-busy", "{wait:?}");
+    assert!(
+        wait.detail.contains("409"),
+        "it says what Rancher said: {wait:?}"
+    );
     world
         .rancher
         .settings(|settings| settings.activation = Activation::Reads(0));

@@ -1,6 +1,8 @@
 //! An authority that limits, is overloaded, fails: what is asked again, when, and what a restart changes about it.
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
 use http::Response;
 use http::StatusCode;
 use sandbox::authority::problem::Problem;
@@ -328,10 +330,19 @@ async fn several_failures_in_a_row_leave_the_authority_alone_for_all_over_a_rest
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_was_down_for_long_is_asked_again_within_the_hour() {
-    // Nothing can be ordered; or what was ordered stays in the middle, and can be resumed.
-    for endpoint in ["new-order", "finalize"] {
+    // Nothing can be ordered; or what was ordered stays in the middle, and can be resumed. A time that is over is no
+    // time: our clock may be ahead.
+    let past = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let outages = [
+        ("new-order", failing()),
+        ("new-order", page(Some("0"))),
+        ("new-order", page(Some(past))),
+        ("finalize", failing()),
+        ("finalize", page(Some("0"))),
+    ];
+    let asked_again = async |(endpoint, answer)| {
         let world = World::start().await;
-        world.refuses(endpoint, u32::MAX, failing());
+        world.refuses(endpoint, u32::MAX, answer);
         for _ in 0..6 {
             let mut daemon = world.daemon(NAME);
             daemon.says("certificate not done").await;
@@ -348,7 +359,9 @@ async fn an_authority_that_was_down_for_long_is_asked_again_within_the_hour() {
         world.pushed(NAME).await;
         assert_eq!(world.production.issued().len(), 1, "{endpoint}");
         assert_eq!(world.production.orders().len(), 1, "{endpoint}");
-    }
+    };
+    let side_by_side = stream::iter(outages).for_each_concurrent(None, asked_again);
+    side_by_side.await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -443,8 +456,12 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     let settings = world
         .settings()
         .with("CERTBOT_EMAIL", "operator@example.com");
-    let daemon = settings.with("DOMAINS", NAME).start();
+    let mut daemon = settings.with("DOMAINS", NAME).start();
+    let line = daemon.says("contact not accepted by the authority").await;
+    let advice = line["advice"].as_str().unwrap();
+    assert!(advice.contains("correct `CERTBOT_EMAIL`"), "{line}");
     world.pushed(NAME).await;
+    assert!(world.failures("account").is_empty(), "it is only told");
     assert_eq!(world.asked("account"), 1, "{}", daemon.text());
     assert_eq!(world.production.accounts().len(), 1);
 }

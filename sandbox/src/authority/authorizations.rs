@@ -212,15 +212,18 @@ impl Shared {
             tokio::time::sleep(settings.validation_delay).await;
         }
         let name = &authorization.name;
-        let result = match kind {
-            ChallengeKind::Http01 => {
+        let result = match (&settings.validation_error, kind) {
+            (Some(error), _) => Err(error.clone()),
+            (None, ChallengeKind::Http01) => {
                 http01::check(&settings, name, &authorization.token, expected).await
             }
-            ChallengeKind::Dns01 | ChallengeKind::DnsPersist01 => Err(Problem::dns(format!(
-                "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.{} - check that a DNS \
+            (None, ChallengeKind::Dns01 | ChallengeKind::DnsPersist01) => {
+                Err(Problem::dns(format!(
+                    "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.{} - check that a DNS \
                  record exists for this domain",
-                name.trim_start_matches("*.")
-            ))),
+                    name.trim_start_matches("*.")
+                )))
+            }
         };
         let (id, now) = (authorization.owned.id, clock::now());
         self.change(|state| state.end_validation(id, kind, result, &settings, now));

@@ -61,6 +61,8 @@ pub struct Problem {
     pub kind: &'static str,
     /// The sentence for people.
     pub detail: String,
+    /// Where a person can read or do more about it.
+    pub instance: Option<String>,
     /// One problem per refused name.
     pub subproblems: Vec<(String, Self)>,
     /// When to come back.
@@ -74,6 +76,7 @@ impl Problem {
             status,
             kind,
             detail: detail.into(),
+            instance: None,
             subproblems: Vec::new(),
             retry_after: None,
         }
@@ -110,6 +113,12 @@ impl Problem {
         self
     }
 
+    /// The same with an address where a person can read or do more about it.
+    pub fn instance(mut self, address: impl Into<String>) -> Self {
+        self.instance = Some(address.into());
+        self
+    }
+
     /// The same with a problem per name.
     pub fn because(mut self, subproblems: Vec<(String, Self)>) -> Self {
         self.subproblems = subproblems;
@@ -131,6 +140,9 @@ impl Problem {
         });
         if self.kind == "badSignatureAlgorithm" {
             document["algorithms"] = json!(["ES256"]);
+        }
+        if let Some(address) = &self.instance {
+            document["instance"] = json!(address);
         }
         if !self.subproblems.is_empty() {
             let subproblems = self.subproblems.iter().map(|(name, problem)| {

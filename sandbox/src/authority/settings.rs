@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::limits::Limits;
+use super::problem::Problem;
 use super::problem::RetryAfter;
 use crate::certs::Subject;
 
@@ -73,6 +74,8 @@ pub struct AuthoritySettings {
     pub addresses: BTreeMap<String, SocketAddr>,
     /// Names that have no address: their validation fails with `dns`.
     pub unresolved: BTreeSet<String>,
+    /// What every validation fails with, whatever it finds.
+    pub validation_error: Option<Problem>,
 
     /// Every so many signed requests, one is refused with `badNonce`.
     pub bad_nonce_every: Option<u32>,
@@ -152,6 +155,7 @@ impl AuthoritySettings {
             validation_timeout: Duration::from_secs(10),
             addresses: BTreeMap::new(),
             unresolved: BTreeSet::new(),
+            validation_error: None,
             bad_nonce_every: None,
             retry_after_pending: None,
             retry_after_processing: None,

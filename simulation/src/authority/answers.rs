@@ -56,6 +56,7 @@ pub(super) fn refused(kind: &str, detail: &str) -> AuthorityError {
     AuthorityError::Refused(Problem {
         kind: kind.to_owned(),
         detail: detail.to_owned(),
+        instance: None,
         names: Vec::new(),
     })
 }
@@ -203,7 +204,7 @@ impl Directory {
                 .is_some_and(|row| *row >= PAUSED_AFTER)
         };
         if let Some(name) = names.iter().find(is_paused) {
-            let detail = format!("paused: {name}");
+            let detail = format!("{name} is paused. Please visit: https://portal.test/unpause");
             self.hit(names, &detail, asker);
             return Err(AuthorityError::RateLimited {
                 retry_after: None,

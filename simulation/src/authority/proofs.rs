@@ -69,6 +69,7 @@ impl Directory {
         let error = (status == AuthorizationStatus::Invalid).then(|| Problem {
             kind: "connection".to_owned(),
             detail: "the token could not be fetched".to_owned(),
+            instance: None,
             names: Vec::new(),
         });
         let name: DomainName = proof.name.parse().map_err(|_| gone())?;
