@@ -59,7 +59,7 @@ pub use gate::gate;
 pub use gate::may_overrule;
 #[cfg(test)]
 pub(crate) use gate::refused;
-pub(crate) use gate::trust_clock;
+pub(crate) use gate::trust_dates;
 pub(crate) use settle::verified;
 
 /// What is to be obtained.
@@ -386,7 +386,7 @@ impl<'a, W: World> Attempt<'a, W> {
             return self.give_up(&order).await;
         }
         if matches!(state.status, OrderStatus::Pending | OrderStatus::Ready) {
-            trust_clock(self.engine, &account.directory).await?;
+            self.trust_clock(&account.directory).await?;
             self.reserve(account, &order);
         }
         debug!(lineage = self.lineage, order = url, status = ?state.status, "order resumed");
@@ -407,7 +407,7 @@ impl<'a, W: World> Attempt<'a, W> {
     /// Makes the key, saves it with the intent, opens the order, saves its URL.
     async fn open(&self) -> Result<(PendingOrder, Order), Stop> {
         let directory = self.engine.settings.policy.wanted_directory();
-        trust_clock(self.engine, directory).await?;
+        self.trust_clock(directory).await?;
         let account = self.account().await?;
         let intent = match self.pending().await {
             Pending::Order(order) if order.url.is_none() && order.account == account.url => {

@@ -23,7 +23,7 @@ use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::engine::claims::Claim;
 use crate::engine::claims::Claimed;
-use crate::issue::trust_clock;
+use crate::issue::trust_dates;
 use crate::mark::Mark;
 use crate::names::DomainName;
 use crate::names::NameSet;
@@ -288,7 +288,7 @@ impl<W: World> Pushing<'_, W> {
         {
             return Ok(());
         }
-        let trusted = trust_clock(self.engine, policy.wanted_directory()).await;
+        let trusted = trust_dates(self.engine, policy.wanted_directory()).await;
         trusted.map_err(|setback| Failure::from(setback.reason))
     }
 

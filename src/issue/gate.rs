@@ -316,36 +316,28 @@ impl<W: World> Attempt<'_, W> {
     }
 }
 
-/// Compares our clock with the authority's. A clock that is wrong would open every gate, and see what others have bought
-/// expire.
-pub(crate) async fn trust_clock<W: World>(
+/// How far our clock is off the authority's, and to which side.
+fn skew<W: World>(
     engine: &Engine<W>,
-    directory: &str,
+    theirs: Option<OffsetDateTime>,
+) -> Option<(&'static str, Duration)> {
+    let (theirs, now) = (theirs?, engine.now());
+    let (ahead, skew) = if theirs < now {
+        ("ahead of", now - theirs)
+    } else {
+        ("behind", theirs - now)
+    };
+    (SKEW_WARNED < skew).then_some((ahead, skew))
+}
+
+/// What an authority says that answers now about a clock that seems to be off.
+fn judge_clock<W: World>(
+    engine: &Engine<W>,
+    theirs: Option<OffsetDateTime>,
 ) -> Result<(), Setback> {
-    let skew = async |last: Answered| {
-        let authority = engine.world.authority();
-        let theirs = authority.time(directory, last).await.ok()??;
-        let now = engine.now();
-        Some(if theirs < now {
-            ("ahead of", now - theirs)
-        } else {
-            ("behind", theirs - now)
-        })
-    };
-    // What keeps the authority from saying so keeps it from everything else as well.
-    let Some((_, seeming)) = skew(Answered::Before).await else {
+    let Some((ahead, skew)) = skew(engine, theirs) else {
         return Ok(());
     };
-    if seeming <= SKEW_WARNED {
-        return Ok(());
-    }
-    // The clock that never jumps stands still while a machine is suspended.
-    let Some((ahead, skew)) = skew(Answered::Now).await else {
-        return Ok(());
-    };
-    if skew <= SKEW_WARNED {
-        return Ok(());
-    }
     let reason = format!(
         "the clock of this machine is {} minutes {ahead} the authority's: set it right",
         skew.whole_minutes()
@@ -357,4 +349,33 @@ pub(crate) async fn trust_clock<W: World>(
     let reason = format!("{reason}; nothing that costs is asked before");
     engine.distrust_clock(&reason);
     Err(Setback::failure_until(reason, engine.now() + SKEW_LOOK))
+}
+
+/// Compares our clock with the authority's before what is not ours is judged by dates. One that does not answer says
+/// nothing about it.
+pub(crate) async fn trust_dates<W: World>(
+    engine: &Engine<W>,
+    directory: &str,
+) -> Result<(), Setback> {
+    let authority = engine.world.authority();
+    let before = authority.time(directory, Answered::Before).await;
+    if skew(engine, before.ok().flatten()).is_none() {
+        return Ok(());
+    }
+    let now = authority.time(directory, Answered::Now).await;
+    judge_clock(engine, now.ok().flatten())
+}
+
+impl<W: World> Attempt<'_, W> {
+    /// Compares our clock with the authority's. A clock that is wrong would open every gate.
+    pub(super) async fn trust_clock(&self, directory: &str) -> Result<(), Stop> {
+        let time = |answered| self.authority().time(directory, answered);
+        let before = self.ask(directory, || time(Answered::Before)).await?;
+        if skew(self.engine, before).is_none() {
+            return Ok(());
+        }
+        // The clock that never jumps stands still while a machine is suspended.
+        let now = self.ask(directory, || time(Answered::Now)).await?;
+        Ok(judge_clock(self.engine, now)?)
+    }
 }

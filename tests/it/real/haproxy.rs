@@ -44,6 +44,7 @@ impl Haproxy {
         let config = write(&folder, 1, [&http, &https], rules, certificates);
         let mut part = launch(&config, None);
         part.listens(at(&http)).await;
+        part.listens(at(&https)).await;
         Self {
             folder,
             http,
