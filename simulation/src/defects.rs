@@ -38,6 +38,10 @@ pub enum Trial {
     LostVolume,
     /// By a broken name beside a healthy one, and one place for orders.
     Queue,
+    /// By a name that breaks once it has its certificate, until that has expired.
+    Expiry,
+    /// By a name that never has a certificate.
+    Broken,
     /// By more names of one registered domain than an authority certifies in a week.
     Crowd,
 }
@@ -65,10 +69,12 @@ const NONE: Defect = Defect {
     ignores_limits: false,
     overlooks: false,
     unanswered: None,
+    swallows_notices: false,
+    hides_risk: false,
 };
 
 /// All defects.
-pub const CASES: [Case; 13] = [
+pub const CASES: [Case; 16] = [
     Case {
         name: "the order in flight is not synced",
         defect: Defect {
@@ -180,6 +186,33 @@ pub const CASES: [Case; 13] = [
         breaks: Promise::NobodyWaits,
     },
     Case {
+        name: "nothing is ever at risk",
+        defect: Defect {
+            hides_risk: true,
+            ..NONE
+        },
+        trial: Trial::Expiry,
+        breaks: Promise::HeardInTime,
+    },
+    Case {
+        name: "what is told of a certificate that comes to expire gets lost",
+        defect: Defect {
+            swallows_notices: true,
+            ..NONE
+        },
+        trial: Trial::Expiry,
+        breaks: Promise::HeardInTime,
+    },
+    Case {
+        name: "what is told of a name that cannot be certified gets lost",
+        defect: Defect {
+            swallows_notices: true,
+            ..NONE
+        },
+        trial: Trial::Broken,
+        breaks: Promise::HeardInTime,
+    },
+    Case {
         name: "nobody keeps account of the authority's limits",
         defect: Defect {
             ignores_limits: true,
@@ -269,6 +302,27 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             live_for(&outside, Duration::DAY).await;
         }
         Trial::Queue => queue_up(&outside, defect).await,
+        Trial::Expiry => {
+            wish(&outside, fixed);
+            while_missing(&outside).await;
+            {
+                let mut state = outside.state();
+                let now = state.now();
+                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.trouble.defect = defect;
+            }
+            listen_for(&outside, Duration::days(100)).await;
+        }
+        Trial::Broken => {
+            {
+                let mut state = outside.state();
+                let now = state.now();
+                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.trouble.defect = defect;
+            }
+            wish(&outside, fixed);
+            listen_for(&outside, Duration::days(4)).await;
+        }
         Trial::Crowd => {
             outside.state().trouble.defect = defect;
             let names: Vec<String> = (0..60).map(|it| format!("www{it}.example.com")).collect();
@@ -310,6 +364,28 @@ async fn live_for(outside: &Outside, time: Duration) {
         biased;
         () = live(outside, 0, Habits::default()) => {}
         () = tokio::time::sleep(time.unsigned_abs()) => {}
+    }
+}
+
+/// Lives and looks from time to time whether people heard what they had to.
+async fn listen_for(outside: &Outside, time: Duration) {
+    let looks = async {
+        let until = outside.state().now() + time;
+        loop {
+            tokio::time::sleep(Duration::hours(6).unsigned_abs()).await;
+            let mut state = outside.state();
+            let now = state.now();
+            state.promises.calm_since.get_or_insert(now);
+            state.check_heard();
+            if until < now || state.promises.violation.is_some() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = live(outside, 0, Habits::default()) => {}
+        () = looks => {}
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Outcome {
     pub faults: u64,
     /// Limits of the authority that were hit.
     pub limits: usize,
+    /// Looks at certificates whose risk people had heard of.
+    pub risks_heard: u64,
     /// How much time passed.
     pub time: Duration,
     /// Tells one history from another.
@@ -84,6 +86,7 @@ pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
             crashes: state.trouble.crashed,
             faults: state.trouble.faults,
             limits: state.authority.all().iter().map(|it| it.hits.len()).sum(),
+            risks_heard: state.promises.risks_heard,
             time: state.now() - begun,
             digest: state.history.digest(),
         }

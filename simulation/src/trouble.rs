@@ -73,6 +73,10 @@ pub struct Defect {
     pub overlooks: bool,
     /// Orders for names that contain this get no answer, and no time limit ends the request.
     pub unanswered: Option<&'static str>,
+    /// What is new is written down as told, and nobody hears of it.
+    pub swallows_notices: bool,
+    /// Nothing is ever judged to be at risk.
+    pub hides_risk: bool,
 }
 
 /// What goes wrong.

@@ -9,6 +9,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::dice::Dice;
+use crate::ears::Ears;
 use crate::files::Files;
 use crate::files::loss::Loss;
 use crate::outside::DiskState;
@@ -158,6 +159,7 @@ impl World {
             state.unread(now, patience);
         }
         state.check_limits();
+        state.check_heard();
         let is_limited = state.authority.all().iter().any(|directory| {
             let last = directory.hits.last();
             last.is_some_and(|hit| now - hit.at < Duration::days(9))
@@ -277,6 +279,7 @@ impl World {
                 state.note("Rancher is restored from a backup");
                 state.destroy("Rancher restored", |state| state.rancher.entries = backup);
                 state.promises.calm_since = None;
+                state.promises.restored_at = Some(state.now());
             }
             _ => self.rancher_backup = Some(state.rancher.entries.clone()),
         }
@@ -299,6 +302,9 @@ impl World {
             } else {
                 self.volume_backup.take().unwrap_or_default()
             };
+            if is_wiped {
+                state.places[0].ears = Ears::default();
+            }
             state.destroy("the volume was lost", |state| {
                 state.places[0].volume = volume;
                 state.places[0].webroot.clear();

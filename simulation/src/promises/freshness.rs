@@ -15,7 +15,7 @@ use crate::town::Wish;
 
 impl State {
     /// What Rancher holds for a wish.
-    fn served(&self, wish: &Wish) -> Option<&Entry> {
+    pub(super) fn served(&self, wish: &Wish) -> Option<&Entry> {
         let primary = wish.names.primary().as_str();
         let set: Vec<String> = wish.names.set().iter().map(ToString::to_string).collect();
         let has_set = |entry: &&Entry| {
@@ -101,7 +101,7 @@ impl State {
 
     /// Whether an authority may have refused a certificate in the last time, because others for the same registered
     /// domain or the same names were issued.
-    fn is_short(&self, wish: &Wish, now: OffsetDateTime, patience: Duration) -> bool {
+    pub(super) fn is_short(&self, wish: &Wish, now: OffsetDateTime, patience: Duration) -> bool {
         let mut names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
         names.sort();
         let directories = self.authority.all();
@@ -110,7 +110,7 @@ impl State {
             .any(|it| it.is_short(&names, now - patience))
     }
 
-    fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
+    pub(super) fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
         let lifetime = leaf.not_after - leaf.not_before;
         self.promises.rules.earliest_renewal(leaf) + lifetime / 20
     }

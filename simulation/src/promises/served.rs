@@ -81,7 +81,7 @@ impl State {
     }
 
     /// Whether an authority made it for the daemon, whoever pasted it.
-    fn is_issued(&self, leaf: &Leaf) -> bool {
+    pub(super) fn is_issued(&self, leaf: &Leaf) -> bool {
         let all = self.promises.certificates.values().flatten();
         all.into_iter()
             .any(|certificate| certificate.leaf.fingerprint == leaf.fingerprint)
