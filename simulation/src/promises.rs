@@ -21,6 +21,8 @@ pub mod served;
 pub enum Promise {
     /// 1. A crash or restart at any point costs no extra certificate.
     NoExtraCertificate,
+    /// 1. What is pushed is in the store first, where a power failure does not reach it.
+    StoredFirst,
     /// 1. At most one certificate of a set of names in the time of the floor, whatever happens.
     FloorHolds,
     /// 2. A broken name costs at most five failed validations on its first day, then at most two a day.
@@ -43,8 +45,9 @@ pub enum Promise {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoExtraCertificate,
+        Self::StoredFirst,
         Self::FloorHolds,
         Self::BrokenNameIsCheap,
         Self::NobodyWaits,
@@ -146,6 +149,8 @@ pub struct Promises {
     pub restored_at: Option<OffsetDateTime>,
     /// When Rancher was last seen to be out of order, and since when without a break.
     pub rancher_away: Option<(OffsetDateTime, OffsetDateTime)>,
+    /// Since when Rancher does not answer at all.
+    pub rancher_down: Option<OffsetDateTime>,
     /// Certificates whose risk people had to hear of, and did.
     pub risks_heard: u64,
     /// Since when nothing was in the way of anybody.
@@ -178,6 +183,7 @@ impl Default for Promises {
             other_at: None,
             restored_at: None,
             rancher_away: None,
+            rancher_down: None,
             risks_heard: 0,
             calm_since: None,
             unread: None,

@@ -51,7 +51,10 @@ const LAST_PATIENCE: Duration = Duration::days(10);
 /// Runs a seed for some time; loud, if every line is to be seen.
 pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
     let (plan, dice) = Plan::draw(seed);
-    let plan = Plan { length, ..plan };
+    let plan = Plan {
+        length: plan.length.min(length),
+        ..plan
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -77,6 +77,10 @@ pub struct Defect {
     pub swallows_notices: bool,
     /// Nothing is ever judged to be at risk.
     pub hides_risk: bool,
+    /// What is written over a certificate at Rancher is the first one that was ever written there.
+    pub replays: bool,
+    /// Labels are read without the last of their names.
+    pub curtails_labels: bool,
 }
 
 /// What goes wrong.

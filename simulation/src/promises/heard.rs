@@ -14,6 +14,7 @@ use crate::ears::Ears;
 use crate::outside::Place;
 use crate::outside::State;
 use crate::promises::Promise;
+use crate::promises::freshness::is_overfull;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
 use crate::town::Route;
@@ -66,7 +67,13 @@ impl State {
 
     /// Times out of order that follow each other closely count as one.
     fn note_rancher(&mut self, now: OffsetDateTime, slack: Duration) {
-        if self.trouble.weather(Port::Rancher) == Weather::Fair {
+        let weather = self.trouble.weather(Port::Rancher);
+        if weather != Weather::Down {
+            self.promises.rancher_down = None;
+        } else if self.promises.rancher_down.is_none() {
+            self.promises.rancher_down = Some(now);
+        }
+        if weather == Weather::Fair {
             let away = self.promises.rancher_away;
             self.promises.rancher_away = away.filter(|(_, until)| now <= *until + slack);
             return;
@@ -77,10 +84,8 @@ impl State {
 
     /// While Rancher cannot be read nobody knows what is served, and that is what people must hear.
     fn unheard_part(&self, ears: &Ears, now: OffsetDateTime, slack: Duration) -> Option<String> {
-        let (since, _) = self.promises.rancher_away?;
-        let is_down = self.trouble.weather(Port::Rancher) == Weather::Down;
-        let is_heard = ears.surroundings.contains("Rancher");
-        let is_unheard = is_down && since + slack < now && !is_heard;
+        let since = self.promises.rancher_down?;
+        let is_unheard = since + slack < now && !ears.surroundings.contains("Rancher");
         is_unheard.then(|| format!("Rancher is away since {since}, and nobody was told"))
     }
 
@@ -133,7 +138,8 @@ impl State {
         let long = Duration::hours(26) + self.promises.rules.loop_time * 3;
         let is_old = |since: OffsetDateTime| since + long < now;
         let lead = self.town.leads.get(wish.names.primary().as_str());
-        let is_broken = lead.is_some_and(|lead| lead.route != Route::Well && is_old(lead.since));
+        let is_broken = lead.is_some_and(|lead| lead.route != Route::Well && is_old(lead.since))
+            || is_overfull(wish);
         is_broken
             && is_old(wish.since)
             && self.promises.calm_since.is_some_and(is_old)
