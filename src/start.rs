@@ -21,8 +21,10 @@ use crate::ports::World;
 use crate::probe::token;
 use crate::store::Store;
 
-/// How often a store that cannot be read is tried again.
+/// How soon a store that cannot be read is tried again.
 const TRY_AGAIN: Duration = Duration::seconds(1);
+/// A disk may stay full for days, and each try syncs all folders.
+const LONGEST_WAIT: Duration = Duration::seconds(15);
 
 /// Reads the ledger; waits until that is possible, because without it every wait would be forgotten. Why not is told.
 pub async fn open_engine<W: World>(
@@ -33,6 +35,7 @@ pub async fn open_engine<W: World>(
 ) -> Engine<W> {
     let mut world = world;
     let mut said = String::new();
+    let mut wait = TRY_AGAIN;
     loop {
         match Engine::open(world, Arc::clone(&store), settings.clone()).await {
             Ok(engine) => return engine,
@@ -44,7 +47,8 @@ pub async fn open_engine<W: World>(
                     said = error;
                 }
                 world = back;
-                world.clock().sleep(TRY_AGAIN).await;
+                world.clock().sleep(wait).await;
+                wait = (wait * 2_i32).min(LONGEST_WAIT);
             }
         }
     }

@@ -8,6 +8,7 @@ use rancher_lets_encrypt::ports::AuthorizationStatus;
 use rancher_lets_encrypt::ports::Http01;
 use rancher_lets_encrypt::ports::OrderStatus;
 use sandbox::authority::limits::Buckets;
+use sandbox::authority::limits::Limit;
 use sandbox::authority::limits::Limits;
 use time::Duration;
 use time::OffsetDateTime;
@@ -27,6 +28,8 @@ const PROOF_LIFETIME: Duration = Duration::days(30);
 const RENEWAL_WINDOW: Duration = Duration::days(120);
 /// Failures in a row after which a name is paused.
 const PAUSED_AFTER: u32 = 1152;
+/// Names in one certificate.
+pub const MOST_NAMES: usize = 100;
 /// How far certificates begin in the past.
 const BACKDATED: Duration = Duration::hours(1);
 
@@ -114,15 +117,13 @@ impl Authority {
             .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         let mut dice = Dice::new(seed);
         let week = StdDuration::from_hours(24 * 7);
+        let hour = StdDuration::from_hours(1);
         let staging = Limits {
-            accounts_per_address: None,
-            orders_per_account: None,
-            certificates_per_domain: None,
-            certificates_per_set: Some(sandbox::authority::limits::Limit::per(30_000, week)),
-            failures_per_name: Some(sandbox::authority::limits::Limit::per(
-                200,
-                StdDuration::from_hours(1),
-            )),
+            accounts_per_address: Some(Limit::per(50, hour * 3)),
+            orders_per_account: Some(Limit::per(1500, hour * 3)),
+            certificates_per_domain: Some(Limit::per(30_000, StdDuration::from_secs(30))),
+            certificates_per_set: Some(Limit::per(30_000, week)),
+            failures_per_name: Some(Limit::per(200, hour)),
         };
         let mut directory = |url, name, limits| Directory {
             url,

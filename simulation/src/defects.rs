@@ -3,6 +3,7 @@
 use rancher_lets_encrypt::config::SelfCheck;
 use time::Duration;
 
+use crate::crash::LONG;
 use crate::crash::Scenario;
 use crate::crash::every_effect;
 use crate::crash::while_missing;
@@ -32,12 +33,22 @@ pub enum Trial {
     Silence,
     /// By a certificate that somebody bought.
     Bought,
-    /// By a renewal.
+    /// By a renewal of one name, and of two that a label wants.
     Renewal,
+    /// By the renewal that follows a renewal.
+    SecondRenewal,
+    /// By a name that is added, and another one.
+    MoreNames,
     /// By the loss of the volume.
     LostVolume,
     /// By a broken name beside a healthy one, and one place for orders.
     Queue,
+    /// By a name that breaks once it has its certificate, until that has expired.
+    Expiry,
+    /// By a name that never has a certificate.
+    Broken,
+    /// By more names in one certificate than any authority takes.
+    Overfull,
     /// By more names of one registered domain than an authority certifies in a week.
     Crowd,
 }
@@ -53,6 +64,8 @@ pub struct Case {
     pub trial: Trial,
     /// What it breaks.
     pub breaks: Promise,
+    /// What the text of that says, where a promise has several sides.
+    pub says: &'static str,
 }
 
 const NONE: Defect = Defect {
@@ -65,10 +78,14 @@ const NONE: Defect = Defect {
     ignores_limits: false,
     overlooks: false,
     unanswered: None,
+    swallows_notices: false,
+    hides_risk: false,
+    replays: false,
+    curtails_labels: false,
 };
 
 /// All defects.
-pub const CASES: [Case; 13] = [
+pub const CASES: [Case; 20] = [
     Case {
         name: "the order in flight is not synced",
         defect: Defect {
@@ -77,6 +94,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::NoExtraCertificate,
+        says: "",
     },
     Case {
         name: "the order in flight is not synced and the floor is forgotten",
@@ -87,16 +105,17 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::FloorHolds,
+        says: "",
     },
     Case {
-        name: "a certificate is on record before its files are on the disk",
+        name: "a certificate is pushed before its files are on the disk",
         defect: Defect {
             unsynced: Some("/archive/"),
             ..NONE
         },
         trial: Trial::Crash(Scenario::FirstIssue),
-        // What the record says is live is gone: nothing is issued for what cannot be read.
-        breaks: Promise::FreshInTheEnd,
+        breaks: Promise::StoredFirst,
+        says: "",
     },
     Case {
         name: "the account key is not on the disk before it is used",
@@ -106,6 +125,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::NoExtraCertificate,
+        says: "",
     },
     Case {
         name: "the debt of a wake-up is not written down",
@@ -115,6 +135,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Crash(Scenario::Push),
         breaks: Promise::FreshInTheEnd,
+        says: "",
     },
     Case {
         name: "tokens are left in the webroot",
@@ -124,6 +145,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::FreshInTheEnd,
+        says: "",
     },
     Case {
         name: "waits are forgotten at a restart",
@@ -133,6 +155,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Restarts,
         breaks: Promise::BrokenNameIsCheap,
+        says: "",
     },
     Case {
         name: "names learned from labels are not kept",
@@ -142,6 +165,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Silence,
         breaks: Promise::FreshInTheEnd,
+        says: "",
     },
     Case {
         name: "nobody looks whose certificate it is",
@@ -151,6 +175,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Bought,
         breaks: Promise::ForeignIsLeft,
+        says: "",
     },
     Case {
         name: "a staging certificate passes for a better one",
@@ -160,6 +185,37 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Renewal,
         breaks: Promise::NeverWorse,
+        says: "",
+    },
+    Case {
+        name: "the first certificate is pushed again when that has expired",
+        defect: Defect {
+            replays: true,
+            ..NONE
+        },
+        trial: Trial::SecondRenewal,
+        breaks: Promise::NeverWorse,
+        says: "an expired certificate over a valid one",
+    },
+    Case {
+        name: "the first certificate is pushed again while that is valid",
+        defect: Defect {
+            replays: true,
+            ..NONE
+        },
+        trial: Trial::MoreNames,
+        breaks: Promise::NeverWorse,
+        says: "an older certificate over a newer one",
+    },
+    Case {
+        name: "a name of a label is overlooked",
+        defect: Defect {
+            curtails_labels: true,
+            ..NONE
+        },
+        trial: Trial::Renewal,
+        breaks: Promise::NeverWorse,
+        says: "loses b.example.com, which is wanted",
     },
     Case {
         name: "nobody looks what Rancher holds",
@@ -169,6 +225,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::LostVolume,
         breaks: Promise::LostVolumeIsFree,
+        says: "",
     },
     Case {
         name: "a request has no time limit",
@@ -178,6 +235,47 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Queue,
         breaks: Promise::NobodyWaits,
+        says: "",
+    },
+    Case {
+        name: "nothing is ever at risk",
+        defect: Defect {
+            hides_risk: true,
+            ..NONE
+        },
+        trial: Trial::Expiry,
+        breaks: Promise::HeardInTime,
+        says: "",
+    },
+    Case {
+        name: "what is told of a certificate that comes to expire gets lost",
+        defect: Defect {
+            swallows_notices: true,
+            ..NONE
+        },
+        trial: Trial::Expiry,
+        breaks: Promise::HeardInTime,
+        says: "",
+    },
+    Case {
+        name: "what is told of a name that cannot be certified gets lost",
+        defect: Defect {
+            swallows_notices: true,
+            ..NONE
+        },
+        trial: Trial::Broken,
+        breaks: Promise::HeardInTime,
+        says: "",
+    },
+    Case {
+        name: "nobody counts the names of a certificate",
+        defect: Defect {
+            ignores_limits: true,
+            ..NONE
+        },
+        trial: Trial::Overfull,
+        breaks: Promise::LimitsAreKnown,
+        says: "an order for 101 names was opened",
     },
     Case {
         name: "nobody keeps account of the authority's limits",
@@ -187,6 +285,7 @@ pub const CASES: [Case; 13] = [
         },
         trial: Trial::Crowd,
         breaks: Promise::LimitsAreKnown,
+        says: "",
     },
 ];
 
@@ -200,7 +299,7 @@ pub fn attempt(trial: Trial, defect: Defect) -> Option<Violation> {
             .expect("a runtime without input and output can be built");
         return runtime.block_on(attempt_over_time(trial, defect));
     };
-    every_effect(scenario, defect)
+    every_effect(scenario, defect, LONG)
         .err()
         .map(|(_, violation)| violation)
 }
@@ -223,14 +322,14 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
         Trial::Silence => {
             // The second entry is announced by a label.
             wish(&outside, &format!("{fixed}, shop.example.com"));
-            while_missing(&outside).await;
+            while_missing(&outside, LONG).await;
             {
                 let mut state = outside.state();
                 state.trouble.set(Port::Metadata, Weather::Down);
                 state.trouble.defect = defect;
             }
             live_for(&outside, Duration::days(75)).await;
-            while_missing(&outside).await;
+            while_missing(&outside, LONG).await;
         }
         Trial::Bought => {
             wish(&outside, fixed);
@@ -250,14 +349,34 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             live_for(&outside, Duration::days(2)).await;
         }
         Trial::Renewal => {
-            wish(&outside, fixed);
-            while_missing(&outside).await;
+            wish(
+                &outside,
+                &format!("{fixed}, shop.example.com b.example.com"),
+            );
+            while_missing(&outside, LONG).await;
             outside.state().trouble.defect = defect;
             live_for(&outside, Duration::days(70)).await;
         }
+        Trial::SecondRenewal => {
+            wish(&outside, fixed);
+            live_for(&outside, Duration::days(100)).await;
+            outside.state().trouble.defect = defect;
+            live_for(&outside, Duration::days(30)).await;
+        }
+        Trial::MoreNames => {
+            for names in ["", " b.example.com", " b.example.com c.example.com"] {
+                // What was written a moment ago could not be seen by everybody yet.
+                live_for(&outside, Duration::HOUR).await;
+                if names.contains("c.") {
+                    outside.state().trouble.defect = defect;
+                }
+                wish(&outside, &format!("{fixed}{names}"));
+                while_missing(&outside, LONG).await;
+            }
+        }
         Trial::LostVolume => {
             wish(&outside, fixed);
-            while_missing(&outside).await;
+            while_missing(&outside, LONG).await;
             // What was written a moment ago could not be seen by everybody yet.
             live_for(&outside, Duration::HOUR).await;
             {
@@ -269,6 +388,33 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             live_for(&outside, Duration::DAY).await;
         }
         Trial::Queue => queue_up(&outside, defect).await,
+        Trial::Expiry => {
+            wish(&outside, fixed);
+            while_missing(&outside, LONG).await;
+            {
+                let mut state = outside.state();
+                let now = state.now();
+                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.trouble.defect = defect;
+            }
+            listen_for(&outside, Duration::days(100)).await;
+        }
+        Trial::Broken => {
+            {
+                let mut state = outside.state();
+                let now = state.now();
+                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.trouble.defect = defect;
+            }
+            wish(&outside, fixed);
+            listen_for(&outside, Duration::days(4)).await;
+        }
+        Trial::Overfull => {
+            outside.state().trouble.defect = defect;
+            let names: Vec<String> = (0..101).map(|it| format!("www{it}.example.com")).collect();
+            wish(&outside, &names.join(" "));
+            live_for(&outside, Duration::DAY).await;
+        }
         Trial::Crowd => {
             outside.state().trouble.defect = defect;
             let names: Vec<String> = (0..60).map(|it| format!("www{it}.example.com")).collect();
@@ -310,6 +456,28 @@ async fn live_for(outside: &Outside, time: Duration) {
         biased;
         () = live(outside, 0, Habits::default()) => {}
         () = tokio::time::sleep(time.unsigned_abs()) => {}
+    }
+}
+
+/// Lives and looks from time to time whether people heard what they had to.
+async fn listen_for(outside: &Outside, time: Duration) {
+    let looks = async {
+        let until = outside.state().now() + time;
+        loop {
+            tokio::time::sleep(Duration::hours(6).unsigned_abs()).await;
+            let mut state = outside.state();
+            let now = state.now();
+            state.promises.calm_since.get_or_insert(now);
+            state.check_heard();
+            if until < now || state.promises.violation.is_some() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = live(outside, 0, Habits::default()) => {}
+        () = looks => {}
     }
 }
 

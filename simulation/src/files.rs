@@ -347,14 +347,27 @@ impl Files {
 
     /// Every file with its path, for those who look for something.
     pub fn walk(&self) -> Vec<(PathBuf, &[u8])> {
+        self.walk_as(false)
+    }
+
+    /// The same of what is on the disk for certain.
+    pub fn walk_durable(&self) -> Vec<(PathBuf, &[u8])> {
+        self.walk_as(true)
+    }
+
+    fn walk_as(&self, is_durable: bool) -> Vec<(PathBuf, &[u8])> {
         let mut found = Vec::new();
         let mut open = vec![(PathBuf::from("/"), ROOT)];
         while let Some((path, id)) = open.pop() {
             match &self.nodes[&id].0 {
-                Node::Folder { names, .. } => {
+                Node::Folder { names, synced, .. } => {
+                    let names = if is_durable { synced } else { names };
                     open.extend(names.iter().map(|(name, id)| (path.join(name), *id)));
                 }
-                Node::File { content, .. } => found.push((path, content.as_slice())),
+                Node::File { content, synced } => {
+                    let content = if is_durable { synced } else { content };
+                    found.push((path, content.as_slice()));
+                }
                 Node::Link(_) => {}
             }
         }

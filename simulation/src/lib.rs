@@ -3,6 +3,7 @@
 //!
 //! - [`outside`]: what a crash does not touch: [`files`], [`authority`], [`rancher`], the [`town`] of names, [`trouble`]
 //! - [`life`]: one life of the process and its doors to the outside; [`process`] starts it again and again
+//! - [`ears`]: what people hear of it
 //! - [`promises`]: the promises of the daemon as invariants
 //! - [`weather`]: what people, machines and servers do; [`plan`] and [`run`]: one seed
 //! - [`crash`]: a crash at every point of one certificate's life
@@ -25,6 +26,7 @@ pub mod rancher;
 pub mod promises;
 pub mod outside;
 pub mod life;
+pub mod ears;
 pub mod drive;
 pub mod challenge;
 pub mod process;

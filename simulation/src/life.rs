@@ -21,6 +21,9 @@ use crate::outside::State;
 use crate::trouble::Fate;
 use crate::trouble::Port;
 
+/// Why a call fails that has had its effect.
+pub(crate) const LOST: &str = "no answer comes";
+
 /// One life of one instance.
 #[derive(Clone)]
 pub struct Life {
@@ -159,7 +162,7 @@ impl Drive {
             self.crash(&mut state, call, "after");
         }
         if fate == Fate::FailsAfter {
-            return Err(fault("no answer comes"));
+            return Err(fault(LOST));
         }
         result
     }

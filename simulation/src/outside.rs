@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::authority::Authority;
 use crate::dice::Dice;
+use crate::ears::Ears;
 use crate::files::Files;
 use crate::history::History;
 use crate::promises::Promises;
@@ -42,6 +43,10 @@ pub struct Place {
     pub disk: DiskState,
     /// Whose volumes it uses; of several instances on the same ones only one runs at a time.
     pub home: usize,
+    /// Since when the loop of its process turns.
+    pub turns_since: Option<OffsetDateTime>,
+    /// What people know of what its store holds.
+    pub ears: Ears,
 }
 
 /// What a disk does with writes.

@@ -23,6 +23,8 @@ pub struct Plan {
     pub names: u64,
     /// How many registered domains they lie in; zero if each has one of its own.
     pub domains: u64,
+    /// Whether somebody wants more names in one certificate than any authority takes.
+    pub overfills: bool,
     /// Whether clocks are turned.
     pub turns_clock: bool,
     /// How often something happens, on average.
@@ -68,6 +70,12 @@ impl Plan {
         } else {
             (wishes.min(most.max(1)), names, domains)
         };
+        // Hundreds of certificates, for less than two years, or of names in a few.
+        let (lifetime, most_days, wishes, names, domains) = match dice.below(100) {
+            0..2 => (90, 250, 100 + dice.below(100), 1, 0),
+            2..6 => (90, 730, 2 + dice.below(3), 100, domains),
+            _ => (lifetime, 730, wishes, names, domains),
+        };
         let hours = match wishes {
             _ if lifetime == 6 => *dice.pick(&[4, 6]),
             0..6 => *dice.pick(&[4, 12]),
@@ -90,11 +98,12 @@ impl Plan {
         };
         let plan = Self {
             seed,
-            length: LENGTH,
+            length: LENGTH.min(Duration::days(most_days)),
             lifetime: Duration::days(lifetime),
             wishes: u32::try_from(wishes).unwrap_or(1),
             names,
             domains,
+            overfills: dice.chance(80),
             turns_clock: dice.chance(400),
             pace: Duration::days(*dice.pick(&[4, 7, 10, 30])),
             rules,

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::authority::PRODUCTION;
 use crate::authority::STAGING;
+use crate::ears::listen;
 use crate::life::Life;
 use crate::outside::Outside;
 
@@ -129,6 +130,7 @@ pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
     {
         let mut state = outside.state();
         state.places[instance].is_running = true;
+        state.places[instance].turns_since = None;
         state.promises.calm_since = None;
         state.note(format!("[{instance}] starts"));
         if let Some(path) = state.trouble.defect.forgotten {
@@ -191,7 +193,8 @@ async fn run(life: Life, habits: Habits) {
     start::sweep_webroot(&engine).await;
     let reconciler = Reconciler::start(Arc::clone(&engine), domains, true).await;
     let snapshot = watch::Sender::new(Snapshot::default());
-    Daemon::new(engine, reconciler, snapshot)
-        .run(std::future::pending())
-        .await;
+    let listens = listen(Arc::clone(&engine), snapshot.subscribe());
+    let runs = Daemon::new(engine, reconciler, snapshot).run(std::future::pending());
+    // Neither ends by itself.
+    tokio::join!(biased; runs, listens);
 }

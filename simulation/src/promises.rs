@@ -1,7 +1,8 @@
 //! The promises of the daemon as invariants, in one place. Each is checked whenever it could be broken: when a
 //! certificate is issued, a validation fails, something is written to Rancher, and as time goes by.
 //!
-//! Nothing here asks the daemon or uses its decisions: what it did is judged by what is to be seen outside.
+//! Nothing here asks the daemon or uses its decisions: what it did is judged by what is to be seen outside. What people
+//! hear of it is the one thing that it says itself, and whether that was in time is judged by what is served.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 pub mod freshness;
+pub mod heard;
 pub mod issuing;
 pub mod served;
 
@@ -19,6 +21,8 @@ pub mod served;
 pub enum Promise {
     /// 1. A crash or restart at any point costs no extra certificate.
     NoExtraCertificate,
+    /// 1. What is pushed is in the store first, where a power failure does not reach it.
+    StoredFirst,
     /// 1. At most one certificate of a set of names in the time of the floor, whatever happens.
     FloorHolds,
     /// 2. A broken name costs at most five failed validations on its first day, then at most two a day.
@@ -31,6 +35,8 @@ pub enum Promise {
     NeverWorse,
     /// 5. A lost volume costs no certificate that Rancher holds with its key.
     LostVolumeIsFree,
+    /// 6. What comes to expire, and what cannot be obtained, is told in time.
+    HeardInTime,
     /// In the end everything that is wanted and possible is fresh, pushed and tidy.
     FreshInTheEnd,
     /// No limit of the authority is hit that was knowable, before half of the time to renew is over.
@@ -39,14 +45,16 @@ pub enum Promise {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NoExtraCertificate,
+        Self::StoredFirst,
         Self::FloorHolds,
         Self::BrokenNameIsCheap,
         Self::NobodyWaits,
         Self::ForeignIsLeft,
         Self::NeverWorse,
         Self::LostVolumeIsFree,
+        Self::HeardInTime,
         Self::FreshInTheEnd,
         Self::LimitsAreKnown,
     ];
@@ -137,6 +145,14 @@ pub struct Promises {
     pub store_lost_at: Option<OffsetDateTime>,
     /// When an instance with a store of its own ran the last time.
     pub other_at: Option<OffsetDateTime>,
+    /// When Rancher went back in time the last time.
+    pub restored_at: Option<OffsetDateTime>,
+    /// When Rancher was last seen to be out of order, and since when without a break.
+    pub rancher_away: Option<(OffsetDateTime, OffsetDateTime)>,
+    /// Since when Rancher does not answer at all.
+    pub rancher_down: Option<OffsetDateTime>,
+    /// Certificates whose risk people had to hear of, and did.
+    pub risks_heard: u64,
     /// Since when nothing was in the way of anybody.
     pub calm_since: Option<OffsetDateTime>,
     /// The last time in which names could not be read, from its first moment to its last.
@@ -165,6 +181,10 @@ impl Default for Promises {
             jumped_at: None,
             store_lost_at: None,
             other_at: None,
+            restored_at: None,
+            rancher_away: None,
+            rancher_down: None,
+            risks_heard: 0,
             calm_since: None,
             unread: None,
             issued: 0,

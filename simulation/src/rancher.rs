@@ -1,10 +1,13 @@
 //! Rancher as its API shows it: certificates with states, services, metadata.
 
+use std::collections::BTreeMap;
+
 use rancher_lets_encrypt::bundle::Secret;
 use rancher_lets_encrypt::certificate::Flaw;
 use rancher_lets_encrypt::certificate::Shown;
 use rancher_lets_encrypt::ports::Held;
 use rancher_lets_encrypt::ports::Service;
+use rancher_lets_encrypt::ports::Upload;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -71,6 +74,8 @@ pub struct Rancher {
     /// Its certificates, in the order of their numbers.
     pub entries: Vec<Entry>,
     made: u64,
+    /// What was first written under each number, for a defect.
+    first: BTreeMap<u64, Upload>,
     /// Its balancers.
     pub balancers: Vec<Balancer>,
     /// Whether the daemon's own service takes an update.
@@ -90,6 +95,7 @@ impl Default for Rancher {
         Self {
             entries: Vec::new(),
             made: 0,
+            first: BTreeMap::new(),
             balancers: Vec::new(),
             own_is_active: true,
             gives_keys: true,

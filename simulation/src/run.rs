@@ -37,6 +37,8 @@ pub struct Outcome {
     pub faults: u64,
     /// Limits of the authority that were hit.
     pub limits: usize,
+    /// Looks at certificates whose risk people had heard of.
+    pub risks_heard: u64,
     /// How much time passed.
     pub time: Duration,
     /// Tells one history from another.
@@ -49,7 +51,10 @@ const LAST_PATIENCE: Duration = Duration::days(10);
 /// Runs a seed for some time; loud, if every line is to be seen.
 pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
     let (plan, dice) = Plan::draw(seed);
-    let plan = Plan { length, ..plan };
+    let plan = Plan {
+        length: plan.length.min(length),
+        ..plan
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -84,6 +89,7 @@ pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
             crashes: state.trouble.crashed,
             faults: state.trouble.faults,
             limits: state.authority.all().iter().map(|it| it.hits.len()).sum(),
+            risks_heard: state.promises.risks_heard,
             time: state.now() - begun,
             digest: state.history.digest(),
         }

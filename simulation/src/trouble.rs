@@ -73,6 +73,14 @@ pub struct Defect {
     pub overlooks: bool,
     /// Orders for names that contain this get no answer, and no time limit ends the request.
     pub unanswered: Option<&'static str>,
+    /// What is new is written down as told, and nobody hears of it.
+    pub swallows_notices: bool,
+    /// Nothing is ever judged to be at risk.
+    pub hides_risk: bool,
+    /// What is written over a certificate at Rancher is the first one that was ever written there.
+    pub replays: bool,
+    /// Labels are read without the last of their names.
+    pub curtails_labels: bool,
 }
 
 /// What goes wrong.

@@ -9,6 +9,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::dice::Dice;
+use crate::ears::Ears;
 use crate::files::Files;
 use crate::files::loss::Loss;
 use crate::outside::DiskState;
@@ -69,6 +70,9 @@ impl World {
         };
         for _ in 0..plan.wishes {
             world.adds_wish();
+        }
+        if plan.overfills {
+            world.overfills();
         }
         world
     }
@@ -158,19 +162,14 @@ impl World {
             state.unread(now, patience);
         }
         state.check_limits();
-        let is_limited = state.authority.all().iter().any(|directory| {
-            let last = directory.hits.last();
-            last.is_some_and(|hit| now - hit.at < Duration::days(9))
-        });
-        if !is_limited {
-            state.check_waiting(patience);
-        }
+        state.check_heard();
+        state.check_waiting(patience);
         state.promises.violation.is_some()
     }
 
     /// Something happens.
     async fn happen(&mut self) {
-        match self.dice.below(27) {
+        match self.dice.below(28) {
             0 | 1 => self.adds_wish(),
             2 => self.removes_wish(),
             3 | 4 => self.changes_wish(),
@@ -189,6 +188,7 @@ impl World {
             22 => self.starts_second(),
             23 => self.slows_authority(),
             24 => self.fills_disk(),
+            25 => self.loses_accounts(),
             _ if self.plan.turns_clock => self.turns_clock(),
             _ => self.changes_wish(),
         }
@@ -277,6 +277,7 @@ impl World {
                 state.note("Rancher is restored from a backup");
                 state.destroy("Rancher restored", |state| state.rancher.entries = backup);
                 state.promises.calm_since = None;
+                state.promises.restored_at = Some(state.now());
             }
             _ => self.rancher_backup = Some(state.rancher.entries.clone()),
         }
@@ -299,6 +300,9 @@ impl World {
             } else {
                 self.volume_backup.take().unwrap_or_default()
             };
+            if is_wiped {
+                state.places[0].ears = Ears::default();
+            }
             state.destroy("the volume was lost", |state| {
                 state.places[0].volume = volume;
                 state.places[0].webroot.clear();
@@ -422,6 +426,17 @@ impl World {
         }
         self.switches[1].turn(true);
         self.later(Duration::hours(1), Duration::days(20), End::Second);
+    }
+
+    fn loses_accounts(&mut self) {
+        let mut state = self.outside.state();
+        state.note("the authority knows no account any more");
+        state.destroy("accounts lost", |state| {
+            for directory in state.authority.all_mut() {
+                directory.lose_accounts();
+            }
+        });
+        state.promises.calm_since = None;
     }
 
     fn slows_authority(&mut self) {

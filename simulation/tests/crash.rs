@@ -1,12 +1,13 @@
-//! A crash at every point of one certificate's life.
+//! A crash at every point of a certificate's life, that of one name and that of a group.
 
+use simulation::crash::PROMISED;
 use simulation::crash::Scenario;
 use simulation::crash::every_effect;
 use simulation::trouble::Defect;
 
 #[track_caller]
 fn check(scenario: Scenario) {
-    match every_effect(scenario, Defect::default()) {
+    match every_effect(scenario, Defect::default(), PROMISED) {
         Ok(crashes) => eprintln!("{scenario:?}: {crashes} crashes"),
         Err((crash, violation)) => panic!(
             "{scenario:?}, {crash:?}: {:?}: {}\n{}",

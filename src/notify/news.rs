@@ -5,7 +5,7 @@
 //! | well | nothing | none |
 //! | well | something | recovered |
 //! | working or waiting | anything | none: what was told stays as it is |
-//! | needs attention | not this kind of problem | failing, needs a person, or paused |
+//! | needs attention | not this kind of problem | failing, needs a person, or paused; a risk that was told is over |
 //! | at risk | not that it is | at risk |
 //! | expired | not that it has | at risk |
 //!
@@ -262,6 +262,11 @@ fn look_at(
         }
         Health::Attention | Health::AtRisk => {
             let open = open(known, name, now);
+            // Another one is served by now: when that comes to its end, it is news again, whatever else is wrong.
+            let is_known = certificate.at_rancher.whole().is_some();
+            if certificate.health == Health::Attention && is_known {
+                open.told.retain(|word| word != AT_RISK && word != EXPIRED);
+            }
             let (kind, words) = fresh(open, certificate, now)?;
             let mut then = open.clone();
             then.told.extend(words);

@@ -15,6 +15,7 @@ use crate::authority::BACKDATED;
 use crate::authority::Directory;
 use crate::authority::Filed;
 use crate::authority::Hit;
+use crate::authority::MOST_NAMES;
 use crate::authority::ORDER_LIFETIME;
 use crate::authority::PAUSED_AFTER;
 use crate::authority::PROOF_LIFETIME;
@@ -121,6 +122,17 @@ impl Directory {
         Ok(url)
     }
 
+    /// Forgets every account, and with it who may see which order.
+    pub fn lose_accounts(&mut self) {
+        self.accounts.clear();
+    }
+
+    /// Whether an order can be seen by the account that opened it.
+    pub fn shows(&self, order: &str) -> bool {
+        let order = self.orders.get(order);
+        order.is_some_and(|order| self.knows(&order.account).is_ok())
+    }
+
     fn check(
         &mut self,
         tokens: &[Spent],
@@ -152,8 +164,8 @@ impl Directory {
         asker: Asker,
     ) -> Result<Order, AuthorityError> {
         self.knows(account)?;
-        if names.len() > 100 {
-            return Err(refused("malformed", "more than 100 identifiers"));
+        if names.len() > MOST_NAMES {
+            return Err(refused("malformed", "too many identifiers"));
         }
         self.charge(account, &names, asker)?;
         self.forget_old(asker.now);

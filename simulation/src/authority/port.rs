@@ -8,16 +8,22 @@ use rancher_lets_encrypt::ports::Authority;
 use rancher_lets_encrypt::ports::AuthorityError;
 use rancher_lets_encrypt::ports::Authorization;
 use rancher_lets_encrypt::ports::Order;
+use rancher_lets_encrypt::ports::RetryAfter;
+use time::Duration;
 use time::OffsetDateTime;
 
 use crate::authority::Directory;
+use crate::authority::MOST_NAMES;
 use crate::authority::answers::Asker;
 use crate::authority::answers::refused;
 use crate::authority::answers::thumbprint;
 use crate::life::Call;
+use crate::life::LOST;
 use crate::life::Life;
 use crate::outside::State;
+use crate::promises::Promise;
 use crate::trouble::Port;
+use crate::trouble::Weather;
 
 fn fault(text: &str) -> AuthorityError {
     AuthorityError::Unavailable {
@@ -26,7 +32,60 @@ fn fault(text: &str) -> AuthorityError {
     }
 }
 
+/// How an authority says that it does not do what it is asked.
+#[derive(Clone, Copy)]
+enum Mood {
+    /// Not at all, or without a time.
+    Silent,
+    /// It says when to come back.
+    Overloaded(RetryAfter),
+    /// It says that too much was asked, and when to come back.
+    Limiting(RetryAfter),
+    /// It refuses.
+    Refusing,
+}
+
+impl Mood {
+    /// An answer that got lost says nothing, whatever it was.
+    fn fault(self, text: &str) -> AuthorityError {
+        match self {
+            _ if text == LOST => fault(text),
+            Self::Silent => fault(text),
+            Self::Overloaded(retry_after) => AuthorityError::Unavailable {
+                retry_after: Some(retry_after),
+                detail: "503 Service Unavailable".to_owned(),
+            },
+            Self::Limiting(retry_after) => AuthorityError::RateLimited {
+                retry_after: Some(retry_after),
+                detail: "too many requests".to_owned(),
+            },
+            Self::Refusing => refused("serverInternal", "it is not to be had today"),
+        }
+    }
+}
+
 impl State {
+    fn mood_of_authority(&mut self) -> Mood {
+        if self.trouble.weather(Port::Authority) == Weather::Fair {
+            return Mood::Silent;
+        }
+        let now = self.now();
+        let soon = self.dice.time(Duration::ZERO, Duration::minutes(10));
+        let far = self.dice.time(Duration::hours(1), Duration::days(400));
+        // What says that it holds for names is believed, so that it must not last longer than people wait.
+        let later = self.dice.time(Duration::minutes(1), Duration::DAY);
+        match self.dice.below(16) {
+            0 => Mood::Overloaded(RetryAfter::In(soon)),
+            1 => Mood::Overloaded(RetryAfter::At(now + soon - Duration::minutes(5))),
+            2 => Mood::Overloaded(RetryAfter::In(far)),
+            3 => Mood::Overloaded(RetryAfter::At(now + far)),
+            4 => Mood::Limiting(RetryAfter::In(later)),
+            5 => Mood::Limiting(RetryAfter::At(now + later)),
+            6 => Mood::Refusing,
+            _ => Mood::Silent,
+        }
+    }
+
     fn directory(&mut self, url: &str) -> Result<&mut Directory, AuthorityError> {
         self.authority
             .of(url)
@@ -53,7 +112,8 @@ impl Life {
             let now = state.now();
             act(state, Asker { instance, now })
         };
-        self.call(call, act, fault).await
+        let mood = self.outside.state().mood_of_authority();
+        self.call(call, act, |text| mood.fault(text)).await
     }
 }
 
@@ -86,6 +146,10 @@ impl Authority for Life {
             return std::future::pending().await;
         }
         let act = |state: &mut State, asker| {
+            if MOST_NAMES < sorted.len() {
+                let text = format!("an order for {} names was opened", sorted.len());
+                state.break_promise(Promise::LimitsAreKnown, text);
+            }
             let directory = state.directory(&account.directory)?;
             directory.open(&account.url, account.key.reveal(), sorted, asker)
         };

@@ -51,8 +51,7 @@ fn main() -> ExitCode {
             .init();
     }
     if arguments.costs {
-        tell_costs();
-        return ExitCode::SUCCESS;
+        return exit(tell_costs());
     }
     let length = Duration::days(arguments.days);
     let outcomes = match arguments.seed {
@@ -68,8 +67,12 @@ fn main() -> ExitCode {
     }
     tell(&outcomes);
     if arguments.seed.is_none() {
-        tell_costs();
+        is_good &= tell_costs();
     }
+    exit(is_good)
+}
+
+fn exit(is_good: bool) -> ExitCode {
     if is_good {
         ExitCode::SUCCESS
     } else {
@@ -139,16 +142,30 @@ fn tell(outcomes: &[Outcome]) {
     println!("crashes             {}", sum(|it| it.crashes));
     println!("faults injected     {}", sum(|it| it.faults));
     println!("limits hit          {}", sum(|it| it.limits as u64));
+    println!("looks at told risks {}", sum(|it| it.risks_heard));
     println!(
         "promises broken     {}",
         outcomes.iter().filter(|it| it.violation.is_some()).count()
     );
 }
 
+/// Answers whether they could be told.
 #[expect(
     clippy::print_stdout,
     reason = "the answer of a command is for whoever called it"
 )]
-fn tell_costs() {
-    println!("\n{}", costs::render());
+fn tell_costs() -> bool {
+    match costs::render() {
+        Ok(table) => {
+            println!("\n{table}");
+            true
+        }
+        Err(violation) => {
+            eprintln!("\ncosts: {:?}: {}", violation.promise, violation.text);
+            for line in &violation.history {
+                eprintln!("  {line}");
+            }
+            false
+        }
+    }
 }

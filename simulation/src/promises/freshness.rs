@@ -1,10 +1,14 @@
 //! Promises 2 and 4 seen from the other side: what is wanted and possible is there, in time and in the end.
 
+use std::collections::BTreeSet;
+
 use rancher_lets_encrypt::certificate::Leaf;
 use rancher_lets_encrypt::config::ReplaceForeign;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::authority::Hit;
+use crate::authority::MOST_NAMES;
 use crate::authority::PRODUCTION;
 use crate::outside::State;
 use crate::promises::Promise;
@@ -13,9 +17,22 @@ use crate::rancher::Owner;
 use crate::town::Route;
 use crate::town::Wish;
 
+/// What was refused for a limit may be had after a week, and somewhat later.
+const LIMITED: Duration = Duration::days(9);
+
+/// Whether no authority certifies so many names at once.
+pub(super) fn is_overfull(wish: &Wish) -> bool {
+    MOST_NAMES < wish.names.iter().count()
+}
+
+fn registered_domain(name: &str) -> &str {
+    let dots = name.rmatch_indices('.').nth(1);
+    dots.map_or(name, |(at, _)| &name[at + 1..])
+}
+
 impl State {
     /// What Rancher holds for a wish.
-    fn served(&self, wish: &Wish) -> Option<&Entry> {
+    pub(super) fn served(&self, wish: &Wish) -> Option<&Entry> {
         let primary = wish.names.primary().as_str();
         let set: Vec<String> = wish.names.set().iter().map(ToString::to_string).collect();
         let has_set = |entry: &&Entry| {
@@ -101,7 +118,7 @@ impl State {
 
     /// Whether an authority may have refused a certificate in the last time, because others for the same registered
     /// domain or the same names were issued.
-    fn is_short(&self, wish: &Wish, now: OffsetDateTime, patience: Duration) -> bool {
+    pub(super) fn is_short(&self, wish: &Wish, now: OffsetDateTime, patience: Duration) -> bool {
         let mut names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
         names.sort();
         let directories = self.authority.all();
@@ -110,7 +127,30 @@ impl State {
             .any(|it| it.is_short(&names, now - patience))
     }
 
-    fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
+    /// Whether the authority has lately refused it, or something else for the same registered domain, for a limit; or
+    /// an account, without which nothing can be had.
+    fn was_limited(&self, wish: &Wish, now: OffsetDateTime) -> bool {
+        let domains: BTreeSet<&str> = wish
+            .names
+            .iter()
+            .map(|name| registered_domain(name.as_str()))
+            .collect();
+        let is_about = |hit: &Hit| {
+            let mut names = hit.names.iter();
+            hit.names.is_empty()
+                || names.any(|name| domains.contains(registered_domain(name.as_str())))
+        };
+        let hits = self
+            .authority
+            .all()
+            .iter()
+            .flat_map(|it| it.hits.iter().rev());
+        hits.into_iter()
+            .filter(|hit| now - hit.at < LIMITED)
+            .any(is_about)
+    }
+
+    pub(super) fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
         let lifetime = leaf.not_after - leaf.not_before;
         self.promises.rules.earliest_renewal(leaf) + lifetime / 20
     }
@@ -170,6 +210,7 @@ impl State {
         let late = wishes
             .iter()
             .filter(|wish| !self.is_blocked(wish, now) && !self.is_short(wish, now, patience))
+            .filter(|wish| !is_overfull(wish) && !self.was_limited(wish, now))
             .find_map(|wish| self.lacks(wish, now, patience));
         if let Some(late) = late {
             self.break_promise(Promise::NobodyWaits, late);
@@ -182,7 +223,7 @@ impl State {
         let mut wishes = self.town.wishes.values();
         let lacking = wishes
             .by_ref()
-            .filter(|wish| !self.is_blocked(wish, now))
+            .filter(|wish| !self.is_blocked(wish, now) && !is_overfull(wish))
             .find_map(|wish| self.lacks(wish, now, slack));
         if lacking.is_some() {
             return lacking;

@@ -26,13 +26,13 @@ const LIMITS: Duration = Duration::days(8);
 type Key = (String, Vec<String>);
 
 /// A line of a PEM text that is part of the signature.
-fn line(pem: &str) -> String {
+pub(super) fn line(pem: &str) -> String {
     let lines: Vec<&str> = pem.lines().filter(|line| line.len() == 64).collect();
     lines.last().copied().unwrap_or_default().to_owned()
 }
 
 /// What may be a line of a certificate or the URL of an order, in PEM or in JSON, where ends of lines are `\n`.
-fn words(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     let words = content.split(|byte| b"\"\n\\".contains(byte));
     words.flat_map(|word| [Some(word), word.strip_prefix(b"n")].into_iter().flatten())
 }
@@ -142,9 +142,13 @@ impl State {
         let places = self.places.iter().filter(|place| place.is_there);
         let files = places.flat_map(|place| place.volume.walk());
         let words: BTreeSet<&[u8]> = files.flat_map(|(_, content)| words(content)).collect();
+        let is_shown = |certificate: &Certificate| {
+            let mut directories = self.authority.all().iter();
+            directories.any(|directory| directory.shows(&certificate.order))
+        };
         let is_on_volume = |certificate: &Certificate| {
             words.contains(certificate.line.as_bytes())
-                || words.contains(certificate.order.as_bytes())
+                || words.contains(certificate.order.as_bytes()) && is_shown(certificate)
         };
         all.into_iter()
             .filter(|(_, it)| is_on_volume(it) || self.was_at_rancher(it, now))

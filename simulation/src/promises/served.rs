@@ -1,5 +1,7 @@
 //! Promises 3 and 4: what is written to Rancher.
 
+use std::collections::BTreeSet;
+
 use rancher_lets_encrypt::bundle::Bundle;
 use rancher_lets_encrypt::certificate::Leaf;
 use rancher_lets_encrypt::certificate::Shown;
@@ -10,6 +12,8 @@ use time::OffsetDateTime;
 
 use crate::outside::State;
 use crate::promises::Promise;
+use crate::promises::issuing::line;
+use crate::promises::issuing::words;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
 
@@ -33,6 +37,11 @@ impl State {
             }
         };
         let now = self.now();
+        if !self.is_stored(instance, upload, now) {
+            let names: Vec<&str> = bundle.leaf().names().collect();
+            let text = format!("{} is pushed before it is stored", names.join(" "));
+            return self.break_promise(Promise::StoredFirst, text);
+        }
         let Some(entry) = over.map(|at| self.rancher.entries[at].clone()) else {
             return;
         };
@@ -49,6 +58,23 @@ impl State {
         if let Some(text) = self.is_worse(&entry, &there, &bundle, instance) {
             self.break_promise(Promise::NeverWorse, text);
         }
+    }
+
+    /// Whether certificate and key are among the versions of a store, and would be after a power failure.
+    fn is_stored(&mut self, instance: usize, upload: &Upload, now: OffsetDateTime) -> bool {
+        // A push of the wrong one is judged by what it does.
+        if self.trouble.defect.replays {
+            return true;
+        }
+        let volume = &mut self.home(instance).volume;
+        volume.pass_time(now);
+        let files = volume.walk_durable();
+        let archive = files
+            .iter()
+            .filter(|(path, _)| path.starts_with("/store/archive"));
+        let words: BTreeSet<&[u8]> = archive.flat_map(|(_, content)| words(content)).collect();
+        let lines = [line(&upload.certificate), line(upload.key.reveal())];
+        lines.iter().all(|line| words.contains(line.as_bytes()))
     }
 
     /// The rules for certificates that are not ours.
@@ -81,7 +107,7 @@ impl State {
     }
 
     /// Whether an authority made it for the daemon, whoever pasted it.
-    fn is_issued(&self, leaf: &Leaf) -> bool {
+    pub(super) fn is_issued(&self, leaf: &Leaf) -> bool {
         let all = self.promises.certificates.values().flatten();
         all.into_iter()
             .any(|certificate| certificate.leaf.fingerprint == leaf.fingerprint)

@@ -16,11 +16,13 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::life::Call;
+use crate::life::LOST;
 use crate::life::Life;
 use crate::outside::State;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
 use crate::trouble::Port;
+use crate::trouble::Weather;
 
 /// How soon metadata that cannot be read is asked again: years of outages must not take longer than the rest.
 const UNREAD_PAUSE: StdDuration = StdDuration::from_secs(300);
@@ -29,6 +31,26 @@ const OWN: &str = "1s-own";
 
 fn fault(text: &str) -> OrchestratorError {
     OrchestratorError::Unavailable(text.to_owned())
+}
+
+/// How Rancher says that it does not do what it is asked.
+#[derive(Clone, Copy)]
+enum Mood {
+    Silent,
+    Busy,
+    Strict,
+}
+
+impl Mood {
+    /// An answer that got lost says nothing, whatever it was.
+    fn fault(self, text: &str) -> OrchestratorError {
+        match self {
+            _ if text == LOST => fault(text),
+            Self::Silent => fault(text),
+            Self::Busy => OrchestratorError::Conflict("409 Conflict".to_owned()),
+            Self::Strict => OrchestratorError::Denied("403 Forbidden".to_owned()),
+        }
+    }
 }
 
 impl Life {
@@ -49,7 +71,8 @@ impl Life {
             let now = state.now();
             act(state, now)
         };
-        self.call(call, act, fault).await
+        let mood = self.outside.state().mood_of_rancher();
+        self.call(call, act, |text| mood.fault(text)).await
     }
 }
 
@@ -61,7 +84,17 @@ impl Orchestrator for Life {
             on: "labels",
             is_effect: false,
         };
-        let act = |state: &mut State| Ok((state.town.labels_version, state.town.announcements()));
+        let act = |state: &mut State| {
+            let mut announcements = state.town.announcements();
+            if state.trouble.defect.curtails_labels {
+                for announcement in &mut announcements {
+                    if let Some((kept, _)) = announcement.label.rsplit_once(' ') {
+                        announcement.label = kept.to_owned();
+                    }
+                }
+            }
+            Ok((state.town.labels_version, announcements))
+        };
         let (version, announcements) = self.call(call, act, fault).await?;
         self.labels_read.store(version, Ordering::Relaxed);
         Ok(announcements)
@@ -127,6 +160,7 @@ impl Orchestrator for Life {
                 changes_until: state.changes_until(now),
             };
             let held = entry.held(now);
+            state.rancher.first.insert(entry.number, upload.clone());
             state.rancher.entries.push(entry);
             state.rancher.written_at = Some(now);
             Ok(held)
@@ -141,6 +175,14 @@ impl Orchestrator for Life {
             if now < state.rancher.entries[at].changes_until {
                 return Err(OrchestratorError::Conflict("409 Conflict".to_owned()));
             }
+            let number = state.rancher.entries[at].number;
+            let first = state.rancher.first.entry(number);
+            let first = first.or_insert_with(|| upload.clone()).clone();
+            let upload = if state.trouble.defect.replays {
+                &first
+            } else {
+                upload
+            };
             state.uploaded(self.instance, Some(at), upload);
             let changes_until = state.changes_until(now);
             let entry = &mut state.rancher.entries[at];
@@ -216,6 +258,17 @@ impl Orchestrator for Life {
 }
 
 impl State {
+    fn mood_of_rancher(&mut self) -> Mood {
+        if self.trouble.weather(Port::Rancher) == Weather::Fair {
+            return Mood::Silent;
+        }
+        match self.dice.below(8) {
+            0 => Mood::Busy,
+            1 => Mood::Strict,
+            _ => Mood::Silent,
+        }
+    }
+
     fn numbered(&self, id: &str) -> Option<usize> {
         let number: u64 = id.strip_prefix("1c")?.parse().ok()?;
         self.rancher

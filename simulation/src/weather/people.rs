@@ -10,6 +10,9 @@ use crate::weather::World;
 use crate::weather::new_names;
 use crate::weather::set_wish;
 
+/// How many certificates that nobody wants any more are still served.
+const LISTED: usize = 2;
+
 impl World {
     fn fresh_name(&mut self) -> Option<DomainName> {
         self.numbers += 1;
@@ -41,6 +44,17 @@ impl World {
         self.tell(is_fixed);
     }
 
+    /// Somebody wants too much at once.
+    pub(super) fn overfills(&mut self) {
+        let count = 101 + self.dice.below(30);
+        let names: Vec<DomainName> = (0..count).filter_map(|_| self.fresh_name()).collect();
+        self.numbers += 1;
+        let number = u32::try_from(self.numbers).unwrap_or(u32::MAX);
+        let mut state = self.outside.state();
+        state.note(format!("wanted in one certificate: {count} names"));
+        set_wish(&mut state, number, new_names(names), false);
+    }
+
     pub(super) fn removes_wish(&mut self) {
         let Some((number, is_fixed)) = self.any_wish() else {
             return;
@@ -53,6 +67,12 @@ impl World {
             let names = state.town.wishes[&number].names.clone();
             state.note(format!("no longer wanted: {names}"));
             set_wish(&mut state, number, None, is_fixed);
+            // A balancer may go on to serve it, and then it is still renewed.
+            if self.dice.chance(300) {
+                let listed = &mut state.rancher.balancers[0].lists;
+                listed.insert(0, names.primary().to_string());
+                listed.truncate(LISTED);
+            }
         }
         self.tell(is_fixed);
     }

@@ -1,6 +1,7 @@
 use time::macros::datetime;
 
 use super::*;
+use crate::certificate::Shown;
 use crate::notify::notice::Severity;
 use crate::status::Program;
 use crate::status::certificate::Copy;
@@ -242,6 +243,28 @@ fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
         .later(Duration::MINUTE)
         .tells(std::slice::from_ref(&expired), &[]);
     teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
+}
+
+#[test]
+fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
+    let mut teller = Teller::new();
+    let failing = failing(A, Trouble::NameRefused);
+    let at_risk = Certificate {
+        health: Health::AtRisk,
+        ..failing.clone()
+    };
+    teller.tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
+    // As long as it cannot be seen what is served, nothing is over.
+    teller.tells(std::slice::from_ref(&failing), &[]);
+    teller.tells(std::slice::from_ref(&at_risk), &[]);
+    let issued = rcgen::generate_simple_self_signed([A.to_owned()]).unwrap();
+    let shown = Shown::parse(&issued.cert.pem(), "").unwrap();
+    let replaced = Certificate {
+        at_rancher: Copy::Whole((&shown.leaf).into()),
+        ..failing
+    };
+    teller.tells(&[replaced], &[]);
+    teller.tells(&[at_risk], &[Kind::AtRisk]);
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! What people see and hear of an instance: its real status and the real news of it, kept in its real outbox. Only the
+//! way to people is a call that never fails, and nobody looks every minute, which years of weather have no time for.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rancher_lets_encrypt::daemon::Snapshot;
+use rancher_lets_encrypt::engine::Engine;
+use rancher_lets_encrypt::notify::news::LASTING;
+use rancher_lets_encrypt::notify::news::News;
+use rancher_lets_encrypt::notify::news::Told;
+use rancher_lets_encrypt::notify::notice::Kind;
+use rancher_lets_encrypt::notify::notice::Notice;
+use rancher_lets_encrypt::notify::outbox::Outbox;
+use rancher_lets_encrypt::status::Health;
+use rancher_lets_encrypt::status::Phase;
+use rancher_lets_encrypt::status::Program;
+use rancher_lets_encrypt::status::Status;
+use rancher_lets_encrypt::status::live;
+use time::Duration;
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::life::Life;
+use crate::outside::State;
+
+/// How often it is looked, passes or not, while something is wrong.
+const LOOK: Duration = Duration::hours(3);
+/// How often an outbox that cannot be read is tried again.
+const READ_AGAIN: Duration = Duration::minutes(5);
+
+/// What people know of a store, whichever instance holds it.
+#[derive(Debug, Default)]
+pub struct Ears {
+    /// What was told of each certificate since it was last said to be well.
+    pub certificates: BTreeMap<String, BTreeSet<Kind>>,
+    /// What else is out of order, as far as it was told.
+    pub surroundings: BTreeSet<String>,
+}
+
+impl Ears {
+    fn hear(&mut self, notice: &Notice, status: &Status) {
+        let names = |is_meant: &dyn Fn(&str) -> bool| -> Vec<String> {
+            let names = status.certificates.iter().map(|it| it.name.clone());
+            let known = self.certificates.keys().cloned();
+            names.chain(known).filter(|name| is_meant(name)).collect()
+        };
+        match notice.kind {
+            Kind::Trouble => {
+                let part = notice.title.strip_prefix("trouble with ");
+                self.surroundings.extend(part.map(str::to_owned));
+            }
+            Kind::Recovered => {
+                if let Some(part) = notice.title.strip_suffix(" works again") {
+                    self.surroundings.remove(part);
+                }
+                for name in names(&|name| is_named(notice, name)) {
+                    self.certificates.remove(&name);
+                }
+            }
+            Kind::AtRisk | Kind::Paused | Kind::NeedsPerson | Kind::Failing => {
+                // A long list ends with how many more there are, and those stand on the page.
+                let is_cut = notice.text.contains("\nand ");
+                let worst: BTreeSet<&str> = status
+                    .certificates
+                    .iter()
+                    .filter(|it| it.health == Health::AtRisk || notice.kind != Kind::AtRisk)
+                    .filter(|it| it.health.needs_attention())
+                    .map(|it| it.name.as_str())
+                    .collect();
+                let is_meant =
+                    |name: &str| is_named(notice, name) || is_cut && worst.contains(name);
+                for name in names(&is_meant) {
+                    self.certificates
+                        .entry(name)
+                        .or_default()
+                        .insert(notice.kind);
+                }
+            }
+            // It repeats what was told.
+            Kind::Digest => {}
+        }
+    }
+}
+
+fn is_named(notice: &Notice, name: &str) -> bool {
+    match &notice.certificate {
+        Some(certificate) => certificate == name,
+        None => notice.text.contains(name),
+    }
+}
+
+/// Looks how everything stands after each pass and tells what is new, for as long as the process lives.
+pub(crate) async fn listen(engine: Arc<Engine<Life>>, mut passes: watch::Receiver<Snapshot>) {
+    let mut outbox = read(&engine).await;
+    outbox.start(engine.now());
+    let longest = engine.settings.loop_time * 2;
+    loop {
+        let snapshot = passes.borrow().clone();
+        let seen = snapshot.passes;
+        let now = engine.now();
+        let status = live::of(&engine, &Program::default(), &snapshot, &[], now);
+        let is_new = tell(&engine, &mut outbox, status, now).await;
+        // What lasts is told when it has lasted, and what was too much for one round in the next.
+        let rest = match (outbox.told == Told::default(), is_new) {
+            (true, _) => longest,
+            (false, true) => LASTING + Duration::SECOND,
+            (false, false) => LOOK.min(longest),
+        };
+        tokio::select! {
+            biased;
+            ended = passes.wait_for(|snapshot| snapshot.passes != seen) => {
+                if ended.is_err() {
+                    return;
+                }
+            }
+            () = tokio::time::sleep(rest.unsigned_abs()) => {}
+        }
+    }
+}
+
+/// What cannot be read is read until it can be.
+async fn read(engine: &Engine<Life>) -> Outbox {
+    loop {
+        match engine.store.run(|store| store.outbox()).await {
+            Ok(outbox) => return outbox.unwrap_or_default(),
+            Err(_) => tokio::time::sleep(READ_AGAIN.unsigned_abs()).await,
+        }
+    }
+}
+
+/// Finds what is new, writes it down, and then lets people hear it. Answers whether anything was new.
+async fn tell(
+    engine: &Engine<Life>,
+    outbox: &mut Outbox,
+    mut status: Status,
+    now: OffsetDateTime,
+) -> bool {
+    let instance = engine.world.instance;
+    let defect = engine.world.outside.state().trouble.defect;
+    if defect.hides_risk {
+        let risks = status.certificates.iter_mut();
+        for certificate in risks.filter(|it| it.health == Health::AtRisk) {
+            certificate.health = Health::Waiting;
+        }
+    }
+    let news = News::between(&outbox.told, &status, now);
+    let is_new = outbox.told != news.told;
+    outbox.told = news.told;
+    for notice in news.notices {
+        outbox.add(notice, now);
+    }
+    if is_new || !outbox.is_empty() {
+        save(engine, outbox).await;
+    }
+    let is_any = !outbox.is_empty();
+    while let Some(queued) = outbox.due(now) {
+        let mut state = engine.world.outside.state();
+        if !defect.swallows_notices {
+            if queued.notice.kind != Kind::Digest {
+                let line = format!("[{instance}] tells: {}", queued.notice.title);
+                state.note(line);
+            }
+            state.ears(instance).hear(&queued.notice, &status);
+        }
+        outbox.delivered(queued.id);
+    }
+    if is_any {
+        save(engine, outbox).await;
+    }
+    if status.phase == Phase::Running {
+        let mut state = engine.world.outside.state();
+        let true_now = state.now();
+        state.places[instance].turns_since.get_or_insert(true_now);
+    }
+    is_new
+}
+
+/// Where that is not possible all is kept in memory, as the daemon does: a full disk is what people must hear of.
+async fn save(engine: &Engine<Life>, outbox: &Outbox) {
+    let outbox = outbox.clone();
+    drop(
+        engine
+            .store
+            .run(move |store| store.save_outbox(&outbox))
+            .await,
+    );
+}
+
+impl State {
+    fn ears(&mut self, instance: usize) -> &mut Ears {
+        &mut self.home(instance).ears
+    }
+}
