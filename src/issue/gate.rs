@@ -369,13 +369,12 @@ pub(crate) async fn trust_dates<W: World>(
 impl<W: World> Attempt<'_, W> {
     /// Compares our clock with the authority's. A clock that is wrong would open every gate.
     pub(super) async fn trust_clock(&self, directory: &str) -> Result<(), Stop> {
-        let time = |answered| self.authority().time(directory, answered);
-        let before = self.ask(directory, || time(Answered::Before)).await?;
+        let before = self.ask_time(directory, Answered::Before).await?;
         if skew(self.engine, before).is_none() {
             return Ok(());
         }
         // The clock that never jumps stands still while a machine is suspended.
-        let now = self.ask(directory, || time(Answered::Now)).await?;
+        let now = self.ask_time(directory, Answered::Now).await?;
         Ok(judge_clock(self.engine, now)?)
     }
 }

@@ -13,6 +13,8 @@ use crate::engine::refusals;
 use crate::issue::Attempt;
 use crate::names::DomainName;
 use crate::names::Names;
+use crate::ports::Answered;
+use crate::ports::Authority as _;
 use crate::ports::AuthorityError;
 use crate::ports::Clock as _;
 use crate::ports::Problem;
@@ -178,6 +180,15 @@ fn mentioned<'a>(names: &'a Names, text: &str) -> Vec<&'a DomainName> {
     if told.is_empty() { others } else { told }
 }
 
+/// What an answer shows of the authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// It works.
+    Works,
+    /// Nothing.
+    None,
+}
+
 impl<W: World> Attempt<'_, W> {
     /// Asks the authority; where no answer comes, again after a moment.
     pub(super) async fn ask<T, F>(
@@ -188,10 +199,32 @@ impl<W: World> Attempt<'_, W> {
     where
         F: Future<Output = Result<T, AuthorityError>> + Send,
     {
+        self.ask_again(directory, Proof::Works, request).await
+    }
+
+    /// What time it is there. A directory can be read where nothing else works.
+    pub(super) async fn ask_time(
+        &self,
+        directory: &str,
+        answered: Answered,
+    ) -> Result<Option<OffsetDateTime>, Stop> {
+        let request = || self.authority().time(directory, answered);
+        self.ask_again(directory, Proof::None, request).await
+    }
+
+    async fn ask_again<T, F>(
+        &self,
+        directory: &str,
+        proof: Proof,
+        request: impl Fn() -> F,
+    ) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, AuthorityError>> + Send,
+    {
         let mut pause = Duration::milliseconds(250);
         let mut tries = 1;
         loop {
-            let result = self.ask_once(directory, &request).await;
+            let result = self.ask_as(directory, proof, &request).await;
             let Err(Stop::Authority(AuthorityError::Unavailable { retry_after, .. })) = &result
             else {
                 return result;
@@ -212,6 +245,18 @@ impl<W: World> Attempt<'_, W> {
     pub(super) async fn ask_once<T, F>(
         &self,
         directory: &str,
+        request: impl Fn() -> F,
+    ) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, AuthorityError>> + Send,
+    {
+        self.ask_as(directory, Proof::Works, request).await
+    }
+
+    async fn ask_as<T, F>(
+        &self,
+        directory: &str,
+        proof: Proof,
         request: impl Fn() -> F,
     ) -> Result<T, Stop>
     where
@@ -242,7 +287,8 @@ impl<W: World> Attempt<'_, W> {
                 let what = Failure::of(Trouble::NoAnswer, detail);
                 self.engine.note_outage(breaker, *retry_after, what).await;
             }
-            Ok(_) | Err(_) => self.engine.clear(&breaker).await,
+            Ok(_) | Err(_) if proof == Proof::Works => self.engine.clear(&breaker).await,
+            Ok(_) | Err(_) => {}
         }
         Ok(result?)
     }
