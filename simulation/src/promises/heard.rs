@@ -1,7 +1,7 @@
 //! Promise 6: you hear of trouble long before expiry.
 //!
 //! What is served, and when that was to be renewed, is seen outside; what people know is in their
-//! [`Ears`](crate::ears::Ears).
+//! [`Ears`].
 
 use std::collections::BTreeSet;
 
