@@ -95,8 +95,8 @@ impl State {
             return Some((Promise::FloorHolds, text));
         }
         let due = self.promises.rules.earliest_renewal(&before.leaf);
-        // With an old store and a Rancher that cannot be read nobody knows of it.
-        let is_blind = is_since(self.promises.store_lost_at)
+        // With an old store, or one of its own, and a Rancher that cannot be read nobody knows of it.
+        let is_blind = (is_another || is_since(self.promises.store_lost_at))
             && self.trouble.weather(Port::Rancher) != Weather::Fair;
         let is_due = due <= self.shown(instance).max(now) + Duration::minutes(1);
         let wish_changed = self
