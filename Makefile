@@ -26,7 +26,8 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
-	cargo test --workspace
+	cargo test --workspace --exclude simulation
+	cargo test --profile simulate -p simulation
 	$(MAKE) simulate SEEDS=50 FIRST= SEED= COSTS= DAYS= LOG=
 	$(MAKE) demo KEEP=
 

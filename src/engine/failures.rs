@@ -58,9 +58,12 @@ impl<W: World> Engine<W> {
         let (wait, line) = {
             let mut ledger = self.ledger();
             let failures = ledger.failures(&subject).saturating_add(1);
+            // What is waited for already is not over sooner because something else went wrong besides.
+            let waits = ledger.waiting(&subject, now).map(|wait| wait.until);
+            let until = until(failures);
             let wait = Wait {
                 failures,
-                until: until(failures),
+                until: waits.map_or(until, |waits| until.max(waits)),
                 detail: one_line(&what.text),
                 trouble: what.trouble,
                 failed_at: Some(now),

@@ -12,6 +12,7 @@ use crate::engine::refusals;
 use crate::issue::Attempt;
 use crate::issue::pace::Pace;
 use crate::issue::stop::Stop;
+use crate::names::DomainName;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
@@ -40,7 +41,7 @@ const CHECKS: usize = 16;
 /// An authorization that is to be proven.
 struct Task {
     url: String,
-    name: crate::names::DomainName,
+    name: DomainName,
     challenge: Http01,
 }
 
@@ -58,9 +59,11 @@ impl<W: World> Attempt<'_, W> {
             let authorization = self.look_at(account, &state.url, url).await?;
             match authorization.status {
                 AuthorizationStatus::Pending => tasks.push(task(authorization)?),
-                AuthorizationStatus::Valid => self.note_outcome(account, &authorization).await,
+                AuthorizationStatus::Valid => {
+                    self.note_outcome(account, order, &authorization).await
+                }
                 AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                    self.note_outcome(account, &authorization).await;
+                    self.note_outcome(account, order, &authorization).await;
                     is_dead = true;
                 }
             }
@@ -272,7 +275,7 @@ impl<W: World> Attempt<'_, W> {
                 if authorization.status == AuthorizationStatus::Valid {
                     self.engine.note_validated(account, &task.name).await;
                 } else {
-                    self.note_outcome(account, &authorization).await;
+                    self.note_outcome(account, order, &authorization).await;
                 }
                 self.withdraw(&task.challenge.token).await;
                 debug!(lineage = self.lineage, domain = %task.name, "token withdrawn");
@@ -329,6 +332,25 @@ impl<W: World> Attempt<'_, W> {
         ))
     }
 
+    /// The wait of a name, if that is about a validation that failed after an order was begun.
+    fn failure_on_record(
+        &self,
+        account: &Account,
+        order: &PendingOrder,
+        name: &DomainName,
+    ) -> Option<Wait> {
+        let subject = refusals(&account.directory, &account.url, name);
+        let is_of_this = |wait: &&Wait| {
+            wait.failed_at.is_some_and(|at| order.intended_at < at)
+                && wait.trouble.is_some_and(Trouble::is_of_validation)
+        };
+        self.engine
+            .ledger()
+            .wait(&subject)
+            .filter(is_of_this)
+            .cloned()
+    }
+
     /// Whether an authorization failed after its order was begun, and that is on record, and its wait is over.
     pub(super) fn has_waited(
         &self,
@@ -336,32 +358,28 @@ impl<W: World> Attempt<'_, W> {
         order: &PendingOrder,
         authorization: &Authorization,
     ) -> bool {
-        let subject = refusals(&account.directory, &account.url, &authorization.name);
-        let is_over = |wait: &Wait| {
-            let is_of_this = wait.failed_at.is_some_and(|at| order.intended_at < at);
-            is_of_this && wait.until <= self.engine.now()
-        };
         let has_failed = matches!(
             authorization.status,
             AuthorizationStatus::Invalid | AuthorizationStatus::Over
         );
-        has_failed && self.engine.ledger().wait(&subject).is_some_and(is_over)
+        let wait = self.failure_on_record(account, order, &authorization.name);
+        has_failed && wait.is_some_and(|wait| wait.until <= self.engine.now())
     }
 
     /// Notes how an authorization ended, on the clock of its name. A failure that is on record is not counted twice.
-    pub(super) async fn note_outcome(&self, account: &Account, authorization: &Authorization) {
+    pub(super) async fn note_outcome(
+        &self,
+        account: &Account,
+        order: &PendingOrder,
+        authorization: &Authorization,
+    ) {
         let name = &authorization.name;
         let subject = refusals(&account.directory, &account.url, name);
         match authorization.status {
             AuthorizationStatus::Valid => self.engine.clear(&subject).await,
             AuthorizationStatus::Pending => {}
             AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                if self
-                    .engine
-                    .ledger()
-                    .waiting(&subject, self.engine.now())
-                    .is_some()
-                {
+                if self.failure_on_record(account, order, name).is_some() {
                     return;
                 }
                 let kind = authorization.error.as_ref().map_or("", |error| &error.kind);

@@ -143,6 +143,37 @@ async fn a_validation_that_failed_right_before_a_crash_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validation_whose_end_was_limited_away_is_still_counted() {
+    let world = World::start().await;
+    world.breaks("broken.example.com");
+    let limited = Problem::new(429, "rateLimited", "too many requests")
+        .retry_after(RetryAfter::Seconds(600))
+        .response();
+    let is_look = |seen: &Seen| seen.endpoint == "authorization";
+    let faults = world.production.faults();
+    faults.add_when(is_look, 1, 1, What::Answer(limited));
+    let mut daemon = world.daemon("broken.example.com");
+    daemon.mentions("too many requests").await;
+    daemon.idles().await;
+    daemon.stop().await;
+    assert_eq!(world.failed_validations("broken.example.com"), 1);
+
+    world.end_waits();
+    let mut daemon = world.daemon("broken.example.com");
+    daemon
+        .mentions("validation of broken.example.com failed")
+        .await;
+    daemon.rests().await;
+    assert_eq!(
+        world.orders_of("broken.example.com"),
+        1,
+        "{}",
+        daemon.text()
+    );
+    assert_eq!(world.failed_validations("broken.example.com"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_name_of_a_group_is_left_out_and_added_when_it_works_again() {
     // Told in the order as well, as by Pebble, or in the authorization only, as by Boulder.
     for order_errors in [false, true] {
