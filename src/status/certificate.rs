@@ -239,10 +239,15 @@ pub(super) fn of(
     let left_out = left_out(row, failed);
     let mut health = health(row, now);
     let mut reason = row.reason();
+    let mut next = next(row, snapshot.next, now);
     // The next pass will see it; until then it is no longer worked on.
     if health == Health::Working && is_done(&name, snapshot) {
         health = Health::Well;
         "done, looked at again in the next pass".clone_into(&mut reason);
+        next = snapshot.next.map(|at| Next {
+            at,
+            what: "looked at again".to_owned(),
+        });
     }
     if left_out.is_some() {
         health = health.max(Health::Attention);
@@ -255,7 +260,7 @@ pub(super) fn of(
         reason,
         problem: problem(row, health).or(left_out),
         last_try,
-        next: next(row, snapshot.next, now),
+        next,
         on_disk: (&row.on_disk).into(),
         at_rancher: (&row.at_rancher).into(),
         balancers: served.by(row.id.as_deref()),

@@ -246,6 +246,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
         let snapshot = Snapshot {
             report: Some(Arc::new(report(vec![first("a.test")]))),
             tries: tries.collect(),
+            next: Some(NOW + Duration::MINUTE),
             ..Snapshot::default()
         };
         let ledger = Ledger::default();
@@ -258,8 +259,12 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
             parts: &[],
         };
         let status = Status::gather(&Program::default(), &snapshot, on_record, NOW);
-        status.certificates[0].health
+        let certificate = &status.certificates[0];
+        let next = certificate.next.as_ref().unwrap();
+        (certificate.health, next.what.clone())
     };
+    let working = (Health::Working, "next try: Issue".to_owned());
+    let well = (Health::Well, "looked at again".to_owned());
     let last = |at, setback| {
         Some(Try {
             at,
@@ -267,14 +272,11 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
             setback,
         })
     };
-    assert_eq!(with(None), Health::Working);
-    assert_eq!(with(last(NOW - DAY, None)), Health::Working);
-    assert_eq!(with(last(NOW + Duration::SECOND, None)), Health::Well);
+    assert_eq!(with(None), working);
+    assert_eq!(with(last(NOW - DAY, None)), working);
+    assert_eq!(with(last(NOW + Duration::SECOND, None)), well);
     let failed = failed(Trouble::Caa, "caa");
-    assert_eq!(
-        with(last(NOW + Duration::SECOND, Some(failed))),
-        Health::Working
-    );
+    assert_eq!(with(last(NOW + Duration::SECOND, Some(failed))), working);
 }
 
 #[test]

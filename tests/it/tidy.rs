@@ -234,6 +234,37 @@ fn every_path_that_the_documents_name_is_there() {
 }
 
 #[test]
+fn every_test_that_shows_a_promise_is_there() {
+    let readme = text("README.md");
+    let from = readme.find("## How each promise is shown").unwrap();
+    let rows: Vec<&str> = readme[from..]
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains(". "))
+        .collect();
+    assert_eq!(rows.len(), 6);
+    let promises = text("simulation/src/promises.rs");
+    for row in rows {
+        let tests = row.rsplit('|').nth(1).unwrap();
+        let (here, simulated) = tests.split_once("; simulation ").unwrap();
+        for test in here.split('`').skip(1).step_by(2) {
+            let (module, name) = test.rsplit_once("::").unwrap();
+            let module = format!("tests/it/{}", module.replace("::", "/"));
+            if name == "*" {
+                let is_there = |end| root().join(format!("{module}{end}")).exists();
+                assert!(is_there(".rs") || is_there(""), "{test}");
+            } else {
+                let code = text(&format!("{module}.rs"));
+                assert!(code.contains(&format!("fn {name}()")), "{test}");
+            }
+        }
+        for promise in simulated.split('`').skip(1).step_by(2) {
+            let is_there = promises.contains(&format!("\n    {promise},"));
+            assert!(is_there || promise == "crash", "{promise}");
+        }
+    }
+}
+
+#[test]
 fn every_kind_of_notice_is_told_of() {
     let document = text("docs/notices.md");
     for kind in Kind::ALL {
