@@ -187,7 +187,7 @@ impl Authority for Nobody {
         _directory: &str,
         _answered: Answered,
     ) -> Result<Option<time::OffsetDateTime>, AuthorityError> {
-        nobody()
+        Ok(None)
     }
 
     async fn open(&self, _account: &Account, _names: &Names) -> Result<Order, AuthorityError> {

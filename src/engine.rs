@@ -257,6 +257,14 @@ impl<W: World> Engine<W> {
         *skew = Some((reason.to_owned(), now));
     }
 
+    /// Refuses while the clock of this machine is known to be wrong.
+    pub fn clock_right(&self) -> Result<(), Setback> {
+        match self.clock_distrusted() {
+            Some((reason, left)) => Err(Setback::failure_until(reason, self.now() + left)),
+            None => Ok(()),
+        }
+    }
+
     /// Whether the clock of this machine was found wrong, and how long until it is looked at again.
     pub fn clock_distrusted(&self) -> Option<(String, Duration)> {
         let skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,8 +316,9 @@ impl<W: World> Engine<W> {
             }
             // A crash may have come between the record of the order and the ledger.
             let noted_at = ledger.finalized_at(asked.directory, asked.names);
-            let is_noted =
-                asked_before.is_some_and(|before| noted_at.is_some_and(|at| before <= at));
+            // Or a clock that was ahead was set right since.
+            let is_noted = |before| noted_at.is_some_and(|at| before <= at || now < before);
+            let is_noted = asked_before.is_some_and(is_noted);
             match self.limits(asked.directory) {
                 Some(_) if is_noted => ledger.finalizing_again(asked, now),
                 limits => ledger.finalizing(asked, limits, now),

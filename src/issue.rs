@@ -1,6 +1,6 @@
 //! Getting a certificate, step by step, so that a crash between any two steps costs none.
 //!
-//! 1. May an order be opened? Resuming is never gated.
+//! 1. May an order be opened? One that is opened already waits for no limit.
 //! 2. An order in flight is resumed. Otherwise the key and the intent are saved, the order is opened, its URL saved.
 //! 3. Every authorization that is not valid yet: publish the token, check it, note `told`, tell, look.
 //! 4. Finalize with the saved key, look, download, keep the chain as it came.
@@ -54,7 +54,7 @@ mod stop;
 pub use gate::EPHEMERAL;
 pub use gate::Question;
 pub use gate::Standing;
-pub(crate) use gate::authority_waits;
+pub(crate) use gate::authority_waits_for_opened;
 pub use gate::gate;
 pub use gate::may_overrule;
 #[cfg(test)]
@@ -246,6 +246,8 @@ impl<'a, W: World> Attempt<'a, W> {
         let mut last = None;
         for _ in 0..BEGINNINGS {
             let account = self.account_in_use().await?;
+            // What came to nothing needs no place any more.
+            self.reservation.give_back();
             match self.once().await {
                 // Nothing was issued, and the order went with its key: once, another key is worth a try.
                 Err(Stop::Order(problem))
@@ -383,7 +385,9 @@ impl<'a, W: World> Attempt<'a, W> {
                 self.part_with(&order, why).await?;
                 return Ok(None);
             }
-            return self.give_up(&order).await;
+            let given_up = self.give_up(&order).await?;
+            self.give_back_budget(account, &order).await;
+            return Ok(given_up);
         }
         if matches!(state.status, OrderStatus::Pending | OrderStatus::Ready) {
             self.trust_clock(&account.directory).await?;
@@ -416,8 +420,9 @@ impl<'a, W: World> Attempt<'a, W> {
             Pending::Order(_) | Pending::None | Pending::Unreadable(_) => None,
         };
         // An intent without an answer was paid for.
-        if !intent.as_ref().is_some_and(|intent| self.is_wanted(intent)) {
-            self.take_budget(&account).await?;
+        match intent.as_ref().filter(|intent| self.is_wanted(intent)) {
+            Some(intent) => self.reserve(&account, intent),
+            None => self.take_budget(&account).await?,
         }
         let key = match intent {
             Some(intent) => intent.key,
@@ -436,6 +441,7 @@ impl<'a, W: World> Attempt<'a, W> {
             is_renewal: self.wish.standing.is_renewal,
             url: None,
             challenges: std::collections::BTreeMap::new(),
+            failed: std::collections::BTreeSet::new(),
             finalized_at: None,
             look_after: None,
             received: None,
@@ -456,6 +462,8 @@ impl<'a, W: World> Attempt<'a, W> {
         }
         let state = opened?;
         debug!(lineage = self.lineage, order = state.url, "order opened");
+        let directory = account.directory.clone();
+        self.engine.clear(&Subject::Account { directory }).await;
         order.url = Some(state.url.clone());
         self.save(&order).await?;
         debug!(lineage = self.lineage, "order saved");
@@ -495,7 +503,7 @@ impl<'a, W: World> Attempt<'a, W> {
             debug!(lineage = self.lineage, status = ?state.status, "order looked at");
         }
         if state.status != OrderStatus::Valid {
-            return Err(self.fail_order(&account, &order, &state).await?);
+            return Err(self.fail_order(&account, &mut order, &state).await?);
         }
         let chain = self
             .ask(&account.directory, || {
@@ -523,7 +531,7 @@ impl<'a, W: World> Attempt<'a, W> {
     async fn fail_order(
         &self,
         account: &Account,
-        order: &PendingOrder,
+        order: &mut PendingOrder,
         state: &Order,
     ) -> Result<Stop, Stop> {
         let (mut has_waited, mut is_news) = (false, false);
@@ -543,7 +551,7 @@ impl<'a, W: World> Attempt<'a, W> {
                 AuthorizationStatus::Valid | AuthorizationStatus::Pending
             );
             is_news |= is_failure;
-            self.note_outcome(account, order, &authorization).await;
+            self.note_outcome(account, order, &authorization).await?;
         }
         // In this order: a crash in between gives nothing back twice.
         self.drop_order(order).await?;

@@ -40,11 +40,13 @@ pub struct Ears {
 }
 
 impl Ears {
-    fn hear(&mut self, notice: &Notice, status: &Status) {
+    /// `wished` are the certificates that somebody wants: what waits in an outbox is told before the first pass of a
+    /// process, when its status has none yet.
+    fn hear(&mut self, notice: &Notice, status: &Status, wished: &[String]) {
         let names = |is_meant: &dyn Fn(&str) -> bool| -> Vec<String> {
-            let names = status.certificates.iter().map(|it| it.name.clone());
-            let known = self.certificates.keys().cloned();
-            names.chain(known).filter(|name| is_meant(name)).collect()
+            let known = self.certificates.keys();
+            let names = wished.iter().chain(known);
+            names.filter(|name| is_meant(name)).cloned().collect()
         };
         match notice.kind {
             Kind::Trouble => {
@@ -162,7 +164,11 @@ async fn tell(
                 let line = format!("[{instance}] tells: {}", queued.notice.title);
                 state.note(line);
             }
-            state.ears(instance).hear(&queued.notice, &status);
+            let wishes = state.town.wishes.values();
+            let wished: Vec<String> = wishes
+                .map(|wish| wish.names.primary().to_string())
+                .collect();
+            state.ears(instance).hear(&queued.notice, &status, &wished);
         }
         outbox.delivered(queued.id);
     }

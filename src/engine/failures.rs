@@ -59,14 +59,23 @@ impl<W: World> Engine<W> {
             let mut ledger = self.ledger();
             let failures = ledger.failures(&subject).saturating_add(1);
             // What is waited for already is not over sooner because something else went wrong besides.
-            let waits = ledger.waiting(&subject, now).map(|wait| wait.until);
             let until = until(failures);
-            let wait = Wait {
-                failures,
-                until: waits.map_or(until, |waits| until.max(waits)),
-                detail: one_line(&what.text),
-                trouble: what.trouble,
-                failed_at: Some(now),
+            let longer = ledger
+                .waiting(&subject, now)
+                .filter(|wait| until < wait.until);
+            let wait = match longer {
+                Some(longer) => Wait {
+                    failures,
+                    failed_at: Some(now),
+                    ..longer.clone()
+                },
+                None => Wait {
+                    failures,
+                    until,
+                    detail: one_line(&what.text),
+                    trouble: what.trouble,
+                    failed_at: Some(now),
+                },
             };
             let line = match limits {
                 Some(limits) => ledger.fail_validation(subject, wait.clone(), limits, now),

@@ -27,7 +27,6 @@ use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
-use crate::store::ledger::Wait;
 use crate::store::record::PendingOrder;
 use crate::store::record::PublishedChallenge;
 
@@ -60,10 +59,10 @@ impl<W: World> Attempt<'_, W> {
             match authorization.status {
                 AuthorizationStatus::Pending => tasks.push(task(authorization)?),
                 AuthorizationStatus::Valid => {
-                    self.note_outcome(account, order, &authorization).await
+                    self.note_outcome(account, order, &authorization).await?;
                 }
                 AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                    self.note_outcome(account, order, &authorization).await;
+                    self.note_outcome(account, order, &authorization).await?;
                     is_dead = true;
                 }
             }
@@ -275,7 +274,7 @@ impl<W: World> Attempt<'_, W> {
                 if authorization.status == AuthorizationStatus::Valid {
                     self.engine.note_validated(account, &task.name).await;
                 } else {
-                    self.note_outcome(account, order, &authorization).await;
+                    self.note_outcome(account, order, &authorization).await?;
                 }
                 self.withdraw(&task.challenge.token).await;
                 debug!(lineage = self.lineage, domain = %task.name, "token withdrawn");
@@ -332,55 +331,32 @@ impl<W: World> Attempt<'_, W> {
         ))
     }
 
-    /// The wait of a name, if that is about a validation that failed after an order was begun.
-    fn failure_on_record(
-        &self,
-        account: &Account,
-        order: &PendingOrder,
-        name: &DomainName,
-    ) -> Option<Wait> {
-        let subject = refusals(&account.directory, &account.url, name);
-        let is_of_this = |wait: &&Wait| {
-            wait.failed_at.is_some_and(|at| order.intended_at < at)
-                && wait.trouble.is_some_and(Trouble::is_of_validation)
-        };
-        self.engine
-            .ledger()
-            .wait(&subject)
-            .filter(is_of_this)
-            .cloned()
-    }
-
-    /// Whether an authorization failed after its order was begun, and that is on record, and its wait is over.
+    /// Whether an authorization has failed, and that is on record, and the wait that followed is over.
     pub(super) fn has_waited(
         &self,
         account: &Account,
         order: &PendingOrder,
         authorization: &Authorization,
     ) -> bool {
-        let has_failed = matches!(
-            authorization.status,
-            AuthorizationStatus::Invalid | AuthorizationStatus::Over
-        );
-        let wait = self.failure_on_record(account, order, &authorization.name);
-        has_failed && wait.is_some_and(|wait| wait.until <= self.engine.now())
+        let subject = refusals(&account.directory, &account.url, &authorization.name);
+        order.failed.contains(&authorization.url) && self.engine.held_back(&subject).is_ok()
     }
 
-    /// Notes how an authorization ended, on the clock of its name. A failure that is on record is not counted twice.
+    /// Notes how an authorization ended, on the clock of its name. A failure is counted once.
     pub(super) async fn note_outcome(
         &self,
         account: &Account,
-        order: &PendingOrder,
+        order: &mut PendingOrder,
         authorization: &Authorization,
-    ) {
+    ) -> Result<(), Stop> {
         let name = &authorization.name;
         let subject = refusals(&account.directory, &account.url, name);
         match authorization.status {
             AuthorizationStatus::Valid => self.engine.clear(&subject).await,
             AuthorizationStatus::Pending => {}
             AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                if self.failure_on_record(account, order, name).is_some() {
-                    return;
+                if order.failed.contains(&authorization.url) {
+                    return Ok(());
                 }
                 let kind = authorization.error.as_ref().map_or("", |error| &error.kind);
                 let trouble = Trouble::of_validation(kind);
@@ -392,8 +368,12 @@ impl<W: World> Attempt<'_, W> {
                 self.engine
                     .fail_validation(&account.directory, subject, what)
                     .await;
+                // A crash before this counts it twice, never not at all.
+                order.failed.insert(authorization.url.clone());
+                self.save(order).await?;
             }
         }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether an order may be opened now, and if not: why, and until when. Resuming is never gated.
+//! Whether an order may be opened now, and if not: why, and until when. One that is opened already waits for no limit.
 
 use time::Duration;
 use time::OffsetDateTime;
@@ -150,18 +150,37 @@ impl<'a> Question<'a> {
     }
 }
 
-/// What holds for everything that is asked of an authority, resumed or not.
-pub(crate) fn authority_waits<W: World>(
+/// What holds for an order that is opened already: the clock and the authority itself, and whether the account can be
+/// used, but no limit.
+pub(crate) fn authority_waits_for_opened<W: World>(
     engine: &Engine<W>,
     directory: &str,
 ) -> Result<(), Setback> {
-    if let Some((reason, left)) = engine.clock_distrusted() {
-        return Err(Setback::failure_until(reason, engine.now() + left));
+    let subject = Subject::Account {
+        directory: directory.to_owned(),
+    };
+    let limited = engine.ledger().wait(&subject).and_then(|wait| wait.trouble);
+    if limited == Some(Trouble::AccountLimited) {
+        engine.clock_right()?;
+        return breaker_closed(engine, directory);
     }
-    let directory = directory.to_owned();
+    authority_waits(engine, directory)
+}
+
+/// What holds for everything new that is asked of an authority.
+pub(super) fn authority_waits<W: World>(
+    engine: &Engine<W>,
+    directory: &str,
+) -> Result<(), Setback> {
+    engine.clock_right()?;
     engine.held_back(&Subject::Account {
-        directory: directory.clone(),
+        directory: directory.to_owned(),
     })?;
+    breaker_closed(engine, directory)
+}
+
+fn breaker_closed<W: World>(engine: &Engine<W>, directory: &str) -> Result<(), Setback> {
+    let directory = directory.to_owned();
     let Some(mut wait) = engine.open_breaker(&Subject::Authority { directory }) else {
         return Ok(());
     };
@@ -351,19 +370,25 @@ fn judge_clock<W: World>(
     Err(Setback::failure_until(reason, engine.now() + SKEW_LOOK))
 }
 
-/// Compares our clock with the authority's before what is not ours is judged by dates. One that does not answer says
-/// nothing about it.
+/// Compares our clock with the authority's before what is not ours is judged by dates. While it does not answer, as when
+/// our clock sees its certificate expired, nothing is judged.
 pub(crate) async fn trust_dates<W: World>(
     engine: &Engine<W>,
     directory: &str,
 ) -> Result<(), Setback> {
-    let authority = engine.world.authority();
-    let before = authority.time(directory, Answered::Before).await;
-    if skew(engine, before.ok().flatten()).is_none() {
+    let time = async |answered| {
+        let theirs = engine.world.authority().time(directory, answered).await;
+        theirs.map_err(|error| {
+            let what = "our clock cannot be compared with the authority's";
+            Setback::failure(format!(
+                "{what} before what is not ours is replaced: {error}"
+            ))
+        })
+    };
+    if skew(engine, time(Answered::Before).await?).is_none() {
         return Ok(());
     }
-    let now = authority.time(directory, Answered::Now).await;
-    judge_clock(engine, now.ok().flatten())
+    judge_clock(engine, time(Answered::Now).await?)
 }
 
 impl<W: World> Attempt<'_, W> {

@@ -66,7 +66,11 @@ impl<W: World> Attempt<'_, W> {
             OrderStatus::Processing | OrderStatus::Valid => {
                 self.finish(order, state).await.map(drop)
             }
-            OrderStatus::Invalid => self.drop_order(&order).await,
+            OrderStatus::Invalid => {
+                self.drop_order(&order).await?;
+                self.give_back_budget(&account, &order).await;
+                Ok(())
+            }
             // The answer may be late: a certificate may come all the same.
             OrderStatus::Pending | OrderStatus::Ready => {
                 let why = format!("it is {:?} after it was finalized", state.status);

@@ -15,7 +15,7 @@ use crate::engine::refusals;
 use crate::issue::Question;
 use crate::issue::Standing;
 use crate::issue::Wish;
-use crate::issue::authority_waits;
+use crate::issue::authority_waits_for_opened;
 use crate::issue::gate;
 use crate::issue::may_overrule;
 use crate::issue::verified;
@@ -161,7 +161,7 @@ impl<W: World> Reconciler<W> {
         if let Pending::Order(order) = &lineage.pending
             && order.received.is_none()
         {
-            authority_waits(&self.engine, &order.directory).ok()?;
+            authority_waits_for_opened(&self.engine, &order.directory).ok()?;
             let waits = |name| {
                 let subject = refusals(&order.directory, &order.account, name);
                 self.engine.held_back(&subject).is_err()
@@ -264,7 +264,7 @@ impl<W: World> Reconciler<W> {
             && is_resumed
             && pending.directory == policy.wanted_directory()
         {
-            authority_waits(engine, &pending.directory)?;
+            authority_waits_for_opened(engine, &pending.directory)?;
         }
         if !is_resumed {
             if verdict.action == Action::Renew && !is_asked {

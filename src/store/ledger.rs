@@ -47,7 +47,7 @@ pub struct Ledger {
     wishes: BTreeMap<String, OffsetDateTime>,
     /// When it was found that a part of it could not be read.
     doubted_at: Option<OffsetDateTime>,
-    uncut: Option<Uncut>,
+    uncut: Vec<Uncut>,
 }
 
 /// How long a certificate that was asked for is remembered: by then neither the floor nor a limit asks for it.
@@ -91,7 +91,8 @@ impl Ledger {
     /// Cuts what lies later than it can: a clock that was ahead has written it. What was there is kept for a while,
     /// for the case that the clock is behind now ([`Self::recall`]).
     pub fn cut(&mut self, now: OffsetDateTime) {
-        self.uncut = self.uncut.take().or_else(|| self.uncut(now));
+        let uncut = self.uncut(now);
+        self.uncut.extend(uncut);
         self.doubted_at = self.doubted_at.map(|at| at.min(now));
         for (subject, wait) in &mut self.waits {
             if let Some(failed_at) = wait.failed_at.filter(|at| now < *at) {
@@ -108,7 +109,7 @@ impl Ledger {
 
     /// Whether nothing is lost when only what is remembered is written down: not while a cut may turn out to be wrong.
     pub(crate) fn is_all(&self) -> bool {
-        self.uncut.is_none()
+        self.uncut.is_empty()
     }
 
     /// Takes what an account costs, or says why it must not be made. Nothing may be asked before the line is written.

@@ -1,6 +1,7 @@
 //! What stands in our own files.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -88,6 +89,9 @@ pub struct PendingOrder {
     /// The challenges that were published, by URL of the authorization.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub challenges: BTreeMap<String, PublishedChallenge>,
+    /// URLs of the authorizations that failed, and that is on the clock of their names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub failed: BTreeSet<String>,
     /// When its certificate was first asked for: from then on the authority may have issued it.
     #[serde(
         default,

@@ -325,6 +325,7 @@ fn order(text: &str) -> PendingOrder {
         key: Secret::new("key"),
         intended_at: NOW,
         is_renewal: false,
+        failed: BTreeSet::new(),
         url: Some("https://ca.test/order/1".to_owned()),
         challenges: BTreeMap::new(),
         received: None,

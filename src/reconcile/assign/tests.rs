@@ -112,6 +112,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
         key: Secret::new(""),
         intended_at: NOW,
         is_renewal: false,
+        failed: BTreeSet::new(),
         url: None,
         challenges: BTreeMap::new(),
         received: None,

@@ -51,26 +51,29 @@ impl Ledger {
     /// Takes back what a cut took away, if the clock has jumped forward since to where all of it lies in the past: then
     /// it was behind, and nothing on record was wrong.
     pub fn recall(&mut self, now: OffsetDateTime) {
-        let Some(uncut) = &self.uncut else { return };
-        let passed = Duration::try_from(uncut.since.elapsed()).unwrap_or(KEPT);
-        if KEPT <= passed {
-            self.uncut = None;
-            return;
+        let all = std::mem::take(&mut self.uncut);
+        for uncut in all {
+            let passed = Duration::try_from(uncut.since.elapsed()).unwrap_or(KEPT);
+            let jumped = now - uncut.cut_at - passed;
+            if JUMP <= jumped && uncut.latest <= now.saturating_add(JUMP) {
+                tracing::warn!(
+                    "the clock of this machine was behind, waits hold as they were on record"
+                );
+                self.take_back(uncut, now);
+            } else if passed < KEPT {
+                self.uncut.push(uncut);
+            }
         }
-        let jumped = now - uncut.cut_at - passed;
-        if jumped < JUMP || now.saturating_add(JUMP) < uncut.latest {
-            return;
-        }
-        let Some(uncut) = self.uncut.take() else {
-            return;
-        };
-        tracing::warn!("the clock of this machine was behind, waits hold as they were on record");
+    }
+
+    fn take_back(&mut self, uncut: Uncut, now: OffsetDateTime) {
         for (subject, before) in uncut.waits {
             // What is well again meanwhile stays well.
             if let Some(wait) = self.waits.get_mut(&subject)
                 && wait.until < before.until
             {
-                *wait = before;
+                let failures = wait.failures.max(before.failures);
+                *wait = Wait { failures, ..before };
             }
         }
         for (set, before) in uncut.issues {
