@@ -448,7 +448,8 @@ impl Levels {
 
     fn put_back(&mut self, bucket: Bucket, limits: &Limits, now: OffsetDateTime) -> Option<Level> {
         let full_at = self.full_at.get_mut(&bucket)?;
-        *full_at = (*full_at - bucket.limit(limits).refill).max(now);
+        // The file may hold any date.
+        *full_at = full_at.saturating_sub(bucket.limit(limits).refill).max(now);
         let full_at = *full_at;
         Some(Level { bucket, full_at })
     }

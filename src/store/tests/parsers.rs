@@ -107,20 +107,41 @@ proptest! {
     }
 
     #[test]
-    fn any_date_in_a_ledger(at in dates(), until in dates(), lifetime in any::<i64>(), failures in any::<u32>()) {
+    fn any_date_in_a_ledger(
+        at in dates(),
+        until in dates(),
+        failed_at in dates(),
+        full_at in dates(),
+        lifetime in any::<i64>(),
+        failures in any::<u32>(),
+    ) {
         let leaf = crate::fingerprint::Fingerprint::of(&[A]);
         let subject = json!({"kind": "wake"});
+        let domain = json!({"bucket": "domain", "directory": DIRECTORY, "domain": "example.com", "full_at": full_at});
+        let set = json!({"bucket": "set", "directory": DIRECTORY, "names": [A], "full_at": full_at});
         let lines = [
-            json!({"at": at, "event": "finalizing", "directory": DIRECTORY, "names": [A]}),
+            json!({"at": at, "event": "registering", "directory": DIRECTORY, "levels": []}),
+            json!({"at": at, "event": "levels", "levels": [domain]}),
+            json!({"at": at, "event": "finalizing", "directory": DIRECTORY, "names": [A], "levels": [set]}),
             json!({"at": at, "event": "issued", "directory": DIRECTORY, "names": [A], "leaf": leaf, "lifetime": lifetime}),
-            json!({"at": at, "event": "failed", "subject": subject, "failures": failures, "until": until, "detail": ""}),
+            json!({
+                "at": at, "event": "failed", "subject": subject, "failures": failures, "until": until,
+                "failed_at": failed_at, "detail": "",
+            }),
         ];
         let place = Place::new();
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
         place.write("rancher-lets-encrypt/ledger.jsonl", text);
-        let ledger = place.store().read_ledger(NOW).unwrap();
+        let mut ledger = place.store().read_ledger(NOW).unwrap();
         assert_eq!(ledger.failures(&Subject::Wake), failures);
-        for now in [NOW, OffsetDateTime::UNIX_EPOCH] {
+        let set = names(A).set();
+        for now in [NOW, OffsetDateTime::UNIX_EPOCH, NOW + Duration::days(20_000)] {
+            ledger.cut(now);
+            ledger.recall(now + Duration::DAY);
+            drop(ledger.levels().check(&asked(&set), &LETS_ENCRYPT, now));
+            let mut spent = ledger.levels().clone();
+            spent.spend_certificate(&asked(&set), &LETS_ENCRYPT, now);
+            spent.give_back(&asked(&set), &LETS_ENCRYPT, now);
             ledger.floor(DIRECTORY, &names(A).set(), now);
             ledger.waiting(&Subject::Wake, now);
             ledger.next_end(now);

@@ -96,6 +96,9 @@ fn faults() -> Vec<What> {
         What::Endless(Bytes::from(vec![b' '; 1 << 16])),
         What::status(500),
         What::status(503),
+        What::status(429),
+        later(500, RetryAfter::Seconds),
+        later(500, RetryAfter::Date),
         later(503, RetryAfter::Seconds),
         later(503, RetryAfter::Date),
         later(429, RetryAfter::Seconds),
@@ -112,7 +115,12 @@ fn said(way: Way, endpoint: &str, what: &What) -> &'static str {
         What::Truncate | What::Endless(_) if endpoint == "new-nonce" => "",
         What::Later { status: 429, .. } if way == Way::Authority => "no problem document",
         What::Later { status: 429, .. } => "429",
+        What::Later { status: 500, .. } => "500",
         What::Later { .. } => "503",
+        What::Answer(answer) if answer.status() == 429 && way == Way::Authority => {
+            "no problem document"
+        }
+        What::Answer(answer) if answer.status() == 429 => "429",
         What::Answer(answer) if answer.status() == 500 => "500",
         What::Answer(_) => "503",
         What::Close | What::DoThenClose => "connection",
