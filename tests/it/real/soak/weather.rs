@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandbox::faults::Faults;
+use sandbox::faults::Seen;
 use sandbox::faults::chance::Draw;
 use sandbox::rancher::service::ServiceSpec;
 
@@ -18,6 +19,8 @@ use crate::support::LABEL;
 
 /// How many services come and go.
 const SERVICES: u64 = 24;
+/// How long a kill waits for the moment that it is meant for; no assertion hangs on it.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// All waits that there are end within a day.
 const A_DAY_AND_MORE: time::Duration = time::Duration::hours(30);
 
@@ -118,6 +121,9 @@ impl Weather {
     /// As a power cut; the others, if there are any, take over.
     async fn kill(&mut self) {
         self.tally.add("kills");
+        if self.draw.below(2) == 0 {
+            self.let_finalize().await;
+        }
         for daemon in self.daemons.drain(..) {
             drop(daemon.kill().await);
         }
@@ -126,6 +132,25 @@ impl Weather {
             self.place.age(time::Duration::minutes(minutes));
         }
         self.begin();
+    }
+
+    /// Lets a service come, and waits until its certificate is asked for, if it comes to that in this weather: what
+    /// is lost from here on is lost after it was paid.
+    async fn let_finalize(&mut self) {
+        let Some(number) = (0..SERVICES).find(|number| !self.services.contains_key(number)) else {
+            return;
+        };
+        let finalized = |seen: &[Seen]| {
+            let finalized = seen.iter().filter(|seen| seen.endpoint == "finalize");
+            finalized.count()
+        };
+        let [faults, ..] = self.ways();
+        let before = finalized(&faults.seen());
+        self.label(number);
+        let asked = faults.until(|seen| before < finalized(seen));
+        if tokio::time::timeout(PATIENCE, asked).await.is_ok() {
+            self.tally.add("of them after a certificate was asked for");
+        }
     }
 
     async fn restart(&mut self) {
