@@ -551,7 +551,7 @@ impl<'a, W: World> Attempt<'a, W> {
                 AuthorizationStatus::Valid | AuthorizationStatus::Pending
             );
             is_news |= is_failure;
-            self.note_outcome(account, order, &authorization).await?;
+            self.note_outcome(account, order, &authorization).await;
         }
         // In this order: a crash in between gives nothing back twice.
         self.drop_order(order).await?;

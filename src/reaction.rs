@@ -510,6 +510,14 @@ impl Trouble {
         }
     }
 
+    /// Whether it is a validation that failed.
+    pub fn is_of_validation(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::NoAddress | Self::Caa | Self::WrongAnswer | Self::Invalid
+        )
+    }
+
     /// What Rancher's answer means.
     pub fn of_rancher(error: &OrchestratorError) -> Self {
         match error {

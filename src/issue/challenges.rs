@@ -59,10 +59,10 @@ impl<W: World> Attempt<'_, W> {
             match authorization.status {
                 AuthorizationStatus::Pending => tasks.push(task(authorization)?),
                 AuthorizationStatus::Valid => {
-                    self.note_outcome(account, order, &authorization).await?;
+                    self.note_outcome(account, order, &authorization).await;
                 }
                 AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                    self.note_outcome(account, order, &authorization).await?;
+                    self.note_outcome(account, order, &authorization).await;
                     is_dead = true;
                 }
             }
@@ -274,7 +274,7 @@ impl<W: World> Attempt<'_, W> {
                 if authorization.status == AuthorizationStatus::Valid {
                     self.engine.note_validated(account, &task.name).await;
                 } else {
-                    self.note_outcome(account, order, &authorization).await?;
+                    self.note_outcome(account, order, &authorization).await;
                 }
                 self.withdraw(&task.challenge.token).await;
                 debug!(lineage = self.lineage, domain = %task.name, "token withdrawn");
@@ -331,6 +331,28 @@ impl<W: World> Attempt<'_, W> {
         ))
     }
 
+    /// Whether it is on record that an authorization has failed: in its order, or, where that could not be written, on
+    /// the clock of its name, since the authority was told of it.
+    fn is_on_record(
+        &self,
+        account: &Account,
+        order: &PendingOrder,
+        authorization: &Authorization,
+    ) -> bool {
+        if order.failed.contains(&authorization.url) {
+            return true;
+        }
+        let challenge = order.challenges.get(&authorization.url);
+        let told_at = challenge.and_then(|challenge| challenge.first_told_at);
+        let since = told_at.unwrap_or(order.intended_at);
+        let subject = refusals(&account.directory, &account.url, &authorization.name);
+        let ledger = self.engine.ledger();
+        ledger.wait(&subject).is_some_and(|wait| {
+            wait.failed_at.is_some_and(|at| since <= at)
+                && wait.trouble.is_some_and(Trouble::is_of_validation)
+        })
+    }
+
     /// Whether an authorization has failed, and that is on record, and the wait that followed is over.
     pub(super) fn has_waited(
         &self,
@@ -338,8 +360,14 @@ impl<W: World> Attempt<'_, W> {
         order: &PendingOrder,
         authorization: &Authorization,
     ) -> bool {
+        let has_failed = matches!(
+            authorization.status,
+            AuthorizationStatus::Invalid | AuthorizationStatus::Over
+        );
         let subject = refusals(&account.directory, &account.url, &authorization.name);
-        order.failed.contains(&authorization.url) && self.engine.held_back(&subject).is_ok()
+        has_failed
+            && self.is_on_record(account, order, authorization)
+            && self.engine.held_back(&subject).is_ok()
     }
 
     /// Notes how an authorization ended, on the clock of its name. A failure is counted once.
@@ -348,15 +376,15 @@ impl<W: World> Attempt<'_, W> {
         account: &Account,
         order: &mut PendingOrder,
         authorization: &Authorization,
-    ) -> Result<(), Stop> {
+    ) {
         let name = &authorization.name;
         let subject = refusals(&account.directory, &account.url, name);
         match authorization.status {
             AuthorizationStatus::Valid => self.engine.clear(&subject).await,
             AuthorizationStatus::Pending => {}
             AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                if order.failed.contains(&authorization.url) {
-                    return Ok(());
+                if self.is_on_record(account, order, authorization) {
+                    return;
                 }
                 let kind = authorization.error.as_ref().map_or("", |error| &error.kind);
                 let trouble = Trouble::of_validation(kind);
@@ -368,12 +396,16 @@ impl<W: World> Attempt<'_, W> {
                 self.engine
                     .fail_validation(&account.directory, subject, what)
                     .await;
-                // A crash before this counts it twice, never not at all.
                 order.failed.insert(authorization.url.clone());
-                self.save(order).await?;
+                if let Err(stop) = self.save(order).await {
+                    debug!(
+                        lineage = self.lineage,
+                        ?stop,
+                        "failed authorization not marked"
+                    );
+                }
             }
         }
-        Ok(())
     }
 }
 
