@@ -337,10 +337,8 @@ impl Levels {
     fn room(&self, bucket: &Bucket, limits: &Limits, now: OffsetDateTime) -> Result<(), UsedUp> {
         let reserved = self.reserved.get(bucket).copied().unwrap_or(0);
         let limit = bucket.limit(limits);
-        let full_at = match self.full_at.get(bucket) {
-            Some(full_at) => (*full_at).max(now),
-            None => now,
-        };
+        let on_record = self.full_at.get(bucket);
+        let full_at = on_record.map_or(now, |full_at| (*full_at).max(now));
         let reserved = limit.refill * i32::try_from(reserved).unwrap_or(i32::MAX);
         let full_at = full_at.saturating_add(reserved);
         // Nothing was ever asked of a bucket that is full: then there is nothing to be late about.
@@ -394,8 +392,7 @@ impl Levels {
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
-        let spent = asked.order().into_iter();
-        spent.map(|bucket| self.take(bucket, limits, now)).collect()
+        self.take_all(asked.order(), limits, now)
     }
 
     /// Takes what a certificate costs, when it is asked for: orders that wait, or come to nothing, cost no other name
@@ -406,8 +403,7 @@ impl Levels {
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
-        let spent = asked.certificate().into_iter();
-        spent.map(|bucket| self.take(bucket, limits, now)).collect()
+        self.take_all(asked.certificate(), limits, now)
     }
 
     /// What is on record about all that a certificate takes from.
@@ -463,11 +459,7 @@ impl Levels {
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
-        let buckets = failures_of(directory, account, name);
-        buckets
-            .into_iter()
-            .map(|bucket| self.take(bucket, limits, now))
-            .collect()
+        self.take_all(failures_of(directory, account, name), limits, now)
     }
 
     /// A validation that succeeded ends the row of failures.
@@ -496,6 +488,18 @@ impl Levels {
     ) -> Level {
         let directory = directory.to_owned();
         self.take(Bucket::Accounts { directory }, limits, now)
+    }
+
+    fn take_all(
+        &mut self,
+        buckets: impl IntoIterator<Item = Bucket>,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Vec<Level> {
+        let buckets = buckets.into_iter();
+        buckets
+            .map(|bucket| self.take(bucket, limits, now))
+            .collect()
     }
 
     fn take(&mut self, bucket: Bucket, limits: &Limits, now: OffsetDateTime) -> Level {

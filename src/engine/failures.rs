@@ -32,18 +32,24 @@ impl<W: World> Engine<W> {
 
     /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at Rancher does.
     pub async fn fail(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
-        let (now, loop_time) = (self.now(), self.settings.loop_time);
-        let what = what.into();
-        let until = |failures| now + what.clock().after(failures, loop_time);
-        self.note_failure(subject, until, what.clone(), None).await
+        self.fail_by_clock(subject, what.into(), None).await
     }
 
     /// Notes a validation that failed at an authority, on the clock of its kind.
     pub async fn fail_validation(&self, directory: &str, subject: Subject, what: Failure) {
-        let (now, loop_time) = (self.now(), self.settings.loop_time);
-        let until = |failures| now + what.clock().after(failures, loop_time);
-        self.note_failure(subject, until, what.clone(), self.limits(directory))
-            .await;
+        let limits = self.limits(directory);
+        self.fail_by_clock(subject, what, limits).await;
+    }
+
+    async fn fail_by_clock(
+        &self,
+        subject: Subject,
+        what: Failure,
+        limits: Option<&Limits>,
+    ) -> Wait {
+        let (now, loop_time, clock) = (self.now(), self.settings.loop_time, what.clock());
+        let until = |failures| now + clock.after(failures, loop_time);
+        self.note_failure(subject, until, what, limits).await
     }
 
     /// `limits` are those that the failure takes from.
