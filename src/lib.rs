@@ -4,7 +4,7 @@
 //!
 //! 1. [`daemon`] begins a pass: at start, after `LOOP_TIME`, when a wait ends, when wanted names change.
 //! 2. [`reconcile`] gathers: what is wanted ([`wanted`]), what the [`store`] has, what Rancher holds.
-//! 3. [`classify`] turns both copies into one word each, [`decide`] looks the pair up in the table.
+//! 3. [`decide`] turns both copies into one word each and looks the pair up in the table.
 //! 4. [`issue`] obtains: order, challenge, finalize, keep, verify, store. [`push`] writes to Rancher, or takes back, and
 //!    wakes the balancers.
 //! 5. [`engine`] remembers failures in the ledger, so that no restart forgets a wait.
@@ -30,7 +30,6 @@ pub mod fingerprint;
 pub mod certificate;
 pub mod bundle;
 pub mod mark;
-pub mod decide;
 pub mod schedule;
 pub mod budget;
 pub mod config;
@@ -38,7 +37,7 @@ pub mod ports;
 pub mod counted;
 pub mod reaction;
 pub mod wanted;
-pub mod classify;
+pub mod decide;
 pub mod client;
 pub mod store;
 pub mod disk;

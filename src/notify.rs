@@ -14,8 +14,8 @@ use tracing::debug;
 use tracing::info;
 use tracing::warn;
 
-use crate::classify::timestamp;
 use crate::daemon::Snapshot;
+use crate::decide::classify::timestamp;
 use crate::notify::deliver::Door;
 use crate::notify::deliver::Sent;
 use crate::notify::news::LASTING;

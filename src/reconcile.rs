@@ -1,6 +1,6 @@
 //! One pass: gather, decide, hand out. Every pass does the right thing from what it finds.
 //!
-//! Deciding is [`crate::classify::judge`]; this module brings the facts together and turns verdicts into jobs.
+//! Deciding is [`crate::decide::classify::judge`]; this module brings the facts together and turns verdicts into jobs.
 //! Certificates whose job is still running are left out: the next pass sees what became of them.
 
 use std::collections::BTreeMap;
@@ -11,12 +11,12 @@ use time::OffsetDateTime;
 use tracing::info;
 use tracing::warn;
 
-use crate::classify::DiskCopy;
-use crate::classify::Facts;
-use crate::classify::Known;
-use crate::classify::RemoteCopy;
-use crate::classify::judge;
-use crate::decide::Action;
+use crate::decide::classify::DiskCopy;
+use crate::decide::classify::Facts;
+use crate::decide::classify::Known;
+use crate::decide::classify::RemoteCopy;
+use crate::decide::classify::judge;
+use crate::decide::table::Action;
 use crate::engine::Engine;
 use crate::engine::claims::Claim;
 use crate::issue::drop_expired;

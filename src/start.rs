@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tracing::debug;
 use tracing::warn;
 
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Settings;
 use crate::issue::EPHEMERAL;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::budget::Limits;
-use crate::classify::Policy;
 use crate::daemon::Snapshot;
+use crate::decide::classify::Policy;
 use crate::store::ledger::Ledger;
 
 pub mod authority;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use rancher_lets_encrypt::classify::Policy;
 use rancher_lets_encrypt::config::CaLimits;
 use rancher_lets_encrypt::config::ReplaceForeign;
 use rancher_lets_encrypt::config::SelfCheck;
 use rancher_lets_encrypt::daemon::Daemon;
 use rancher_lets_encrypt::daemon::Snapshot;
+use rancher_lets_encrypt::decide::classify::Policy;
 use rancher_lets_encrypt::engine::Settings;
 use rancher_lets_encrypt::ports::World;
 use rancher_lets_encrypt::reconcile::Reconciler;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::status::Phase;
 use crate::status::Status;
 use crate::status::certificate::Certificate;

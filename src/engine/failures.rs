@@ -3,8 +3,8 @@
 use time::OffsetDateTime;
 
 use crate::budget::Limits;
-use crate::classify::timestamp;
 use crate::client::one_line;
+use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::names::DomainName;

@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::budget::Asked;
 use crate::budget::RENEWAL_WITHIN;
 use crate::certificate::Leaf;
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::SKEW_LOOK;
 use crate::engine::Setback;

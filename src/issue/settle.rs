@@ -5,7 +5,7 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::Obtained;

@@ -6,7 +6,7 @@ use time::Duration;
 use time::OffsetDateTime;
 use tracing::info;
 
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::engine::refusals;

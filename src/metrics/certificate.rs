@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::daemon::Ended;
-use crate::decide::Action;
+use crate::decide::table::Action;
 use crate::metrics::Family;
 use crate::metrics::Labels;
 use crate::metrics::Seen;

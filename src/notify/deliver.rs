@@ -7,10 +7,10 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use crate::bundle::Secret;
-use crate::classify::timestamp;
 use crate::client::explain;
 use crate::client::retry_after;
 use crate::config::NotifyFormat;
+use crate::decide::classify::timestamp;
 use crate::notify::notice::Notice;
 use crate::notify::notice::Severity;
 use crate::notify::notice::cut;

@@ -19,7 +19,7 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::notify::PART;
 use crate::notify::notice::Kind;
 use crate::notify::notice::Notice;

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::classify::timestamp;
 use crate::client::one_line;
+use crate::decide::classify::timestamp;
 use crate::status::Part;
 use crate::status::certificate::Certificate;
 

@@ -7,8 +7,8 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
-use crate::classify::provenance;
-use crate::classify::timestamp;
+use crate::decide::classify::provenance;
+use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::Setback;
 use crate::engine::claims::Claim;

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tracing::info;
 use tracing::warn;
 
-use crate::classify::DiskCopy;
+use crate::decide::classify::DiskCopy;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::World;

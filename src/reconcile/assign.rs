@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::classify::DiskCopy;
-use crate::classify::Known;
-use crate::classify::Policy;
-use crate::classify::provenance;
+use crate::decide::classify::DiskCopy;
+use crate::decide::classify::Known;
+use crate::decide::classify::Policy;
+use crate::decide::classify::provenance;
 use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Held;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::classify::Blocked;
-use crate::classify::DiskCopy;
-use crate::classify::Verdict;
-use crate::classify::names_to_order;
-use crate::decide::Action;
+use crate::decide::classify::Blocked;
+use crate::decide::classify::DiskCopy;
+use crate::decide::classify::Verdict;
+use crate::decide::classify::names_to_order;
+use crate::decide::table::Action;
 use crate::engine::Setback;
 use crate::engine::claims::Claim;
 use crate::engine::refusals;
@@ -214,7 +214,8 @@ impl<W: World> Reconciler<W> {
                 .filter(|held| Some(held.id.as_str()) != id)
                 .any(|held| {
                     held.content.as_ref().is_ok_and(|shown| {
-                        let ours = crate::classify::provenance(&gathering.view.known, held, shown);
+                        let ours =
+                            crate::decide::classify::provenance(&gathering.view.known, held, shown);
                         ours.is_some() && shown.leaf.is_current(now) && shown.leaf.covers(name)
                     })
                 })
@@ -319,7 +320,7 @@ fn unsettled(lineage: &Lineage, wanted: &Names, now: OffsetDateTime) -> Option<W
 /// A leaf that was due already when it was stored would be renewed without end: it stops issuing for its names, as
 /// long as it is valid.
 fn latch(
-    stored: Option<&crate::classify::Stored>,
+    stored: Option<&crate::decide::classify::Stored>,
     renew_before: Option<time::Duration>,
     now: OffsetDateTime,
 ) -> Result<(), Setback> {
@@ -336,8 +337,8 @@ fn latch(
     let reason = format!(
         "the authority's last certificate was due for renewal already when it came (from {} to {}): asking again would \
          bring another like it, so nothing is asked before it has expired",
-        crate::classify::timestamp(leaf.not_before),
-        crate::classify::timestamp(leaf.not_after)
+        crate::decide::classify::timestamp(leaf.not_before),
+        crate::decide::classify::timestamp(leaf.not_after)
     );
     Err(Setback::failure_until(reason, leaf.not_after))
 }

@@ -4,7 +4,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::budget::Asked;
-use crate::classify::provenance;
+use crate::decide::classify::provenance;
 use crate::names::NameSet;
 use crate::ports::World;
 use crate::push::View;

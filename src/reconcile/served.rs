@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::debug;
 use tracing::info;
 
-use crate::classify::DiskCopy;
+use crate::decide::classify::DiskCopy;
 use crate::engine::claims::Claim;
 use crate::ports::Service;
 use crate::ports::World;

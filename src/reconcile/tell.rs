@@ -6,7 +6,7 @@ use tracing::debug;
 use tracing::info;
 use tracing::warn;
 
-use crate::decide::Action;
+use crate::decide::table::Action;
 use crate::engine::Setback;
 use crate::names::Names;
 use crate::ports::World;
@@ -61,9 +61,10 @@ impl<W: World> Reconciler<W> {
         if !setback.is_failure || !self.is_news(names, &setback.reason) {
             return;
         }
-        let next_try = setback
-            .until
-            .map_or_else(|| "next pass".to_owned(), crate::classify::timestamp);
+        let next_try = setback.until.map_or_else(
+            || "next pass".to_owned(),
+            crate::decide::classify::timestamp,
+        );
         warn!(%names, error = setback.sentence(), next_try, "certificate not done");
     }
 
@@ -98,7 +99,7 @@ impl<W: World> Reconciler<W> {
         let names = row.entry.names.to_string();
         match (row.needs_attention(), row.until) {
             (true, Some(until)) => {
-                warn!(names, %action, reason, next_try = %crate::classify::timestamp(until), "certificate needs attention")
+                warn!(names, %action, reason, next_try = %crate::decide::classify::timestamp(until), "certificate needs attention")
             }
             (true, None) => warn!(names, %action, reason, "certificate needs attention"),
             (false, _) if action == Action::Leave => {

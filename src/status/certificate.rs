@@ -8,10 +8,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::certificate::Leaf;
-use crate::classify::AT_RISK;
 use crate::daemon::Snapshot;
 use crate::daemon::Try;
-use crate::decide::Action;
+use crate::decide::classify::AT_RISK;
+use crate::decide::table::Action;
 use crate::engine::Setback;
 use crate::ports::Service;
 use crate::reaction::Reaction;

@@ -1,6 +1,6 @@
 //! Everything in one sentence.
 
-use crate::classify::timestamp;
+use crate::decide::classify::timestamp;
 use crate::status::Health;
 use crate::status::Phase;
 use crate::status::Status;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::classify::timestamp;
 use crate::daemon::Snapshot;
+use crate::decide::classify::timestamp;
 use crate::issue::EPHEMERAL;
 use crate::ports::Service;
 use crate::reaction::Trouble;

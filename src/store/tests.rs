@@ -18,7 +18,7 @@ use crate::bundle::Secret;
 use crate::certificate::tests::NOW;
 use crate::certificate::tests::params;
 use crate::certificate::tests::pems;
-use crate::classify::DiskCopy;
+use crate::decide::classify::DiskCopy;
 use crate::disk::RealDisk;
 use crate::names::NameSet;
 use crate::names::Names;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use rancher_lets_encrypt::config;
-use rancher_lets_encrypt::decide;
+use rancher_lets_encrypt::decide::table;
 use rancher_lets_encrypt::notify::notice::Kind;
 use rancher_lets_encrypt::reaction;
 
@@ -159,7 +159,7 @@ fn the_tables_in_the_readme_are_those_of_the_code() {
     );
     assert_eq!(
         block(&readme, "decisions"),
-        decide::render(),
+        table::render(),
         "README.md, decisions"
     );
     assert_eq!(

@@ -1,0 +1,158 @@
+//! The decision: two small enums and one table. No clock, no input, no output.
+//!
+//! [`crate::decide::classify`] turns facts into [`OnDisk`] and [`AtRancher`]; [`decide`] looks the pair up. The table in
+//! `README.md` is [`render`]ed from here and held equal by a test.
+
+use std::fmt;
+
+/// The copy in the store, the first that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisk {
+    /// It could not be read, or uses an algorithm that cannot be judged.
+    Unknown,
+    /// It is not there, or was read whole and is broken.
+    Missing,
+    /// It is a staging one when production is wanted, or lacks a wanted name.
+    Unfit,
+    /// It is to be renewed.
+    Due,
+    /// It is as it should be.
+    Fresh,
+}
+
+/// The copy at Rancher, the first that fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtRancher {
+    /// There is no whole, trusted list.
+    Unknown,
+    /// It is what would be pushed: the leaf on disk and the chain behind it.
+    Same,
+    /// It is ours, fresh, and better than the one on disk.
+    Newer,
+    /// There is nothing, or something that may be replaced.
+    Replaceable,
+    /// It is somebody else's.
+    Foreign,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: all is well.
+    Keep,
+    /// Put the copy on disk into Rancher.
+    Push,
+    /// Get a certificate, store it, push it.
+    Issue,
+    /// The same, because the present one is due.
+    Renew,
+    /// Take certificate and key back from Rancher.
+    Restore,
+    /// Nothing: it is not ours to touch.
+    Leave,
+    /// Nothing: something could not be told, or is not yet allowed.
+    Wait,
+}
+
+impl Action {
+    /// Every one.
+    pub const ALL: [Self; 7] = [
+        Self::Keep,
+        Self::Push,
+        Self::Issue,
+        Self::Renew,
+        Self::Restore,
+        Self::Leave,
+        Self::Wait,
+    ];
+}
+
+impl OnDisk {
+    /// The rows of the table, top to bottom.
+    pub const ROWS: [Self; 4] = [Self::Missing, Self::Unfit, Self::Due, Self::Fresh];
+}
+
+impl AtRancher {
+    /// The columns of the table, left to right.
+    pub const COLUMNS: [Self; 4] = [Self::Replaceable, Self::Same, Self::Newer, Self::Foreign];
+}
+
+/// Looks the pair up. `Unknown` on either side is a `Wait`: "I could not tell" is never "it is not there".
+pub fn decide(on_disk: OnDisk, at_rancher: AtRancher) -> Action {
+    use Action::Issue;
+    use Action::Keep;
+    use Action::Leave;
+    use Action::Push;
+    use Action::Renew;
+    use Action::Restore;
+    use Action::Wait;
+    match (on_disk, at_rancher) {
+        (OnDisk::Unknown, _) | (_, AtRancher::Unknown) => Wait,
+        (_, AtRancher::Foreign) => Leave,
+        (_, AtRancher::Newer) => Restore,
+        // Cannot be: `Same` compares with a leaf on disk.
+        (OnDisk::Missing, AtRancher::Same) => Wait,
+        (OnDisk::Missing, AtRancher::Replaceable)
+        | (OnDisk::Unfit, AtRancher::Replaceable | AtRancher::Same) => Issue,
+        (OnDisk::Due, AtRancher::Replaceable | AtRancher::Same) => Renew,
+        (OnDisk::Fresh, AtRancher::Replaceable) => Push,
+        (OnDisk::Fresh, AtRancher::Same) => Keep,
+    }
+}
+
+/// The table as it stands in `README.md`.
+pub fn render() -> String {
+    let cell = |row, column| match (row, column) {
+        (OnDisk::Missing, AtRancher::Same) => "-".to_owned(),
+        (row, column) => decide(row, column).to_string(),
+    };
+    let mut table = String::from("| on disk \\ at Rancher |");
+    AtRancher::COLUMNS
+        .iter()
+        .for_each(|column| table += &format!(" {column:?} |"));
+    table += "\n| --- |";
+    AtRancher::COLUMNS.iter().for_each(|_| table += " --- |");
+    table += "\n";
+    for row in OnDisk::ROWS {
+        table += &format!("| {row:?} |");
+        AtRancher::COLUMNS
+            .iter()
+            .for_each(|column| table += &format!(" {} |", cell(row, *column)));
+        table += "\n";
+    }
+    table
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_one_of_the_design() {
+        let designed = "\
+| on disk \\ at Rancher | Replaceable | Same | Newer | Foreign |
+| --- | --- | --- | --- | --- |
+| Missing | Issue | - | Restore | Leave |
+| Unfit | Issue | Issue | Restore | Leave |
+| Due | Renew | Renew | Restore | Leave |
+| Fresh | Push | Keep | Restore | Leave |
+";
+        assert_eq!(render(), designed);
+    }
+
+    #[test]
+    fn what_could_not_be_told_waits() {
+        for row in OnDisk::ROWS.into_iter().chain([OnDisk::Unknown]) {
+            assert_eq!(decide(row, AtRancher::Unknown), Action::Wait);
+        }
+        for column in AtRancher::COLUMNS {
+            assert_eq!(decide(OnDisk::Unknown, column), Action::Wait);
+        }
+    }
+}
