@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 
 use crate::budget::Asked;
 use crate::budget::Limits;
-use crate::budget::UsedUp;
 use crate::certificate::Leaf;
 use crate::config::CaLimits;
 use crate::config::Config;
@@ -22,13 +21,11 @@ use crate::engine::wake::Wake;
 use crate::names::NameSet;
 use crate::ports::Clock;
 use crate::ports::World;
-use crate::reaction::Failure;
-use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Line;
-use crate::store::ledger::Wait;
 
 pub mod claims;
 mod failures;
@@ -82,84 +79,6 @@ impl From<&Config> for Settings {
                 .iter()
                 .map(|bad| format!("DOMAINS has {bad}"))
                 .collect(),
-        }
-    }
-}
-
-/// Why something did not come to its end, in plain words, and when it is tried again.
-///
-/// What must survive a restart is on record already when one of these is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setback {
-    /// What happened.
-    pub reason: String,
-    /// Its kind, where the table of reactions has it.
-    pub trouble: Option<Trouble>,
-    /// When it is tried again.
-    pub until: Option<OffsetDateTime>,
-    /// Whether something failed; else it just takes its time.
-    pub is_failure: bool,
-}
-
-impl Setback {
-    /// Nothing failed; there is more to do later.
-    pub fn later(reason: impl Into<String>, until: OffsetDateTime) -> Self {
-        Self {
-            reason: reason.into(),
-            trouble: None,
-            until: Some(until),
-            is_failure: false,
-        }
-    }
-
-    /// Something failed and is tried again at a time.
-    pub fn failure_until(what: impl Into<Failure>, until: OffsetDateTime) -> Self {
-        Self {
-            until: Some(until),
-            ..Self::failure(what)
-        }
-    }
-
-    /// Something failed and is tried again by the next pass.
-    pub fn failure(what: impl Into<Failure>) -> Self {
-        let Failure { trouble, text } = what.into();
-        Self {
-            reason: text,
-            trouble,
-            until: None,
-            is_failure: true,
-        }
-    }
-
-    /// What a person can do about it, if anything.
-    pub fn advice(&self) -> Option<&'static str> {
-        self.trouble.and_then(Trouble::advice)
-    }
-
-    /// What happened, and what a person can do about it.
-    pub fn sentence(&self) -> String {
-        match self.advice() {
-            Some(advice) => format!("{} ({advice})", self.reason),
-            None => self.reason.clone(),
-        }
-    }
-}
-
-impl From<Wait> for Setback {
-    fn from(wait: Wait) -> Self {
-        let what = Failure {
-            trouble: wait.trouble,
-            text: wait.detail,
-        };
-        Self::failure_until(what, wait.until)
-    }
-}
-
-impl From<UsedUp> for Setback {
-    fn from(used_up: UsedUp) -> Self {
-        Self {
-            until: used_up.opens,
-            ..Self::failure(used_up.reason)
         }
     }
 }

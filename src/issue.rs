@@ -19,7 +19,6 @@ use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::engine::claims::Claim;
 use crate::engine::claims::Claimed;
 use crate::engine::places::Place;
@@ -37,6 +36,7 @@ use crate::ports::OrderStatus;
 use crate::ports::Token;
 use crate::ports::World;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
 use crate::store::record::PendingOrder;

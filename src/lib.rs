@@ -36,6 +36,7 @@ pub mod config;
 pub mod ports;
 pub mod counted;
 pub mod reaction;
+pub mod setback;
 pub mod wanted;
 pub mod decide;
 pub mod client;

@@ -20,7 +20,6 @@ use crate::decide::classify::provenance;
 use crate::decide::table::Action;
 use crate::decide::table::AtRancher;
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::engine::claims::Claim;
 use crate::engine::claims::Claimed;
 use crate::issue::trust_dates;
@@ -36,6 +35,7 @@ use crate::ports::Upload;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 
 pub mod restore;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::engine::Setback;
 use crate::reconcile::report::Report;
+use crate::setback::Setback;
 
 /// What those who look may see.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,6 @@ use crate::budget::Limits;
 use crate::client::one_line;
 use crate::decide::classify::timestamp;
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::Account;
@@ -15,6 +14,7 @@ use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::schedule;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
 

@@ -4,7 +4,6 @@ use tracing::debug;
 use tracing::info;
 
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::gate::authority_waits;
 use crate::issue::stop::Stop;
@@ -15,6 +14,7 @@ use crate::ports::World;
 use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Pending;
 use crate::store::record::AccountRecord;

@@ -7,7 +7,6 @@ use tracing::debug;
 use tracing::warn;
 
 use crate::config::SelfCheck;
-use crate::engine::Setback;
 use crate::engine::refusals;
 use crate::issue::Attempt;
 use crate::issue::pace::Pace;
@@ -26,6 +25,7 @@ use crate::ports::RetryAfter;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 use crate::store::record::PendingOrder;
 use crate::store::record::PublishedChallenge;

@@ -6,7 +6,6 @@ use rcgen::KeyPair;
 use time::OffsetDateTime;
 use tracing::debug;
 
-use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::gate;
 use crate::issue::gate::floor_holds;
@@ -18,6 +17,7 @@ use crate::ports::Order;
 use crate::ports::OrderStatus;
 use crate::ports::Problem;
 use crate::ports::World;
+use crate::setback::Setback;
 use crate::store::record::PendingOrder;
 
 impl<W: World> Attempt<'_, W> {

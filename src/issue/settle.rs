@@ -6,7 +6,6 @@ use tracing::info;
 
 use crate::bundle::Bundle;
 use crate::decide::classify::timestamp;
-use crate::engine::Setback;
 use crate::issue::Attempt;
 use crate::issue::Obtained;
 use crate::issue::gate::BLOCKED_FOR;
@@ -18,6 +17,7 @@ use crate::ports::OrderStatus;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::publish::Origin;
 use crate::store::record::PendingOrder;
 use crate::store::record::Source;

@@ -8,7 +8,6 @@ use tracing::info;
 
 use crate::decide::classify::timestamp;
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::engine::refusals;
 use crate::issue::Attempt;
 use crate::names::DomainName;
@@ -23,6 +22,7 @@ use crate::ports::World;
 use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::StoreError;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;

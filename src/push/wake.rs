@@ -5,13 +5,13 @@ use tracing::info;
 use tracing::warn;
 
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::ports::Orchestrator;
 use crate::ports::OrchestratorError;
 use crate::ports::Service;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 
 /// Wakes the balancers by one `update` action, if that is owed.

@@ -7,7 +7,6 @@ use tracing::info;
 use crate::bundle::Bundle;
 use crate::decide::classify::timestamp;
 use crate::engine::Engine;
-use crate::engine::Setback;
 use crate::engine::places::Place;
 use crate::engine::places::Places;
 use crate::issue::Wish;
@@ -22,6 +21,7 @@ use crate::push::push;
 use crate::push::restore::restore;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::setback::Setback;
 use crate::store::ledger::Subject;
 
 /// Something to be done about one certificate.

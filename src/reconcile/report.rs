@@ -14,9 +14,9 @@ use crate::decide::classify::provenance;
 use crate::decide::table::Action;
 use crate::decide::table::AtRancher;
 use crate::decide::table::OnDisk;
-use crate::engine::Setback;
 use crate::ports::Service;
 use crate::schedule;
+use crate::setback::Setback;
 use crate::wanted::Entry;
 
 /// What one pass has found.

@@ -7,11 +7,11 @@ use tracing::info;
 use tracing::warn;
 
 use crate::decide::table::Action;
-use crate::engine::Setback;
 use crate::names::Names;
 use crate::ports::World;
 use crate::reconcile::Reconciler;
 use crate::reconcile::report::Row;
+use crate::setback::Setback;
 
 /// How many sentences about one certificate are remembered. One that never gets well may fail with words that differ
 /// each time, and what is forgotten is only told again.

@@ -12,7 +12,6 @@ use crate::daemon::Snapshot;
 use crate::daemon::Try;
 use crate::decide::classify::AT_RISK;
 use crate::decide::table::Action;
-use crate::engine::Setback;
 use crate::ports::Service;
 use crate::reaction::Reaction;
 use crate::reaction::Trouble;
@@ -20,6 +19,7 @@ use crate::reaction::address;
 use crate::reconcile::report;
 use crate::reconcile::report::Report;
 use crate::reconcile::report::Row;
+use crate::setback::Setback;
 use crate::status::Health;
 use crate::status::failed::Failed;
 

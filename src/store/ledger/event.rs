@@ -10,8 +10,10 @@ use crate::budget::Level;
 use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
+use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::schedule;
+use crate::setback::Setback;
 
 /// What a wait is about: one clock each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,6 +109,16 @@ pub struct Wait {
         with = "time::serde::rfc3339::option"
     )]
     pub failed_at: Option<OffsetDateTime>,
+}
+
+impl From<Wait> for Setback {
+    fn from(wait: Wait) -> Self {
+        let what = Failure {
+            trouble: wait.trouble,
+            text: wait.detail,
+        };
+        Self::failure_until(what, wait.until)
+    }
 }
 
 /// A kind that only a later version has is no kind for this one, and no broken line.
