@@ -406,16 +406,6 @@ impl Levels {
         self.take_all(asked.certificate(), limits, now)
     }
 
-    /// What is on record about all that a certificate takes from.
-    pub fn of_certificate(&self, asked: &Asked<'_>) -> Vec<Level> {
-        let buckets = asked.certificate().into_iter();
-        let levels = buckets.filter_map(|bucket| {
-            let full_at = *self.full_at.get(&bucket)?;
-            Some(Level { bucket, full_at })
-        });
-        levels.collect()
-    }
-
     /// Sets a bucket to what is on record, unless more is gone of it already.
     pub fn raise(&mut self, level: Level) {
         let full_at = self.full_at.entry(level.bucket).or_insert(level.full_at);

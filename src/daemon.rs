@@ -20,6 +20,7 @@ use tracing::debug;
 
 use crate::engine::Engine;
 use crate::engine::places::Places;
+use crate::engine::places::Workplaces;
 use crate::names::DomainName;
 use crate::ports::Announcement;
 use crate::ports::Clock;
@@ -42,6 +43,8 @@ pub use snapshot::Try;
 
 /// Passes keep this distance.
 const SHORTEST_ROUND: Duration = Duration::seconds(1);
+/// Passes because of what was tried before keep this distance: what ends meanwhile is seen to by one of them.
+const COLLECTING_ROUND: Duration = Duration::seconds(10);
 /// Balancers are woken once for all pushes; a slow certificate keeps the others waiting no longer than this.
 const LONGEST_DEBT: Duration = Duration::seconds(5);
 /// How long a pass waits for labels.
@@ -49,7 +52,9 @@ const LABELS_PATIENCE: Duration = Duration::seconds(3);
 /// How often `once` looks whether what it did has made more possible.
 const MOST_ROUNDS: u32 = 5;
 /// Pushes and restores beside the orders.
-const OTHERS: usize = 8;
+const PUSHES: usize = 8;
+/// Orders beside each other whose names are looked at by ourselves.
+const CHECKS: usize = 64;
 
 /// Resolves when names may have changed, with what is announced then. The lists are read beside the loop: one that
 /// stalls holds up nothing else, and is asked for again.
@@ -76,8 +81,7 @@ pub struct Daemon<W: World> {
     queues: [VecDeque<Job>; 2],
     running: JoinSet<Finished>,
     in_hand: BTreeSet<String>,
-    orders: Places,
-    others: Places,
+    room: Workplaces,
     freed: Arc<Notify>,
     is_waking: bool,
     /// The state of the debt that was paid last: as long as it is the same, a write that is under way owes the rest.
@@ -107,8 +111,11 @@ impl<W: World> Daemon<W> {
             queues: Default::default(),
             running: JoinSet::new(),
             in_hand: BTreeSet::new(),
-            orders: Places::new(engine.settings.concurrency, Arc::clone(&freed)),
-            others: Places::new(OTHERS, Arc::clone(&freed)),
+            room: Workplaces {
+                orders: Places::new(engine.settings.concurrency, Arc::clone(&freed)),
+                checks: Places::new(CHECKS, Arc::clone(&freed)),
+                pushes: Places::new(PUSHES, Arc::clone(&freed)),
+            },
             freed,
             engine,
             is_waking: false,
@@ -193,7 +200,7 @@ impl<W: World> Daemon<W> {
         }
         self.engine.ledger().recall(now);
         if self.sees_new_requests().await {
-            self.plan(now);
+            self.plan(now, SHORTEST_ROUND);
         }
         if self.next <= now || is_set_back {
             self.pass().await;
@@ -256,7 +263,7 @@ impl<W: World> Daemon<W> {
         self.next = pass
             .report
             .next
-            .map_or(latest, |next| next.max(now + SHORTEST_ROUND).min(latest));
+            .map_or(latest, |next| next.max(now + COLLECTING_ROUND).min(latest));
         self.look_early(&pass.report, now);
         let (orders, others) = pass.jobs.into_iter().partition(Job::is_order);
         self.queues = [orders, others];
@@ -299,18 +306,22 @@ impl<W: World> Daemon<W> {
 
     /// Starts what is due as far as there is room, the most urgent first.
     fn start_work(&mut self) {
-        for (queue, places) in self.queues.iter_mut().zip([&self.orders, &self.others]) {
+        for (queue, places) in self
+            .queues
+            .iter_mut()
+            .zip([&self.room.orders, &self.room.pushes])
+        {
             while !queue.is_empty()
                 && let Some(place) = places.take()
                 && let Some(job) = queue.pop_front()
             {
                 self.in_hand.insert(job.primary.clone());
                 let engine = Arc::clone(&self.engine);
-                let (primary, pushes) = (job.primary.clone(), self.others.clone());
-                let (names, what) = (job.target.names.clone(), job.kind.word());
+                let (primary, room) = (job.primary.clone(), self.room.clone());
+                let (names, what) = (job.target.names.clone(), job.word());
                 self.running.spawn(async move {
                     // A bug that one certificate meets must not end the others.
-                    let done = AssertUnwindSafe(job.run(&engine, place, &pushes))
+                    let done = AssertUnwindSafe(job.run(&engine, place, &room))
                         .catch_unwind()
                         .await;
                     let done = done.unwrap_or_else(|_| Done::after_panic(primary, names, what));
@@ -377,12 +388,17 @@ impl<W: World> Daemon<W> {
                     self.reconciler.tell_setback(&done.names, setback);
                 }
                 self.pushed.extend(done.pushed);
+                let round = if done.is_new {
+                    SHORTEST_ROUND
+                } else {
+                    COLLECTING_ROUND
+                };
                 // Another name of the same certificate, or another certificate, may have become possible.
                 if done.follow_up {
-                    self.plan(self.engine.now());
+                    self.plan(self.engine.now(), round);
                 }
                 if let Some(until) = done.setback.and_then(|setback| setback.until) {
-                    self.plan(until);
+                    self.plan(until, round);
                 }
             }
             Ok(Finished::Wake { unheard, paid }) => {
@@ -428,8 +444,8 @@ impl<W: World> Daemon<W> {
     }
 
     /// A pass at `at`, if none comes earlier, but not right behind the last one.
-    fn plan(&mut self, at: OffsetDateTime) {
-        let earliest = self.last.map_or(at, |last| last + SHORTEST_ROUND);
+    fn plan(&mut self, at: OffsetDateTime, round: Duration) {
+        let earliest = self.last.map_or(at, |last| last + round);
         self.next = self.next.min(at.max(earliest));
     }
 }

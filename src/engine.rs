@@ -18,21 +18,29 @@ use crate::config::SelfCheck;
 use crate::decide::classify::Policy;
 use crate::engine::claims::Claim;
 use crate::engine::wake::Wake;
+use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::Clock;
 use crate::ports::World;
+use crate::schedule;
 use crate::setback::Setback;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Line;
+use crate::store::ledger::Subject;
+use crate::store::ledger::Wait;
 
 pub mod claims;
 mod failures;
 pub mod places;
+mod recorded;
 mod wake;
 
 pub use failures::refusals;
+
+/// After this the names of a certificate may change at once again.
+const CHANGES_FORGOTTEN_AFTER: Duration = Duration::days(7);
 
 /// How often the loop turns at least.
 const LONGEST_REST: Duration = Duration::seconds(10);
@@ -218,35 +226,41 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Answers when it may be
-    /// asked for, if that is not now: then nothing is noted. What was `asked_before` for the same order is no second
-    /// certificate.
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Asked for again, it may be
+    /// another. `at` is the time on the record of the order, by which it is given back.
     pub async fn note_finalizing(
         &self,
         asked: &Asked<'_>,
-        asked_before: Option<OffsetDateTime>,
-    ) -> Result<Option<OffsetDateTime>, StoreError> {
-        let now = self.now();
-        let line = {
-            let mut ledger = self.ledger();
-            let floor = ledger.floor(asked.directory, asked.names, now);
-            if floor.is_some() && asked_before.is_none() {
-                return Ok(floor);
-            }
-            // A crash may have come between the record of the order and the ledger.
-            let noted_at = ledger.finalized_at(asked.directory, asked.names);
-            // Or a clock that was ahead was set right since.
-            let is_noted = |before| noted_at.is_some_and(|at| before <= at || now < before);
-            let is_noted = asked_before.is_some_and(is_noted);
-            match self.limits(asked.directory) {
-                Some(_) if is_noted => ledger.finalizing_again(asked, now),
-                limits => ledger.finalizing(asked, limits, now),
-            }
-        };
+        at: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let limits = self.limits(asked.directory);
+        let line = self.ledger().finalizing(asked, limits, at);
         self.store
             .run(move |store| store.append_ledger(&line))
-            .await?;
-        Ok(None)
+            .await
+    }
+
+    /// Notes that the names of a certificate that is served are about to change.
+    pub async fn note_change(&self, certificate: &DomainName) {
+        let (now, certificate) = (self.now(), certificate.to_string());
+        let line = {
+            let mut ledger = self.ledger();
+            let subject = Subject::Change { certificate };
+            let before = ledger.wait(&subject);
+            let is_in_a_row =
+                |wait: &&Wait| now < wait.until.saturating_add(CHANGES_FORGOTTEN_AFTER);
+            let changes = 1 + before.filter(is_in_a_row).map_or(0, |wait| wait.failures);
+            let wait = Wait {
+                failures: changes,
+                until: now + schedule::after_change(changes),
+                detail: "names changed".to_owned(),
+                trouble: None,
+                failed_at: Some(now),
+                address: None,
+            };
+            ledger.fail(subject, wait, now)
+        };
+        self.write(line).await;
     }
 
     /// Notes a certificate that was issued, and came at `at`.

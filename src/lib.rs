@@ -25,6 +25,7 @@
 //!   process.
 //! - Private keys are [`bundle::Secret`]s: they have no way into a log line, an error or a URL.
 
+pub mod text;
 pub mod names;
 pub mod fingerprint;
 pub mod certificate;
@@ -38,6 +39,7 @@ pub mod counted;
 pub mod reaction;
 pub mod setback;
 pub mod wanted;
+pub mod order;
 pub mod decide;
 pub mod client;
 pub mod store;

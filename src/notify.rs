@@ -14,21 +14,21 @@ use tracing::debug;
 use tracing::info;
 use tracing::warn;
 
+use crate::client::RetryAfter;
 use crate::daemon::Snapshot;
-use crate::decide::classify::timestamp;
 use crate::notify::deliver::Door;
 use crate::notify::deliver::Sent;
 use crate::notify::news::LASTING;
 use crate::notify::news::News;
 use crate::notify::outbox::Outbox;
 use crate::ports::Disk;
-use crate::ports::RetryAfter;
 use crate::reaction::Trouble;
 use crate::schedule;
 use crate::status::Health;
 use crate::status::Part;
 use crate::status::Status;
 use crate::store::Store;
+use crate::text::timestamp;
 
 pub mod deliver;
 pub mod heartbeat;

@@ -9,12 +9,13 @@ use tracing::warn;
 use crate::bundle::Bundle;
 use crate::certificate::Leaf;
 use crate::config::ReplaceForeign;
+use crate::decide::after::Allowed;
+use crate::decide::after::staging;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Facts;
 use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
 use crate::decide::classify::Stored;
-use crate::decide::classify::Verdict;
 use crate::decide::classify::judge;
 use crate::decide::classify::provenance;
 use crate::decide::table::Action;
@@ -140,7 +141,7 @@ impl<W: World> Pushing<'_, W> {
                 match self.verdict(held) {
                     verdict if verdict.at_rancher == AtRancher::Same => return Ok(held.id.clone()),
                     verdict if verdict.action == Action::Push || verdict.pushes_first => {}
-                    verdict => return Err(verdict.reason.into()),
+                    verdict => return Err(verdict.why.into()),
                 }
                 _given_up = self.takes_no_name_away(held).await?;
                 self.is_really_due(held).await?;
@@ -183,7 +184,7 @@ impl<W: World> Pushing<'_, W> {
         self.engine.world.orchestrator()
     }
 
-    fn verdict(&self, held: &Held) -> Verdict {
+    fn verdict(&self, held: &Held) -> Allowed {
         let stored = Stored {
             shown: self.bundle.shown().clone(),
             directory: self.directory.map(str::to_owned),
@@ -198,7 +199,8 @@ impl<W: World> Pushing<'_, W> {
             policy: &self.engine.settings.policy,
             is_asked: false,
         };
-        judge(&facts, self.engine.now())
+        let now = self.engine.now();
+        staging(&facts, judge(&facts, now), now)
     }
 
     async fn write(&self, present: Option<&Held>) -> Result<Held, OrchestratorError> {

@@ -1,6 +1,6 @@
 //! One pass: gather, decide, hand out. Every pass does the right thing from what it finds.
 //!
-//! Deciding is [`crate::decide::classify::judge`]; this module brings the facts together and turns verdicts into jobs.
+//! Deciding is [`crate::decide::decide`]; this module brings the facts together and turns verdicts into jobs.
 //! Certificates whose job is still running are left out: the next pass sees what became of them.
 
 use std::collections::BTreeMap;
@@ -11,25 +11,32 @@ use time::OffsetDateTime;
 use tracing::info;
 use tracing::warn;
 
+use crate::decide::after::Around;
+use crate::decide::after::OnRecord;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Facts;
 use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
-use crate::decide::classify::judge;
+use crate::decide::decide;
+use crate::decide::plan::Work;
+use crate::decide::plan::unsettled;
 use crate::decide::table::Action;
 use crate::engine::Engine;
 use crate::engine::claims::Claim;
-use crate::issue::drop_expired;
-use crate::issue::has_expired;
 use crate::names::DomainName;
+use crate::names::NameSet;
 use crate::names::Names;
+use crate::order::Pending;
+use crate::order::PendingOrder;
 use crate::ports::Service;
 use crate::ports::World;
 use crate::push::Target;
 use crate::push::View;
+use crate::reaction::Failure;
+use crate::reaction::Trouble;
 use crate::reconcile::assign::Assigned;
+use crate::setback::Setback;
 use crate::store::lineage::Lineage;
-use crate::store::lineage::Pending;
 use crate::store::record::LabelsRecord;
 use crate::store::request::RenewalRequest;
 use crate::wanted::Entry;
@@ -39,7 +46,6 @@ pub mod assign;
 pub mod job;
 mod labels;
 mod look;
-mod plan;
 pub mod report;
 mod seed;
 mod served;
@@ -47,7 +53,7 @@ mod tell;
 
 use asked::Asked;
 use job::Job;
-use job::Kind;
+use job::Urgency;
 use look::ListClock;
 use report::Report;
 use report::Row;
@@ -146,13 +152,6 @@ impl<W: World> Reconciler<W> {
         };
         self.tell_fault("store", store_fault.as_deref());
         self.tell_fault("Rancher", rancher_fault.as_deref());
-        for lineage in &lineages {
-            if let Pending::Order(order) = &lineage.pending
-                && has_expired(order, now)
-            {
-                drop_expired(&self.engine, &lineage.name, order).await;
-            }
-        }
         let view = Arc::new(View {
             held,
             is_whole: rancher_fault.is_none(),
@@ -226,7 +225,7 @@ impl<W: World> Reconciler<W> {
             .report
             .rows
             .iter()
-            .filter_map(|row| row.until)
+            .filter_map(|row| row.next().map(|next| next.at))
             .chain(next_wait)
             .chain(self.list.wait.as_ref().map(|(until, _)| *until))
             .filter(|at| now < *at)
@@ -280,7 +279,12 @@ impl<W: World> Reconciler<W> {
             .or_else(|| present.map(|lineage| &lineage.copy))
             .unwrap_or(&absent);
         let remote = gathering.remote(&assigned);
-        let waiting = engine.waiting_names(entry.names.iter(), &gathering.account);
+        let record = engine.recorded(&primary, &gathering.account, gathering.now);
+        let names = entry.names.iter();
+        let waiting: NameSet = names
+            .filter(|name| record.name(name).is_some())
+            .cloned()
+            .collect();
         let facts = Facts {
             names: &entry.names,
             waiting: &waiting,
@@ -290,11 +294,22 @@ impl<W: World> Reconciler<W> {
             policy: &engine.settings.policy,
             is_asked: gathering.asked.contains_key(entry.names.primary()),
         };
-        let mut verdict = judge(&facts, gathering.now);
+        let (pending, aside) = orders(present);
+        let around = Around {
+            lineage: present.map(|lineage| lineage.name.as_str()),
+            pending,
+            aside,
+            wanted: &gathering.view.wanted,
+            held: &gathering.view.held,
+            is_ephemeral: gathering.is_ephemeral,
+        };
+        let verdict = decide(&facts, &around, &record, gathering.now);
+        let has_failed = entry.names.iter().any(|name| record.failures(name) > 0);
+        drop(record);
         if let Some(request) = gathering.asked.get(entry.names.primary())
             && verdict.action == Action::Leave
         {
-            let refused = (request.clone(), verdict.reason.clone());
+            let refused = (request.clone(), verdict.why.clone());
             pass.refused.push(refused);
         }
         let broken = match disk {
@@ -305,33 +320,89 @@ impl<W: World> Reconciler<W> {
         };
         let target = Target {
             names: entry.names.clone(),
-            waiting: waiting.clone(),
+            waiting,
             remote: assigned.remote.clone(),
             view: Arc::clone(&gathering.view),
         };
-        let planned = self.plan(gathering, &verdict, target, disk, &assigned);
-        if planned.is_err() && verdict.action == Action::Issue {
+        if verdict.held_back.is_some() && verdict.action == Action::Issue {
             pass.wishes.push(primary.clone());
         }
-        let (job, held_back) = match planned {
-            Ok(job) => (job, None),
-            Err(setback) => (None, Some(setback)),
-        };
-        let is_only_pushed = matches!(&job, Some(job) if matches!(job.kind, Kind::Push));
-        if is_only_pushed && verdict.action != Action::Push {
-            verdict.action = Action::Push;
-            verdict.reason = format!(
-                "the copy in the store is better than what Rancher has ({})",
-                verdict.reason
-            );
-        }
+        let was_looked_at =
+            has_failed || matches!(pending, Pending::Order(order) if order.was_looked_at());
+        let live = present.and_then(|lineage| {
+            let record = lineage.record.as_ref()?;
+            Some((lineage.name.clone(), record.live))
+        });
+        let expiry = disk.whole().map(|stored| stored.shown.leaf.not_after);
+        let wished = engine.ledger().wished(&primary).unwrap_or(gathering.now);
+        let job = Job::of(verdict.asks.clone(), primary.clone(), target).map(|job| Job {
+            live,
+            lineage: present.map(|lineage| lineage.name.clone()),
+            urgency: Urgency {
+                was_looked_at,
+                has_no_certificate: expiry.is_none(),
+                expiry,
+                wished: Some(wished),
+            },
+            ..job
+        });
+        let stuck = aside.iter().find(|order| order.is_stuck(gathering.now));
+        let stuck = stuck.map(|order| {
+            let what = Failure::of(Trouble::OrderStuck, order.why_it_is_stuck());
+            Setback::failure(what)
+        });
         let known = &gathering.view.known;
-        let row =
-            Row::new(entry, disk, remote, known, renew_before(engine)).judged(verdict, held_back);
+        let row = Row::new(entry, disk, remote, known, renew_before(engine)).judged(verdict, stuck);
         self.tell_trouble(&format!("{primary} is broken in the store"), broken);
         self.tell(&row);
         pass.report.rows.push(row);
         pass.jobs.extend(job);
+    }
+
+    /// What is to be seen to of orders of lineages that nobody wants.
+    fn settle_left(&self, gathering: &Gathering<'_>, left: &[Arc<Lineage>], pass: &mut Pass) {
+        for lineage in left {
+            let (pending, aside) = orders(Some(lineage));
+            let names = match pending {
+                Pending::Order(order) => &order.names,
+                Pending::None | Pending::Unreadable(_) => match aside.first() {
+                    Some(order) => &order.names,
+                    None => continue,
+                },
+            };
+            let primary = names.primary().to_string();
+            if gathering.in_hand.contains(&primary)
+                || pass.jobs.iter().any(|job| job.primary == primary)
+                || self.engine.is_claimed(&Claim::lineage(&lineage.name))
+            {
+                continue;
+            }
+            let around = Around {
+                lineage: Some(&lineage.name),
+                pending,
+                aside,
+                wanted: &gathering.view.wanted,
+                held: &gathering.view.held,
+                is_ephemeral: gathering.is_ephemeral,
+            };
+            let record = self
+                .engine
+                .recorded(&primary, &gathering.account, gathering.now);
+            let plan = unsettled(names, &around, &record, gathering.now);
+            drop(record);
+            let target = Target {
+                names: names.clone(),
+                waiting: NameSet::new(),
+                remote: None,
+                view: Arc::clone(&gathering.view),
+            };
+            let work = plan.map_or(Work::Nothing, Work::Settle);
+            let job = Job::of(work, primary, target);
+            pass.jobs.extend(job.map(|job| Job {
+                lineage: Some(lineage.name.clone()),
+                ..job
+            }));
+        }
     }
 
     /// A certificate about which nothing is decided, because its job still runs.
@@ -351,7 +422,7 @@ impl<W: World> Reconciler<W> {
         present: Option<&Lineage>,
     ) -> Option<DiskCopy> {
         if let Some(fault) = &gathering.store_fault {
-            return Some(DiskCopy::Unknown(fault.clone()));
+            return Some(DiskCopy::Unknown(fault.clone().into()));
         }
         // With a certificate of its own it needs none of those that certbot left.
         if present.is_some_and(|lineage| lineage.record.is_some()) {
@@ -361,7 +432,15 @@ impl<W: World> Reconciler<W> {
             .unreadable
             .iter()
             .find(|(lineage, _)| assign::is_named_after(lineage, primary));
-        fault.map(|(_, fault)| DiskCopy::Unknown(fault.clone()))
+        fault.map(|(_, fault)| DiskCopy::Unknown(fault.clone().into()))
+    }
+}
+
+/// The orders of a lineage: the one in flight, and those that are stuck.
+fn orders(lineage: Option<&Lineage>) -> (&Pending, &[PendingOrder]) {
+    match lineage {
+        Some(lineage) => (&lineage.pending, &lineage.aside),
+        None => (&Pending::None, &[]),
     }
 }
 

@@ -4,9 +4,37 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::certificate::Leaf;
+use crate::fingerprint::Fingerprint;
 
 /// Lifetimes below this are short: half of the lifetime is left when they are due, not a third.
 const SHORT_LIFETIME: Duration = Duration::days(10);
+
+/// What of a certificate decides when it is renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// Start of validity.
+    pub not_before: OffsetDateTime,
+    /// End of validity.
+    pub not_after: OffsetDateTime,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
+impl From<&Self> for Life {
+    fn from(life: &Self) -> Self {
+        *life
+    }
+}
+
+impl From<&Leaf> for Life {
+    fn from(leaf: &Leaf) -> Self {
+        Self {
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            fingerprint: leaf.fingerprint,
+        }
+    }
+}
 
 /// When renewing begins: less than a third of the lifetime left (half, if it is short), earlier by a stable
 /// jitter of up to a twentieth of the lifetime.
@@ -14,20 +42,41 @@ const SHORT_LIFETIME: Duration = Duration::days(10);
 /// `renew_before` takes the place of the fraction only when it is less than half of the lifetime: any day setting
 /// would otherwise make a short-lived certificate due from its first second. The jitter comes from the leaf's
 /// fingerprint, which differs between instances as well as between certificates and needs nothing on record.
-pub fn due_at(leaf: &Leaf, renew_before: Option<Duration>) -> OffsetDateTime {
-    let lifetime = leaf.lifetime();
+pub fn due_at(life: impl Into<Life>, renew_before: Option<Duration>) -> OffsetDateTime {
+    let life = life.into();
+    let lifetime = life.not_after - life.not_before;
     let left = match renew_before {
         Some(days) if days * 2 < lifetime => days,
         Some(_) | None if lifetime < SHORT_LIFETIME => lifetime / 2,
         Some(_) | None => lifetime / 3,
     };
-    leaf.not_after - left - (lifetime / 20) * leaf.fingerprint.fraction()
+    life.not_after - left - (lifetime / 20) * life.fingerprint.fraction()
 }
 
 /// When half of the time between due and expired is over.
-pub fn overdue_at(leaf: &Leaf, renew_before: Option<Duration>) -> OffsetDateTime {
-    let due = due_at(leaf, renew_before);
-    due + (leaf.not_after - due) / 2
+pub fn overdue_at(life: impl Into<Life>, renew_before: Option<Duration>) -> OffsetDateTime {
+    let life = life.into();
+    let due = due_at(life, renew_before);
+    due + (life.not_after - due) / 2
+}
+
+/// When three quarters of the time between due and expired are over: what still fails by then is left out of the next
+/// certificate, so that the other names live on.
+pub fn last_quarter_at(life: impl Into<Life>, renew_before: Option<Duration>) -> OffsetDateTime {
+    let life = life.into();
+    let due = due_at(life, renew_before);
+    due + (life.not_after - due) * 3 / 4
+}
+
+/// How long the names of a certificate that is served stay as they are after they were changed so often: each change
+/// takes all that is wanted by then, so that names which recover one by one do not cost a certificate each.
+pub fn after_change(changes: u32) -> Duration {
+    match changes {
+        0 => Duration::ZERO,
+        1 => Duration::HOUR,
+        2 => Duration::hours(6),
+        _ => Duration::DAY,
+    }
 }
 
 /// At most one certificate per directory and set of names in this time: a day, or a third of the lifetime of the

@@ -19,6 +19,8 @@ pub struct Setback {
     pub until: Option<OffsetDateTime>,
     /// Whether something failed; else it just takes its time.
     pub is_failure: bool,
+    /// An address where a person can read or do more about it.
+    pub address: Option<String>,
 }
 
 impl Setback {
@@ -29,6 +31,7 @@ impl Setback {
             trouble: None,
             until: Some(until),
             is_failure: false,
+            address: None,
         }
     }
 
@@ -42,12 +45,17 @@ impl Setback {
 
     /// Something failed and is tried again by the next pass.
     pub fn failure(what: impl Into<Failure>) -> Self {
-        let Failure { trouble, text } = what.into();
+        let Failure {
+            trouble,
+            text,
+            address,
+        } = what.into();
         Self {
             reason: text,
             trouble,
             until: None,
             is_failure: true,
+            address,
         }
     }
 

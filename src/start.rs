@@ -10,16 +10,16 @@ use time::OffsetDateTime;
 use tracing::debug;
 use tracing::warn;
 
-use crate::decide::classify::timestamp;
+use crate::decide::after::EPHEMERAL;
 use crate::engine::Engine;
 use crate::engine::Settings;
-use crate::issue::EPHEMERAL;
 use crate::ports::Authority;
 use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::World;
 use crate::probe::token;
 use crate::store::Store;
+use crate::text::timestamp;
 
 /// How soon a store that cannot be read is tried again.
 const TRY_AGAIN: Duration = Duration::seconds(1);

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::decide::classify::timestamp;
 use crate::status::Phase;
 use crate::status::Status;
 use crate::status::certificate::Certificate;
 use crate::status::certificate::Copy;
+use crate::text::timestamp;
 
 /// How everything stands.
 pub fn status(status: &Status) -> String {

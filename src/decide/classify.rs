@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use time::Duration;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::certificate::Leaf;
 use crate::certificate::Shown;
@@ -21,8 +20,10 @@ use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::names::Names;
 use crate::ports::Held;
+use crate::schedule::Life;
 use crate::schedule::due_at;
 use crate::schedule::overdue_at;
+use crate::text::timestamp;
 
 /// What the settings say about deciding.
 #[derive(Debug, Clone)]
@@ -65,13 +66,28 @@ impl Policy {
     }
 }
 
+/// A copy that is on record or should be there, and was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Why.
+    pub why: String,
+    /// What is on record of it.
+    pub life: Option<Life>,
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self { why, life: None }
+    }
+}
+
 /// The copy in the store.
 #[derive(Debug, Clone)]
 pub enum DiskCopy {
-    /// It could not be read or judged, and why.
-    Unknown(String),
+    /// It could not be read, and why.
+    Unknown(Unread),
     /// It is on record, but its files are certainly not there, and which.
-    Lost(String),
+    Lost(Unread),
     /// There is none.
     Absent,
     /// It was read whole and is broken, and how.
@@ -134,23 +150,19 @@ pub struct Facts<'a> {
     pub is_asked: bool,
 }
 
-/// What is to be done about one wanted certificate, and why.
+/// What a pair of copies is, what the table says of it, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Judged {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
     pub at_rancher: AtRancher,
-    /// What is to be done.
+    /// What the table says.
     pub action: Action,
-    /// Whether the copy on disk is pushed before a new one is obtained.
+    /// Whether the copy on disk is better than what Rancher has, and valid: it is pushed before a new one is obtained.
     pub pushes_first: bool,
     /// Why, in plain words.
-    pub reason: String,
-    /// When something happens next, where that is known.
-    pub until: Option<OffsetDateTime>,
-    /// Whether a person should look at it.
-    pub needs_attention: bool,
+    pub why: String,
 }
 
 /// What is left alone and has less than this left is at risk; Rancher's own expiry warnings begin here too.
@@ -158,8 +170,8 @@ pub const AT_RISK: Duration = Duration::days(30);
 /// A foreign certificate is about to expire when it has less than this left, and less than a tenth of its life.
 const FOREIGN_DUE: Duration = Duration::days(14);
 
-/// Judges one wanted certificate.
-pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
+/// Looks one pair of copies up in the table.
+pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
     let (on_disk, disk_reason) = facts.on_disk(now);
     let (at_rancher, remote_reason) = facts.at_rancher(on_disk, now);
     // What Rancher holds is compared with what the copy on disk really is.
@@ -173,40 +185,49 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Verdict {
         _ => (on_disk, disk_reason),
     };
     let action = decide(on_disk, at_rancher);
-    let mut verdict = Verdict {
-        on_disk,
-        at_rancher,
-        action,
-        pushes_first: false,
-        reason: String::new(),
-        until: None,
-        needs_attention: false,
-    };
-    verdict.reason = match action {
+    let why = match action {
         Action::Keep => format!(
             "fresh until {}",
             timestamp(facts.disk_leaf().map_or(now, |leaf| leaf.not_after))
         ),
+        Action::Restore if on_disk == OnDisk::Lost => format!("{disk_reason}; {remote_reason}"),
         Action::Push | Action::Restore | Action::Leave => remote_reason,
         Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
+        Action::Renew if at_rancher == AtRancher::Unknown => format!(
+            "{disk_reason}, and half of the time to renew it is over; pushed when Rancher can be read ({remote_reason})"
+        ),
         Action::Renew => disk_reason,
-        Action::Wait if on_disk == OnDisk::Unknown => disk_reason,
+        Action::Wait if matches!(on_disk, OnDisk::Unknown | OnDisk::Lost) => disk_reason,
         Action::Wait => remote_reason,
     };
-    verdict.needs_attention = action == Action::Wait;
-    verdict.pushes_first = matches!(action, Action::Issue | Action::Renew)
+    let pushes_first = matches!(action, Action::Issue | Action::Renew)
         && at_rancher == AtRancher::Replaceable
         && facts.disk_is_better(now);
-    facts.renew_what_is_overdue(&mut verdict, now);
-    facts.take_back_what_is_lost(&mut verdict, now);
-    facts.keep_staging_from_better(&mut verdict, now);
-    facts.tell_risk(&mut verdict, now);
-    verdict
+    Judged {
+        on_disk,
+        at_rancher,
+        action,
+        pushes_first,
+        why,
+    }
 }
 
 impl<'a> Facts<'a> {
-    fn disk_leaf(&self) -> Option<&'a Leaf> {
+    pub(super) fn disk_leaf(&self) -> Option<&'a Leaf> {
         self.disk.whole().map(|stored| &stored.shown.leaf)
+    }
+
+    /// The leaf at Rancher, if there is one that can be read.
+    pub(super) fn held_leaf(&self) -> Option<&'a Leaf> {
+        self.held().map(|(_, shown)| &shown.leaf)
+    }
+
+    /// Its id at Rancher.
+    pub(super) fn held_id(&self) -> Option<&'a str> {
+        match self.remote {
+            RemoteCopy::Held(held) => Some(&held.id),
+            RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
+        }
     }
 
     fn held(&self) -> Option<(&'a Held, &'a Shown)> {
@@ -218,10 +239,33 @@ impl<'a> Facts<'a> {
 
     fn on_disk(&self, now: OffsetDateTime) -> (OnDisk, String) {
         match self.disk {
-            DiskCopy::Unknown(why) => (OnDisk::Unknown, format!("the store cannot tell: {why}")),
-            DiskCopy::Lost(why) => (
+            DiskCopy::Unknown(unread) | DiskCopy::Lost(unread)
+                if let Some(life) = unread.life.filter(|life| self.is_overdue(life, now))
+                    && (matches!(self.disk, DiskCopy::Unknown(_)) || !self.is_kept_there(now)) =>
+            {
+                (
+                    OnDisk::Overdue,
+                    format!(
+                        "{}, and it cannot be read: {}",
+                        expiring(life.not_after, now),
+                        unread.why
+                    ),
+                )
+            }
+            DiskCopy::Unknown(unread) => (
                 OnDisk::Unknown,
-                format!("the store has lost what is on record: {why}"),
+                format!("the store cannot tell: {}", unread.why),
+            ),
+            DiskCopy::Lost(unread) if self.is_kept_there(now) => (
+                OnDisk::Lost,
+                format!("the store has lost what is on record: {}", unread.why),
+            ),
+            DiskCopy::Lost(unread) => (
+                OnDisk::Missing,
+                format!(
+                    "the store has lost what is on record, and Rancher has no copy of it that lasts: {}",
+                    unread.why
+                ),
             ),
             DiskCopy::Absent => (
                 OnDisk::Missing,
@@ -237,6 +281,18 @@ impl<'a> Facts<'a> {
         }
     }
 
+    fn is_overdue(&self, life: impl Into<Life>, now: OffsetDateTime) -> bool {
+        overdue_at(life, self.policy.renew_before) <= now
+    }
+
+    /// Whether Rancher holds a copy of ours that is not overdue: what the store has lost is not asked for again
+    /// meanwhile.
+    fn is_kept_there(&self, now: OffsetDateTime) -> bool {
+        self.held().is_some_and(|(held, shown)| {
+            self.ours(held, shown).is_some() && !self.is_overdue(&shown.leaf, now)
+        })
+    }
+
     /// The disk's own test, for either side.
     fn fitness(
         &self,
@@ -244,6 +300,9 @@ impl<'a> Facts<'a> {
         directory: Option<&str>,
         now: OffsetDateTime,
     ) -> (OnDisk, String) {
+        if self.is_overdue(leaf, now) {
+            return (OnDisk::Overdue, expiring(leaf.not_after, now));
+        }
         if !self.policy.is_staging && self.policy.is_staging(leaf, directory) {
             return (OnDisk::Unfit, "staging to production".to_owned());
         }
@@ -261,15 +320,7 @@ impl<'a> Facts<'a> {
             );
         }
         if due_at(leaf, self.policy.renew_before) <= now {
-            let word = if leaf.not_after <= now {
-                "expired"
-            } else {
-                "expires"
-            };
-            return (
-                OnDisk::Due,
-                format!("expiring: it {word} on {}", timestamp(leaf.not_after)),
-            );
+            return (OnDisk::Due, expiring(leaf.not_after, now));
         }
         (
             OnDisk::Fresh,
@@ -341,7 +392,9 @@ impl<'a> Facts<'a> {
                     && there.is_current(now)
                     && older.is_some_and(|leaf| leaf.not_after <= there.not_after)
             }
-            OnDisk::Unknown | OnDisk::Missing | OnDisk::Unfit => false,
+            OnDisk::Unknown | OnDisk::Lost | OnDisk::Missing | OnDisk::Overdue | OnDisk::Unfit => {
+                false
+            }
         }
     }
 
@@ -422,11 +475,7 @@ impl<'a> Facts<'a> {
                 "first certificate".to_owned()
             }
             (OnDisk::Missing, DiskCopy::Absent, _) => remote_reason,
-            (
-                OnDisk::Missing | OnDisk::Unknown | OnDisk::Unfit | OnDisk::Due | OnDisk::Fresh,
-                _,
-                _,
-            ) => disk_reason,
+            _ => disk_reason,
         }
     }
 
@@ -448,105 +497,28 @@ impl<'a> Facts<'a> {
     }
 
     /// Neither self-signed nor staging.
-    fn disk_is_production(&self) -> bool {
+    pub(super) fn disk_is_production(&self) -> bool {
         self.disk.whole().is_some_and(|stored| {
             self.policy
                 .is_production(&stored.shown.leaf, stored.directory.as_deref())
         })
     }
 
-    fn remote_is_production(&self) -> bool {
+    pub(super) fn remote_is_production(&self) -> bool {
         self.held().is_some_and(|(held, shown)| {
             self.policy
                 .is_production(&shown.leaf, self.ours(held, shown).flatten())
         })
     }
+}
 
-    /// A certificate must not expire only because Rancher cannot be read.
-    fn renew_what_is_overdue(&self, verdict: &mut Verdict, now: OffsetDateTime) {
-        let is_overdue = |leaf| overdue_at(leaf, self.policy.renew_before) <= now;
-        if (verdict.on_disk, verdict.at_rancher) == (OnDisk::Due, AtRancher::Unknown)
-            && self.disk_leaf().is_some_and(is_overdue)
-        {
-            verdict.action = Action::Renew;
-            verdict.reason = format!(
-                "{}, and half of the time to renew it is over; pushed when Rancher can be read ({})",
-                self.on_disk(now).1,
-                verdict.reason
-            );
-        }
-    }
-
-    /// What is on record and lost may have been better than what Rancher has: that is taken back, which costs nothing,
-    /// and only when it would expire is another one asked for.
-    fn take_back_what_is_lost(&self, verdict: &mut Verdict, now: OffsetDateTime) {
-        let (DiskCopy::Lost(_), Some((held, shown))) = (self.disk, self.held()) else {
-            return;
-        };
-        if self.ours(held, shown).is_none() {
-            return;
-        }
-        let lost = std::mem::take(&mut verdict.reason);
-        if verdict.at_rancher == AtRancher::Newer {
-            verdict.action = Action::Restore;
-            verdict.reason = format!("{lost}; Rancher has a copy of ours");
-            verdict.needs_attention = false;
-        } else if overdue_at(&shown.leaf, self.policy.renew_before) <= now {
-            verdict.action = Action::Issue;
-            verdict.reason = format!(
-                "{lost}; what Rancher has ends on {}",
-                timestamp(shown.leaf.not_after)
-            );
-            verdict.needs_attention = false;
-        } else {
-            verdict.reason = lost;
-        }
-    }
-
-    /// Staging never replaces better; what is better on disk is still brought to Rancher.
-    fn keep_staging_from_better(&self, verdict: &mut Verdict, now: OffsetDateTime) {
-        if !self.policy.is_staging {
-            return;
-        }
-        let has_production = self.disk_is_production() || self.remote_is_production();
-        let is_blocked = match verdict.action {
-            Action::Issue | Action::Renew => has_production,
-            Action::Push => !self.disk_is_production() && self.remote_is_production(),
-            Action::Keep | Action::Restore | Action::Leave | Action::Wait => false,
-        };
-        if !is_blocked {
-            return;
-        }
-        verdict.needs_attention = true;
-        let ends = [self.disk_leaf(), self.held().map(|(_, shown)| &shown.leaf)];
-        let end = ends
-            .into_iter()
-            .flatten()
-            .map(|leaf| leaf.not_after)
-            .max()
-            .unwrap_or(now);
-        if verdict.pushes_first && self.disk_is_production() {
-            verdict.action = Action::Push;
-            verdict.reason =
-                "the production certificate in the store is better than what Rancher has"
-                    .to_owned();
-        } else {
-            verdict.action = Action::Leave;
-            verdict.reason = format!(
-                "a staging certificate never replaces a better one, and this one ends on {}: set STAGING=False",
-                timestamp(end)
-            );
-        }
-        verdict.pushes_first = false;
-    }
-
-    fn tell_risk(&self, verdict: &mut Verdict, now: OffsetDateTime) {
-        let left = self.held().map(|(_, shown)| shown.leaf.not_after - now);
-        if verdict.action == Action::Leave && left.is_some_and(|left| left < AT_RISK) {
-            verdict.needs_attention = true;
-            verdict.reason += "; at risk: nothing here will renew it";
-        }
-    }
+fn expiring(not_after: OffsetDateTime, now: OffsetDateTime) -> String {
+    let word = if not_after <= now {
+        "expired"
+    } else {
+        "expires"
+    };
+    format!("expiring: it {word} on {}", timestamp(not_after))
 }
 
 /// Whether a certificate at Rancher is ours, and then the directory URL it came from where that is known.
@@ -556,54 +528,6 @@ pub fn provenance<'a>(known: &'a Known, held: &'a Held, shown: &Shown) -> Option
     }
     let mark = Mark::find(&held.description)?;
     (mark.leaf == shown.leaf.fingerprint).then_some(Some(mark.directory))
-}
-
-/// A time as people read it in a sentence: to the second, UTC.
-pub fn timestamp(time: OffsetDateTime) -> String {
-    time.replace_nanosecond(0)
-        .unwrap_or(time)
-        .format(&Rfc3339)
-        .unwrap_or_default()
-}
-
-/// Why no names can be ordered now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocked {
-    /// The names that have to wait.
-    pub waiting: NameSet,
-}
-
-/// Which names the next certificate is ordered for.
-///
-/// Names that wait after a failure are left out, but never one that the present, current certificate covers. A
-/// surplus name of the present one stays as long as another entry wants it, unless it fails and another certificate
-/// of ours covers it.
-pub fn names_to_order(
-    entry: &Names,
-    waiting: &NameSet,
-    present: Option<&Leaf>,
-    wanted: &NameSet,
-    is_covered_elsewhere: impl Fn(&DomainName) -> bool,
-) -> Result<Names, Blocked> {
-    let mut names = entry.clone();
-    if let Some(leaf) = present {
-        let surplus = leaf.domain_names().into_iter().filter(|name| {
-            wanted.contains(name) && !(waiting.contains(name) && is_covered_elsewhere(name))
-        });
-        names.extend(surplus);
-    }
-    let is_served = |name: &DomainName| present.is_some_and(|leaf| leaf.covers(name));
-    let (wait, order): (Vec<_>, Vec<_>) = names
-        .iter()
-        .cloned()
-        .partition(|name| waiting.contains(name));
-    let blocking = || Blocked {
-        waiting: wait.iter().cloned().collect(),
-    };
-    if wait.iter().any(is_served) {
-        return Err(blocking());
-    }
-    Names::new(order).ok_or_else(blocking)
 }
 
 #[cfg(test)]

@@ -8,10 +8,14 @@ use std::fmt;
 /// The copy in the store, the first that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDisk {
-    /// It could not be read, or uses an algorithm that cannot be judged.
+    /// It could not be read, and its dates are not on record, or it is not overdue by them.
     Unknown,
+    /// It is on record and certainly gone, while Rancher holds a copy of ours that is not overdue.
+    Lost,
     /// It is not there, or was read whole and is broken.
     Missing,
+    /// Half of the time to renew it is over, whether or not it can be read.
+    Overdue,
     /// It is a staging one when production is wanted, or lacks a wanted name.
     Unfit,
     /// It is to be renewed.
@@ -69,15 +73,30 @@ impl Action {
 
 impl OnDisk {
     /// The rows of the table, top to bottom.
-    pub const ROWS: [Self; 4] = [Self::Missing, Self::Unfit, Self::Due, Self::Fresh];
+    pub const ROWS: [Self; 7] = [
+        Self::Unknown,
+        Self::Lost,
+        Self::Missing,
+        Self::Overdue,
+        Self::Unfit,
+        Self::Due,
+        Self::Fresh,
+    ];
 }
 
 impl AtRancher {
     /// The columns of the table, left to right.
-    pub const COLUMNS: [Self; 4] = [Self::Replaceable, Self::Same, Self::Newer, Self::Foreign];
+    pub const COLUMNS: [Self; 5] = [
+        Self::Unknown,
+        Self::Replaceable,
+        Self::Same,
+        Self::Newer,
+        Self::Foreign,
+    ];
 }
 
-/// Looks the pair up. `Unknown` on either side is a `Wait`: "I could not tell" is never "it is not there".
+/// Looks the pair up. "I could not tell" is never "it is not there": `Unknown` on either side waits, unless a certificate
+/// would expire by that.
 pub fn decide(on_disk: OnDisk, at_rancher: AtRancher) -> Action {
     use Action::Issue;
     use Action::Keep;
@@ -87,24 +106,36 @@ pub fn decide(on_disk: OnDisk, at_rancher: AtRancher) -> Action {
     use Action::Restore;
     use Action::Wait;
     match (on_disk, at_rancher) {
-        (OnDisk::Unknown, _) | (_, AtRancher::Unknown) => Wait,
+        (OnDisk::Unknown, _) => Wait,
+        (OnDisk::Overdue, AtRancher::Unknown) => Renew,
+        (_, AtRancher::Unknown) => Wait,
         (_, AtRancher::Foreign) => Leave,
         (_, AtRancher::Newer) => Restore,
+        (OnDisk::Lost, AtRancher::Replaceable) => Wait,
         // Cannot be: `Same` compares with a leaf on disk.
-        (OnDisk::Missing, AtRancher::Same) => Wait,
+        (OnDisk::Lost | OnDisk::Missing, AtRancher::Same) => Wait,
         (OnDisk::Missing, AtRancher::Replaceable)
         | (OnDisk::Unfit, AtRancher::Replaceable | AtRancher::Same) => Issue,
-        (OnDisk::Due, AtRancher::Replaceable | AtRancher::Same) => Renew,
+        (OnDisk::Overdue | OnDisk::Due, AtRancher::Replaceable | AtRancher::Same) => Renew,
         (OnDisk::Fresh, AtRancher::Replaceable) => Push,
         (OnDisk::Fresh, AtRancher::Same) => Keep,
     }
 }
 
+/// Whether facts can lead to this pair at all.
+pub fn is_possible(on_disk: OnDisk, at_rancher: AtRancher) -> bool {
+    at_rancher != AtRancher::Same
+        || !matches!(on_disk, OnDisk::Unknown | OnDisk::Lost | OnDisk::Missing)
+}
+
 /// The table as it stands in `README.md`.
 pub fn render() -> String {
-    let cell = |row, column| match (row, column) {
-        (OnDisk::Missing, AtRancher::Same) => "-".to_owned(),
-        (row, column) => decide(row, column).to_string(),
+    let cell = |row, column| {
+        if is_possible(row, column) {
+            decide(row, column).to_string()
+        } else {
+            "-".to_owned()
+        }
     };
     let mut table = String::from("| on disk \\ at Rancher |");
     AtRancher::COLUMNS
@@ -136,23 +167,16 @@ mod tests {
     #[test]
     fn the_table_is_the_one_of_the_design() {
         let designed = "\
-| on disk \\ at Rancher | Replaceable | Same | Newer | Foreign |
-| --- | --- | --- | --- | --- |
-| Missing | Issue | - | Restore | Leave |
-| Unfit | Issue | Issue | Restore | Leave |
-| Due | Renew | Renew | Restore | Leave |
-| Fresh | Push | Keep | Restore | Leave |
+| on disk \\ at Rancher | Unknown | Replaceable | Same | Newer | Foreign |
+| --- | --- | --- | --- | --- | --- |
+| Unknown | Wait | Wait | - | Wait | Wait |
+| Lost | Wait | Wait | - | Restore | Leave |
+| Missing | Wait | Issue | - | Restore | Leave |
+| Overdue | Renew | Renew | Renew | Restore | Leave |
+| Unfit | Wait | Issue | Issue | Restore | Leave |
+| Due | Wait | Renew | Renew | Restore | Leave |
+| Fresh | Wait | Push | Keep | Restore | Leave |
 ";
         assert_eq!(render(), designed);
-    }
-
-    #[test]
-    fn what_could_not_be_told_waits() {
-        for row in OnDisk::ROWS.into_iter().chain([OnDisk::Unknown]) {
-            assert_eq!(decide(row, AtRancher::Unknown), Action::Wait);
-        }
-        for column in AtRancher::COLUMNS {
-            assert_eq!(decide(OnDisk::Unknown, column), Action::Wait);
-        }
     }
 }

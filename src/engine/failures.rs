@@ -4,12 +4,10 @@ use time::OffsetDateTime;
 
 use crate::budget::Limits;
 use crate::client::one_line;
-use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::Account;
-use crate::ports::RetryAfter;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
@@ -17,6 +15,7 @@ use crate::schedule;
 use crate::setback::Setback;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
+use crate::text::timestamp;
 
 impl<W: World> Engine<W> {
     /// Notes a failure that is tried again at `until`.
@@ -33,6 +32,26 @@ impl<W: World> Engine<W> {
     /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at Rancher does.
     pub async fn fail(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
         self.fail_by_clock(subject, what.into(), None).await
+    }
+
+    /// The same, unless the same subject was found to fail since a time: one look counts once, however many certificates
+    /// wait for it.
+    pub async fn fail_once_since(
+        &self,
+        since: OffsetDateTime,
+        subject: Subject,
+        what: Failure,
+    ) -> Wait {
+        let counted = {
+            let ledger = self.ledger();
+            let wait = ledger.wait(&subject);
+            wait.filter(|wait| wait.failed_at.is_some_and(|at| since <= at))
+                .cloned()
+        };
+        match counted {
+            Some(wait) => wait,
+            None => self.fail(subject, what).await,
+        }
     }
 
     /// Notes a validation that failed at an authority, on the clock of its kind.
@@ -81,6 +100,7 @@ impl<W: World> Engine<W> {
                     detail: one_line(&what.text),
                     trouble: what.trouble,
                     failed_at: Some(now),
+                    address: what.address,
                 },
             };
             let line = match limits {
@@ -119,6 +139,7 @@ impl<W: World> Engine<W> {
             }
             // That our own brakes were overruled today is a brake itself.
             Subject::Overruled { .. }
+            | Subject::Change { .. }
             | Subject::Wake
             | Subject::Key { .. }
             | Subject::Account { .. }
@@ -164,7 +185,7 @@ impl<W: World> Engine<W> {
     pub async fn note_outage(
         &self,
         breaker: Subject,
-        retry_after: Option<RetryAfter>,
+        not_before: Option<OffsetDateTime>,
         what: Failure,
     ) {
         if self.open_breaker(&breaker).is_some() {
@@ -174,8 +195,7 @@ impl<W: World> Engine<W> {
         let failures = self.ledger().failures(&breaker).saturating_add(1);
         let mut until = now;
         if schedule::is_open(failures) {
-            let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
-            let asked = asked.min(now + schedule::LONGEST_OUTAGE);
+            let asked = not_before.unwrap_or(now);
             until = asked.max(now + schedule::after_outage(failures));
             tracing::warn!(error = what.text, next_try = %timestamp(until), "authority left alone after several failures in a row");
         }

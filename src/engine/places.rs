@@ -52,3 +52,33 @@ impl Places {
         })
     }
 }
+
+/// All the places that work takes.
+#[derive(Debug, Clone)]
+pub struct Workplaces {
+    /// Orders at work at the authority.
+    pub orders: Places,
+    /// Orders whose names are looked at by ourselves: names that never answer keep no other from its order.
+    pub checks: Places,
+    /// Pushes and restores.
+    pub pushes: Places,
+}
+
+impl Workplaces {
+    /// Those of orders.
+    pub fn of_orders(&self) -> Room<'_> {
+        Room {
+            orders: &self.orders,
+            checks: &self.checks,
+        }
+    }
+}
+
+/// The places that an order takes, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
+    /// See [`Workplaces::orders`].
+    pub orders: &'a Places,
+    /// See [`Workplaces::checks`].
+    pub checks: &'a Places,
+}

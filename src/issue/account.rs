@@ -2,23 +2,26 @@
 
 use tracing::debug;
 use tracing::info;
+use tracing::warn;
 
+use crate::decide::after::OnRecord;
 use crate::engine::Engine;
 use crate::issue::Attempt;
-use crate::issue::gate::authority_waits;
 use crate::issue::stop::Stop;
+use crate::order::Pending;
+use crate::order::PendingOrder;
 use crate::ports::Account;
 use crate::ports::Authority;
-use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::World;
-use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::setback::Setback;
 use crate::store::ledger::Subject;
-use crate::store::lineage::Pending;
 use crate::store::record::AccountRecord;
-use crate::store::record::PendingOrder;
+
+/// How many accounts are remembered that an authority has forgotten: orders live for days.
+const MOST_LOST: usize = 10;
 
 impl<W: World> Engine<W> {
     /// URL of the account at the wanted authority; empty while there is none.
@@ -55,19 +58,27 @@ impl<W: World> Attempt<'_, W> {
             directory: directory.to_owned(),
         };
         // Before anything is counted as asked: nothing is while the authority is left alone.
-        authority_waits(self.engine, directory)?;
+        {
+            let certificate = self.plan.entry.primary().as_str();
+            let record = self.engine.recorded(certificate, "", self.engine.now());
+            if let Some(setback) = record.authority() {
+                return Err(setback.into());
+            }
+        }
         match self.register(directory).await {
             Ok(account) => {
                 self.engine.clear(&subject).await;
                 Ok(account)
             }
-            Err(Stop::Authority(
-                error @ (AuthorityError::Refused(_) | AuthorityError::RateLimited { .. }),
-            )) => {
-                let now = self.engine.now();
+            Err(Stop::Authority(error))
+                if matches!(
+                    error.kind,
+                    AuthorityErrorKind::Refused | AuthorityErrorKind::RateLimited(_)
+                ) =>
+            {
                 let text = format!("no account could be made: {error}");
-                let what = Failure::of(Trouble::of(&error, now), text);
-                let wait = match reaction::told(&error, now) {
+                let what = Failure::of(Trouble::of(&error), text).with_address_of(&error.problem);
+                let wait = match error.not_before {
                     Some(until) => self.engine.fail_until(subject, until, what).await,
                     None => self.engine.fail(subject, what).await,
                 };
@@ -89,6 +100,7 @@ impl<W: World> Attempt<'_, W> {
                     directory: directory.to_owned(),
                     key,
                     url: None,
+                    lost: Vec::new(),
                 }
             }
         };
@@ -115,10 +127,12 @@ impl<W: World> Attempt<'_, W> {
         })
     }
 
-    /// The account of an order in flight; none if it is another by now.
-    pub(super) async fn account_of(&self, order: &PendingOrder) -> Result<Option<Account>, Stop> {
-        let account = self.known_account(&order.directory).await?;
-        Ok(account.filter(|account| account.url == order.account))
+    /// Whether an order belongs to another account than the one on record, which the authority may know all the same.
+    pub(super) async fn is_of_other_account(&self, order: &PendingOrder) -> Result<bool, Stop> {
+        let record = self.account_record(&order.directory).await?;
+        Ok(record.is_none_or(|record| {
+            record.url.as_ref() != Some(&order.account) && !record.lost.contains(&order.account)
+        }))
     }
 
     /// The account that this attempt works with, unless it is still to be made.
@@ -134,25 +148,30 @@ impl<W: World> Attempt<'_, W> {
     /// made it again already.
     pub(super) async fn forget_account(&self, account: &Account) -> Result<(), Stop> {
         let _one_at_a_time = self.engine.registering.lock().await;
-        if let Some(record) = self.account_record(&account.directory).await?
+        if let Some(mut record) = self.account_record(&account.directory).await?
             && record.url.as_ref() == Some(&account.url)
         {
-            self.save_account(&AccountRecord {
-                url: None,
-                ..record
-            })
-            .await?;
+            warn!(
+                directory = account.directory,
+                account = account.url,
+                "account unknown to the authority, made again with the same key; its orders are gone with it"
+            );
+            record.lost.extend(record.url.take());
+            let old = record.lost.len().saturating_sub(MOST_LOST);
+            record.lost.drain(..old);
+            self.save_account(&record).await?;
         }
         Ok(())
     }
 
-    async fn known_account(&self, directory: &str) -> Result<Option<Account>, Stop> {
+    pub(super) async fn known_account(&self, directory: &str) -> Result<Option<Account>, Stop> {
         let record = self.account_record(directory).await?;
         Ok(record.and_then(|record| {
             let AccountRecord {
                 directory,
                 key,
                 url,
+                ..
             } = record;
             url.map(|url| Account {
                 directory,

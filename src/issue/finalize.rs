@@ -3,120 +3,83 @@
 use rcgen::CertificateParams;
 use rcgen::DistinguishedName;
 use rcgen::KeyPair;
-use time::OffsetDateTime;
 use tracing::debug;
 
+use crate::decide::after::floor_holds;
 use crate::issue::Attempt;
-use crate::issue::gate;
-use crate::issue::gate::floor_holds;
+use crate::issue::drive::Work;
+use crate::issue::pace::Pace;
 use crate::issue::stop::Stop;
-use crate::ports::Account;
+use crate::order::PendingOrder;
+use crate::order::Shown;
 use crate::ports::Authority;
-use crate::ports::AuthorityError;
-use crate::ports::Order;
-use crate::ports::OrderStatus;
-use crate::ports::Problem;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::World;
 use crate::setback::Setback;
-use crate::store::record::PendingOrder;
 
 impl<W: World> Attempt<'_, W> {
-    /// The floor is on record before the request leaves, so that no crash can ask twice.
-    pub(super) async fn finalize(
-        &self,
-        account: &Account,
-        order: &mut PendingOrder,
-        url: &str,
-    ) -> Result<Order, Stop> {
-        let request = signing_request(order)?;
+    /// That a certificate may exist is on record before the request leaves, in the order and in the ledger, so that no
+    /// crash can ask twice. Sent again, it may be another certificate, and counts as one.
+    pub(super) async fn finalize(&self, work: &mut Work) -> Result<Shown, Stop> {
+        let request = signing_request(&work.order)?;
+        let Some(account) = self.account_of(work).await? else {
+            return Ok(Shown::Gone);
+        };
         let now = self.engine.now();
-        let is_again = order.finalized_at.is_some();
-        let asked_before = order
-            .finalized_at
-            .or_else(|| self.has_another_key().then_some(now));
-        let names = order.names.set();
-        let asked = gate::asked_before(order, account, &names);
-        if asked_before.is_none() {
-            let floor = self.engine.ledger().floor(&order.directory, &names, now);
-            if let Some(opens) = floor {
-                return self.rest_for_floor(order, opens).await;
-            }
+        let names = work.order.names.set();
+        let floor = self.engine.ledger().floor(&account.directory, &names, now);
+        if let Some(opens) = floor.filter(|_| !work.order.may_be_issued()) {
+            work.order.rest_until(opens);
+            self.save(&work.order, work.slot).await?;
+            return Err(floor_holds(opens).into());
         }
-        order.finalized_at = asked_before.or(Some(now));
-        self.save(order).await?;
-        let floor = self.engine.note_finalizing(&asked, asked_before).await?;
-        if let Some(opens) = floor {
-            order.finalized_at = None;
-            return self.rest_for_floor(order, opens).await;
+        work.order.finalizing(now);
+        self.save(&work.order, work.slot).await?;
+        let asked = super::limits::of_order(&work.order, &account, &names);
+        self.engine.note_finalizing(&asked, now).await?;
+        if self.plan.is_change {
+            self.engine.note_change(self.plan.entry.primary()).await;
         }
         self.reservation.give_back();
         debug!(lineage = self.lineage, "finalize noted");
+        work.pace = Pace::new(now);
+        let url = work.url();
         let finalized = self
             .ask_once(&account.directory, || {
-                self.authority().finalize(account, url, &request)
+                self.authority().finalize(&account, &url, &request)
             })
             .await;
         let error = match finalized {
             Ok(state) => {
                 debug!(lineage = self.lineage, status = ?state.status, "order finalized");
-                return Ok(state);
+                return Ok(work.show(state, self.engine.now()));
             }
-            // Nothing is asked before the time that it says.
-            Err(
-                stop @ Stop::Authority(AuthorityError::Unavailable {
-                    retry_after: Some(_),
-                    ..
-                }),
-            ) => return Err(stop),
-            // It may have been done all the same.
-            Err(Stop::Authority(
-                error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
-            )) => error,
-            // It may be refused because it was done the time before.
-            Err(Stop::Authority(error @ AuthorityError::Refused(_))) if is_again => error,
-            Err(Stop::Authority(AuthorityError::Refused(problem))) => {
-                return self.end_refused(account, order, problem).await;
-            }
+            Err(Stop::Authority(error)) => error,
             Err(stop) => return Err(stop),
         };
-        let state = self
-            .ask(&account.directory, || self.authority().look(account, url))
-            .await?;
-        match (state.status, error) {
-            (OrderStatus::Ready, AuthorityError::Unavailable { .. }) => {
-                self.ask(&account.directory, || {
-                    self.authority().finalize(account, url, &request)
-                })
-                .await
-            }
-            (OrderStatus::Ready | OrderStatus::Pending, AuthorityError::Refused(problem)) => {
-                self.end_refused(account, order, problem).await
-            }
-            (OrderStatus::Ready | OrderStatus::Pending, error) => Err(error.into()),
-            _ => Ok(state),
-        }
+        debug!(lineage = self.lineage, %error, "no order in answer to finalize");
+        work.refusal = Some(error.problem.clone());
+        let kind = error.kind;
+        let not_before = error.not_before;
+        let shown = self.no_answer(work, error.into(), Some(&account)).await?;
+        Ok(match kind {
+            AuthorityErrorKind::Refused => Shown::Refused,
+            AuthorityErrorKind::RateLimited(_) => Shown::Limited,
+            // Nothing is asked before the time that it says. Else it may have been done all the same.
+            _ if shown == Shown::Silence && not_before.is_none() => Shown::NotReady,
+            _ => shown,
+        })
     }
 
-    async fn rest_for_floor(
-        &self,
-        order: &mut PendingOrder,
-        opens: OffsetDateTime,
-    ) -> Result<Order, Stop> {
-        order.look_after = Some(opens);
-        self.save(order).await?;
-        Err(floor_holds(opens).into())
-    }
-
-    /// In this order: a crash in between gives nothing back twice.
-    async fn end_refused(
-        &self,
-        account: &Account,
-        order: &PendingOrder,
-        problem: Problem,
-    ) -> Result<Order, Stop> {
-        self.drop_order(order).await?;
-        self.give_back_budget(account, order).await;
-        Err(Stop::Order(problem))
+    /// Nothing was issued by the last finalize: it is taken back, and the limit waited for.
+    pub(super) async fn take_back(&self, work: &mut Work) -> Result<Stop, Stop> {
+        let before = work.order.clone();
+        work.order.not_finalized();
+        self.save(&work.order, work.slot).await?;
+        self.give_back(&before).await;
+        let limited = Setback::later("the authority limits this order", self.engine.now());
+        let error = work.error.take();
+        Ok(error.map_or_else(|| limited.into(), Stop::Authority))
     }
 }
 
@@ -124,13 +87,8 @@ impl<W: World> Attempt<'_, W> {
 fn signing_request(order: &PendingOrder) -> Result<Vec<u8>, Stop> {
     let make = || {
         let key = KeyPair::from_pem(order.key.reveal())?;
-        let mut params = CertificateParams::new(
-            order
-                .names
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
-        )?;
+        let names: Vec<_> = order.names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names)?;
         params.distinguished_name = DistinguishedName::new();
         params.serialize_request(&key)
     };

@@ -7,15 +7,15 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use crate::bundle::Secret;
+use crate::client::RetryAfter;
 use crate::client::explain;
 use crate::client::retry_after;
 use crate::config::NotifyFormat;
-use crate::decide::classify::timestamp;
 use crate::notify::notice::Notice;
 use crate::notify::notice::Severity;
 use crate::notify::notice::cut;
 use crate::notify::outbox::Queued;
-use crate::ports::RetryAfter;
+use crate::text::timestamp;
 
 /// ntfy makes a file of what is longer than 4,096 bytes.
 const LONGEST_TEXT: usize = 4000;

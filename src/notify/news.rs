@@ -19,7 +19,6 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::decide::classify::timestamp;
 use crate::notify::PART;
 use crate::notify::notice::Kind;
 use crate::notify::notice::Notice;
@@ -35,6 +34,7 @@ use crate::status::Phase;
 use crate::status::Status;
 use crate::status::certificate::Certificate;
 use crate::status::certificate::Problem;
+use crate::text::timestamp;
 
 /// How long that lasts which is no blip.
 pub const LASTING: Duration = Duration::minutes(15);

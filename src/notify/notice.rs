@@ -5,9 +5,9 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::client::one_line;
-use crate::decide::classify::timestamp;
 use crate::status::Part;
 use crate::status::certificate::Certificate;
+use crate::text::timestamp;
 
 /// Longer texts are cut.
 const LONGEST: usize = 16 << 10;

@@ -8,7 +8,6 @@ use tracing::info;
 
 use crate::bundle::Bundle;
 use crate::decide::classify::provenance;
-use crate::decide::classify::timestamp;
 use crate::engine::Engine;
 use crate::engine::claims::Claim;
 use crate::ports::Held;
@@ -22,6 +21,7 @@ use crate::store::ledger::Subject;
 use crate::store::publish::Origin;
 use crate::store::publish::folder_name;
 use crate::store::record::Source;
+use crate::text::timestamp;
 
 /// How long to wait before Rancher is asked for a key again that it did not give.
 const ASK_AGAIN_AFTER: Duration = Duration::DAY;

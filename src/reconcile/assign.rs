@@ -13,9 +13,9 @@ use crate::decide::classify::Policy;
 use crate::decide::classify::provenance;
 use crate::names::NameSet;
 use crate::names::Names;
+use crate::order::Pending;
 use crate::ports::Held;
 use crate::store::lineage::Lineage;
-use crate::store::lineage::Pending;
 use crate::store::publish::folder_name;
 use crate::wanted::Entry;
 

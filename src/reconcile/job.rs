@@ -5,11 +5,10 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
-use crate::decide::classify::timestamp;
+use crate::decide::plan::Work;
 use crate::engine::Engine;
 use crate::engine::places::Place;
-use crate::engine::places::Places;
-use crate::issue::Wish;
+use crate::engine::places::Workplaces;
 use crate::issue::obtain;
 use crate::issue::settle;
 use crate::names::Names;
@@ -23,6 +22,7 @@ use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::setback::Setback;
 use crate::store::ledger::Subject;
+use crate::text::timestamp;
 
 /// Something to be done about one certificate.
 #[derive(Debug, Clone)]
@@ -36,51 +36,66 @@ pub struct Job {
     /// Its lineage, if it has one.
     pub lineage: Option<String>,
     /// What is done.
-    pub kind: Kind,
-    /// Lowest first: renewals by expiry, then what has no certificate yet, the oldest wish first.
-    pub urgency: (bool, Option<OffsetDateTime>, Option<OffsetDateTime>),
+    pub work: Work,
+    /// How urgent it is.
+    pub urgency: Urgency,
 }
 
-/// What is done about a certificate.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// Push the copy in the store.
-    Push,
-    /// Take it back from Rancher.
-    Restore,
-    /// Store what the authority has issued already; the next pass sees what is to be done about it.
-    Settle {
-        /// What is wanted.
-        wish: Wish,
-    },
-    /// Obtain a new one and push it.
-    Obtain {
-        /// What is ordered.
-        wish: Wish,
-        /// Whether the copy in the store is pushed before.
-        pushes_first: bool,
-    },
+/// Lowest first: what was never tried before what was, renewals by expiry, then what has no certificate yet, the oldest
+/// wish first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Urgency {
+    /// Whether it was tried before, and did not come to its end.
+    pub was_looked_at: bool,
+    /// Whether there is no certificate yet.
+    pub has_no_certificate: bool,
+    /// When the present one ends.
+    pub expiry: Option<OffsetDateTime>,
+    /// Since when it is wished for.
+    pub wished: Option<OffsetDateTime>,
 }
 
 /// Every word for what a job does.
 pub const WORDS: [&str; 4] = ["obtain", "push", "restore", "settle"];
 
-impl Kind {
-    /// What is done, in a word.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Push => "push",
-            Self::Restore => "restore",
-            Self::Settle { .. } => "settle",
-            Self::Obtain { .. } => "obtain",
-        }
+/// What is done, in a word.
+fn word(work: &Work) -> &'static str {
+    match work {
+        Work::Nothing => "nothing",
+        Work::Push => "push",
+        Work::Restore => "restore",
+        Work::Settle(_) => "settle",
+        Work::Obtain { .. } => "obtain",
     }
 }
 
 impl Job {
+    /// A job for what is to be done, if anything is.
+    pub fn of(work: Work, primary: String, target: Target) -> Option<Self> {
+        if matches!(work, Work::Nothing) {
+            return None;
+        }
+        Some(Self {
+            primary,
+            target,
+            live: None,
+            lineage: None,
+            work,
+            urgency: Urgency {
+                has_no_certificate: true,
+                ..Urgency::default()
+            },
+        })
+    }
+
+    /// What is done, in a word.
+    pub fn word(&self) -> &'static str {
+        word(&self.work)
+    }
+
     /// Whether it opens or resumes an order.
     pub fn is_order(&self) -> bool {
-        matches!(self.kind, Kind::Obtain { .. })
+        matches!(self.work, Work::Obtain { .. })
     }
 }
 
@@ -99,6 +114,8 @@ pub struct Done {
     pub setback: Option<Setback>,
     /// Whether the next pass may find something else to do for it.
     pub follow_up: bool,
+    /// Whether it was tried for the first time.
+    pub is_new: bool,
 }
 
 impl Done {
@@ -116,6 +133,7 @@ impl Done {
             pushed: Vec::new(),
             setback: Some(setback),
             follow_up: false,
+            is_new: false,
         }
     }
 }
@@ -123,10 +141,10 @@ impl Done {
 impl Job {
     /// Does it. An order gives its place back when the authority has nothing more to do for it, and waits for one of
     /// `pushes` before it goes on to Rancher; everything else has such a place from the start.
-    pub async fn run<W: World>(self, engine: &Engine<W>, place: Place, pushes: &Places) -> Done {
-        debug!(domain = self.primary, kind = self.kind.word(), "job begun");
+    pub async fn run<W: World>(self, engine: &Engine<W>, place: Place, room: &Workplaces) -> Done {
+        debug!(domain = self.primary, kind = self.word(), "job begun");
         let mut pushed = Vec::new();
-        let (follow_up, setback) = match self.steps(engine, place, pushes, &mut pushed).await {
+        let (follow_up, setback) = match self.steps(engine, place, room, &mut pushed).await {
             Ok(follow_up) => (follow_up, None),
             // What has no time of its own is seen to by the next planned pass.
             Err(setback) => (setback.until.is_some(), Some(setback)),
@@ -146,7 +164,8 @@ impl Job {
         Done {
             primary: self.primary,
             names: self.target.names,
-            what: self.kind.word(),
+            what: word(&self.work),
+            is_new: !self.urgency.was_looked_at,
             pushed,
             setback,
             follow_up,
@@ -158,22 +177,23 @@ impl Job {
         &self,
         engine: &Engine<W>,
         place: Place,
-        pushes: &Places,
+        room: &Workplaces,
         pushed: &mut Vec<String>,
     ) -> Result<bool, Setback> {
-        match &self.kind {
-            Kind::Push => self.push_stored(engine, pushed).await?,
-            Kind::Restore => {
+        match &self.work {
+            Work::Nothing => {}
+            Work::Push => self.push_stored(engine, pushed).await?,
+            Work::Restore => {
                 if let Some(held) = &self.target.remote {
                     restore(engine, &self.target, held, self.lineage.as_deref()).await?;
                 }
             }
-            Kind::Settle { wish } => {
-                settle(engine, wish).await?;
+            Work::Settle(plan) => {
+                settle(engine, plan).await?;
                 return Ok(true);
             }
-            Kind::Obtain { wish, pushes_first } => {
-                if !wish.is_resumed && self.is_changed_at_rancher(engine).await? {
+            Work::Obtain { plan, pushes_first } => {
+                if !plan.is_resumed && self.is_changed_at_rancher(engine).await? {
                     debug!(
                         domain = self.primary,
                         "changed at Rancher since the pass, nothing is ordered"
@@ -184,16 +204,16 @@ impl Job {
                     // A new one is needed all the same, and is pushed with its own luck.
                     debug!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
                 }
-                let obtained = obtain(engine, wish, place).await?;
+                let obtained = obtain(engine, plan, place, room.of_orders()).await?;
                 // Another order may have come to its end than the one that is wanted: the next pass decides.
-                if !obtained.bundle.leaf().names_equal(&wish.order.set()) {
+                if !obtained.bundle.leaf().names_equal(&plan.order.set()) {
                     return Ok(true);
                 }
                 // Where it goes is not known: a pass that can read Rancher decides.
                 if !self.target.view.is_whole {
                     return Ok(true);
                 }
-                let _place = pushes.wait().await;
+                let _place = room.pushes.wait().await;
                 self.push(engine, &obtained.bundle, Some(&obtained.directory), pushed)
                     .await?;
             }

@@ -6,10 +6,11 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::certificate::Leaf;
+use crate::decide::Next;
+use crate::decide::Verdict;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
-use crate::decide::classify::Verdict;
 use crate::decide::classify::provenance;
 use crate::decide::table::Action;
 use crate::decide::table::AtRancher;
@@ -64,10 +65,8 @@ pub struct Row {
     pub entry: Entry,
     /// The verdict; none while its job still runs.
     pub verdict: Option<Verdict>,
-    /// What holds the verdict back.
-    pub held_back: Option<Setback>,
-    /// When something happens next, where that is known.
-    pub until: Option<OffsetDateTime>,
+    /// An order that is stuck, and what it is about.
+    pub stuck: Option<Setback>,
     /// The copy in the store.
     pub on_disk: Copy,
     /// The copy at Rancher.
@@ -106,7 +105,7 @@ impl Copy {
 impl From<&DiskCopy> for Copy {
     fn from(copy: &DiskCopy) -> Self {
         match copy {
-            DiskCopy::Unknown(why) | DiskCopy::Lost(why) => Self::Unknown(why.clone()),
+            DiskCopy::Unknown(unread) | DiskCopy::Lost(unread) => Self::Unknown(unread.why.clone()),
             DiskCopy::Absent => Self::Absent,
             DiskCopy::Broken(why) => Self::Broken(why.clone()),
             DiskCopy::Whole(stored) => Self::Whole(stored.shown.leaf.clone()),
@@ -166,8 +165,7 @@ impl Row {
         Self {
             entry,
             verdict: None,
-            held_back: None,
-            until: None,
+            stuck: None,
             on_disk,
             at_rancher: remote.into(),
             id,
@@ -176,35 +174,48 @@ impl Row {
         }
     }
 
-    pub(super) fn judged(mut self, verdict: Verdict, held_back: Option<Setback>) -> Self {
-        self.until = held_back
-            .as_ref()
-            .and_then(|setback| setback.until)
-            .or(verdict.until);
+    pub(super) fn judged(mut self, verdict: Verdict, stuck: Option<Setback>) -> Self {
         self.verdict = Some(verdict);
-        self.held_back = held_back;
+        self.stuck = stuck;
         self
+    }
+
+    /// What holds the verdict back.
+    pub fn held_back(&self) -> Option<&Setback> {
+        self.verdict.as_ref()?.held_back.as_ref()
+    }
+
+    /// When it is tried again, if something holds it back for a time.
+    pub fn until(&self) -> Option<OffsetDateTime> {
+        self.verdict.as_ref().and_then(Verdict::until)
+    }
+
+    /// The earliest of all that happens by itself.
+    pub fn next(&self) -> Option<&Next> {
+        self.verdict.as_ref()?.next.as_ref()
     }
 
     /// What is to be done; `Wait` while something holds it back or its job still runs.
     pub fn action(&self) -> Action {
-        match (&self.verdict, &self.held_back) {
-            (Some(verdict), None) => verdict.action,
-            (Some(_), Some(_)) | (None, _) => Action::Wait,
+        match &self.verdict {
+            Some(verdict) if verdict.held_back.is_none() => verdict.action,
+            Some(_) | None => Action::Wait,
         }
     }
 
     /// Why, in plain words.
     pub fn reason(&self) -> String {
-        match (&self.verdict, &self.held_back) {
-            (Some(verdict), None) => verdict.reason.clone(),
-            (Some(verdict), Some(setback)) => format!(
+        let Some(verdict) = &self.verdict else {
+            return "in hand".to_owned();
+        };
+        match &verdict.held_back {
+            None => verdict.why.clone(),
+            Some(setback) => format!(
                 "{} ({}: {})",
                 setback.sentence(),
                 verdict.action,
-                verdict.reason
+                verdict.why
             ),
-            (None, _) => "in hand".to_owned(),
         }
     }
 
@@ -213,7 +224,7 @@ impl Row {
         let is_unknown = |verdict: &Verdict| {
             verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Unknown
         };
-        self.held_back.is_none() && self.verdict.as_ref().is_some_and(is_unknown)
+        self.held_back().is_none() && self.verdict.as_ref().is_some_and(is_unknown)
     }
 
     /// Whether a person should look at it.
@@ -221,9 +232,6 @@ impl Row {
         self.verdict
             .as_ref()
             .is_some_and(|verdict| verdict.needs_attention)
-            || self
-                .held_back
-                .as_ref()
-                .is_some_and(|setback| setback.is_failure)
+            || self.held_back().is_some_and(|setback| setback.is_failure)
     }
 }

@@ -61,10 +61,9 @@ impl<W: World> Reconciler<W> {
         if !setback.is_failure || !self.is_news(names, &setback.reason) {
             return;
         }
-        let next_try = setback.until.map_or_else(
-            || "next pass".to_owned(),
-            crate::decide::classify::timestamp,
-        );
+        let next_try = setback
+            .until
+            .map_or_else(|| "next pass".to_owned(), crate::text::timestamp);
         warn!(%names, error = setback.sentence(), next_try, "certificate not done");
     }
 
@@ -78,7 +77,7 @@ impl<W: World> Reconciler<W> {
         let primary = row.entry.names.primary();
         let action = row.action();
         let reason = row.reason();
-        debug!(domain = %primary, %action, reason, until = ?row.until, "decided");
+        debug!(domain = %primary, %action, reason, until = ?row.until(), "decided");
         if action == Action::Keep {
             self.told.remove(primary);
         }
@@ -89,7 +88,7 @@ impl<W: World> Reconciler<W> {
             Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
         };
         // What holds it back may have been told when it happened.
-        let sentence = match &row.held_back {
+        let sentence = match row.held_back() {
             Some(setback) => setback.reason.clone(),
             None => format!("{action} {reason}"),
         };
@@ -97,9 +96,9 @@ impl<W: World> Reconciler<W> {
             return;
         }
         let names = row.entry.names.to_string();
-        match (row.needs_attention(), row.until) {
+        match (row.needs_attention(), row.until()) {
             (true, Some(until)) => {
-                warn!(names, %action, reason, next_try = %crate::decide::classify::timestamp(until), "certificate needs attention")
+                warn!(names, %action, reason, next_try = %crate::text::timestamp(until), "certificate needs attention")
             }
             (true, None) => warn!(names, %action, reason, "certificate needs attention"),
             (false, _) if action == Action::Leave => {

@@ -15,7 +15,6 @@ use crate::decide::table::Action;
 use crate::ports::Service;
 use crate::reaction::Reaction;
 use crate::reaction::Trouble;
-use crate::reaction::address;
 use crate::reconcile::report;
 use crate::reconcile::report::Report;
 use crate::reconcile::report::Row;
@@ -174,20 +173,17 @@ impl From<&report::Copy> for Copy {
 impl Problem {
     /// What a setback means for a person.
     pub fn of(setback: &Setback) -> Self {
-        Self::new(&setback.reason, setback.trouble)
+        Self::new(&setback.reason, setback.trouble, setback.address.as_deref())
     }
 
-    pub(super) fn new(what: &str, kind: Option<Trouble>) -> Self {
+    pub(super) fn new(what: &str, kind: Option<Trouble>, address: Option<&str>) -> Self {
         let needs_person = kind.is_some_and(|kind| kind.row().reaction == Reaction::Person);
         Self {
             what: what.to_owned(),
             kind,
             advice: kind.and_then(Trouble::advice).map(str::to_owned),
             needs_person,
-            link: needs_person
-                .then(|| address(what))
-                .flatten()
-                .map(str::to_owned),
+            link: address.filter(|_| needs_person).map(str::to_owned),
         }
     }
 }
@@ -249,7 +245,8 @@ pub(super) fn of(
             what: "looked at again".to_owned(),
         });
     }
-    if left_out.is_some() {
+    let stuck = row.stuck.as_ref().map(Problem::of);
+    if left_out.is_some() || stuck.is_some() {
         health = health.max(Health::Attention);
     }
     Certificate {
@@ -258,7 +255,7 @@ pub(super) fn of(
         health,
         action: row.action().to_string(),
         reason,
-        problem: problem(row, health).or(left_out),
+        problem: problem(row, health).or(left_out).or(stuck),
         last_try,
         next,
         on_disk: (&row.on_disk).into(),
@@ -333,11 +330,11 @@ fn left_out(row: &Row, failed: &Failed<'_>) -> Option<Problem> {
     let mut waits = missing.filter_map(|name| Some((name, failed.of_name(name)?)));
     let (name, wait) = waits.next()?;
     let what = format!("{name} is left out: {}", wait.detail);
-    Some(Problem::new(&what, wait.trouble))
+    Some(Problem::new(&what, wait.trouble, wait.address.as_deref()))
 }
 
 fn problem(row: &Row, health: Health) -> Option<Problem> {
-    if let Some(setback) = row.held_back.as_ref().filter(|setback| setback.is_failure) {
+    if let Some(setback) = row.held_back().filter(|setback| setback.is_failure) {
         return Some(Problem::of(setback));
     }
     let verdict = row.verdict.as_ref()?;
@@ -346,7 +343,7 @@ fn problem(row: &Row, health: Health) -> Option<Problem> {
         return None;
     }
     (verdict.needs_attention || health == Health::AtRisk && verdict.action == Action::Wait)
-        .then(|| Problem::new(&verdict.reason, None))
+        .then(|| Problem::new(&verdict.why, None, None))
 }
 
 /// What this process remembers, else what is on record about the last failure.
@@ -366,29 +363,27 @@ fn last_try(row: &Row, last: Option<&Try>, failed: &Failed<'_>) -> Option<LastTr
     })
 }
 
+/// The earliest of all that happens by itself; what nothing is known of is looked at by the next pass.
 fn next(row: &Row, next_pass: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<Next> {
     let verdict = row.verdict.as_ref()?;
-    let at = |at: OffsetDateTime, what: String| Some(Next { at, what });
-    if let Some(until) = row.until.filter(|until| now < *until) {
-        let what = if row.held_back.is_some() {
-            format!("next try: {}", verdict.action)
-        } else {
-            "looked at again".to_owned()
-        };
-        return at(until, what);
+    if let Some(next) = row.next().filter(|next| now < next.at) {
+        return Some(Next {
+            at: next.at,
+            what: next.what.clone(),
+        });
     }
     match verdict.action {
-        Action::Keep | Action::Leave if row.held_back.is_none() => {
-            let due = row.renewal.filter(|_| verdict.action == Action::Keep)?;
-            at(due.due_at, "renewal".to_owned())
-        }
+        Action::Keep | Action::Leave if row.held_back().is_none() => None,
         Action::Keep
         | Action::Leave
         | Action::Push
         | Action::Issue
         | Action::Renew
         | Action::Restore
-        | Action::Wait => at(next_pass?, format!("next try: {}", verdict.action)),
+        | Action::Wait => Some(Next {
+            at: next_pass?,
+            what: format!("next try: {}", verdict.action),
+        }),
     }
 }
 

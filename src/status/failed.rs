@@ -29,6 +29,7 @@ impl<'a> Failed<'a> {
                 | Subject::Key { .. }
                 | Subject::Account { .. }
                 | Subject::Authority { .. }
+                | Subject::Change { .. }
                 | Subject::Overruled { .. } => {}
             }
         }

@@ -1,9 +1,9 @@
 //! Everything in one sentence.
 
-use crate::decide::classify::timestamp;
 use crate::status::Health;
 use crate::status::Phase;
 use crate::status::Status;
+use crate::text::timestamp;
 
 impl Status {
     /// What is to be said before anything is known of certificates.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::daemon::Snapshot;
-use crate::decide::classify::timestamp;
-use crate::issue::EPHEMERAL;
+use crate::decide::after::EPHEMERAL;
 use crate::ports::Service;
 use crate::reaction::Trouble;
 use crate::reconcile::report::Labels;
@@ -17,6 +16,7 @@ use crate::status::Part;
 use crate::status::authority::Authority;
 use crate::status::authority::Waiting;
 use crate::store::ledger::Subject;
+use crate::text::timestamp;
 
 /// How each of them stands.
 pub(super) fn parts(

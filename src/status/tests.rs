@@ -14,7 +14,9 @@ use crate::certificate::tests::leaf;
 use crate::config::ReplaceForeign;
 use crate::daemon::PassTimes;
 use crate::daemon::Try;
-use crate::decide::classify::Verdict;
+use crate::decide;
+use crate::decide::Verdict;
+use crate::decide::plan::Work;
 use crate::decide::table::Action;
 use crate::decide::table::AtRancher;
 use crate::decide::table::OnDisk;
@@ -54,10 +56,11 @@ fn verdict(action: Action) -> Verdict {
         on_disk: OnDisk::Fresh,
         at_rancher: AtRancher::Same,
         action,
-        pushes_first: false,
-        reason: "because".to_owned(),
-        until: None,
+        why: "because".to_owned(),
         needs_attention: false,
+        held_back: None,
+        asks: Work::Nothing,
+        next: None,
     }
 }
 
@@ -70,8 +73,7 @@ fn row(name: &str, days: i64, verdict: Verdict) -> Row {
             origins: BTreeSet::from(["DOMAINS".to_owned()]),
         },
         verdict: Some(verdict),
-        held_back: None,
-        until: None,
+        stuck: None,
         renewal: Some(Renewal {
             due_at: schedule::due_at(&leaf, None),
             overdue_at: schedule::overdue_at(&leaf, None),
@@ -99,11 +101,15 @@ fn first(name: &str) -> Row {
 }
 
 fn held_back(row: Row, setback: Setback) -> Row {
-    Row {
-        until: setback.until,
+    let verdict = row.verdict.clone().map(|verdict| Verdict {
+        next: setback.until.map(|at| decide::Next {
+            at,
+            what: format!("next try: {}", verdict.action),
+        }),
         held_back: Some(setback),
-        ..row
-    }
+        ..verdict
+    });
+    Row { verdict, ..row }
 }
 
 fn failed(trouble: Trouble, text: &str) -> Setback {
@@ -304,6 +310,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         detail: "validation of b.test failed".to_owned(),
         trouble: Some(Trouble::NoAddress),
         failed_at: Some(NOW - DAY),
+        address: None,
     };
     ledger.fail(subject, wait, NOW);
     let status = gathered(report(vec![row]), &ledger);
@@ -424,7 +431,12 @@ fn the_worst_and_then_what_ends_first_is_on_top() {
 fn a_problem_says_what_happened_what_to_do_and_where() {
     let text = "the authority has paused these names until a person acts: see \
                 https://portal.test/unpause?jwt=abc.def, or ask";
-    let paused = held_back(first("a.test"), failed(Trouble::Paused, text));
+    let address = Some("https://portal.test/unpause?jwt=abc.def".to_owned());
+    let paused = Setback {
+        address,
+        ..failed(Trouble::Paused, text)
+    };
+    let paused = held_back(first("a.test"), paused);
     let problem = stands(paused, Health::Attention).problem.unwrap();
     assert_eq!(problem.what, text);
     assert!(problem.needs_person);
@@ -457,9 +469,16 @@ fn what_happens_next_is_told_with_its_time() {
         next(first("a.test")),
         told("next try: Issue", Duration::minutes(5))
     );
-    let well = row("a.test", 80, verdict(Action::Keep));
-    let due = well.renewal.unwrap().due_at - NOW;
-    assert_eq!(next(well), told("renewal", due));
+    let renewal = decide::Next {
+        at: NOW + DAY,
+        what: "renewal".to_owned(),
+    };
+    let well = Verdict {
+        next: Some(renewal),
+        ..verdict(Action::Keep)
+    };
+    assert_eq!(next(row("a.test", 80, well)), told("renewal", DAY));
+    assert_eq!(next(row("a.test", 80, verdict(Action::Keep))), None);
     assert_eq!(next(row("a.test", 80, verdict(Action::Leave))), None);
 }
 
@@ -531,6 +550,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         detail: "it failed".to_owned(),
         trouble: Some(Trouble::NoAnswer),
         failed_at: Some(NOW),
+        address: None,
     };
     let breaker = || Subject::Authority {
         directory: DIRECTORY.to_owned(),

@@ -177,15 +177,28 @@ impl Ledger {
         self.note(event, now)
     }
 
-    /// Gives back what a certificate took that was asked for and not issued.
-    pub fn came_to_nothing(
+    /// Gives back what a certificate took that was asked for `times` times, at `last` the last time, and was not issued: the
+    /// floor, unless another was asked for since, and the limits.
+    pub fn not_issued(
         &mut self,
         asked: &Asked<'_>,
-        limits: &Limits,
+        limits: Option<&Limits>,
+        last: OffsetDateTime,
+        times: usize,
         now: OffsetDateTime,
     ) -> Line {
-        let levels = self.levels.give_back(asked, limits, now);
-        self.note(Event::Levels { levels }, now)
+        let mut levels = Vec::new();
+        for _ in 0..times {
+            levels =
+                limits.map_or_else(Vec::new, |limits| self.levels.give_back(asked, limits, now));
+        }
+        let event = Event::NotIssued {
+            directory: asked.directory.to_owned(),
+            names: asked.names.clone(),
+            last,
+            levels,
+        };
+        self.note(event, now)
     }
 
     /// Notes a validation that failed, which takes from the limits of its name.
@@ -342,12 +355,6 @@ impl Ledger {
         Some(self.note_failure(subject.clone(), wait, Vec::new(), now))
     }
 
-    /// When a certificate of a set of names was last asked for, as far as that still matters.
-    pub fn finalized_at(&self, directory: &str, names: &NameSet) -> Option<OffsetDateTime> {
-        let last = self.issues.get(&(directory.to_owned(), names.clone()))?;
-        Some(last.at)
-    }
-
     /// Takes what a certificate costs that is about to be asked for. Nothing may be asked before the line is written.
     pub fn finalizing(
         &mut self,
@@ -360,17 +367,6 @@ impl Ledger {
             directory: asked.directory.to_owned(),
             names: asked.names.clone(),
             levels: limits.map_or_else(Vec::new, take),
-        };
-        self.note(event, now)
-    }
-
-    /// Notes that a certificate is about to be asked for again, whose tokens were taken before. Their line may not
-    /// have been written.
-    pub fn finalizing_again(&mut self, asked: &Asked<'_>, now: OffsetDateTime) -> Line {
-        let event = Event::Finalizing {
-            directory: asked.directory.to_owned(),
-            names: asked.names.clone(),
-            levels: self.levels.of_certificate(asked),
         };
         self.note(event, now)
     }
@@ -438,6 +434,21 @@ impl Ledger {
             Event::Levels { levels } => {
                 for level in levels {
                     self.levels.set(level);
+                }
+            }
+            Event::NotIssued {
+                directory,
+                names,
+                last,
+                levels,
+            } => {
+                for level in levels {
+                    self.levels.set(level);
+                }
+                let key = (directory, names);
+                // The floor of the one before was over when this one was asked for.
+                if self.issues.get(&key).is_some_and(|issue| issue.at <= last) {
+                    self.issues.remove(&key);
                 }
             }
             Event::Registered { .. } | Event::Ordered { .. } => {}

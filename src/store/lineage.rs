@@ -13,7 +13,10 @@ use crate::bundle::Secret;
 use crate::certificate::Flaw;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Stored;
+use crate::decide::classify::Unread;
 use crate::fingerprint::Fingerprint;
+use crate::order::Pending;
+use crate::order::PendingOrder;
 use crate::ports::Disk;
 use crate::ports::Stamp;
 use crate::ports::Token;
@@ -24,7 +27,6 @@ use crate::store::StoreError;
 use crate::store::While;
 use crate::store::file_name;
 use crate::store::json;
-use crate::store::record::PendingOrder;
 use crate::store::record::Record;
 use crate::store::record::Source;
 use crate::store::record::Version;
@@ -40,17 +42,8 @@ pub struct Lineage {
     pub copy: DiskCopy,
     /// Its order in flight.
     pub pending: Pending,
-}
-
-/// The order in flight of a lineage.
-#[derive(Debug, Clone)]
-pub enum Pending {
-    /// There is none.
-    None,
-    /// It is there.
-    Order(Box<PendingOrder>),
-    /// It could not be read: nothing new may be ordered over it.
-    Unreadable(String),
+    /// Its orders that are stuck, and out of the way of another.
+    pub aside: Vec<PendingOrder>,
 }
 
 /// A lineage as it was read, and the versions of the files it was read from.
@@ -81,6 +74,9 @@ fn last_line(content: &[u8]) -> Result<PendingOrder, String> {
 /// The file in the folder of an order in flight.
 const ORDER: &str = "order.json";
 
+/// The file beside it, with orders that are stuck.
+const ASIDE: &str = "aside.json";
+
 impl<D: Disk> Store<D> {
     /// Reads every lineage. Files that did not change since the last time are not read again.
     pub fn lineages(&self, now: OffsetDateTime) -> Result<Vec<Arc<Lineage>>, StoreError> {
@@ -100,12 +96,14 @@ impl<D: Disk> Store<D> {
         }
         for name in pending {
             let order = self.pending(&name);
-            if !matches!(order, Pending::None) {
+            let aside = self.stuck_or_none(&name);
+            if !matches!(order, Pending::None) || !aside.is_empty() {
                 lineages.push(Arc::new(Lineage {
                     name,
                     record: None,
                     copy: DiskCopy::Absent,
                     pending: order,
+                    aside,
                 }));
             }
         }
@@ -129,12 +127,13 @@ impl<D: Disk> Store<D> {
             Ok(Some(record)) => record,
             Ok(None) => return None,
             Err(error) => {
-                let copy = DiskCopy::Unknown(error.to_string());
+                let copy = DiskCopy::Unknown(error.to_string().into());
                 let lineage = Lineage {
                     name: name.to_owned(),
                     record: None,
                     copy,
                     pending: Pending::None,
+                    aside: Vec::new(),
                 };
                 return Some(Arc::new(lineage));
             }
@@ -142,19 +141,21 @@ impl<D: Disk> Store<D> {
         let [chain, key] = self.live_files(name, record.live);
         let stamps = [stamp, self.disk.stamp(&chain), self.disk.stamp(&key)];
         let copy = self.copy(name, &record);
-        let pending = if is_pending {
-            self.pending(name)
+        let (pending, aside) = if is_pending {
+            (self.pending(name), self.stuck_or_none(name))
         } else {
-            Pending::None
+            (Pending::None, Vec::new())
         };
         // What could not be told is asked again, whether the file has changed or not.
-        let is_settled = matches!(pending, Pending::None)
+        let is_settled = !is_pending
+            && matches!(pending, Pending::None)
             && !matches!(copy, DiskCopy::Unknown(_) | DiskCopy::Lost(_));
         let lineage = Arc::new(Lineage {
             name: name.to_owned(),
             record: Some(record),
             copy,
             pending,
+            aside,
         });
         if let (true, [Ok(record), Ok(chain), Ok(key)]) = (is_settled, stamps) {
             let cached = Cached {
@@ -219,6 +220,10 @@ impl<D: Disk> Store<D> {
     }
 
     fn copy(&self, name: &str, record: &Record) -> DiskCopy {
+        let unread = |why: String| Unread {
+            why,
+            life: record.live_version().and_then(Version::life),
+        };
         match self.read_bundle(name, record.live) {
             Ok(Ok(bundle)) => {
                 let leaf = bundle.leaf().fingerprint;
@@ -233,12 +238,14 @@ impl<D: Disk> Store<D> {
                 })
             }
             Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
-            Ok(Err(Flaw::Unjudged(why))) => DiskCopy::Unknown(self.in_version(name, record, &why)),
+            Ok(Err(Flaw::Unjudged(why))) => {
+                DiskCopy::Unknown(unread(self.in_version(name, record, &why)))
+            }
             Err(error) if error.is_not_found() && self.is_wiped(name) => DiskCopy::Absent,
             Err(error) if error.is_not_found() && self.is_lost(name) => {
-                DiskCopy::Lost(error.to_string())
+                DiskCopy::Lost(unread(error.to_string()))
             }
-            Err(error) => DiskCopy::Unknown(error.to_string()),
+            Err(error) => DiskCopy::Unknown(unread(error.to_string())),
         }
     }
 
@@ -344,6 +351,63 @@ impl<D: Disk> Store<D> {
             .during("remove from", &folder)
     }
 
+    /// Reads the orders of a lineage that are stuck.
+    pub fn stuck(&self, name: &str) -> Result<Vec<PendingOrder>, StoreError> {
+        let path = self.own(PENDING).join(name).join(ASIDE);
+        match self.read_json(&path)? {
+            Some(Ok(orders)) => Ok(orders),
+            Some(Err(why)) => {
+                self.set_aside(&path, &why)?;
+                Ok(Vec::new())
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn stuck_or_none(&self, name: &str) -> Vec<PendingOrder> {
+        self.stuck(name).unwrap_or_else(|error| {
+            tracing::warn!(lineage = name, %error, "orders that are stuck not read");
+            Vec::new()
+        })
+    }
+
+    /// Keeps an order that is stuck, in place of what was kept of it before.
+    pub fn save_aside(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        let mut orders = self.stuck(name)?;
+        orders.retain(|other| !other.is_same_as(order));
+        orders.push(order.clone());
+        self.write_aside(name, &orders)
+    }
+
+    /// Forgets an order that was stuck.
+    pub fn clear_aside(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        let mut orders = self.stuck(name)?;
+        orders.retain(|other| !other.is_same_as(order));
+        if !orders.is_empty() {
+            return self.write_aside(name, &orders);
+        }
+        let folder = self.own(PENDING).join(name);
+        self.disk
+            .clear(&folder, &[ASIDE])
+            .during("remove from", &folder)
+    }
+
+    fn write_aside(&self, name: &str, orders: &[PendingOrder]) -> Result<(), StoreError> {
+        let folder = self.own(PENDING).join(name);
+        self.disk
+            .make_folder(&folder)
+            .during("make the folder", &folder)?;
+        self.write_json(&folder, ASIDE, &orders)
+    }
+
+    /// Keeps the key of an order that was stuck and is over where nothing looks for it any more.
+    pub fn part_with_aside(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        let folder = self.own(PENDING).join(name);
+        let number = order.intended_at().unix_timestamp();
+        self.write_json(&folder, &format!("over-{number}.json"), order)?;
+        self.clear_aside(name, order)
+    }
+
     /// Removes what a crash left of folders whose order was cleared, or never written down. Only for who holds the lock.
     pub fn sweep_pending(&self) -> Result<(), StoreError> {
         let pending = self.own(PENDING);
@@ -359,8 +423,8 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Puts an order that leads nowhere beside the way, so that another can be opened; it is kept with its key.
-    pub fn set_pending_aside(&self, name: &str, why: &str) -> Result<(), StoreError> {
+    /// Keeps the key of an order that leads nowhere where nothing looks for it any more, so that another can be opened.
+    pub fn part_with_pending(&self, name: &str, why: &str) -> Result<(), StoreError> {
         self.with_begun(|begun| begun.remove(name));
         let path = self.order_path(name);
         self.set_aside(&path, why)

@@ -166,6 +166,7 @@ impl<D: Disk> Store<D> {
             directory: origin.directory.clone(),
             source: origin.source,
             stored_at: origin.at,
+            valid: Some(bundle.leaf().into()),
         };
         let mut versions = before.map_or_else(Vec::new, |record| record.versions);
         versions.push(version.clone());
@@ -188,6 +189,49 @@ impl<D: Disk> Store<D> {
             tracing::warn!(lineage, %error, "old version not removed");
         }
         Ok(record)
+    }
+
+    /// Whether the live version serves these names at least as well as a bundle that comes late.
+    pub fn has_better(
+        &self,
+        lineage: &str,
+        names: &Names,
+        bundle: &Bundle,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let Some(record) = self.record(lineage)? else {
+            return Ok(false);
+        };
+        let Ok(live) = self.read_bundle(lineage, record.live)? else {
+            return Ok(false);
+        };
+        let covers = |bundle: &Bundle| names.iter().all(|name| bundle.leaf().covers(name));
+        let (live_covers, late_covers) = (covers(&live), covers(bundle));
+        Ok(live.leaf().is_current(now)
+            && (live_covers && !late_covers
+                || live_covers == late_covers && bundle.leaf().not_after <= live.leaf().not_after))
+    }
+
+    /// Stores a bundle as a version of a lineage beside the live one, which stays as it is.
+    pub fn keep(&self, lineage: &str, bundle: &Bundle, origin: &Origin) -> Result<(), StoreError> {
+        self.alone(lineage, || {
+            let Some(mut record) = self.record(lineage)? else {
+                return Ok(());
+            };
+            let number = self.archive_next(lineage, Some(&record), bundle)?;
+            record.versions.insert(
+                record.versions.len().saturating_sub(1),
+                Version {
+                    number,
+                    leaf: Some(bundle.leaf().fingerprint),
+                    directory: origin.directory.clone(),
+                    source: origin.source,
+                    stored_at: origin.at,
+                    valid: Some(bundle.leaf().into()),
+                },
+            );
+            self.save_record(lineage, &record)
+        })
     }
 
     /// Removes the files of a version that did not come on record: each try would leave another. A record that failed

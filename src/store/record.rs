@@ -1,18 +1,15 @@
 //! What stands in our own files.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 use serde::Serialize;
-use time::Duration;
 use time::OffsetDateTime;
 
 use crate::bundle::Secret;
+use crate::certificate::Leaf;
 use crate::fingerprint::Fingerprint;
 use crate::names::Names;
 use crate::ports::Announcement;
-use crate::ports::Token;
+use crate::schedule::Life;
 use crate::wanted::Holders;
 
 /// One lineage: a certificate and its successors, in one folder each of `live/` and `archive/`.
@@ -52,6 +49,41 @@ pub struct Version {
     /// When it came here; for one that an authority issued to us, when it was asked for.
     #[serde(with = "time::serde::rfc3339")]
     pub stored_at: OffsetDateTime,
+    /// Start and end of its validity, where they are on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<Validity>,
+}
+
+/// Start and end of validity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// Its start.
+    #[serde(with = "time::serde::rfc3339")]
+    pub from: OffsetDateTime,
+    /// Its end.
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+}
+
+impl From<&Leaf> for Validity {
+    fn from(leaf: &Leaf) -> Self {
+        Self {
+            from: leaf.not_before,
+            until: leaf.not_after,
+        }
+    }
+}
+
+impl Version {
+    /// What decides when it is renewed, where that is on record.
+    pub fn life(&self) -> Option<Life> {
+        let (valid, fingerprint) = (self.valid?, self.leaf?);
+        Some(Life {
+            not_before: valid.from,
+            not_after: valid.until,
+            fingerprint,
+        })
+    }
 }
 
 /// How a version came into the store.
@@ -66,93 +98,6 @@ pub enum Source {
     TakenOver,
 }
 
-/// An order in flight, with the key that its certificate will have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingOrder {
-    /// What is ordered.
-    pub names: Names,
-    /// Directory URL of the authority.
-    pub directory: String,
-    /// URL of the account.
-    pub account: String,
-    /// The private key, PKCS#8 PEM.
-    pub key: Secret,
-    /// When the order was about to be opened.
-    #[serde(with = "time::serde::rfc3339")]
-    pub intended_at: OffsetDateTime,
-    /// Whether the authority favours it as a renewal of the same names.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_renewal: bool,
-    /// URL of the order, once the authority has answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// The challenges that were published, by URL of the authorization.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub challenges: BTreeMap<String, PublishedChallenge>,
-    /// URLs of the authorizations that failed, and that is on the clock of their names.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub failed: BTreeSet<String>,
-    /// When its certificate was first asked for: from then on the authority may have issued it.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub finalized_at: Option<OffsetDateTime>,
-    /// Before this there is no use in looking at it, because the authority takes its time.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub look_after: Option<OffsetDateTime>,
-    /// The chain as the authority sent it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub received: Option<Received>,
-}
-
-impl PendingOrder {
-    /// Until when it is left alone; what lies further ahead than a day was written by a clock that was ahead.
-    pub fn rests_until(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let latest = now.saturating_add(Duration::DAY);
-        self.look_after.filter(|at| now < *at && *at <= latest)
-    }
-}
-
-/// A challenge of an order in flight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedChallenge {
-    /// The file in the webroot.
-    pub token: Token,
-    /// When the authority was first told to validate it.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub first_told_at: Option<OffsetDateTime>,
-    /// When it was told the last time.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub told_at: Option<OffsetDateTime>,
-}
-
-/// What an authority has issued, before it is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Received {
-    /// The chain as it came.
-    pub chain: String,
-    /// When it came.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    /// Why it was refused, the last time it was looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
-}
-
 /// An account at an authority; the key is on record before it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRecord {
@@ -163,6 +108,9 @@ pub struct AccountRecord {
     /// Its URL, once the authority has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// URLs that it had before, and that the authority does not know any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
 }
 
 /// What was last learned from labels.

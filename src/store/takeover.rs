@@ -159,6 +159,7 @@ impl<D: Disk> Store<D> {
                 directory: Some(renewal.server.clone()),
                 source: Source::TakenOver,
                 stored_at: now,
+                valid: shown.as_ref().map(|shown| (&shown.leaf).into()),
             };
             versions.insert(number, (version, shown));
         }

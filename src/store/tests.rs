@@ -22,15 +22,17 @@ use crate::decide::classify::DiskCopy;
 use crate::disk::RealDisk;
 use crate::names::NameSet;
 use crate::names::Names;
+use crate::order::Pending;
+use crate::order::PendingOrder;
+use crate::ports::Order;
+use crate::ports::OrderStatus;
 use crate::ports::Stamp;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Line;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
 use crate::store::lineage::Lineage;
-use crate::store::lineage::Pending;
 use crate::store::publish::Origin;
-use crate::store::record::PendingOrder;
 use crate::store::record::Record;
 use crate::store::record::Source;
 
@@ -317,21 +319,29 @@ fn publish(store: &Store<Failing>, lineage: &str, bundle: &Bundle) -> Record {
         .unwrap()
 }
 
+fn intended(text: &str) -> PendingOrder {
+    PendingOrder::intend(
+        names(text),
+        DIRECTORY.to_owned(),
+        "https://ca.test/acct/1".to_owned(),
+        Secret::new("key"),
+        false,
+        NOW,
+    )
+}
+
 fn order(text: &str) -> PendingOrder {
-    PendingOrder {
-        names: names(text),
-        directory: DIRECTORY.to_owned(),
-        account: "https://ca.test/acct/1".to_owned(),
-        key: Secret::new("key"),
-        intended_at: NOW,
-        is_renewal: false,
-        failed: BTreeSet::new(),
-        url: Some("https://ca.test/order/1".to_owned()),
-        challenges: BTreeMap::new(),
-        received: None,
-        finalized_at: None,
-        look_after: None,
-    }
+    let mut order = intended(text);
+    order.opened(&Order {
+        url: "https://ca.test/order/1".to_owned(),
+        status: OrderStatus::Pending,
+        authorizations: Vec::new(),
+        certificate: None,
+        expires: None,
+        error: None,
+        not_before: None,
+    });
+    order
 }
 
 #[track_caller]

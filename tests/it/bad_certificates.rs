@@ -141,8 +141,9 @@ async fn a_certificate_that_is_wrong_takes_nothing_away_from_what_is_served() {
     );
     assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
 
-    // Other names are another matter: they are ordered at once.
+    // Other names are another matter: they are ordered as soon as names may change again.
     daemon.stop().await;
+    world.end_waits();
     world.production.set(|settings| settings.wrong_key = false);
     let daemon = world.daemon("a.example.com c.example.com");
     let is_there = |model: &sandbox::rancher::model::Model| {

@@ -91,7 +91,6 @@ async fn an_authority_that_is_validating_already_is_told_again_and_waited_for() 
 
     // Not before two minutes.
     let mut daemon = world.daemon(NAME);
-    daemon.says("order resumed").await;
     daemon.says("authorization looked at").await;
     daemon.says("authorization looked at").await;
     daemon.kill().await;
@@ -496,7 +495,7 @@ async fn an_order_at_another_directory_that_is_away_holds_up_nothing() {
         daemon.rests().await;
         world.issued_once(&daemon.text());
         assert!(world.tokens().is_empty(), "{}", daemon.text());
-        let aside = world.pending_path(NAME).with_extension("json.broken");
+        let aside = world.pending_path(NAME).with_file_name("aside.json");
         let asked = world.staging.faults().seen().len() > before;
         let is_finalized = endpoint == "finalize";
         assert_eq!((asked, aside.exists()), (is_finalized, is_finalized));

@@ -86,13 +86,13 @@ async fn a_directory_that_is_not_there_for_a_while_costs_no_order_in_flight() {
         let mut daemon = world.daemon(NAME);
         let line = daemon.mentions("is no ACME directory").await.to_string();
         assert!(line.contains(&world.production.directory_url()), "{line}");
-        assert!(line.contains("check ACME_DIRECTORY"), "{line}");
         daemon.rests().await;
         daemon.stop().await;
         assert!(world.pending(NAME).is_some(), "the order is on record");
 
         world.production.faults().clear();
         world.end_waits();
+        world.end_rests(NAME);
         let daemon = world.daemon(NAME);
         world.pushed(NAME).await;
         assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
@@ -258,7 +258,14 @@ async fn an_authority_that_fails_once_at_any_point_still_issues_once() {
                 .production
                 .set(|settings| settings.processing = std::time::Duration::from_millis(50));
             world.refuses(endpoint, 1, answer);
-            let daemon = world.daemon(NAME);
+            let mut daemon = world.daemon(NAME);
+            if endpoint == "finalize" {
+                // Sent again, it may bring another certificate: not before a minute is over.
+                daemon.says("more to do later").await;
+                daemon.stop().await;
+                world.end_rests(NAME);
+                daemon = world.daemon(NAME);
+            }
             world.pushed(NAME).await;
             let is_hit = |seen: &Seen| {
                 seen.endpoint == endpoint && seen.status.is_some_and(|status| status >= 500)
@@ -284,7 +291,7 @@ async fn an_authority_that_fails_once_at_any_point_still_issues_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_failures_in_a_row_leave_the_authority_alone_for_all_over_a_restart() {
     let world = World::start().await;
-    world.refuses("new-order", u32::MAX, failing());
+    world.refuses("new-order", u32::MAX, page(None));
     let names: Vec<String> = (1..=6)
         .map(|number| format!("n{number}.example.com"))
         .collect();
@@ -345,7 +352,13 @@ async fn an_authority_that_was_down_for_long_is_asked_again_within_the_hour() {
         world.refuses(endpoint, u32::MAX, answer);
         for _ in 0..6 {
             let mut daemon = world.daemon(NAME);
-            daemon.says("certificate not done").await;
+            daemon
+                .says(if endpoint == "finalize" {
+                    "more to do later"
+                } else {
+                    "certificate not done"
+                })
+                .await;
             daemon.kill().await;
             for kind in ["attempt", "authority", "name", "account"] {
                 for wait in world.failures(kind) {
@@ -353,6 +366,7 @@ async fn an_authority_that_was_down_for_long_is_asked_again_within_the_hour() {
                 }
             }
             world.end_waits();
+            world.end_rests(NAME);
         }
         world.production.faults().clear();
         let _daemon = world.daemon(NAME);
@@ -429,7 +443,7 @@ async fn a_limit_is_kept_by_an_order_that_nobody_wants_any_more() {
 
     world.production.faults().clear();
     daemon.stop().await;
-    world.end_waits();
+    world.edit_aside(NAME, |order| order["look_after"] = serde_json::Value::Null);
     let mut daemon = world.daemon("");
     daemon.says("certificate issued").await;
 }

@@ -3,6 +3,8 @@ use crate::certificate::tests::NOW;
 use crate::certificate::tests::self_signed;
 use crate::certificate::tests::shown;
 use crate::certificate::tests::staging;
+use crate::decide::after::Allowed;
+use crate::decide::after::staging as staging_rule;
 
 const PRODUCTION: &str = "https://ca.test/directory";
 const STAGING: &str = "https://staging.ca.test/directory";
@@ -102,7 +104,7 @@ impl Case {
         self
     }
 
-    fn verdict(&self) -> Verdict {
+    fn verdict(&self) -> Allowed {
         let remote = match (&self.unknown, &self.remote) {
             (Some(why), _) => RemoteCopy::Unknown(why),
             (None, Some(held)) => RemoteCopy::Held(held),
@@ -117,18 +119,18 @@ impl Case {
             policy: &self.policy,
             is_asked: self.is_asked,
         };
-        judge(&facts, NOW)
+        staging_rule(&facts, judge(&facts, NOW), NOW)
     }
 
     #[track_caller]
-    fn is(self, on_disk: OnDisk, at_rancher: AtRancher, action: Action, reason: &str) -> Verdict {
+    fn is(self, on_disk: OnDisk, at_rancher: AtRancher, action: Action, reason: &str) -> Allowed {
         let verdict = self.verdict();
         let got = (verdict.on_disk, verdict.at_rancher, verdict.action);
-        assert_eq!(got, (on_disk, at_rancher, action), "{}", verdict.reason);
+        assert_eq!(got, (on_disk, at_rancher, action), "{}", verdict.why);
         assert!(
-            verdict.reason.contains(reason),
+            verdict.why.contains(reason),
             "`{}` does not say `{reason}`",
-            verdict.reason
+            verdict.why
         );
         verdict
     }
@@ -230,7 +232,7 @@ fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
     let mut late = case().on_disk(with_left(&[NAME], 14), PRODUCTION);
     late.unknown = Some("503");
     let verdict = late.is(
-        Due,
+        OnDisk::Overdue,
         AtRancher::Unknown,
         Renew,
         "pushed when Rancher can be read",
@@ -240,7 +242,7 @@ fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
     missing.unknown = Some("503");
     missing.is(Missing, AtRancher::Unknown, Wait, "");
     let mut unreadable = case();
-    unreadable.disk = DiskCopy::Unknown("input/output error".to_owned());
+    unreadable.disk = DiskCopy::Unknown("input/output error".to_owned().into());
     assert!(
         unreadable
             .is(OnDisk::Unknown, Replaceable, Wait, "input/output error")
@@ -251,37 +253,72 @@ fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
 /// On record, and the files are not there.
 fn lost() -> Case {
     let mut case = case();
-    case.disk = DiskCopy::Lost("fullchain1.pem is not there".to_owned());
+    case.disk = DiskCopy::Lost("fullchain1.pem is not there".to_owned().into());
     case
 }
 
 #[test]
 fn what_the_store_has_lost_is_taken_back_and_asked_for_only_before_it_would_expire() {
     let has_lost = "the store has lost what is on record";
-    let nowhere = lost().is(OnDisk::Unknown, Replaceable, Wait, has_lost);
-    assert!(nowhere.needs_attention);
+    lost().is(Missing, Replaceable, Issue, has_lost);
     let held = |left| {
         lost()
             .at_rancher(with_left(&[NAME], left))
             .marked(PRODUCTION)
     };
-    held(80).is(
-        OnDisk::Unknown,
-        Newer,
-        Restore,
-        "Rancher has a copy of ours",
-    );
+    held(80).is(OnDisk::Lost, Newer, Restore, has_lost);
     // The lost one may have been its renewal.
-    held(29).is(OnDisk::Unknown, Replaceable, Wait, has_lost);
-    held(10).is(
-        OnDisk::Unknown,
-        Replaceable,
-        Issue,
-        "what Rancher has ends on",
-    );
+    let waits = held(29).is(OnDisk::Lost, Replaceable, Wait, has_lost);
+    assert!(waits.needs_attention);
+    held(10).is(Missing, Replaceable, Issue, "no copy of it that lasts");
     lost()
         .at_rancher(fresh())
-        .is(OnDisk::Unknown, Foreign, Wait, has_lost);
+        .is(Missing, Foreign, Leave, "is not ours");
+}
+
+#[test]
+fn what_is_overdue_by_its_record_is_renewed_though_it_cannot_be_read() {
+    let unread = |left| {
+        let mut case = case();
+        case.disk = DiskCopy::Unknown(Unread {
+            why: "input/output error".to_owned(),
+            life: Some((&with_left(&[NAME], left).leaf).into()),
+        });
+        case
+    };
+    unread(20).is(OnDisk::Unknown, Replaceable, Wait, "input/output error");
+    unread(14).is(
+        OnDisk::Overdue,
+        Replaceable,
+        Renew,
+        "cannot be read: input/output error",
+    );
+    let mut nowhere = unread(14);
+    nowhere.unknown = Some("503");
+    nowhere.is(
+        OnDisk::Overdue,
+        AtRancher::Unknown,
+        Renew,
+        "pushed when Rancher can be read",
+    );
+    // A good copy of ours at Rancher is taken back instead.
+    unread(14)
+        .at_rancher(fresh())
+        .marked(PRODUCTION)
+        .is(OnDisk::Overdue, Newer, Restore, "");
+    let gone = || {
+        let mut case = unread(14);
+        let DiskCopy::Unknown(unread) = case.disk.clone() else {
+            panic!("it was put there");
+        };
+        case.disk = DiskCopy::Lost(unread);
+        case
+    };
+    gone().is(OnDisk::Overdue, Replaceable, Renew, "");
+    gone()
+        .at_rancher(fresh())
+        .marked(PRODUCTION)
+        .is(OnDisk::Lost, Newer, Restore, "");
 }
 
 #[test]
@@ -329,7 +366,7 @@ fn names_make_unfit_only_when_they_lack_and_do_not_wait() {
     grouped.names = names("a.example.com b.example.com");
     let waiting = ["b.example.com".parse().unwrap()].into();
     assert_eq!(grouped.verdict().on_disk, Unfit);
-    assert!(grouped.verdict().reason.contains("lacks b.example.com"));
+    assert!(grouped.verdict().why.contains("lacks b.example.com"));
     grouped.waiting = waiting;
     assert_eq!(grouped.verdict().on_disk, Fresh);
     let surplus = with_left(&[NAME, "old.example.com"], 80);
@@ -535,7 +572,7 @@ fn staging_never_replaces_better() {
         .on_disk(with_left(&[NAME], -1), PRODUCTION)
         .at_rancher(staged())
         .marked(STAGING)
-        .is(Due, Newer, Restore, "");
+        .is(OnDisk::Overdue, Newer, Restore, "");
     // And comes back.
     case()
         .staging_wanted()
@@ -590,44 +627,6 @@ fn a_day_setting_makes_no_short_lived_certificate_due() {
         .at_rancher(six_days);
     short.policy.renew_before = Some(Duration::days(14));
     short.is(Fresh, Same, Keep, "");
-}
-
-#[test]
-fn names_that_wait_are_left_out_but_never_one_that_is_served() {
-    let wanted: NameSet = names("a.example.com b.example.com c.example.com").set();
-    let group = names("a.example.com b.example.com");
-    let set = |text: &str| names(text).set();
-    let order = |waiting: &NameSet, present: Option<&Leaf>| {
-        names_to_order(&group, waiting, present, &wanted, |_| false).map(|names| names.to_string())
-    };
-    let none = NameSet::new();
-    let blocked = |text: &str| Err(Blocked { waiting: set(text) });
-    assert_eq!(order(&none, None).unwrap(), "a.example.com b.example.com");
-    assert_eq!(order(&set("b.example.com"), None).unwrap(), "a.example.com");
-    assert_eq!(
-        order(&group.set(), None),
-        blocked("a.example.com b.example.com")
-    );
-    let whole = with_left(&["a.example.com", "b.example.com"], 20).leaf;
-    assert_eq!(
-        order(&set("b.example.com"), Some(&whole)),
-        blocked("b.example.com")
-    );
-    let part = with_left(&["a.example.com"], 20).leaf;
-    assert_eq!(
-        order(&set("b.example.com"), Some(&part)).unwrap(),
-        "a.example.com"
-    );
-    // Surplus names stay while somebody wants them.
-    let surplus = with_left(&["a.example.com", "c.example.com", "gone.example.com"], 20).leaf;
-    assert_eq!(
-        order(&none, Some(&surplus)).unwrap(),
-        "a.example.com b.example.com c.example.com"
-    );
-    let fails = set("c.example.com");
-    assert_eq!(order(&fails, Some(&surplus)), blocked("c.example.com"));
-    let elsewhere = names_to_order(&group, &fails, Some(&surplus), &wanted, |_| true).unwrap();
-    assert_eq!(elsewhere.to_string(), "a.example.com b.example.com");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::certificate::tests::shown;
 use crate::certificate::tests::staging;
 use crate::config::ReplaceForeign;
 use crate::decide::classify::Stored;
-use crate::store::record::PendingOrder;
+use crate::order::Pending;
+use crate::order::PendingOrder;
 use crate::store::record::Record;
 use crate::store::record::Source;
 use crate::store::record::Version;
@@ -69,6 +70,7 @@ fn lineage(name: &str, names: &str, copy: DiskCopy) -> Arc<Lineage> {
         directory: None,
         source: Source::Issued,
         stored_at: NOW,
+        valid: None,
     };
     Arc::new(Lineage {
         name: folder(name),
@@ -80,6 +82,7 @@ fn lineage(name: &str, names: &str, copy: DiskCopy) -> Arc<Lineage> {
         }),
         copy,
         pending: Pending::None,
+        aside: Vec::new(),
     })
 }
 
@@ -99,31 +102,22 @@ fn unreadable(name: &str) -> Arc<Lineage> {
     Arc::new(Lineage {
         name: folder(name),
         record: None,
-        copy: DiskCopy::Unknown("input/output error".to_owned()),
+        copy: DiskCopy::Unknown("input/output error".to_owned().into()),
         pending: Pending::None,
+        aside: Vec::new(),
     })
 }
 
 fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
-    let order = PendingOrder {
-        names: parsed(names),
-        directory: PRODUCTION.to_owned(),
-        account: String::new(),
-        key: Secret::new(""),
-        intended_at: NOW,
-        is_renewal: false,
-        failed: BTreeSet::new(),
-        url: None,
-        challenges: BTreeMap::new(),
-        received: None,
-        finalized_at: None,
-        look_after: None,
-    };
+    let (account, key) = (String::new(), Secret::new(""));
+    let directory = PRODUCTION.to_owned();
+    let order = PendingOrder::intend(parsed(names), directory, account, key, false, NOW);
     Arc::new(Lineage {
         name: folder(name),
         record: None,
         copy: DiskCopy::Absent,
         pending: Pending::Order(Box::new(order)),
+        aside: Vec::new(),
     })
 }
 
@@ -274,7 +268,7 @@ fn of_several_lineages_the_better_one_is_taken() {
     let absent = lineage("a-0001", "a", DiskCopy::Absent);
     check_store(&["a"], &[broken(), absent], &["a"], &["a-0001"]);
     // Nothing is issued in the place of what cannot be read.
-    let unknown = lineage("a", "a", DiskCopy::Unknown("i/o".to_owned()));
+    let unknown = lineage("a", "a", DiskCopy::Unknown("i/o".to_owned().into()));
     check_store(
         &["a"],
         &[unknown, lasting("a-0001", 80)],

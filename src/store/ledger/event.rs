@@ -60,6 +60,11 @@ pub enum Subject {
         /// Directory URL of the authority.
         directory: String,
     },
+    /// The names of a certificate that is served were changed: how often in a row, and when they may be again.
+    Change {
+        /// Its primary name.
+        certificate: String,
+    },
     /// A certificate is about to expire, and the authority was asked in spite of our own brakes: once a day.
     Overruled {
         /// Its primary name.
@@ -80,6 +85,7 @@ impl Subject {
             | Self::Wake
             | Self::Key { .. }
             | Self::Authority { .. }
+            | Self::Change { .. }
             | Self::Overruled { .. } => Duration::DAY,
         }
     }
@@ -109,6 +115,9 @@ pub struct Wait {
         with = "time::serde::rfc3339::option"
     )]
     pub failed_at: Option<OffsetDateTime>,
+    /// An address where a person can read or do more about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 impl From<Wait> for Setback {
@@ -116,6 +125,7 @@ impl From<Wait> for Setback {
         let what = Failure {
             trouble: wait.trouble,
             text: wait.detail,
+            address: wait.address,
         };
         Self::failure_until(what, wait.until)
     }
@@ -170,7 +180,17 @@ pub(super) enum Event {
     Wished {
         certificate: String,
     },
-    /// A certificate was not issued after all, or only levels are left of what was asked.
+    /// The authority has said that a certificate was not issued that was asked for.
+    NotIssued {
+        directory: String,
+        names: NameSet,
+        /// When it was asked for the last time.
+        #[serde(with = "time::serde::rfc3339")]
+        last: OffsetDateTime,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        levels: Vec<Level>,
+    },
+    /// Only levels are left of what was asked.
     Levels {
         levels: Vec<Level>,
     },

@@ -105,7 +105,7 @@ fn use_all(store: &Store<Failing>) {
             .publish(&lineage.name, &names, &bundle(A), &origin())
             .ok();
         store.save_pending(&lineage.name, &order(A)).ok();
-        store.set_pending_aside(&lineage.name, "refused").ok();
+        store.part_with_pending(&lineage.name, "refused").ok();
         store.clear_pending(&lineage.name).ok();
     }
     store.free_name(&A.parse().unwrap()).unwrap();
@@ -170,6 +170,7 @@ proptest! {
             directory: directory + &more,
             key: Secret::new("key"),
             url: None,
+            lost: Vec::new(),
         };
         if store.save_account(&record).is_ok() {
             let read = store.account(&record.directory).unwrap().unwrap();
@@ -186,7 +187,7 @@ proptest! {
         store.prepare().unwrap();
         let mut ledger = Ledger::default();
         let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
-        let wait = Wait { failures, until: at, detail, trouble: None, failed_at: None };
+        let wait = Wait { failures, until: at, detail, trouble: None, failed_at: None, address: None };
         let names = names(names_text.trim());
         store.append_ledger(&ledger.fail(Subject::Wake, wait.clone(), NOW)).unwrap();
         store.append_ledger(&finalizing(&mut ledger, &names.set(), NOW)).unwrap();

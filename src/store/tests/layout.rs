@@ -48,6 +48,7 @@ fn nobody_else_may_read_anything() {
             directory: DIRECTORY.to_owned(),
             key: Secret::new("key"),
             url: None,
+            lost: Vec::new(),
         })
         .unwrap();
     store.save_labels(&LabelsRecord::default()).unwrap();
@@ -202,6 +203,7 @@ fn each_directory_has_an_account_file_of_its_own() {
             directory: directory.to_owned(),
             key: Secret::new(directory),
             url: None,
+            lost: Vec::new(),
         };
         store.save_account(&record).unwrap();
         assert_eq!(

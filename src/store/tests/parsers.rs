@@ -9,7 +9,6 @@ use proptest::strategy::Strategy;
 use serde_json::json;
 
 use super::*;
-use crate::issue::refused;
 use crate::store::publish::version_number;
 use crate::store::renewal::Renewal;
 use crate::store::renewal::turned_off;
@@ -155,7 +154,7 @@ proptest! {
         order["intended_at"] = json!(at);
         order["received"] = json!({"chain": "", "at": at, "refused": "it is for somebody else"});
         let order: PendingOrder = serde_json::from_value(order).unwrap();
-        refused(&order, NOW);
+        order.block(NOW);
     }
 
     #[test]

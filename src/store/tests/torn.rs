@@ -182,10 +182,7 @@ fn a_torn_order_is_set_aside() {
 fn a_torn_line_of_an_order_leaves_the_one_before() {
     let place = Place::new();
     let path = format!("rancher-lets-encrypt/pending/{A}/order.json");
-    let before = PendingOrder {
-        url: None,
-        ..order(A)
-    };
+    let before = intended(A);
     let store = place.store();
     store.save_pending(A, &before).unwrap();
     store.save_pending(A, &order(A)).unwrap();
@@ -215,6 +212,7 @@ fn a_torn_account_is_set_aside_and_the_others_are_read() {
         directory: directory.to_owned(),
         key: Secret::new("key"),
         url: None,
+        lost: Vec::new(),
     };
     store.save_account(&account(DIRECTORY)).unwrap();
     store

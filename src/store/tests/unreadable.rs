@@ -41,7 +41,7 @@ fn a_disk_that_does_not_answer_for_a_moment_is_asked_again() {
         *store.disk.unreadable.lock().unwrap() = Some(place.path(path));
         let lineage = only(&store);
         assert!(
-            matches!(&lineage.copy, DiskCopy::Unknown(why) if why.contains(path)),
+            matches!(&lineage.copy, DiskCopy::Unknown(unread) if unread.why.contains(path)),
             "{lineage:?}"
         );
         *store.disk.unreadable.lock().unwrap() = None;
@@ -103,6 +103,7 @@ fn accounts_names_and_the_ledger_are_errors_while_they_cannot_be_read() {
         directory: DIRECTORY.to_owned(),
         key: Secret::new("key"),
         url: None,
+        lost: Vec::new(),
     };
     store.save_account(&account).unwrap();
     store.save_labels(&LabelsRecord::default()).unwrap();

@@ -59,6 +59,21 @@ impl World {
         });
     }
 
+    /// Ends the rest of an order in flight, and lets the time pass after which finalize is sent again. Nothing happens
+    /// where there is none.
+    pub(crate) fn end_rests(&self, lineage: &str) {
+        if self.pending(lineage).is_none() {
+            return;
+        }
+        self.edit_pending(lineage, |order| {
+            order["look_after"] = Value::Null;
+            let times = order.get_mut("finalized_at").and_then(Value::as_array_mut);
+            for time in times.into_iter().flatten() {
+                *time = earlier(time, Duration::hours(2));
+            }
+        });
+    }
+
     /// Adds an hour to every wait.
     pub(crate) fn lengthen_waits(&self) {
         self.edit_ledger(|line| {
@@ -71,6 +86,15 @@ impl World {
     pub(crate) fn pending_path(&self, lineage: &str) -> PathBuf {
         let own = self.store().join("rancher-lets-encrypt");
         own.join("pending").join(lineage).join("order.json")
+    }
+
+    /// Changes each order of a lineage that was put aside.
+    pub(crate) fn edit_aside(&self, lineage: &str, edit: impl Fn(&mut Value)) {
+        let path = self.pending_path(lineage).with_file_name("aside.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut orders: Vec<Value> = serde_json::from_str(&text).unwrap();
+        orders.iter_mut().for_each(edit);
+        std::fs::write(path, serde_json::to_string(&orders).unwrap()).unwrap();
     }
 
     /// The order in flight of a lineage.

@@ -1,0 +1,651 @@
+//! The filter and the plan, rule by rule; then the promises over all small worlds.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+
+use super::after::NameWait;
+use super::classify::DiskCopy;
+use super::classify::Known;
+use super::classify::Policy;
+use super::classify::RemoteCopy;
+use super::classify::Stored;
+use super::*;
+use crate::budget::UsedUp;
+use crate::bundle::Secret;
+use crate::certificate::Shown;
+use crate::certificate::tests::NOW;
+use crate::certificate::tests::self_signed;
+use crate::certificate::tests::shown;
+use crate::config::ReplaceForeign;
+use crate::fingerprint::Fingerprint;
+use crate::names::DomainName;
+use crate::names::NameSet;
+use crate::names::Names;
+use crate::order::Pending;
+use crate::order::PendingOrder;
+use crate::ports::Held;
+use crate::ports::Order;
+use crate::ports::OrderStatus;
+
+const PRODUCTION: &str = "https://ca.test/directory";
+const STAGING: &str = "https://staging.ca.test/directory";
+
+fn names(text: &str) -> Names {
+    Names::new(text.split(' ').map(|name| name.parse().unwrap())).unwrap()
+}
+
+/// A 90-day certificate with this many days left.
+fn with_left(names: &[&str], left: i64) -> Shown {
+    shown(names, Duration::days(left - 90), Duration::days(90))
+}
+
+/// What is on record, said outright.
+#[derive(Debug, Clone, Default)]
+struct Record {
+    names: BTreeMap<&'static str, (i64, u32)>,
+    attempt: Option<i64>,
+    push: Option<i64>,
+    key: Option<i64>,
+    authority: Option<i64>,
+    opened: Option<i64>,
+    floor: Option<i64>,
+    doubt: Option<i64>,
+    limits: Option<i64>,
+    change: Option<i64>,
+    is_overruled: bool,
+}
+
+fn hours(hours: i64) -> OffsetDateTime {
+    NOW + Duration::hours(hours)
+}
+
+fn wait(what: &str, until: Option<i64>) -> Option<Setback> {
+    until.map(|until| Setback::failure_until(what, hours(until)))
+}
+
+impl OnRecord for Record {
+    fn name(&self, name: &DomainName) -> Option<NameWait> {
+        let (until, _) = self
+            .names
+            .get(name.as_str())
+            .filter(|(until, _)| *until > 0)?;
+        Some(NameWait {
+            setback: Setback::failure_until(format!("{name} failed"), hours(*until)),
+            is_refused: true,
+        })
+    }
+
+    fn failures(&self, name: &DomainName) -> u32 {
+        self.names
+            .get(name.as_str())
+            .map_or(0, |(_, failures)| *failures)
+    }
+
+    fn attempt(&self) -> Option<Setback> {
+        wait("attempt", self.attempt)
+    }
+
+    fn push(&self) -> Option<Setback> {
+        wait("push", self.push)
+    }
+
+    fn key(&self, _leaf: &Fingerprint) -> Option<Setback> {
+        wait("key", self.key)
+    }
+
+    fn authority(&self) -> Option<Setback> {
+        wait("authority", self.authority)
+    }
+
+    fn authority_of_opened(&self, _directory: &str) -> Option<Setback> {
+        wait("authority of opened", self.opened)
+    }
+
+    fn floor(&self, _names: &NameSet) -> Option<OffsetDateTime> {
+        self.floor.map(hours)
+    }
+
+    fn doubt(&self) -> Option<OffsetDateTime> {
+        self.doubt.map(hours)
+    }
+
+    fn limits(&self, _names: &NameSet, _is_renewal: bool) -> Option<UsedUp> {
+        self.limits.map(|until| UsedUp {
+            reason: "limit".to_owned(),
+            opens: Some(hours(until)),
+        })
+    }
+
+    fn next_change(&self) -> Option<OffsetDateTime> {
+        self.change.map(hours)
+    }
+
+    fn is_overruled(&self) -> bool {
+        self.is_overruled
+    }
+}
+
+/// A world with one wanted certificate.
+#[derive(Debug, Clone)]
+struct World {
+    names: Names,
+    disk: DiskCopy,
+    held: Vec<Held>,
+    is_unknown: bool,
+    known: Known,
+    policy: Policy,
+    pending: Pending,
+    aside: Vec<PendingOrder>,
+    is_ephemeral: bool,
+    is_asked: bool,
+    record: Record,
+}
+
+fn world(text: &str) -> World {
+    World {
+        names: names(text),
+        disk: DiskCopy::Absent,
+        held: Vec::new(),
+        is_unknown: false,
+        known: Known::new(),
+        policy: Policy {
+            is_staging: false,
+            production_directory: PRODUCTION.to_owned(),
+            staging_directory: STAGING.to_owned(),
+            renew_before: None,
+            replace_foreign: ReplaceForeign::Due,
+        },
+        pending: Pending::None,
+        aside: Vec::new(),
+        is_ephemeral: false,
+        is_asked: false,
+        record: Record::default(),
+    }
+}
+
+impl World {
+    fn on_disk(mut self, shown: Shown) -> Self {
+        let directory = Some(PRODUCTION.to_owned());
+        self.known.insert(shown.leaf.fingerprint, directory.clone());
+        self.disk = DiskCopy::Whole(Stored {
+            shown,
+            directory,
+            stored_at: None,
+        });
+        self
+    }
+
+    fn at_rancher(mut self, shown: Shown) -> Self {
+        self.held.push(Held {
+            id: "1c1".to_owned(),
+            rank: 1,
+            name: self.names.primary().to_string(),
+            description: String::new(),
+            is_changing: false,
+            content: Ok(shown),
+        });
+        self
+    }
+
+    /// The same certificate in both places.
+    fn served(self, shown: Shown) -> Self {
+        self.on_disk(shown.clone()).at_rancher(shown)
+    }
+
+    fn failing(mut self, name: &'static str, hours: i64, failures: u32) -> Self {
+        self.record.names.insert(name, (hours, failures));
+        self
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.verdict_at(NOW)
+    }
+
+    fn verdict_at(&self, now: OffsetDateTime) -> Verdict {
+        let waiting: NameSet = self
+            .names
+            .iter()
+            .filter(|name| self.record.name(name).is_some())
+            .cloned()
+            .collect();
+        let remote = match self.held.first() {
+            _ if self.is_unknown => RemoteCopy::Unknown("503"),
+            Some(held) => RemoteCopy::Held(held),
+            None => RemoteCopy::Absent,
+        };
+        let facts = Facts {
+            names: &self.names,
+            waiting: &waiting,
+            disk: &self.disk,
+            remote,
+            known: &self.known,
+            policy: &self.policy,
+            is_asked: self.is_asked,
+        };
+        let wanted: NameSet = names("a.example.com b.example.com c.example.com").set();
+        let around = Around {
+            lineage: Some("a.example.com"),
+            pending: &self.pending,
+            aside: &self.aside,
+            wanted: &wanted,
+            held: &self.held,
+            is_ephemeral: self.is_ephemeral,
+        };
+        decide(&facts, &around, &self.record, now)
+    }
+
+    /// What is ordered now.
+    fn ordered(&self) -> Result<String, String> {
+        let verdict = self.verdict();
+        match (verdict.asks, verdict.held_back) {
+            (Work::Obtain { plan, .. }, None) => Ok(plan.order.to_string()),
+            (_, Some(setback)) => Err(setback.reason),
+            (work, None) => Err(format!("{work:?}")),
+        }
+    }
+}
+
+fn order(text: &str, directory: &str) -> PendingOrder {
+    let account = "https://ca.test/account/1".to_owned();
+    let key = Secret::new("key");
+    let mut order =
+        PendingOrder::intend(names(text), directory.to_owned(), account, key, false, NOW);
+    order.opened(&Order {
+        url: "https://ca.test/order/1".to_owned(),
+        status: OrderStatus::Pending,
+        authorizations: Vec::new(),
+        certificate: None,
+        expires: None,
+        error: None,
+        not_before: None,
+    });
+    order
+}
+
+#[test]
+fn names_that_wait_are_left_out_but_not_one_that_is_served() {
+    let group = || world("a.example.com b.example.com");
+    assert_eq!(group().ordered().unwrap(), "a.example.com b.example.com");
+    assert_eq!(
+        group().failing("b.example.com", 1, 1).ordered().unwrap(),
+        "a.example.com"
+    );
+    let both = group()
+        .failing("a.example.com", 1, 1)
+        .failing("b.example.com", 2, 1);
+    assert_eq!(both.ordered().unwrap_err(), "b.example.com failed");
+    let served = |left| group().served(with_left(&["a.example.com", "b.example.com"], left));
+    let fails = served(29).failing("b.example.com", 1, 9);
+    assert_eq!(fails.ordered().unwrap_err(), "b.example.com failed");
+    let part = group()
+        .served(with_left(&["a.example.com"], 29))
+        .failing("b.example.com", 1, 1);
+    assert_eq!(part.ordered().unwrap(), "a.example.com");
+    // Surplus names stay while somebody wants them, and go when they fail and another certificate of ours covers them.
+    let surplus = with_left(&["a.example.com", "c.example.com", "gone.example.com"], 29);
+    let surplus = group().served(surplus);
+    assert_eq!(
+        surplus.ordered().unwrap(),
+        "a.example.com b.example.com c.example.com"
+    );
+    let fails = surplus.failing("c.example.com", 1, 1);
+    assert_eq!(fails.ordered().unwrap_err(), "c.example.com failed");
+    let mut elsewhere = fails.clone().at_rancher(with_left(&["c.example.com"], 80));
+    elsewhere.held[1].id = "1c2".to_owned();
+    let Ok(other) = &elsewhere.held[1].content else {
+        panic!("it was put there");
+    };
+    elsewhere.known.insert(other.leaf.fingerprint, None);
+    assert_eq!(elsewhere.ordered().unwrap(), "a.example.com b.example.com");
+}
+
+#[test]
+fn a_dead_name_is_left_out_while_there_is_time_to_renew_the_others() {
+    let group = |left, failures| {
+        world("a.example.com b.example.com")
+            .served(with_left(&["a.example.com", "b.example.com"], left))
+            .failing("b.example.com", 2, failures)
+    };
+    // Thirty days to renew, less the jitter: the last quarter begins with 7.5 days left, or a little more.
+    assert!(group(10, 3).ordered().is_err());
+    assert!(group(7, 2).ordered().is_err());
+    let verdict = group(7, 3).verdict();
+    assert!(
+        verdict.why.contains("without b.example.com"),
+        "{}",
+        verdict.why
+    );
+    assert_eq!(group(7, 3).ordered().unwrap(), "a.example.com");
+    // It is told when that will be.
+    let next = group(9, 3)
+        .failing("b.example.com", 24 * 8, 3)
+        .verdict()
+        .next
+        .unwrap();
+    assert!(next.at <= hours(40) && hours(1) < next.at, "{next:?}");
+}
+
+#[test]
+fn names_of_a_certificate_that_is_served_change_all_at_once_and_rarer_each_time() {
+    let mut grows = world("a.example.com b.example.com").served(with_left(&["a.example.com"], 80));
+    assert_eq!(grows.ordered().unwrap(), "a.example.com b.example.com");
+    grows.record.change = Some(6);
+    let verdict = grows.verdict();
+    assert_eq!(verdict.until(), Some(hours(6)));
+    assert!(!verdict.held_back.unwrap().is_failure);
+    // What is due, or asked for, waits for none of that.
+    grows.is_asked = true;
+    grows.ordered().unwrap();
+    let mut due = world("a.example.com").served(with_left(&["a.example.com"], 20));
+    due.record.change = Some(6);
+    due.ordered().unwrap();
+    // Nor a first certificate.
+    let mut first = world("a.example.com");
+    first.record.change = Some(6);
+    first.ordered().unwrap();
+}
+
+#[test]
+fn each_brake_holds_a_new_order_back_and_none_but_the_authority_one_that_is_opened() {
+    let set: [fn(&mut Record); 6] = [
+        |record| record.attempt = Some(1),
+        |record| record.authority = Some(1),
+        |record| record.floor = Some(1),
+        |record| record.doubt = Some(1),
+        |record| record.limits = Some(1),
+        |record| record.opened = Some(1),
+    ];
+    for (position, set) in set.into_iter().enumerate() {
+        let mut new = world("a.example.com");
+        set(&mut new.record);
+        assert_eq!(new.ordered().is_err(), position != 5, "{position}");
+        let mut resumed = new.clone();
+        resumed.pending = Pending::Order(Box::new(order("a.example.com", PRODUCTION)));
+        let is_held = matches!(position, 0 | 5);
+        assert_eq!(resumed.ordered().is_err(), is_held, "{position}");
+        // An order for something else is none that is resumed.
+        let mut other = new;
+        other.pending = Pending::Order(Box::new(order("b.example.com", PRODUCTION)));
+        assert_eq!(other.ordered().is_err(), position != 5, "{position}");
+    }
+    let mut lost = world("a.example.com");
+    lost.is_ephemeral = true;
+    assert!(lost.ordered().unwrap_err().contains("not on a volume"));
+    lost.policy.is_staging = true;
+    lost.ordered().unwrap();
+}
+
+#[test]
+fn limits_are_advice_once_a_day_when_a_certificate_is_overdue() {
+    let mut overdue = world("a.example.com").served(with_left(&["a.example.com"], 10));
+    overdue.record.limits = Some(50);
+    overdue.ordered().unwrap();
+    overdue.record.floor = Some(2);
+    assert!(
+        overdue
+            .ordered()
+            .unwrap_err()
+            .contains("asked for less than a day ago")
+    );
+    overdue.record.floor = None;
+    overdue.record.is_overruled = true;
+    assert_eq!(overdue.ordered().unwrap_err(), "limit");
+}
+
+#[test]
+fn an_order_that_rests_or_is_stuck_holds_back_what_can_wait() {
+    let mut resting = order("a.example.com", PRODUCTION);
+    resting.rest_until(hours(1));
+    let mut waits = world("a.example.com");
+    waits.pending = Pending::Order(Box::new(resting.clone()));
+    let verdict = waits.verdict();
+    assert_eq!(verdict.until(), Some(hours(1)));
+    assert_eq!(verdict.next.unwrap().at, hours(1));
+    let mut stuck = order("a.example.com", PRODUCTION);
+    stuck.finalizing(hours(-30));
+    stuck.put_aside();
+    let with = |world: World| World {
+        aside: vec![stuck.clone()],
+        ..world
+    };
+    // What is not there, or overdue, is ordered all the same.
+    with(world("a.example.com")).ordered().unwrap();
+    let served = |left| with(world("a.example.com").served(with_left(&["a.example.com"], left)));
+    let Work::Obtain { .. } = served(10).verdict().asks else {
+        panic!("it is overdue");
+    };
+    // What is only due waits for it; meanwhile it is looked at.
+    assert!(matches!(served(29).verdict().asks, Work::Settle(_)));
+    let mut rested = stuck.clone();
+    rested.rest_until(hours(20));
+    let due = World {
+        aside: vec![rested],
+        ..served(29)
+    };
+    let verdict = due.verdict();
+    let setback = verdict.held_back.unwrap();
+    assert!(setback.is_failure && setback.reason.contains("https://ca.test/order/1"));
+    assert_eq!(verdict.next.unwrap().at, hours(20));
+}
+
+#[test]
+fn the_earliest_of_all_that_will_happen_is_told() {
+    let keeps = world("a.example.com b.example.com")
+        .served(with_left(&["a.example.com"], 80))
+        .failing("b.example.com", 1, 1);
+    let verdict = keeps.verdict();
+    assert_eq!(verdict.action, Action::Keep);
+    let next = verdict.next.unwrap();
+    assert_eq!(
+        (next.at, &*next.what),
+        (hours(1), "b.example.com is tried again")
+    );
+    let alone = world("a.example.com")
+        .served(with_left(&["a.example.com"], 80))
+        .verdict();
+    assert_eq!(alone.next.unwrap().what, "renewal");
+}
+
+/// Every small world: each row against each column, with each brake.
+fn small_worlds() -> Vec<World> {
+    let whole = |left| with_left(&["a.example.com", "b.example.com"], left);
+    let disks: [fn(World, &Shown) -> World; 7] = [
+        |world, _| world,
+        |mut world, _| {
+            world.disk = DiskCopy::Unknown("input/output error".to_owned().into());
+            world
+        },
+        |mut world, _| {
+            world.disk = DiskCopy::Lost("it is gone".to_owned().into());
+            world
+        },
+        |mut world, _| {
+            world.disk = DiskCopy::Broken("it is torn".to_owned());
+            world
+        },
+        |world, shown| world.on_disk(shown.clone()),
+        |world, _| world.on_disk(with_left(&["a.example.com"], 80)),
+        |world, _| world.on_disk(with_left(&["a.example.com", "b.example.com"], -1)),
+    ];
+    let rancher: [fn(World, &Shown) -> World; 8] = [
+        |world, _| world,
+        |world, _| match world.disk.clone() {
+            DiskCopy::Whole(stored) => world.at_rancher(stored.shown),
+            _ => world,
+        },
+        |mut world, _| {
+            world.is_unknown = true;
+            world
+        },
+        |world, shown| world.at_rancher(shown.clone()),
+        |world, _| world.at_rancher(with_left(&["a.example.com", "b.example.com"], 85)),
+        |mut world, _| {
+            // Ours, and newer.
+            let newer = with_left(&["a.example.com", "b.example.com"], 85);
+            world
+                .known
+                .insert(newer.leaf.fingerprint, Some(PRODUCTION.to_owned()));
+            world.at_rancher(newer)
+        },
+        |mut world, _| {
+            let older = with_left(&["a.example.com", "b.example.com"], 5);
+            world
+                .known
+                .insert(older.leaf.fingerprint, Some(PRODUCTION.to_owned()));
+            world.at_rancher(older)
+        },
+        |world, _| {
+            let (from, life) = (-Duration::DAY, Duration::days(3650));
+            world.at_rancher(self_signed(&["a.example.com"], from, life))
+        },
+    ];
+    let brakes: [fn(&mut World); 13] = [
+        |_| {},
+        |world| world.record.floor = Some(3),
+        |world| world.record.limits = Some(3),
+        |world| world.record.authority = Some(3),
+        |world| world.record.attempt = Some(3),
+        |world| world.record.push = Some(3),
+        |world| world.record.change = Some(3),
+        |world| world.record.names = BTreeMap::from([("b.example.com", (3, 5))]),
+        |world| world.is_ephemeral = true,
+        |world| world.is_asked = true,
+        |world| {
+            let order = order("a.example.com b.example.com", PRODUCTION);
+            world.pending = Pending::Order(Box::new(order));
+        },
+        |world| {
+            let mut order = order("a.example.com b.example.com", PRODUCTION);
+            order.receive("chain".to_owned(), NOW);
+            order.refuse("it is for somebody else");
+            world.pending = Pending::Order(Box::new(order));
+        },
+        |world| {
+            let mut order = order("a.example.com b.example.com", PRODUCTION);
+            order.finalizing(hours(-30));
+            order.put_aside();
+            world.aside = vec![order];
+        },
+    ];
+    let mut worlds = Vec::new();
+    for left in [80, 29, 10, 7] {
+        let shown = whole(left);
+        for disk in disks {
+            for rancher in rancher {
+                for brake in brakes {
+                    for is_staging in [false, true] {
+                        let mut world = world("a.example.com b.example.com");
+                        world.policy.is_staging = is_staging;
+                        let mut world = rancher(disk(world, &shown), &shown);
+                        brake(&mut world);
+                        worlds.push(world);
+                    }
+                }
+            }
+        }
+    }
+    worlds
+}
+
+#[test]
+fn every_promise_holds_in_every_small_world() {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    for world in small_worlds() {
+        let verdict = world.verdict();
+        let what = || format!("{verdict:#?} in {world:#?}");
+        *seen
+            .entry(format!("{:?} {:?}", verdict.on_disk, verdict.at_rancher))
+            .or_default() += 1;
+        let is_ordered = matches!(&verdict.asks, Work::Obtain { plan, .. } if !plan.is_resumed);
+        let is_resumed = matches!(&verdict.asks, Work::Obtain { plan, .. } if plan.is_resumed);
+        let writes = matches!(
+            verdict.asks,
+            Work::Push
+                | Work::Obtain {
+                    pushes_first: true,
+                    ..
+                }
+        );
+        // 1. No order is opened while the floor holds, or what came is not judged yet.
+        if is_ordered {
+            assert_eq!(world.record.floor, None, "{}", what());
+            assert!(
+                !matches!(world.pending, Pending::Unreadable(_)),
+                "{}",
+                what()
+            );
+        }
+        // 2. No order contains a name that waits.
+        if let Work::Obtain { plan, .. } = &verdict.asks {
+            let waits = plan
+                .order
+                .iter()
+                .any(|name| world.record.name(name).is_some());
+            assert!(!waits || plan.standing.overrules, "{}", what());
+        }
+        // 3. What is not ours is not touched.
+        let foreign = verdict.at_rancher == AtRancher::Foreign;
+        assert!(
+            !foreign || !writes && !is_ordered && !is_resumed,
+            "{}",
+            what()
+        );
+        // 4. Nothing is written over a better one: not by staging, not over a newer copy of ours.
+        let newer = verdict.at_rancher == AtRancher::Newer;
+        assert!(!newer || !writes, "{}", what());
+        if let (true, DiskCopy::Whole(stored), Some(held)) =
+            (writes, &world.disk, world.held.first())
+        {
+            let there = held.content.as_ref().unwrap();
+            let is_better = there.leaf.is_self_signed
+                || there.leaf.not_after <= stored.shown.leaf.not_after
+                || there.leaf.not_after <= NOW;
+            assert!(is_better && NOW < stored.shown.leaf.not_after, "{}", what());
+        }
+        // 5. What Rancher holds and the store has lost is taken back, not bought again.
+        if matches!(world.disk, DiskCopy::Lost(_)) && newer {
+            assert!(!is_ordered && !is_resumed, "{}", what());
+        }
+        // 6. Whatever waits says why, and what needs a person is not quiet.
+        assert!(!verdict.why.is_empty());
+        if verdict.action == Action::Wait {
+            assert!(verdict.needs_attention, "{}", what());
+        }
+        // "I could not tell" is never "it is not there".
+        let is_unknown = verdict.on_disk == OnDisk::Unknown
+            || verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Overdue;
+        assert!(
+            !is_unknown || !writes && !is_ordered && !is_resumed,
+            "{}",
+            what()
+        );
+        // Production is not ordered onto a store that would be lost.
+        let is_lost = world.is_ephemeral && !world.policy.is_staging;
+        assert!(!(is_lost && is_ordered), "{}", what());
+        // The table alone decides, but for what the filter holds back or changes.
+        let table = table::decide(verdict.on_disk, verdict.at_rancher);
+        let is_changed_by_filter = world.policy.is_staging || matches!(verdict.asks, Work::Push);
+        assert!(
+            table == verdict.action || is_changed_by_filter,
+            "{}",
+            what()
+        );
+    }
+    // Every cell that is possible was seen.
+    for row in OnDisk::ROWS {
+        for column in AtRancher::COLUMNS {
+            let cell = format!("{row:?} {column:?}");
+            let is_possible = table::is_possible(row, column);
+            // What is lost is called so only while Rancher holds a copy of ours; what is unread was not judged there.
+            let is_excused = matches!(row, OnDisk::Lost)
+                && matches!(column, AtRancher::Unknown | AtRancher::Foreign)
+                || matches!((row, column), (OnDisk::Lost, AtRancher::Replaceable));
+            assert_eq!(
+                seen.contains_key(&cell),
+                is_possible && !is_excused,
+                "{cell}"
+            );
+        }
+    }
+}

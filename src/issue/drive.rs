@@ -1,0 +1,380 @@
+//! The driver of the machine: one step at a time, on record before the next.
+
+use time::OffsetDateTime;
+use tracing::debug;
+use tracing::info;
+use tracing::warn;
+
+use crate::issue::Attempt;
+use crate::issue::Obtained;
+use crate::issue::pace::Pace;
+use crate::issue::stop::Stop;
+use crate::order::End;
+use crate::order::Pause;
+use crate::order::PendingOrder;
+use crate::order::Shown;
+use crate::order::Stage;
+use crate::order::Step;
+use crate::order::Wanted;
+use crate::order::step;
+use crate::ports::Account;
+use crate::ports::Authority;
+use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
+use crate::ports::Clock;
+use crate::ports::Order;
+use crate::ports::Problem;
+use crate::ports::World;
+use crate::setback::Setback;
+use crate::text::timestamp;
+
+/// Where an order is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// It is the one in flight.
+    Current,
+    /// It was put aside.
+    Aside,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub(super) enum Driven {
+    /// Its certificate is in the store.
+    Stored(Obtained),
+    /// It is over.
+    Ended(End),
+    /// It is out of the way.
+    Aside,
+}
+
+/// An order at work.
+pub(super) struct Work {
+    pub(super) order: PendingOrder,
+    pub(super) slot: Slot,
+    /// The order as it was shown last, for what is not on record.
+    pub(super) state: Option<Order>,
+    /// When the authority wants to be asked again.
+    pub(super) not_before: Option<OffsetDateTime>,
+    /// The last answer that was none, or a refusal.
+    pub(super) error: Option<AuthorityError>,
+    /// What was said instead of finalizing it.
+    pub(super) refusal: Option<Problem>,
+    pub(super) pace: Pace,
+}
+
+impl Work {
+    /// Its URL; only asked for once it is on record.
+    pub(super) fn url(&self) -> String {
+        self.order.url().unwrap_or_default().to_owned()
+    }
+
+    /// Takes in what the authority shows of it.
+    pub(super) fn show(&mut self, state: Order, now: OffsetDateTime) -> Shown {
+        let shown = self.order.observe(&state, now);
+        self.error = None;
+        self.not_before = state.not_before;
+        self.state = Some(state);
+        shown
+    }
+}
+
+impl<W: World> Attempt<'_, W> {
+    /// Does one step after the other, until the order has ended, rests, or something stops the attempt.
+    pub(super) async fn drive(&self, order: PendingOrder, slot: Slot) -> Result<Driven, Stop> {
+        let wanted = Wanted {
+            is_wanted: slot == Slot::Current && self.is_wanted(&order),
+            is_first: self.plan.is_first,
+        };
+        let mut work = Work {
+            order,
+            slot,
+            state: None,
+            not_before: None,
+            error: None,
+            refusal: None,
+            pace: Pace::new(self.engine.now()),
+        };
+        let mut shown = Shown::Nothing;
+        loop {
+            let now = self.engine.now();
+            let stage = work.order.stage(now);
+            let next = step(stage, shown, wanted, now);
+            debug!(
+                lineage = self.lineage,
+                ?stage,
+                ?shown,
+                ?next,
+                "next step of the order"
+            );
+            shown = match next {
+                Step::Open => self.open(&mut work).await?,
+                Step::Look => self.look(&mut work).await?,
+                Step::Authorize => self.authorize(&mut work).await?,
+                Step::Finalize => self.finalize(&mut work).await?,
+                Step::TakeBack => return Err(self.take_back(&mut work).await?),
+                Step::Download => self.download(&mut work).await?,
+                Step::Judge => return self.judge(work, wanted).await,
+                Step::Rest => match self.rest(&mut work, stage, wanted).await? {
+                    Some(driven) => return Ok(driven),
+                    None => Shown::Nothing,
+                },
+                Step::RestUntil(until) => {
+                    work.order.rest_until(until);
+                    self.save(&work.order, slot).await?;
+                    let why = work.order.why_it_rests(now);
+                    return Err(Setback::later(why, until).into());
+                }
+                Step::PutAside => return self.put_aside(work).await,
+                Step::End(end) => return self.end(work, end).await,
+            };
+        }
+    }
+
+    /// The account of the order. None if the one on record is another by now, or was forgotten by the authority.
+    pub(super) async fn account_of(&self, work: &Work) -> Result<Option<Account>, Stop> {
+        let account = self.known_account(&work.order.directory).await?;
+        Ok(account.filter(|account| account.url == work.order.account))
+    }
+
+    async fn look(&self, work: &mut Work) -> Result<Shown, Stop> {
+        let Some(account) = self.account_of(work).await? else {
+            let why = "its account is another by now";
+            work.order.heard(why);
+            work.error = Some(AuthorityError::gone(why));
+            return Ok(Shown::Gone);
+        };
+        let url = work.url();
+        let looked = self
+            .ask(&account.directory, || self.authority().look(&account, &url))
+            .await;
+        let state = match looked {
+            Ok(state) => state,
+            Err(stop) => return self.no_answer(work, stop, Some(&account)).await,
+        };
+        debug!(lineage = self.lineage, order = url, status = ?state.status, "order looked at");
+        let before = work.order.clone();
+        let shown = work.show(state, self.engine.now());
+        if let Shown::Order(crate::ports::OrderStatus::Pending | crate::ports::OrderStatus::Ready) =
+            shown
+            && !work.order.may_be_issued()
+        {
+            self.trust_clock(&account.directory).await?;
+            self.reserve(&account, &work.order);
+        }
+        if work.order != before {
+            self.save(&work.order, work.slot).await?;
+        }
+        Ok(shown)
+    }
+
+    /// What an answer that is none means for the order. An order of which nothing can have been issued yet is no reason to
+    /// wait for it: the attempt ends, on the clock of what went wrong.
+    pub(super) async fn no_answer(
+        &self,
+        work: &mut Work,
+        stop: Stop,
+        account: Option<&Account>,
+    ) -> Result<Shown, Stop> {
+        let Stop::Authority(error) = stop else {
+            return Err(stop);
+        };
+        let shown = match error.kind {
+            AuthorityErrorKind::AccountUnknown => {
+                if let Some(account) = account {
+                    self.forget_account(account).await?;
+                }
+                Shown::Gone
+            }
+            AuthorityErrorKind::Gone => Shown::Gone,
+            AuthorityErrorKind::NotReady | AuthorityErrorKind::AlreadyTold => Shown::NotReady,
+            AuthorityErrorKind::Unavailable
+            | AuthorityErrorKind::Failed
+            | AuthorityErrorKind::BadNonce
+            | AuthorityErrorKind::RateLimited(_)
+            | AuthorityErrorKind::Refused
+                if !work.order.may_be_issued() =>
+            {
+                return Err(error.into());
+            }
+            AuthorityErrorKind::Unavailable
+            | AuthorityErrorKind::Failed
+            | AuthorityErrorKind::BadNonce
+            | AuthorityErrorKind::RateLimited(_)
+            | AuthorityErrorKind::Refused => Shown::Silence,
+        };
+        work.order.heard(&error.to_string());
+        work.not_before = error.not_before;
+        work.error = Some(error);
+        Ok(shown)
+    }
+
+    async fn download(&self, work: &mut Work) -> Result<Shown, Stop> {
+        let Some(account) = self.account_of(work).await? else {
+            return Ok(Shown::NoChain);
+        };
+        let Some(certificate) = work.order.certificate().map(str::to_owned) else {
+            return Ok(Shown::NoChain);
+        };
+        if work.slot == Slot::Current {
+            // That a certificate exists is on record before anything else is asked.
+            self.save(&work.order, work.slot).await?;
+        }
+        let url = work.url();
+        let downloaded = self
+            .ask(&account.directory, || {
+                self.authority().download(&account, &url, &certificate)
+            })
+            .await;
+        match downloaded {
+            Ok(chain) => {
+                debug!(lineage = self.lineage, "chain downloaded");
+                work.order.receive(chain, self.engine.now());
+                self.save(&work.order, work.slot).await?;
+                debug!(lineage = self.lineage, "chain kept");
+                self.leave_place();
+                Ok(Shown::Nothing)
+            }
+            Err(stop) => {
+                self.no_answer(work, stop, None).await?;
+                warn!(
+                    lineage = self.lineage,
+                    certificate,
+                    error = work.order.said(),
+                    "certificate not handed over by the authority, asked for again"
+                );
+                Ok(Shown::NoChain)
+            }
+        }
+    }
+
+    /// Waits before the next look, as the authority says or ever longer; or stops, so that others get the place, and keeps
+    /// in mind when to go on. What nobody wants any more is out of the way from then on.
+    async fn rest(
+        &self,
+        work: &mut Work,
+        stage: Stage,
+        wanted: Wanted,
+    ) -> Result<Option<Driven>, Stop> {
+        let now = self.engine.now();
+        let has_certificate = work.order.certificate().is_some();
+        if work.error.is_none()
+            && !has_certificate
+            && !matches!(stage, Stage::Stuck { .. })
+            && let Ok(time) = work.pace.next(work.not_before, now)
+        {
+            self.engine.world.clock().sleep(time).await;
+            return Ok(None);
+        }
+        // Nothing can have been issued: the attempt has failed, on the clock of what went wrong.
+        if !work.order.may_be_issued()
+            && let Some(error) = work.error.take()
+        {
+            return Err(error.into());
+        }
+        if work.slot == Slot::Current && !wanted.is_wanted && work.order.may_be_issued() {
+            let (order, not_before) = (work.order.clone(), work.not_before);
+            return self.move_aside(order, not_before, now).await.map(Some);
+        }
+        let until = work.order.rest(self.pause(work, wanted, now), now);
+        self.save(&work.order, work.slot).await?;
+        Err(Setback::later(work.order.why_it_rests(now), until).into())
+    }
+
+    fn pause(&self, work: &Work, wanted: Wanted, now: OffsetDateTime) -> Pause {
+        Pause {
+            not_before: work.not_before,
+            is_wanted: wanted.is_wanted,
+            is_first: wanted.is_first && wanted.is_wanted,
+            is_stuck: work.order.is_stuck(now),
+        }
+    }
+
+    async fn put_aside(&self, work: Work) -> Result<Driven, Stop> {
+        let now = self.engine.now();
+        warn!(
+            names = %work.order.names,
+            order = work.order.url(),
+            reason = work.order.why_it_is_stuck(),
+            "order is stuck, put aside with its key and looked at daily"
+        );
+        self.move_aside(work.order, work.not_before, now).await
+    }
+
+    async fn move_aside(
+        &self,
+        mut order: PendingOrder,
+        not_before: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<Driven, Stop> {
+        let reason = order.why_it_rests(now);
+        self.withdraw_all(&order).await;
+        order.put_aside();
+        let pause = Pause {
+            not_before,
+            is_wanted: false,
+            is_first: false,
+            is_stuck: order.is_stuck(now),
+        };
+        let until = order.rest(pause, now);
+        let directory = order.directory.clone();
+        let lineage = self.lineage.clone();
+        let moved = self.engine.store.run(move |store| {
+            store.save_aside(&lineage, &order)?;
+            store.clear_pending(&lineage)
+        });
+        moved.await?;
+        info!(lineage = self.lineage, directory, reason, until = %timestamp(until), "order put aside, looked at again later");
+        Ok(Driven::Aside)
+    }
+
+    /// The order is over. In this order: a crash in between gives nothing back twice.
+    async fn end(&self, mut work: Work, end: End) -> Result<Driven, Stop> {
+        debug!(
+            lineage = self.lineage,
+            names = %work.order.names,
+            directory = work.order.directory,
+            ?end,
+            said = work.order.said(),
+            "order ends"
+        );
+        let reasons = match (self.account_of(&work).await?, end) {
+            (Some(account), End::Invalid) => self.reasons(&account, &mut work).await?,
+            _ => Reasons::None,
+        };
+        let gives_back = end.gives_back()
+            && work.order.may_be_issued()
+            && !self.is_of_other_account(&work.order).await?;
+        // Its certificate can be had from nobody, but the key of what may exist is not thrown away.
+        if work.order.may_be_issued() && matches!(end, End::Gone | End::Lapsed) {
+            let why = work.order.why_it_is_stuck();
+            self.keep_key(&work.order, work.slot, &why).await?;
+        } else {
+            self.forget(&work.order, work.slot).await?;
+        }
+        if gives_back {
+            self.give_back(&work.order).await;
+        }
+        match (end, reasons) {
+            (_, Reasons::New(stop)) => Err(stop),
+            (End::Invalid, Reasons::None) => {
+                let said = work.state.and_then(|state| state.error);
+                let problem = said.or(work.refusal);
+                let nothing = || Problem::from("the order became invalid without a reason");
+                Err(Stop::Order(problem.unwrap_or_else(nothing)))
+            }
+            (End::Refused, _) => Err(Stop::Order(work.refusal.unwrap_or_default())),
+            (end, _) => Ok(Driven::Ended(end)),
+        }
+    }
+}
+
+/// Why an order became invalid, by its authorizations.
+pub(super) enum Reasons {
+    /// They do not say.
+    None,
+    /// They say what was on record before, and its wait is over.
+    Old,
+    /// They say something new.
+    New(Stop),
+}

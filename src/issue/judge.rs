@@ -1,0 +1,112 @@
+//! What an authority has issued: verified, stored, or kept where it is. Verifying decides about publishing, never about
+//! keeping.
+
+use tracing::debug;
+use tracing::info;
+
+use crate::bundle::Bundle;
+use crate::decide::after::unusable;
+use crate::issue::Attempt;
+use crate::issue::Obtained;
+use crate::issue::drive::Driven;
+use crate::issue::drive::Slot;
+use crate::issue::drive::Work;
+use crate::issue::stop::Stop;
+use crate::order::BLOCKED_FOR;
+use crate::order::End;
+use crate::order::PendingOrder;
+use crate::order::Wanted;
+use crate::ports::World;
+use crate::store::publish::Origin;
+use crate::store::record::Source;
+use crate::text::timestamp;
+
+impl<W: World> Attempt<'_, W> {
+    pub(super) async fn judge(&self, mut work: Work, wanted: Wanted) -> Result<Driven, Stop> {
+        let now = self.engine.now();
+        let verified = work.order.verified(now);
+        let received_at = work.order.received().map_or(now, |received| received.at);
+        let bundle = match verified {
+            Ok(bundle) => bundle,
+            Err(why) => {
+                if work.order.refuse(&why) {
+                    self.save(&work.order, work.slot).await?;
+                }
+                let blocks = wanted.is_wanted && !self.plan.standing.is_asked;
+                if blocks && work.order.block(now).is_some() {
+                    let until = received_at.min(now).saturating_add(BLOCKED_FOR);
+                    return Err(unusable(&why, until).into());
+                }
+                let why = format!("its certificate was refused: {why}");
+                self.keep_key(&work.order, work.slot, &why).await?;
+                return Ok(Driven::Ended(End::Lapsed));
+            }
+        };
+        let (directory, set) = (work.order.directory.clone(), work.order.names.set());
+        if self.is_stored(&bundle).await? {
+            debug!(lineage = self.lineage, "stored before, order cleared now");
+            self.engine
+                .note_issued(&directory, set, bundle.leaf(), received_at)
+                .await;
+            self.forget(&work.order, work.slot).await?;
+            return Ok(Driven::Ended(End::Lapsed));
+        }
+        let origin = Origin {
+            directory: Some(directory.clone()),
+            source: Source::Issued,
+            // One that is late was not due already when it was issued.
+            at: work
+                .order
+                .first_finalized_at()
+                .map_or(received_at, |asked| asked.min(received_at)),
+        };
+        self.store_bundle(&work.order, work.slot, wanted, &bundle, &origin)
+            .await?;
+        self.engine
+            .note_issued(&directory, set, bundle.leaf(), received_at)
+            .await;
+        debug!(lineage = self.lineage, "issue noted");
+        self.forget(&work.order, work.slot).await?;
+        debug!(lineage = self.lineage, "order cleared");
+        info!(names = %work.order.names, not_after = %timestamp(bundle.leaf().not_after), directory, "certificate issued");
+        Ok(Driven::Stored(Obtained { bundle, directory }))
+    }
+
+    /// Stores it as the live version. What comes late, of an order that was put aside, is live only if it is better than
+    /// what is there.
+    async fn store_bundle(
+        &self,
+        order: &PendingOrder,
+        slot: Slot,
+        wanted: Wanted,
+        bundle: &Bundle,
+        origin: &Origin,
+    ) -> Result<(), Stop> {
+        // Names that waited were left out: it is this certificate all the same.
+        let is_part = order.names.set().is_subset(&self.plan.entry.set());
+        let names = if is_part || wanted.is_wanted {
+            self.plan.entry.clone()
+        } else {
+            order.names.clone()
+        };
+        let (lineage, bundle, origin) = (self.lineage.clone(), bundle.clone(), origin.clone());
+        let now = self.engine.now();
+        let stored = self.engine.store.run(move |store| {
+            if slot == Slot::Aside && store.has_better(&lineage, &names, &bundle, now)? {
+                return store.keep(&lineage, &bundle, &origin).map(drop);
+            }
+            store.publish(&lineage, &names, &bundle, &origin).map(drop)
+        });
+        Ok(stored.await?)
+    }
+
+    /// Whether it is in the store: a crash came before the order was cleared.
+    async fn is_stored(&self, bundle: &Bundle) -> Result<bool, Stop> {
+        let (lineage, leaf) = (self.lineage.clone(), bundle.leaf().fingerprint);
+        let is_stored = self
+            .engine
+            .store
+            .run(move |store| store.is_stored(&lineage, &leaf));
+        Ok(is_stored.await?)
+    }
+}
