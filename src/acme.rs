@@ -1,213 +1,194 @@
-//! The authority port over instant-acme: one request a call, nothing waits, nothing is tried again but a refused nonce.
+//! The authority port over HTTPS: one request a call, nothing waits, nothing is tried again but a refused nonce.
 //!
-//! Resources are addressed by URL. Orders that were opened or looked at are kept in memory with the state that
-//! instant-acme needs, so that no request is made twice; after a restart the first look brings it back.
+//! Resources are addressed by URL, and nothing must be remembered between two calls: what is kept in memory of an order
+//! or authorization only saves a look at it. The objects are instant-acme's types, the requests are ours: its client
+//! has no time limits, drops the status and the `Retry-After` of an answer, gives up after three refused nonces, makes
+//! accounts without their contact, and takes no order object that lacks a field.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
-use instant_acme::AccountBuilder;
-use instant_acme::AuthorizationHandle;
-use instant_acme::Authorizations;
-use instant_acme::ChallengeType;
 use instant_acme::Identifier;
-use instant_acme::Key;
+use instant_acme::NewAccount;
 use instant_acme::NewOrder;
 use reqwest::Client;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use crate::acme::dates::Dates;
-use crate::acme::transport::Nonces;
+use crate::acme::directory::Directory;
+use crate::acme::directory::Seen;
+use crate::acme::directory::read_key;
+use crate::acme::jws::AccountKey;
+use crate::acme::jws::Signer;
+use crate::acme::jws::base64url;
+use crate::acme::problem::About;
+use crate::acme::transport::Answer;
+use crate::acme::transport::Now;
 use crate::acme::transport::Transport;
-use crate::acme::transport::asked;
-use crate::acme::transport::asked_at;
-use crate::acme::transport::asked_in_hand;
 use crate::bundle::Secret;
+use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::Authorization;
 use crate::ports::AuthorizationStatus;
-use crate::ports::Http01;
 use crate::ports::Order;
-use crate::ports::OrderStatus;
-use crate::ports::RetryAfter;
 use crate::ports::Token;
 use crate::reaction::Trouble;
 
 mod dates;
+mod directory;
+mod jws;
 mod problem;
-mod thumbprint;
+mod resource;
 mod transport;
-
-/// A directory may change its URLs; it is fetched again after this time.
-const SESSION_TIME: Duration = Duration::from_secs(3600);
-
-/// Whoever waited for the directory while it could not be fetched gets the same answer.
-const SHARED_FAILURE: Duration = Duration::from_secs(1);
 
 /// ACME authorities, reached over HTTPS.
 pub struct AcmeAuthority {
-    client: Client,
-    dates: Dates,
+    transport: Transport,
     /// Each by its own: one that does not answer keeps nobody from another.
-    directories: Mutex<BTreeMap<String, Arc<Mutex<Directory>>>>,
+    directories: Mutex<BTreeMap<String, Arc<Directory>>>,
 }
-
-#[derive(Default)]
-struct Directory {
-    by_account: BTreeMap<String, Arc<Session>>,
-    failure: Option<(Instant, AuthorityError)>,
-}
-
-/// A directory that was fetched, an account, its nonces and the orders that were seen.
-struct Session {
-    account: instant_acme::Account,
-    made: Instant,
-    orders: Mutex<BTreeMap<String, Handle>>,
-}
-
-type Handle = Arc<Mutex<instant_acme::Order>>;
 
 impl AcmeAuthority {
-    /// Authorities that are reached by this client.
-    pub fn new(client: Client) -> Self {
+    /// Authorities that are reached by this client; the clock turns their `Retry-After` into a time.
+    pub fn new(client: Client, now: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>) -> Self {
+        let now: Now = now;
         Self {
-            client,
-            dates: Dates::default(),
+            transport: Transport::new(client, now),
             directories: Mutex::default(),
         }
     }
 
-    fn transport(&self, nonces: Nonces) -> Transport {
-        Transport::new(self.client.clone(), nonces, self.dates.clone())
+    fn directory(&self, url: &str) -> Arc<Directory> {
+        let mut directories = self
+            .directories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Directory::new(url, self.transport.clone()));
+        Arc::clone(directories.entry(url.to_owned()).or_insert_with(new))
     }
+}
 
-    fn builder(&self) -> AccountBuilder {
-        let transport = self.transport(Nonces::default());
-        instant_acme::Account::builder_with_http(Box::new(transport))
-    }
-
-    async fn directory(&self, url: &str) -> Arc<Mutex<Directory>> {
-        let mut directories = self.directories.lock().await;
-        Arc::clone(directories.entry(url.to_owned()).or_default())
-    }
-
-    async fn session(&self, account: &Account) -> Result<Arc<Session>, AuthorityError> {
-        let directory = self.directory(&account.directory).await;
-        let mut directory = directory.lock().await;
-        if let Some(session) = directory
-            .by_account
-            .get(&account.url)
-            .filter(|session| session.made.elapsed() < SESSION_TIME)
-        {
-            return Ok(Arc::clone(session));
-        }
-        directory.failed_just_now()?;
-        let parts = self.builder().from_parts(
-            account.url.clone(),
-            pkcs8(&account.key)?,
-            account.directory.clone(),
-        );
-        // Nothing but the directory is fetched, so whatever fails is no refusal of ours.
-        let made = asked_at(&account.directory, parts).await.map_err(|error| {
-            if matches!(error, AuthorityError::Unavailable { .. }) {
-                return error;
-            }
-            let detail = format!("{}: {error}", account.directory);
-            AuthorityError::Unavailable {
-                retry_after: None,
-                detail,
-            }
-        });
-        directory.note_failure(&made);
-        let session = Session::new(made?);
-        let url = account.url.clone();
-        directory.by_account.insert(url, Arc::clone(&session));
-        Ok(session)
-    }
-
-    /// The order with what is known of it, and whether it was fetched just now.
-    async fn order(
-        &self,
-        account: &Account,
-        url: &str,
-    ) -> Result<(Handle, Option<Option<RetryAfter>>), AuthorityError> {
-        let session = self.session(account).await?;
-        if let Some(handle) = session.orders.lock().await.get(url) {
-            return Ok((Arc::clone(handle), None));
-        }
-        let (order, retry_after) = asked(session.account.order(url.to_owned())).await?;
-        Ok((session.keep(order).await, Some(retry_after)))
-    }
+/// A new account (RFC 8555, section 7.3).
+#[derive(Serialize)]
+struct Registration<'a> {
+    #[serde(flatten)]
+    account: NewAccount<'a>,
+    /// What binds it to an account elsewhere (RFC 8555, section 7.3.4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_account_binding: Option<Value>,
 }
 
 impl Directory {
-    fn failed_just_now(&self) -> Result<(), AuthorityError> {
-        match &self.failure {
-            Some((at, error)) if at.elapsed() < SHARED_FAILURE => Err(error.clone()),
-            _ => Ok(()),
-        }
+    /// Makes an account, or finds the one that has this key, and answers its URL.
+    async fn register(
+        &self,
+        url: &str,
+        key: &AccountKey,
+        contact: &[&str],
+    ) -> Result<String, AuthorityError> {
+        let about = About::Authority(url);
+        let endpoints = self.endpoints().await?;
+        let payload = json_of(&Registration {
+            account: NewAccount {
+                contact,
+                terms_of_service_agreed: true,
+                only_return_existing: false,
+            },
+            external_account_binding: None,
+        });
+        let (signer, to) = (Signer::Key, &endpoints.new_account);
+        let answer = self.post(key, signer, to, Some(&payload), about).await?;
+        answer
+            .location
+            .ok_or_else(|| about.no_answer("a new account has no URL"))
     }
 
-    fn note_failure<T>(&mut self, fetched: &Result<T, AuthorityError>) {
-        if let Err(error) = fetched {
-            self.failure = Some((Instant::now(), error.clone()));
-        }
-    }
-}
-
-impl Session {
-    fn new(account: instant_acme::Account) -> Arc<Self> {
-        Arc::new(Self {
-            account,
-            made: Instant::now(),
-            orders: Mutex::default(),
+    /// Reads an order, and keeps in mind what of it does not change.
+    fn read_order(&self, url: &str, answer: &Answer, known: Seen) -> Result<Order, AuthorityError> {
+        let about = About::Order(&known.names);
+        let read = resource::order(url, &answer.body, known.clone());
+        let (order, seen) = read.map_err(|why| about.no_sense(&why))?;
+        self.note_order(url, seen);
+        Ok(Order {
+            not_before: self.transport().not_before(answer),
+            ..order
         })
     }
 
-    async fn keep(&self, order: instant_acme::Order) -> Handle {
-        let url = order.url().to_owned();
-        let handle = Arc::new(Mutex::new(order));
-        self.orders.lock().await.insert(url, Arc::clone(&handle));
-        handle
+    async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
+        let known = self.seen(order);
+        let about = About::Order(&known.names);
+        let answer = self.post_as(account, order, None, about).await?;
+        self.read_order(order, &answer, known)
     }
-}
 
-/// The authorization at this place in the order's list, with its state as it was when it was looked at last.
-async fn nth<'a>(
-    authorizations: &'a mut Authorizations<'_>,
-    position: usize,
-) -> Result<AuthorizationHandle<'a>, instant_acme::Error> {
-    for _ in 0..position {
-        if let Some(before) = authorizations.next().await {
-            before?;
-        }
-    }
-    authorizations
-        .next()
-        .await
-        .unwrap_or(Err(instant_acme::Error::Str(
-            "the order has fewer authorizations",
-        )))
-}
-
-fn position(order: &mut instant_acme::Order, authorization: &str) -> Result<usize, AuthorityError> {
-    let listed = &order.state().authorizations;
-    listed
-        .iter()
-        .position(|listed| listed.url == authorization)
-        .ok_or_else(|| {
-            AuthorityError::Gone("the order does not list this authorization".to_owned())
+    async fn look_at(
+        &self,
+        account: &Account,
+        authorization: &str,
+    ) -> Result<Authorization, AuthorityError> {
+        let about = About::Order(&[]);
+        let answer = self.post_as(account, authorization, None, about).await?;
+        let thumbprint = self.key(account)?.thumbprint();
+        let key_authorization = |token: &Token| format!("{}.{thumbprint}", token.as_str());
+        let read = resource::authorization(authorization, &answer.body, key_authorization);
+        let (view, challenge) = read.map_err(|why| about.no_sense(&why))?;
+        let is_open = view.status == AuthorizationStatus::Pending;
+        self.note_challenge(authorization, challenge.filter(|_| is_open));
+        Ok(Authorization {
+            not_before: self.transport().not_before(&answer),
+            ..view
         })
+    }
+
+    /// Where a challenge is told that it can be validated.
+    async fn challenge_of(
+        &self,
+        account: &Account,
+        authorization: &str,
+    ) -> Result<String, AuthorityError> {
+        if let Some(url) = self.challenge(authorization) {
+            return Ok(url);
+        }
+        self.look_at(account, authorization).await?;
+        let found = self.challenge(authorization);
+        found.ok_or_else(|| {
+            let why = "the authorization has no HTTP-01 challenge that could be validated";
+            AuthorityError::refused(why)
+        })
+    }
+
+    /// Where the certificate of an order is asked for.
+    async fn finalize_of(
+        &self,
+        account: &Account,
+        order: &str,
+    ) -> Result<(String, Vec<DomainName>), AuthorityError> {
+        let mut seen = self.seen(order);
+        if seen.finalize.is_none() {
+            self.look(account, order).await?;
+            seen = self.seen(order);
+        }
+        let why = "an order says nowhere how it is finalized";
+        let url = seen
+            .finalize
+            .ok_or_else(|| About::Order(&[]).no_sense(why))?;
+        Ok((url, seen.names))
+    }
+}
+
+/// Our objects as JSON.
+fn json_of(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("fields of text can be written as JSON")
 }
 
 impl Authority for AcmeAuthority {
@@ -217,31 +198,21 @@ impl Authority for AcmeAuthority {
         key: &Secret,
         contact: Option<&str>,
     ) -> Result<String, AuthorityError> {
-        let der = pkcs8(key)?;
-        let key = Key::from_pkcs8_der(der.clone_key()).map_err(|error| unusable_key(&error))?;
-        let create = self
-            .builder()
-            .create_from_key((key, PrivateKeyDer::Pkcs8(der)), directory.to_owned());
-        let (account, _) = asked_at(directory, create).await?;
-        let url = account.id().to_owned();
-        if let Some(contact) = contact {
-            let contact = format!("mailto:{contact}");
-            // The account works without: Let's Encrypt does not even keep it.
-            if let Err(error) = asked(account.update_contacts(&[&contact])).await {
-                let advice = if let AuthorityError::Refused(problem) = &error {
-                    Trouble::of_refusal(problem).advice()
-                } else {
-                    None
-                };
+        let key = read_key(key)?;
+        let place = self.directory(directory);
+        let contact = contact.map(|contact| format!("mailto:{contact}"));
+        let contact: Vec<&str> = contact.as_deref().into_iter().collect();
+        let registered = place.register(directory, &key, &contact).await;
+        match registered {
+            Err(error) if !contact.is_empty() && is_of_contact(&error) => {
+                // The account works without: Let's Encrypt does not even keep it.
+                let url = place.register(directory, &key, &[]).await?;
+                let advice = Trouble::ContactRefused.advice();
                 tracing::warn!(directory, %error, advice, "contact not accepted by the authority");
+                Ok(url)
             }
+            registered => registered,
         }
-        let directory = self.directory(directory).await;
-        let mut directory = directory.lock().await;
-        directory
-            .by_account
-            .insert(url.clone(), Session::new(account));
-        Ok(url)
     }
 
     async fn time(
@@ -250,112 +221,86 @@ impl Authority for AcmeAuthority {
         answered: Answered,
     ) -> Result<Option<OffsetDateTime>, AuthorityError> {
         if answered == Answered::Before
-            && let Some(time) = self.dates.at(directory)
+            && let Some(time) = self.transport.date_at(directory)
         {
             return Ok(Some(time));
         }
-        let kept = self.directory(directory).await;
-        let mut kept = kept.lock().await;
-        kept.failed_just_now()?;
-        let fetched = self.transport(Nonces::default()).fetch(directory).await;
-        kept.note_failure(&fetched);
-        fetched?;
-        Ok(self.dates.at(directory))
+        self.directory(directory).refresh().await?;
+        Ok(self.transport.date_at(directory))
     }
 
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {
-        let session = self.session(account).await?;
+        let directory = self.directory(&account.directory);
+        let endpoints = directory.endpoints().await?;
         let identifiers: Vec<_> = names
             .iter()
             .map(|name| Identifier::Dns(name.to_string()))
             .collect();
-        let (order, retry_after) =
-            asked(session.account.new_order(&NewOrder::new(&identifiers))).await?;
-        let handle = session.keep(order).await;
-        let order = view(&mut *handle.lock().await, retry_after);
-        Ok(order)
+        let payload = json_of(&NewOrder::new(&identifiers));
+        let names: Vec<DomainName> = names.iter().cloned().collect();
+        let about = About::Order(&names);
+        let mut answer = directory
+            .post_as(account, &endpoints.new_order, Some(&payload), about)
+            .await?;
+        let url = answer.location.take();
+        let url = url.ok_or_else(|| about.no_sense("a new order has no URL"))?;
+        let known = Seen {
+            names: names.clone(),
+            finalize: None,
+        };
+        directory.read_order(&url, &answer, known)
     }
 
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
-        let (handle, fetched) = self.order(account, order).await?;
-        let mut order = handle.lock().await;
-        let retry_after = match fetched {
-            Some(retry_after) => retry_after,
-            None => asked(async { order.refresh().await.map(drop) }).await?.1,
-        };
-        Ok(view(&mut order, retry_after))
+        self.directory(&account.directory)
+            .look(account, order)
+            .await
     }
 
     async fn look_at(
         &self,
         account: &Account,
-        order: &str,
+        _: &str,
         authorization: &str,
     ) -> Result<Authorization, AuthorityError> {
-        let (handle, _) = self.order(account, order).await?;
-        let mut order = handle.lock().await;
-        let position = position(&mut order, authorization)?;
-        let was_known = order.state().authorizations[position].state.is_some();
-        let mut authorizations = order.authorizations();
-        let look = async {
-            let mut found = nth(&mut authorizations, position).await?;
-            if was_known {
-                found.refresh().await?;
-            }
-            view_authorization(found)
-        };
-        let (view, retry_after) = asked(look).await?;
-        Ok(Authorization {
-            retry_after,
-            ..view
-        })
+        self.directory(&account.directory)
+            .look_at(account, authorization)
+            .await
     }
 
     async fn tell(
         &self,
         account: &Account,
-        order: &str,
+        _: &str,
         authorization: &str,
     ) -> Result<(), AuthorityError> {
-        let (handle, _) = self.order(account, order).await?;
-        let mut order = handle.lock().await;
-        let position = position(&mut order, authorization)?;
-        let mut authorizations = order.authorizations();
-        let tell = async {
-            let mut found = nth(&mut authorizations, position).await?;
-            match found.challenge(ChallengeType::Http01) {
-                // An error inside a good answer is a challenge that has failed already: a look tells why.
-                Some(mut challenge) => match challenge.set_ready().await {
-                    Err(instant_acme::Error::Api(_)) if transport::was_success() => Ok(()),
-                    told => told,
-                },
-                None => Err(instant_acme::Error::Str(
-                    "the authorization has no HTTP-01 challenge",
-                )),
-            }
-        };
-        let told = asked_in_hand(tell, AuthorityError::AlreadyTold);
-        told.await.map(drop)
+        let directory = self.directory(&account.directory);
+        let url = directory.challenge_of(account, authorization).await?;
+        let about = About::Tell;
+        let answer = directory.post_as(account, &url, Some(b"{}"), about).await?;
+        // Whatever it shows of the challenge, also that it has failed already: a look at the authorization tells.
+        let shown: Result<Value, _> = serde_json::from_slice(&answer.body);
+        match shown {
+            Ok(Value::Object(_)) => Ok(()),
+            Ok(_) => Err(about.no_sense("it is no challenge")),
+            Err(error) => Err(about.no_sense(&error.to_string())),
+        }
     }
 
     async fn deactivate(
         &self,
         account: &Account,
-        order: &str,
+        _: &str,
         authorization: &str,
     ) -> Result<(), AuthorityError> {
-        let (handle, _) = self.order(account, order).await?;
-        let mut order = handle.lock().await;
-        let position = position(&mut order, authorization)?;
-        let mut authorizations = order.authorizations();
-        let deactivate = async {
-            nth(&mut authorizations, position)
-                .await?
-                .deactivate()
-                .await
-                .map(drop)
-        };
-        asked(deactivate).await.map(drop)
+        let directory = self.directory(&account.directory);
+        let payload = json_of(&json!({"status": "deactivated"}));
+        let about = About::Order(&[]);
+        directory
+            .post_as(account, authorization, Some(&payload), about)
+            .await?;
+        directory.note_challenge(authorization, None);
+        Ok(())
     }
 
     async fn finalize(
@@ -364,113 +309,48 @@ impl Authority for AcmeAuthority {
         order: &str,
         request: &[u8],
     ) -> Result<Order, AuthorityError> {
-        let (handle, _) = self.order(account, order).await?;
-        let mut order = handle.lock().await;
-        // A look at the order tells what has become of it.
-        let finalize = asked_in_hand(order.finalize_csr(request), AuthorityError::NotReady);
-        let ((), retry_after) = finalize.await?;
-        Ok(view(&mut order, retry_after))
+        let directory = self.directory(&account.directory);
+        let (url, names) = directory.finalize_of(account, order).await?;
+        let payload = json_of(&json!({"csr": base64url(request)}));
+        let about = About::Finalize(&names);
+        let answer = directory
+            .post_as(account, &url, Some(&payload), about)
+            .await?;
+        directory.read_order(order, &answer, directory.seen(order))
     }
 
-    async fn download(&self, account: &Account, order: &str) -> Result<String, AuthorityError> {
-        let (handle, _) = self.order(account, order).await?;
-        let chain = {
-            let mut order = handle.lock().await;
-            if order.state().certificate.is_none() {
-                asked(async { order.refresh().await.map(drop) }).await?;
-            }
-            asked(order.certificate()).await?.0
-        };
-        let chain = chain
-            .ok_or_else(|| AuthorityError::NotReady("the certificate is not ready".to_owned()))?;
+    async fn download(
+        &self,
+        account: &Account,
+        order: &str,
+        certificate: &str,
+    ) -> Result<String, AuthorityError> {
+        let directory = self.directory(&account.directory);
+        let known = directory.seen(order);
+        let about = About::Order(&known.names);
+        let answer = directory.post_as(account, certificate, None, about).await?;
+        let chain = chain(answer.body).map_err(|why| about.no_sense(&why))?;
         // Nothing more is asked about it.
-        self.session(account)
-            .await?
-            .orders
-            .lock()
-            .await
-            .remove(order);
+        directory.forget_order(order);
         Ok(chain)
     }
 
     fn thumbprint(&self, key: &Secret) -> Option<String> {
-        thumbprint::of(key)
+        Some(AccountKey::parse(key).ok()?.thumbprint())
     }
 }
 
-fn pkcs8(key: &Secret) -> Result<PrivatePkcs8KeyDer<'static>, AuthorityError> {
-    PrivatePkcs8KeyDer::from_pem_slice(key.reveal().as_bytes())
-        .map_err(|error| unusable_key(&error))
+fn is_of_contact(error: &AuthorityError) -> bool {
+    error.kind == AuthorityErrorKind::Refused
+        && Trouble::of_refusal(&error.problem) == Trouble::ContactRefused
 }
 
-fn unusable_key(error: &dyn std::error::Error) -> AuthorityError {
-    AuthorityError::Refused(problem::local(
-        "accountKey",
-        &format!("the account key on record cannot be used: {error}"),
-    ))
-}
-
-fn view(order: &mut instant_acme::Order, retry_after: Option<RetryAfter>) -> Order {
-    let url = order.url().to_owned();
-    let state = order.state();
-    Order {
-        url,
-        status: match state.status {
-            instant_acme::OrderStatus::Pending => OrderStatus::Pending,
-            instant_acme::OrderStatus::Ready => OrderStatus::Ready,
-            instant_acme::OrderStatus::Processing => OrderStatus::Processing,
-            instant_acme::OrderStatus::Valid => OrderStatus::Valid,
-            instant_acme::OrderStatus::Invalid => OrderStatus::Invalid,
-        },
-        authorizations: state
-            .authorizations
-            .iter()
-            .map(|authorization| authorization.url.clone())
-            .collect(),
-        error: state.error.as_ref().map(problem::from),
-        retry_after,
+/// A certificate chain as it came (RFC 8555, section 9.1). Whether it is the right one, others judge.
+fn chain(body: Vec<u8>) -> Result<String, String> {
+    let text = String::from_utf8(body).map_err(|_| "the certificate is no text")?;
+    let blocks = pem::parse_many(&text).map_err(|error| error.to_string())?;
+    if blocks.is_empty() || blocks.iter().any(|block| block.tag() != "CERTIFICATE") {
+        return Err("it is no certificate".to_owned());
     }
-}
-
-fn view_authorization(
-    found: AuthorizationHandle<'_>,
-) -> Result<Authorization, instant_acme::Error> {
-    use instant_acme::AuthorizationStatus as Status;
-    let url = found.url().to_owned();
-    let status = match found.status {
-        Status::Pending => AuthorizationStatus::Pending,
-        Status::Valid => AuthorizationStatus::Valid,
-        Status::Invalid => AuthorizationStatus::Invalid,
-        Status::Revoked | Status::Expired | Status::Deactivated => AuthorizationStatus::Over,
-    };
-    let name = if let Identifier::Dns(name) = found.identifier().identifier {
-        name.parse().ok()
-    } else {
-        None
-    };
-    let name = name.ok_or(instant_acme::Error::Str(
-        "the authorization is not about a domain name",
-    ))?;
-    // A new binding may live shorter than the handle, which the borrow below needs.
-    let mut found = found;
-    let handle = found.challenge(ChallengeType::Http01);
-    let error = handle
-        .as_ref()
-        .and_then(|challenge| challenge.error.as_ref())
-        .map(problem::from);
-    let challenge = handle.and_then(|challenge| {
-        let token = Token::try_from(challenge.token.clone()).ok()?;
-        Some(Http01 {
-            token,
-            key_authorization: challenge.key_authorization().as_str().to_owned(),
-        })
-    });
-    Ok(Authorization {
-        url,
-        name,
-        status,
-        challenge,
-        error,
-        retry_after: None,
-    })
+    Ok(text)
 }

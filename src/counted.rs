@@ -19,6 +19,7 @@ use crate::ports::Announcement;
 use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::Authorization;
 use crate::ports::Held;
 use crate::ports::Orchestrator;
@@ -42,9 +43,11 @@ pub const ORCHESTRATOR_ANSWERS: [&str; 6] = [
 ];
 
 /// Every kind of answer of an authority.
-pub const AUTHORITY_ANSWERS: [&str; 8] = [
+pub const AUTHORITY_ANSWERS: [&str; 10] = [
     OK,
     "unavailable",
+    "failed",
+    "bad-nonce",
     "rate-limited",
     "refused",
     "account-unknown",
@@ -267,13 +270,17 @@ impl<A> CountedAuthority<A> {
     ) -> Result<T, AuthorityError> {
         let kind = match &answer {
             Ok(_) => OK,
-            Err(AuthorityError::Unavailable { .. }) => "unavailable",
-            Err(AuthorityError::RateLimited { .. }) => "rate-limited",
-            Err(AuthorityError::Refused(_)) => "refused",
-            Err(AuthorityError::AccountUnknown(_)) => "account-unknown",
-            Err(AuthorityError::Gone(_)) => "gone",
-            Err(AuthorityError::NotReady(_)) => "not-ready",
-            Err(AuthorityError::AlreadyTold(_)) => "already-told",
+            Err(error) => match error.kind {
+                AuthorityErrorKind::Unavailable => "unavailable",
+                AuthorityErrorKind::Failed => "failed",
+                AuthorityErrorKind::BadNonce => "bad-nonce",
+                AuthorityErrorKind::RateLimited(_) => "rate-limited",
+                AuthorityErrorKind::Refused => "refused",
+                AuthorityErrorKind::AccountUnknown => "account-unknown",
+                AuthorityErrorKind::Gone => "gone",
+                AuthorityErrorKind::NotReady => "not-ready",
+                AuthorityErrorKind::AlreadyTold => "already-told",
+            },
         };
         let (directory, now) = (self.counts.directories.of(directory), (self.counts.now)());
         let mut tally = self.counts.lock();
@@ -355,8 +362,13 @@ impl<A: Authority> Authority for CountedAuthority<A> {
         self.noted(&account.directory, answer)
     }
 
-    async fn download(&self, account: &Account, order: &str) -> Result<String, AuthorityError> {
-        let answer = self.inner.download(account, order).await;
+    async fn download(
+        &self,
+        account: &Account,
+        order: &str,
+        certificate: &str,
+    ) -> Result<String, AuthorityError> {
+        let answer = self.inner.download(account, order, certificate).await;
         self.noted(&account.directory, answer)
     }
 

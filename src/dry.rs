@@ -166,10 +166,7 @@ impl<C: Challenge> Challenge for Looked<C> {
 pub struct Nobody;
 
 fn nobody<T>() -> Result<T, AuthorityError> {
-    Err(AuthorityError::Unavailable {
-        retry_after: None,
-        detail: DRY.to_owned(),
-    })
+    Err(AuthorityError::unavailable(DRY))
 }
 
 impl Authority for Nobody {
@@ -234,7 +231,12 @@ impl Authority for Nobody {
         nobody()
     }
 
-    async fn download(&self, _account: &Account, _order: &str) -> Result<String, AuthorityError> {
+    async fn download(
+        &self,
+        _account: &Account,
+        _order: &str,
+        _certificate: &str,
+    ) -> Result<String, AuthorityError> {
         nobody()
     }
 

@@ -99,6 +99,8 @@ pub struct Setback {
     pub until: Option<OffsetDateTime>,
     /// Whether something failed; else it just takes its time.
     pub is_failure: bool,
+    /// An address where a person can read or do more about it.
+    pub address: Option<String>,
 }
 
 impl Setback {
@@ -109,6 +111,7 @@ impl Setback {
             trouble: None,
             until: Some(until),
             is_failure: false,
+            address: None,
         }
     }
 
@@ -122,12 +125,17 @@ impl Setback {
 
     /// Something failed and is tried again by the next pass.
     pub fn failure(what: impl Into<Failure>) -> Self {
-        let Failure { trouble, text } = what.into();
+        let Failure {
+            trouble,
+            text,
+            address,
+        } = what.into();
         Self {
             reason: text,
             trouble,
             until: None,
             is_failure: true,
+            address,
         }
     }
 
@@ -150,6 +158,7 @@ impl From<Wait> for Setback {
         let what = Failure {
             trouble: wait.trouble,
             text: wait.detail,
+            address: wait.address,
         };
         Self::failure_until(what, wait.until)
     }

@@ -29,6 +29,7 @@ use crate::names::Names;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::AuthorizationStatus;
 use crate::ports::Challenge;
 use crate::ports::Clock;
@@ -117,9 +118,14 @@ pub async fn settle<W: World>(engine: &Engine<W>, wish: &Wish) -> Result<(), Set
             Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
         };
         match settled {
-            Err(Stop::Authority(
-                AuthorityError::Gone(why) | AuthorityError::AccountUnknown(why),
-            )) => attempt.drop_pending(&why).await,
+            Err(Stop::Authority(error))
+                if matches!(
+                    error.kind,
+                    AuthorityErrorKind::Gone | AuthorityErrorKind::AccountUnknown
+                ) =>
+            {
+                attempt.drop_pending(&error.problem.detail).await
+            }
             settled => settled,
         }
     };
@@ -259,35 +265,31 @@ impl<'a, W: World> Attempt<'a, W> {
                         error = %problem,
                         "key refused by the authority, another is made"
                     );
-                    last = Some(AuthorityError::Refused(problem));
+                    last = Some(AuthorityError::refused(problem));
                 }
-                Err(Stop::Authority(AuthorityError::AccountUnknown(why))) => {
+                Err(Stop::Authority(error)) if error.kind == AuthorityErrorKind::AccountUnknown => {
                     warn!(
                         lineage = self.lineage,
-                        error = why,
+                        %error,
                         "account unknown to the authority, made again with the same key"
                     );
                     if let Some(account) = account {
                         self.forget_account(&account).await?;
                     }
-                    self.drop_pending(&why).await?;
-                    last = Some(AuthorityError::AccountUnknown(why));
+                    self.drop_pending(&error.problem.detail).await?;
+                    last = Some(error);
                 }
-                Err(Stop::Authority(AuthorityError::Gone(why))) => {
-                    debug!(
-                        lineage = self.lineage,
-                        error = why,
-                        "order gone, opened again"
-                    );
-                    self.drop_pending(&why).await?;
-                    last = Some(AuthorityError::Gone(why));
+                Err(Stop::Authority(error)) if error.kind == AuthorityErrorKind::Gone => {
+                    debug!(lineage = self.lineage, %error, "order gone, opened again");
+                    self.drop_pending(&error.problem.detail).await?;
+                    last = Some(error);
                 }
                 result => return result,
             }
         }
-        Err(Stop::Authority(last.unwrap_or_else(|| {
-            AuthorityError::Gone("no order lasts".to_owned())
-        })))
+        Err(Stop::Authority(
+            last.unwrap_or_else(|| AuthorityError::gone("no order lasts")),
+        ))
     }
 
     async fn once(&self) -> Result<Obtained, Stop> {
@@ -349,11 +351,16 @@ impl<'a, W: World> Attempt<'a, W> {
         };
         match self.carry_on(&account, &url, order).await {
             // It may be away for good, and must not stand in the way of the one that is wanted.
-            Err(Stop::Authority(
-                error @ (AuthorityError::Unavailable { .. }
-                | AuthorityError::RateLimited { .. }
-                | AuthorityError::Refused(_)),
-            )) if is_elsewhere => {
+            Err(Stop::Authority(error))
+                if is_elsewhere
+                    && !matches!(
+                        error.kind,
+                        AuthorityErrorKind::Gone
+                            | AuthorityErrorKind::AccountUnknown
+                            | AuthorityErrorKind::NotReady
+                            | AuthorityErrorKind::AlreadyTold
+                    ) =>
+            {
                 let directory = &account.directory;
                 self.set_aside(format!(
                     "it was finalized at {directory}, which is not wanted any more and cannot be used: {error}"
@@ -453,9 +460,11 @@ impl<'a, W: World> Attempt<'a, W> {
                 self.authority().open(&account, &order.names)
             })
             .await;
-        if let Err(Stop::Authority(
-            AuthorityError::Refused(_) | AuthorityError::RateLimited { .. },
-        )) = &opened
+        if let Err(Stop::Authority(error)) = &opened
+            && matches!(
+                error.kind,
+                AuthorityErrorKind::Refused | AuthorityErrorKind::RateLimited(_)
+            )
         {
             // There is no order to come back to.
             self.drop_order(&order).await?;
@@ -476,7 +485,7 @@ impl<'a, W: World> Attempt<'a, W> {
         let account = self
             .account_of(&order)
             .await?
-            .ok_or_else(|| AuthorityError::Gone("its account is gone".to_owned()))?;
+            .ok_or_else(|| AuthorityError::gone("its account is gone"))?;
         let mut state = state;
         if state.status == OrderStatus::Pending {
             self.authorize(&account, &mut order, &state).await?;
@@ -491,7 +500,7 @@ impl<'a, W: World> Attempt<'a, W> {
             self.rest(
                 &mut order,
                 &mut pace,
-                state.retry_after,
+                state.not_before,
                 "the authority is still issuing",
             )
             .await?;
@@ -505,9 +514,12 @@ impl<'a, W: World> Attempt<'a, W> {
         if state.status != OrderStatus::Valid {
             return Err(self.fail_order(&account, &mut order, &state).await?);
         }
+        let certificate = state.certificate.as_deref().ok_or_else(|| {
+            AuthorityError::failed("the order is valid, and says nowhere where its certificate is")
+        })?;
         let chain = self
             .ask(&account.directory, || {
-                self.authority().download(&account, &state.url)
+                self.authority().download(&account, &state.url, certificate)
             })
             .await?;
         debug!(lineage = self.lineage, "chain downloaded");
@@ -565,7 +577,7 @@ impl<'a, W: World> Attempt<'a, W> {
             (Some(wait), _) => Setback::from(wait).into(),
             (None, Some(problem)) => Stop::Order(problem.clone()),
             (None, None) => {
-                AuthorityError::Gone("the order became invalid without a reason".to_owned()).into()
+                AuthorityError::gone("the order became invalid without a reason").into()
             }
         })
     }
@@ -639,11 +651,11 @@ impl<'a, W: World> Attempt<'a, W> {
         &self,
         order: &mut PendingOrder,
         pace: &mut pace::Pace,
-        retry_after: Option<crate::ports::RetryAfter>,
+        not_before: Option<time::OffsetDateTime>,
         why: &str,
     ) -> Result<(), Stop> {
         let now = self.engine.now();
-        match pace.next(retry_after, now) {
+        match pace.next(not_before, now) {
             Ok(time) => {
                 self.engine.world.clock().sleep(time).await;
                 Ok(())

@@ -15,6 +15,7 @@ use tracing::info;
 use tracing::warn;
 
 use crate::classify::timestamp;
+use crate::client::RetryAfter;
 use crate::daemon::Snapshot;
 use crate::notify::deliver::Door;
 use crate::notify::deliver::Sent;
@@ -22,7 +23,6 @@ use crate::notify::news::LASTING;
 use crate::notify::news::News;
 use crate::notify::outbox::Outbox;
 use crate::ports::Disk;
-use crate::ports::RetryAfter;
 use crate::reaction::Trouble;
 use crate::schedule;
 use crate::status::Health;

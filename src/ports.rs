@@ -228,10 +228,14 @@ pub struct Order {
     pub status: OrderStatus,
     /// URLs of its authorizations.
     pub authorizations: Vec<String>,
+    /// Where its certificate is, once that is issued.
+    pub certificate: Option<String>,
+    /// When it ends, if the authority says so.
+    pub expires: Option<OffsetDateTime>,
     /// What went wrong with it as a whole.
     pub error: Option<Problem>,
-    /// When to look again.
-    pub retry_after: Option<RetryAfter>,
+    /// When to look again; a time that lay ahead when the answer came.
+    pub not_before: Option<OffsetDateTime>,
 }
 
 /// How an authorization stands; `Over` is deactivated, expired or revoked.
@@ -255,10 +259,10 @@ pub struct Authorization {
     pub status: AuthorizationStatus,
     /// Its HTTP-01 challenge, if it has one.
     pub challenge: Option<Http01>,
-    /// Why the challenge failed.
+    /// Why its HTTP-01 challenge failed. One that is to be tried again has a reason too (RFC 8555, section 8.2).
     pub error: Option<Problem>,
-    /// When to look again.
-    pub retry_after: Option<RetryAfter>,
+    /// When to look again; a time that lay ahead when the answer came.
+    pub not_before: Option<OffsetDateTime>,
 }
 
 /// An HTTP-01 challenge and the answer to it (RFC 8555, section 8.3).
@@ -268,6 +272,18 @@ pub struct Http01 {
     pub token: Token,
     /// The content of the file.
     pub key_authorization: String,
+    /// How it stands.
+    pub status: ChallengeStatus,
+}
+
+/// How a challenge stands (RFC 8555, section 7.1.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words of RFC 8555")]
+pub enum ChallengeStatus {
+    Pending,
+    Processing,
+    Valid,
+    Invalid,
 }
 
 /// A challenge token, safe as a file name.
@@ -302,33 +318,8 @@ impl From<Token> for String {
     }
 }
 
-/// A `Retry-After`, as seconds or as a date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryAfter {
-    /// This long from now.
-    In(Duration),
-    /// Not before this time.
-    At(OffsetDateTime),
-}
-
-impl RetryAfter {
-    /// The time it means.
-    pub fn at(self, now: OffsetDateTime) -> OffsetDateTime {
-        match self {
-            // A CA that says thousands of years means never, and a sum must not overflow.
-            Self::In(time) => now + time.clamp(Duration::ZERO, Duration::days(3650)),
-            Self::At(time) => time,
-        }
-    }
-
-    /// The same, unless that is now or over: then it says nothing.
-    pub fn later_than(self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        Some(self.at(now)).filter(|time| now < *time)
-    }
-}
-
 /// A problem document (RFC 8555, section 6.7), its text made fit for one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
     /// The last part of its type, such as `unauthorized`; empty if it has none.
     pub kind: String,
@@ -336,63 +327,176 @@ pub struct Problem {
     pub detail: String,
     /// An address where a person can read or do more about it.
     pub instance: Option<String>,
-    /// The names it singles out, with what it says of each.
-    pub names: Vec<(DomainName, String)>,
+    /// The names of the order that it is about, with what it says of each. None if it is about all of them.
+    pub names: Vec<(DomainName, Subproblem)>,
+}
+
+/// What a problem says of one name (RFC 8555, section 6.7.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subproblem {
+    /// The last part of its type.
+    pub kind: String,
+    /// What the authority says; empty if the problem says all.
+    pub detail: String,
+}
+
+impl Problem {
+    /// The kind that our adapter gives to what stands at the URL of a directory and is none.
+    pub const NO_DIRECTORY: &str = "noDirectory";
+
+    /// A problem that nothing more is known of.
+    pub fn new(kind: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            kind: kind.into(),
+            detail: detail.into(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(detail: &str) -> Self {
+        Self::new("", detail)
+    }
+}
+
+impl From<String> for Problem {
+    fn from(detail: String) -> Self {
+        Self::new("", detail)
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.kind.is_empty() {
-            "problem"
-        } else {
-            &self.kind
-        };
-        write!(f, "{kind}: {}", self.detail)?;
+        write_said(f, &self.kind, &self.detail)?;
         if let Some(address) = &self.instance
             && !self.detail.contains(address)
         {
             write!(f, "; see {address}")?;
         }
-        self.names
-            .iter()
+        let with_more = self.names.iter().filter(|(_, sub)| !sub.detail.is_empty());
+        with_more
+            .map(|(name, sub)| (name, &sub.detail))
             .try_for_each(|(name, detail)| write!(f, "; {name}: {detail}"))
     }
 }
 
+fn write_said(f: &mut fmt::Formatter<'_>, kind: &str, detail: &str) -> fmt::Result {
+    match (kind, detail) {
+        ("" | Problem::NO_DIRECTORY, "") => f.write_str("no reason given"),
+        ("" | Problem::NO_DIRECTORY, said) | (said, "") => f.write_str(said),
+        (kind, detail) => write!(f, "{kind}: {detail}"),
+    }
+}
+
+/// What a limit of an authority holds for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitScope {
+    /// Names: those of the problem, or all of the order.
+    Names,
+    /// The account, or the address that it is used from: everything.
+    Account,
+    /// Names that the authority has paused until a person opens the address of the problem.
+    Paused,
+}
+
+/// What kind of failure an authority's answer is: one for each reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorityErrorKind {
+    /// It works for nobody at present: no whole answer, overload, directory or account endpoint that fail, a page that
+    /// is not the authority's. It says nothing about our names.
+    Unavailable,
+    /// It fails at this one resource, or shows it in a way that makes no sense. Others may do well meanwhile.
+    Failed,
+    /// It refuses every nonce, also those that it gave just before. It works.
+    BadNonce,
+    /// Too much was asked.
+    RateLimited(LimitScope),
+    /// It was understood and refused.
+    Refused,
+    /// The authority does not know the account, or no longer: register again with the same key.
+    AccountUnknown,
+    /// The authority itself says that the resource is gone.
+    Gone,
+    /// The order is not in a state for this: look at it.
+    NotReady,
+    /// The challenge is being validated already: keep looking.
+    AlreadyTold,
+}
+
 /// Why an authority did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum AuthorityError {
-    /// No whole answer came, or one that is the server's own fault (5xx). It says nothing about our names.
-    #[error("{detail}")]
-    Unavailable {
-        /// When to try again.
-        retry_after: Option<RetryAfter>,
-        /// What happened.
-        detail: String,
-    },
-    /// Too much was asked (429), or a person must act: then it names no time but an address.
-    #[error("{detail}")]
-    RateLimited {
-        /// When to try again.
-        retry_after: Option<RetryAfter>,
-        /// What the authority says.
-        detail: String,
-    },
-    /// It was understood and refused.
-    #[error("{0}")]
-    Refused(Problem),
-    /// The authority does not know the account, or no longer: register again with the same key.
-    #[error("the authority does not know the account: {0}")]
-    AccountUnknown(String),
-    /// The order or authorization is gone: open a new order.
-    #[error("the order is gone: {0}")]
-    Gone(String),
-    /// The order is not in a state for this: look at it.
-    #[error("the order is not ready: {0}")]
-    NotReady(String),
-    /// The challenge is being validated already: keep looking.
-    #[error("the challenge is being validated already: {0}")]
-    AlreadyTold(String),
+pub struct AuthorityError {
+    /// What one does about it.
+    pub kind: AuthorityErrorKind,
+    /// When to ask again, if the authority says so; a time that lay ahead when the answer came.
+    pub not_before: Option<OffsetDateTime>,
+    /// The status of the answer, if one came.
+    pub status: Option<u16>,
+    /// What the authority says, or what happened.
+    pub problem: Problem,
+}
+
+impl AuthorityError {
+    /// An error that no answer is known of.
+    pub fn new(kind: AuthorityErrorKind, problem: impl Into<Problem>) -> Self {
+        Self {
+            kind,
+            not_before: None,
+            status: None,
+            problem: problem.into(),
+        }
+    }
+
+    /// The authority cannot be used.
+    pub fn unavailable(problem: impl Into<Problem>) -> Self {
+        Self::new(AuthorityErrorKind::Unavailable, problem)
+    }
+
+    /// One resource cannot be used.
+    pub fn failed(problem: impl Into<Problem>) -> Self {
+        Self::new(AuthorityErrorKind::Failed, problem)
+    }
+
+    /// It is refused.
+    pub fn refused(problem: impl Into<Problem>) -> Self {
+        Self::new(AuthorityErrorKind::Refused, problem)
+    }
+
+    /// A resource is gone.
+    pub fn gone(problem: impl Into<Problem>) -> Self {
+        Self::new(AuthorityErrorKind::Gone, problem)
+    }
+}
+
+impl fmt::Display for AuthorityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use AuthorityErrorKind as K;
+        let problem = &self.problem;
+        // What is no directory has its status in the text.
+        let is_told = problem.kind == Problem::NO_DIRECTORY;
+        let status = self.status.filter(|status| *status >= 300 && !is_told);
+        match (self.kind, status) {
+            (K::RateLimited(_), _) => Problem {
+                kind: String::new(),
+                ..problem.clone()
+            }
+            .fmt(f),
+            (K::Refused, _) | (K::Unavailable | K::Failed | K::BadNonce, None) => problem.fmt(f),
+            (K::Unavailable | K::Failed | K::BadNonce, Some(status)) => {
+                write!(f, "{status} {problem}")
+            }
+            (K::AccountUnknown, _) => {
+                write!(f, "the authority does not know the account: {problem}")
+            }
+            (K::Gone, None) => write!(f, "the order is gone: {problem}"),
+            (K::Gone, Some(status)) => write!(f, "the order is gone: {status} {problem}"),
+            (K::NotReady, _) => write!(f, "the order is not ready: {problem}"),
+            (K::AlreadyTold, _) => {
+                write!(f, "the challenge is being validated already: {problem}")
+            }
+        }
+    }
 }
 
 /// Which answer of an authority is meant.
@@ -468,11 +572,12 @@ pub trait Authority: Send + Sync + 'static {
         request: &[u8],
     ) -> impl Future<Output = Result<Order, AuthorityError>> + Send;
 
-    /// Downloads the certificate chain of a valid order as it comes, PEM.
+    /// Downloads the certificate chain of a valid order from its own URL as it comes, PEM.
     fn download(
         &self,
         account: &Account,
         order: &str,
+        certificate: &str,
     ) -> impl Future<Output = Result<String, AuthorityError>> + Send;
 
     /// The thumbprint of an account key (RFC 7638), which ends every key authorization made with it. No effect.

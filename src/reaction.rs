@@ -5,28 +5,34 @@
 //!
 //! What is never asked has no row, and counts as another refusal if it is refused all the same: no order names the
 //! certificate that it `replaces` (`alreadyReplaced`, a 404 for it, "did not request the certificate being replaced"),
-//! and no account gets another key (`conflict`). An account is made without its contact, which is told afterwards: there
-//! the refusal of a contact costs a line in the log.
+//! and no account gets another key (`conflict`). An account whose contact is refused is made again without it: that costs a
+//! line in the log.
 
 use std::fmt::Write;
 
 use serde::Deserialize;
 use serde::Serialize;
 use time::Duration;
-use time::OffsetDateTime;
 
 use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
+use crate::ports::LimitScope;
 use crate::ports::OrchestratorError;
 use crate::ports::Problem;
-use crate::ports::RetryAfter;
 use crate::schedule;
 
 /// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trouble {
-    /// The authority gave no whole answer, or failed (5xx).
+    /// The authority gave no whole answer, or cannot be used.
     NoAnswer,
+    /// What stands at the URL of its directory is none.
+    NoDirectory,
+    /// The authority failed at one order only.
+    Failed,
+    /// The authority refuses all nonces.
+    BadNonce,
     /// The authority failed and said when to come back.
     Overloaded,
     /// A limit of the authority for some names.
@@ -63,6 +69,8 @@ pub enum Trouble {
     NoAddress,
     /// A CAA record forbids the authority to certify a name.
     Caa,
+    /// The authority could not look up the CAA records of a name.
+    CaaLookup,
     /// The authority found something else than our token.
     WrongAnswer,
     /// A validation failed for another reason.
@@ -92,6 +100,8 @@ pub struct Failure {
     pub trouble: Option<Trouble>,
     /// What happened.
     pub text: String,
+    /// An address where a person can read or do more about it.
+    pub address: Option<String>,
 }
 
 impl Failure {
@@ -100,6 +110,15 @@ impl Failure {
         Self {
             trouble: Some(trouble),
             text: text.into(),
+            address: None,
+        }
+    }
+
+    /// The same with the address that a problem gives.
+    pub(crate) fn with_address_of(self, problem: &Problem) -> Self {
+        Self {
+            address: problem.instance.clone(),
+            ..self
         }
     }
 
@@ -127,6 +146,7 @@ impl From<String> for Failure {
         Self {
             trouble: None,
             text,
+            address: None,
         }
     }
 }
@@ -155,7 +175,7 @@ pub enum Reaction {
 pub enum Clock {
     /// In the same attempt; a refusal when that has not helped a few times.
     AtOnce,
-    /// A minute, doubling to an hour; for all certificates after three in a row.
+    /// A minute, doubling to an hour; where the authority works for nobody, for all certificates after three in a row.
     Silence,
     /// When the answer says so.
     Told,
@@ -225,21 +245,42 @@ const fn row(
 }
 
 /// Every kind of failure.
-pub const TABLE: [Row; 29] = {
+pub const TABLE: [Row; 33] = {
     use Clock as C;
     use Reaction as R;
     use Trouble as T;
     [
         row(
             T::NoAnswer,
-            "CA: no answer, a cut or senseless one, 5xx, a page that is not the CA's",
+            "CA: no answer or a cut one, 502 to 504, a page that is not the CA's; 5xx of its directory, for a nonce or an account",
             R::Retry,
             C::Silence,
             "if it lasts, check the way from here to the CA (firewall, proxy, DNS)",
         ),
         row(
+            T::NoDirectory,
+            "CA: no ACME directory at its URL (404, another page)",
+            R::Change,
+            C::Silence,
+            "check `ACME_DIRECTORY` or `ACME_STAGING_DIRECTORY`, whichever it is, letter by letter; some CAs have to be told to speak ACME first",
+        ),
+        row(
+            T::Failed,
+            "CA: 500 or a senseless answer for one order",
+            R::Retry,
+            C::Silence,
+            "the others go on; if it lasts, tell the CA",
+        ),
+        row(
+            T::BadNonce,
+            "CA: `badNonce`, twenty times in a row",
+            R::Retry,
+            C::Silence,
+            "if it lasts, tell the CA: several servers that do not share their nonces look like this",
+        ),
+        row(
             T::Overloaded,
-            "CA: the same with a `Retry-After` that is not over",
+            "CA: the same or 500, with a `Retry-After` that is not over",
             R::Wait,
             C::Told,
             "nothing, it passes",
@@ -364,6 +405,13 @@ pub const TABLE: [Row; 29] = {
             "a CAA record of this name or above it must allow the CA",
         ),
         row(
+            T::CaaLookup,
+            "validation: `caa` or `dns`, because CAA records could not be looked up",
+            R::Change,
+            C::Refusal,
+            "the name servers of this name, or of one above it, must answer questions for CAA, if only with \"none\": SERVFAIL, time-outs and broken DNSSEC count as no",
+        ),
+        row(
             T::WrongAnswer,
             "validation: `unauthorized`, `incorrectResponse`",
             R::Change,
@@ -452,24 +500,23 @@ impl Trouble {
         (!advice.starts_with("nothing")).then_some(advice)
     }
 
-    /// What an authority's answer means at this time.
-    pub fn of(error: &AuthorityError, now: OffsetDateTime) -> Self {
-        match error {
-            AuthorityError::Unavailable { .. } if told(error, now).is_some() => Self::Overloaded,
-            AuthorityError::Unavailable { .. } => Self::NoAnswer,
-            AuthorityError::RateLimited { detail, .. } if is_of_account(detail) => {
-                Self::AccountLimited
-            }
-            AuthorityError::RateLimited {
-                retry_after: None,
-                detail,
-            } if address(detail).is_some() => Self::Paused,
-            AuthorityError::RateLimited { .. } => Self::Limited,
-            AuthorityError::Refused(problem) => Self::of_refusal(problem),
-            AuthorityError::AccountUnknown(_) => Self::AccountUnknown,
-            AuthorityError::Gone(_) => Self::OrderGone,
-            AuthorityError::NotReady(_) => Self::NotReady,
-            AuthorityError::AlreadyTold(_) => Self::BeingValidated,
+    /// What an authority's answer means.
+    pub fn of(error: &AuthorityError) -> Self {
+        use AuthorityErrorKind as K;
+        match error.kind {
+            K::Unavailable if error.problem.kind == Problem::NO_DIRECTORY => Self::NoDirectory,
+            K::Unavailable | K::Failed if error.not_before.is_some() => Self::Overloaded,
+            K::Unavailable => Self::NoAnswer,
+            K::Failed => Self::Failed,
+            K::BadNonce => Self::BadNonce,
+            K::RateLimited(LimitScope::Names) => Self::Limited,
+            K::RateLimited(LimitScope::Account) => Self::AccountLimited,
+            K::RateLimited(LimitScope::Paused) => Self::Paused,
+            K::Refused => Self::of_refusal(&error.problem),
+            K::AccountUnknown => Self::AccountUnknown,
+            K::Gone => Self::OrderGone,
+            K::NotReady => Self::NotReady,
+            K::AlreadyTold => Self::BeingValidated,
         }
     }
 
@@ -483,6 +530,7 @@ impl Trouble {
             "malformed" | "invalidProfile" => Self::Misunderstood,
             "rejectedIdentifier" | "unsupportedIdentifier" => Self::NameRefused,
             "badCSR" | "badPublicKey" | "badSignatureAlgorithm" => Self::KeyRefused,
+            "caa" | "dns" if has_lost_caa(problem) => Self::CaaLookup,
             "caa" => Self::Caa,
             _ => Self::Refused,
         }
@@ -499,10 +547,11 @@ impl Trouble {
         }
     }
 
-    /// What the type of a challenge's error means.
-    pub fn of_validation(kind: &str) -> Self {
-        match kind {
+    /// What the error of a challenge means.
+    pub fn of_validation(problem: &Problem) -> Self {
+        match problem.kind.as_str() {
             "connection" | "tls" => Self::Unreachable,
+            "caa" | "dns" if has_lost_caa(problem) => Self::CaaLookup,
             "dns" => Self::NoAddress,
             "caa" => Self::Caa,
             "unauthorized" | "incorrectResponse" => Self::WrongAnswer,
@@ -514,7 +563,12 @@ impl Trouble {
     pub fn is_of_validation(self) -> bool {
         matches!(
             self,
-            Self::Unreachable | Self::NoAddress | Self::Caa | Self::WrongAnswer | Self::Invalid
+            Self::Unreachable
+                | Self::NoAddress
+                | Self::Caa
+                | Self::CaaLookup
+                | Self::WrongAnswer
+                | Self::Invalid
         )
     }
 
@@ -530,25 +584,6 @@ impl Trouble {
     }
 }
 
-/// When an authority says that it may be asked again: a time that is over is none, an outage is not believed to
-/// last for longer than a day, and a limit not for longer than any.
-pub fn told(error: &AuthorityError, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    let later = |retry_after: &Option<RetryAfter>| (*retry_after)?.later_than(now);
-    match error {
-        AuthorityError::Unavailable { retry_after, .. } => {
-            Some(later(retry_after)?.min(now + schedule::LONGEST_OUTAGE))
-        }
-        AuthorityError::RateLimited { retry_after, .. } => {
-            Some(later(retry_after)?.min(now + schedule::LONGEST_LIMIT))
-        }
-        AuthorityError::Refused(_)
-        | AuthorityError::AccountUnknown(_)
-        | AuthorityError::Gone(_)
-        | AuthorityError::NotReady(_)
-        | AuthorityError::AlreadyTold(_) => None,
-    }
-}
-
 /// A kind as it stands on record and in the status document; `other` is none of the table.
 pub fn word(trouble: Option<Trouble>) -> String {
     let value = trouble.and_then(|trouble| serde_json::to_value(trouble).ok());
@@ -556,20 +591,29 @@ pub fn word(trouble: Option<Trouble>) -> String {
     word.unwrap_or("other").to_owned()
 }
 
-/// Whether a limit holds for the account or the address, and so for every certificate (boulder
-/// `ratelimits/limiter.go`).
-fn is_of_account(detail: &str) -> bool {
-    ["new orders", "new registrations", "new accounts"]
-        .iter()
-        .any(|limit| detail.contains(limit))
-}
-
-/// The first address in a text that a person can open.
-pub fn address(text: &str) -> Option<&str> {
-    let from = text.find("https://")?;
-    let ends = |char: char| char.is_whitespace() || matches!(char, '"' | '<' | '>' | '`' | '\'');
-    let address = text[from..].split(ends).next()?;
-    Some(address.trim_end_matches(['.', ',', ')', ';']))
+/// Whether CAA records could not be looked up, which is no record that forbids anything. No field says so: Boulder has
+/// one type for both, and "DNS problem: SERVFAIL looking up CAA for example.com" in the text, after "While processing
+/// CAA for" where it looks again before it issues (boulder `va/caa.go`, `bdns/problem.go`).
+fn has_lost_caa(problem: &Problem) -> bool {
+    const SIGNS: [&str; 5] = [
+        "looking up caa",
+        "servfail",
+        "timed out",
+        "timeout",
+        "lookup failed",
+    ];
+    let is_lost = |kind: &str, detail: &str| {
+        let detail = detail.to_lowercase();
+        // A name without an address is told by the same type.
+        let signs = if kind == "caa" {
+            &SIGNS[..]
+        } else {
+            &SIGNS[..1]
+        };
+        signs.iter().any(|sign| detail.contains(sign))
+    };
+    let mut subs = problem.names.iter().map(|(_, sub)| sub);
+    is_lost(&problem.kind, &problem.detail) || subs.any(|sub| is_lost(&sub.kind, &sub.detail))
 }
 
 /// The table as Markdown.

@@ -84,6 +84,7 @@ impl Challenge for Webroot {
         let Http01 {
             token,
             key_authorization,
+            ..
         } = challenge.clone();
         self.run(move |folder| {
             make_folders(folder)?;
@@ -164,6 +165,7 @@ mod tests {
     use proptest::strategy::Strategy;
 
     use super::*;
+    use crate::ports::ChallengeStatus;
 
     /// Tokens, and what would lead out of the folder.
     fn texts() -> impl Strategy<Value = String> {
@@ -199,7 +201,7 @@ mod tests {
             let webroot = Webroot::new(&root, 80, None, Duration::from_secs(1)).unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let Ok(token) = Token::try_from(text) else { return Ok(()) };
-            let challenge = Http01 { token: token.clone(), key_authorization: content.clone() };
+            let challenge = Http01 { token: token.clone(), key_authorization: content.clone(), status: ChallengeStatus::Pending };
             let is_published = runtime.block_on(webroot.publish(&challenge)).is_ok();
             // A file system has names of 255 bytes, and one that is being written has a longer name.
             assert!(is_published || token.as_str().len() > 250);

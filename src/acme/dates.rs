@@ -16,20 +16,18 @@ use tokio::time::Instant;
 pub(super) struct Dates(Arc<Mutex<BTreeMap<String, (OffsetDateTime, Instant)>>>);
 
 impl Dates {
-    pub(super) fn note(&self, uri: &Uri, headers: &HeaderMap) {
+    pub(super) fn note(&self, url: &str, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-        if let (Some(host), Some(date)) = (uri.authority(), date) {
-            self.lock()
-                .insert(host.to_string(), (date.into(), Instant::now()));
+        if let (Some(host), Some(date)) = (host(url), date) {
+            self.lock().insert(host, (date.into(), Instant::now()));
         }
     }
 
     /// What time it is by the host of a URL, if that has said so.
     pub(super) fn at(&self, url: &str) -> Option<OffsetDateTime> {
-        let uri: Uri = url.parse().ok()?;
         let dates = self.lock();
-        let (date, at) = dates.get(&uri.authority()?.to_string())?;
+        let (date, at) = dates.get(&host(url)?)?;
         time::Duration::try_from(at.elapsed())
             .ok()
             .and_then(|passed| date.checked_add(passed))
@@ -38,6 +36,11 @@ impl Dates {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (OffsetDateTime, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn host(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    Some(uri.authority()?.to_string())
 }
 
 #[cfg(test)]
@@ -51,20 +54,20 @@ mod tests {
     async fn a_date_goes_on_from_the_last_answer_of_its_host() {
         let dates = Dates::default();
         let mut headers = HeaderMap::new();
-        let uri = Uri::from_static("https://ca.test:14000/acme/order/1");
-        dates.note(&uri, &headers);
+        let url = "https://ca.test:14000/acme/order/1";
+        dates.note(url, &headers);
         assert_eq!(dates.at("https://ca.test:14000/directory"), None);
         headers.insert(
             DATE,
             HeaderValue::from_static("Sun, 22 Nov 2026 12:00:00 GMT"),
         );
-        dates.note(&uri, &headers);
+        dates.note(url, &headers);
         tokio::time::advance(std::time::Duration::from_secs(90)).await;
         let there = dates.at("https://ca.test:14000/directory");
         assert_eq!(there, Some(datetime!(2026-11-22 12:01:30 UTC)));
         assert_eq!(dates.at("https://other.test/directory"), None);
         headers.insert(DATE, HeaderValue::from_static("nonsense"));
-        dates.note(&uri, &headers);
+        dates.note(url, &headers);
         assert_eq!(dates.at("https://ca.test:14000/directory"), there);
     }
 }

@@ -2,7 +2,7 @@ use time::Duration;
 use time::macros::datetime;
 
 use super::*;
-use crate::ports::Problem;
+use crate::ports::LimitScope;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
@@ -42,29 +42,19 @@ fn every_answer_of_an_orchestrator_has_its_kind() {
 fn every_answer_of_an_authority_has_its_kind_and_directory() {
     let counts = counts();
     let counted = CountedAuthority::new((), Arc::clone(&counts));
-    use AuthorityError as E;
-    let text = || "so".to_owned();
-    let problem = Problem {
-        kind: "malformed".to_owned(),
-        detail: text(),
-        instance: None,
-        names: Vec::new(),
-    };
-    for error in [
-        E::Unavailable {
-            retry_after: None,
-            detail: text(),
-        },
-        E::RateLimited {
-            retry_after: None,
-            detail: text(),
-        },
-        E::Refused(problem),
-        E::AccountUnknown(text()),
-        E::Gone(text()),
-        E::NotReady(text()),
-        E::AlreadyTold(text()),
+    use AuthorityErrorKind as K;
+    for kind in [
+        K::Unavailable,
+        K::Failed,
+        K::BadNonce,
+        K::RateLimited(LimitScope::Names),
+        K::Refused,
+        K::AccountUnknown,
+        K::Gone,
+        K::NotReady,
+        K::AlreadyTold,
     ] {
+        let error = AuthorityError::new(kind, "so");
         assert!(counted.noted::<()>("https://ca/p", Err(error)).is_err());
     }
     for url in [

@@ -10,7 +10,6 @@ use crate::engine::Setback;
 use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::Account;
-use crate::ports::RetryAfter;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
@@ -81,6 +80,7 @@ impl<W: World> Engine<W> {
                     detail: one_line(&what.text),
                     trouble: what.trouble,
                     failed_at: Some(now),
+                    address: what.address,
                 },
             };
             let line = match limits {
@@ -164,7 +164,7 @@ impl<W: World> Engine<W> {
     pub async fn note_outage(
         &self,
         breaker: Subject,
-        retry_after: Option<RetryAfter>,
+        not_before: Option<OffsetDateTime>,
         what: Failure,
     ) {
         if self.open_breaker(&breaker).is_some() {
@@ -174,8 +174,7 @@ impl<W: World> Engine<W> {
         let failures = self.ledger().failures(&breaker).saturating_add(1);
         let mut until = now;
         if schedule::is_open(failures) {
-            let asked = retry_after.map_or(now, |retry_after| retry_after.at(now));
-            let asked = asked.min(now + schedule::LONGEST_OUTAGE);
+            let asked = not_before.unwrap_or(now);
             until = asked.max(now + schedule::after_outage(failures));
             tracing::warn!(error = what.text, next_try = %timestamp(until), "authority left alone after several failures in a row");
         }

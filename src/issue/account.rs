@@ -10,9 +10,8 @@ use crate::issue::gate::authority_waits;
 use crate::issue::stop::Stop;
 use crate::ports::Account;
 use crate::ports::Authority;
-use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::World;
-use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::store::ledger::Subject;
@@ -61,13 +60,15 @@ impl<W: World> Attempt<'_, W> {
                 self.engine.clear(&subject).await;
                 Ok(account)
             }
-            Err(Stop::Authority(
-                error @ (AuthorityError::Refused(_) | AuthorityError::RateLimited { .. }),
-            )) => {
-                let now = self.engine.now();
+            Err(Stop::Authority(error))
+                if matches!(
+                    error.kind,
+                    AuthorityErrorKind::Refused | AuthorityErrorKind::RateLimited(_)
+                ) =>
+            {
                 let text = format!("no account could be made: {error}");
-                let what = Failure::of(Trouble::of(&error, now), text);
-                let wait = match reaction::told(&error, now) {
+                let what = Failure::of(Trouble::of(&error), text).with_address_of(&error.problem);
+                let wait = match error.not_before {
                     Some(until) => self.engine.fail_until(subject, until, what).await,
                     None => self.engine.fail(subject, what).await,
                 };

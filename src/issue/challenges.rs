@@ -3,6 +3,7 @@
 use futures_util::StreamExt;
 use futures_util::stream;
 use time::Duration;
+use time::OffsetDateTime;
 use tracing::debug;
 use tracing::warn;
 
@@ -16,13 +17,12 @@ use crate::names::DomainName;
 use crate::ports::Account;
 use crate::ports::Authority;
 use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::Authorization;
 use crate::ports::AuthorizationStatus;
 use crate::ports::Challenge;
 use crate::ports::Http01;
 use crate::ports::Order;
-use crate::ports::Problem;
-use crate::ports::RetryAfter;
 use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
@@ -210,19 +210,24 @@ impl<W: World> Attempt<'_, W> {
             .await
         {
             // Being validated, or final already: a look tells.
-            Ok(())
-            | Err(Stop::Authority(AuthorityError::AlreadyTold(_) | AuthorityError::NotReady(_))) => {
+            Ok(()) => {}
+            Err(Stop::Authority(error))
+                if matches!(
+                    error.kind,
+                    AuthorityErrorKind::AlreadyTold
+                        | AuthorityErrorKind::NotReady
+                        | AuthorityErrorKind::Refused
+                ) =>
+            {
+                debug!(lineage = self.lineage, domain = %task.name, %error, "telling refused");
             }
-            Err(Stop::Authority(AuthorityError::Refused(problem))) => {
-                debug!(lineage = self.lineage, domain = %task.name, %problem, "telling refused");
-            }
-            Err(Stop::Authority(
-                error @ (AuthorityError::RateLimited { .. }
-                | AuthorityError::Unavailable {
-                    retry_after: Some(_),
-                    ..
-                }),
-            )) => {
+            Err(Stop::Authority(error))
+                if error.not_before.is_some()
+                    || matches!(
+                        error.kind,
+                        AuthorityErrorKind::RateLimited(_) | AuthorityErrorKind::BadNonce
+                    ) =>
+            {
                 // It was not told, and says when it wants to be.
                 if let Some(challenge) = order.challenges.get_mut(&task.url) {
                     challenge.told_at = None;
@@ -244,14 +249,14 @@ impl<W: World> Attempt<'_, W> {
         mut tasks: Vec<Task>,
     ) -> Result<(), Stop> {
         let mut pace = Pace::new(self.engine.now());
-        let mut retry_after: Option<RetryAfter> = None;
+        let mut not_before: Option<OffsetDateTime> = None;
         let mut is_dead = false;
         while !tasks.is_empty() {
             if let Err(stop) = self
                 .rest(
                     order,
                     &mut pace,
-                    retry_after,
+                    not_before,
                     "the authority is still validating",
                 )
                 .await
@@ -261,12 +266,12 @@ impl<W: World> Attempt<'_, W> {
                     .await?
                     .unwrap_or(stop));
             }
-            retry_after = None;
+            not_before = None;
             let mut pending = Vec::new();
             for task in tasks {
                 let authorization = self.look_at(account, &state.url, &task.url).await?;
                 if authorization.status == AuthorizationStatus::Pending {
-                    retry_after = retry_after.or(authorization.retry_after);
+                    not_before = not_before.or(authorization.not_before);
                     pending.push(task);
                     continue;
                 }
@@ -315,19 +320,24 @@ impl<W: World> Attempt<'_, W> {
                 })
                 .await;
             // Kept by the authority or not: nothing comes of this order.
-            if let Err(Stop::Authority(
-                error @ (AuthorityError::Refused(_)
-                | AuthorityError::NotReady(_)
-                | AuthorityError::AlreadyTold(_)),
-            )) = given_up
-            {
-                debug!(lineage = self.lineage, domain = %task.name, %error, "authorization not deactivated");
-            } else {
-                given_up?;
+            match given_up {
+                Err(Stop::Authority(error))
+                    if matches!(
+                        error.kind,
+                        AuthorityErrorKind::Refused
+                            | AuthorityErrorKind::Failed
+                            | AuthorityErrorKind::Gone
+                            | AuthorityErrorKind::NotReady
+                            | AuthorityErrorKind::AlreadyTold
+                    ) =>
+                {
+                    debug!(lineage = self.lineage, domain = %task.name, %error, "authorization not deactivated");
+                }
+                given_up => given_up?,
             }
         }
         Ok(Some(
-            AuthorityError::Gone("its authorization stayed pending for an hour".to_owned()).into(),
+            AuthorityError::gone("its authorization stayed pending for an hour").into(),
         ))
     }
 
@@ -386,12 +396,8 @@ impl<W: World> Attempt<'_, W> {
                 if self.is_on_record(account, order, authorization) {
                     return;
                 }
-                let kind = authorization.error.as_ref().map_or("", |error| &error.kind);
-                let trouble = Trouble::of_validation(kind);
-                let why = authorization
-                    .error
-                    .as_ref()
-                    .map_or_else(|| "no reason given".to_owned(), Problem::to_string);
+                let why = authorization.error.clone().unwrap_or_default();
+                let trouble = Trouble::of_validation(&why);
                 let what = Failure::of(trouble, format!("validation of {name} failed: {why}"));
                 self.engine
                     .fail_validation(&account.directory, subject, what)
@@ -417,14 +423,7 @@ fn task(authorization: Authorization) -> Result<Task, Stop> {
         ..
     } = authorization;
     let Some(challenge) = challenge else {
-        let detail = "the authority offers no HTTP-01 challenge".to_owned();
-        return Err(AuthorityError::Refused(Problem {
-            kind: String::new(),
-            detail,
-            instance: None,
-            names: Vec::new(),
-        })
-        .into());
+        return Err(AuthorityError::refused("the authority offers no HTTP-01 challenge").into());
     };
     Ok(Task {
         url,

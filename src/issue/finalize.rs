@@ -13,7 +13,7 @@ use crate::issue::gate::floor_holds;
 use crate::issue::stop::Stop;
 use crate::ports::Account;
 use crate::ports::Authority;
-use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
 use crate::ports::Problem;
@@ -62,37 +62,39 @@ impl<W: World> Attempt<'_, W> {
                 return Ok(state);
             }
             // Nothing is asked before the time that it says.
-            Err(
-                stop @ Stop::Authority(AuthorityError::Unavailable {
-                    retry_after: Some(_),
-                    ..
-                }),
-            ) => return Err(stop),
-            // It may have been done all the same.
-            Err(Stop::Authority(
-                error @ (AuthorityError::Unavailable { .. } | AuthorityError::NotReady(_)),
-            )) => error,
-            // It may be refused because it was done the time before.
-            Err(Stop::Authority(error @ AuthorityError::Refused(_))) if is_again => error,
-            Err(Stop::Authority(AuthorityError::Refused(problem))) => {
-                return self.end_refused(account, order, problem).await;
-            }
+            Err(Stop::Authority(error)) if error.not_before.is_some() => return Err(error.into()),
+            Err(Stop::Authority(error)) => match error.kind {
+                // It may have been done all the same.
+                AuthorityErrorKind::Unavailable
+                | AuthorityErrorKind::Failed
+                | AuthorityErrorKind::NotReady => error,
+                // It may be refused because it was done the time before.
+                AuthorityErrorKind::Refused if is_again => error,
+                AuthorityErrorKind::Refused => {
+                    return self.end_refused(account, order, error.problem).await;
+                }
+                AuthorityErrorKind::BadNonce
+                | AuthorityErrorKind::RateLimited(_)
+                | AuthorityErrorKind::AccountUnknown
+                | AuthorityErrorKind::Gone
+                | AuthorityErrorKind::AlreadyTold => return Err(error.into()),
+            },
             Err(stop) => return Err(stop),
         };
         let state = self
             .ask(&account.directory, || self.authority().look(account, url))
             .await?;
-        match (state.status, error) {
-            (OrderStatus::Ready, AuthorityError::Unavailable { .. }) => {
+        match (state.status, error.kind) {
+            (OrderStatus::Ready, AuthorityErrorKind::Unavailable | AuthorityErrorKind::Failed) => {
                 self.ask(&account.directory, || {
                     self.authority().finalize(account, url, &request)
                 })
                 .await
             }
-            (OrderStatus::Ready | OrderStatus::Pending, AuthorityError::Refused(problem)) => {
-                self.end_refused(account, order, problem).await
+            (OrderStatus::Ready | OrderStatus::Pending, AuthorityErrorKind::Refused) => {
+                self.end_refused(account, order, error.problem).await
             }
-            (OrderStatus::Ready | OrderStatus::Pending, error) => Err(error.into()),
+            (OrderStatus::Ready | OrderStatus::Pending, _) => Err(error.into()),
             _ => Ok(state),
         }
     }

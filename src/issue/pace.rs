@@ -3,8 +3,6 @@
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::ports::RetryAfter;
-
 const FIRST: Duration = Duration::milliseconds(4);
 const SLOWEST: Duration = Duration::seconds(3);
 /// What takes longer is looked at again by a later pass, so that its place is free for another certificate.
@@ -27,11 +25,11 @@ impl Pace {
     /// How long to wait before the next look; or when a later pass should look, if that is too long to wait here.
     pub(super) fn next(
         &mut self,
-        retry_after: Option<RetryAfter>,
+        not_before: Option<OffsetDateTime>,
         now: OffsetDateTime,
     ) -> Result<Duration, OffsetDateTime> {
         let patience = self.since + PATIENCE;
-        let asked = retry_after.and_then(|retry_after| retry_after.later_than(now));
+        let asked = not_before.filter(|at| now < *at);
         let time = match asked {
             Some(at) => at - now,
             None => {
@@ -67,15 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_authority_says_rules_as_seconds_or_as_date() {
+    fn what_the_authority_says_rules() {
         let mut pace = Pace::new(NOW);
         let three = Duration::seconds(3);
-        assert_eq!(pace.next(Some(RetryAfter::In(three)), NOW), Ok(three));
-        assert_eq!(pace.next(Some(RetryAfter::At(NOW + three)), NOW), Ok(three));
+        assert_eq!(pace.next(Some(NOW + three), NOW), Ok(three));
         // A time that is over is no leave to look without a pause.
-        assert_eq!(pace.next(Some(RetryAfter::At(NOW - three)), NOW), Ok(FIRST));
+        assert_eq!(pace.next(Some(NOW - three), NOW), Ok(FIRST));
         assert_eq!(
-            pace.next(Some(RetryAfter::In(Duration::HOUR)), NOW),
+            pace.next(Some(NOW + Duration::HOUR), NOW),
             Err(NOW + Duration::HOUR)
         );
     }

@@ -99,7 +99,7 @@ impl<W: World> Attempt<'_, W> {
         let now = self.engine.now();
         let verified = verified(order, now);
         let Some(received) = &mut order.received else {
-            return Err(AuthorityError::Gone("no certificate was received".to_owned()).into());
+            return Err(AuthorityError::gone("no certificate was received").into());
         };
         let at = received.at;
         let bundle = match verified {

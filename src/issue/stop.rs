@@ -16,11 +16,10 @@ use crate::names::Names;
 use crate::ports::Answered;
 use crate::ports::Authority as _;
 use crate::ports::AuthorityError;
+use crate::ports::AuthorityErrorKind;
 use crate::ports::Clock as _;
 use crate::ports::Problem;
-use crate::ports::RetryAfter;
 use crate::ports::World;
-use crate::reaction;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::store::StoreError;
@@ -79,12 +78,12 @@ impl Stop {
                 engine.fail(attempt, what).await.into()
             }
             Self::Authority(error) => {
-                let trouble = Trouble::of(&error, engine.now());
+                let trouble = Trouble::of(&error);
                 at_authority(engine, attempt, directory, names, trouble, &error).await
             }
             Self::Order(problem) => {
                 let trouble = Trouble::of_order(&problem);
-                let error = AuthorityError::Refused(problem);
+                let error = AuthorityError::refused(problem);
                 at_authority(engine, attempt, directory, names, trouble, &error).await
             }
         }
@@ -100,8 +99,8 @@ async fn at_authority<W: World>(
     trouble: Trouble,
     error: &AuthorityError,
 ) -> Setback {
-    let told = reaction::told(error, engine.now());
-    let what = Failure::of(trouble, sentence(trouble, error, told));
+    let told = error.not_before;
+    let what = Failure::of(trouble, sentence(trouble, error, told)).with_address_of(&error.problem);
     let mut last: Option<Wait> = None;
     for subject in subjects(engine, trouble, attempt, directory, names, error).await {
         let wait = match told {
@@ -125,13 +124,14 @@ async fn subjects<W: World>(
     names: &Names,
     error: &AuthorityError,
 ) -> Vec<Subject> {
-    let concerned = match (trouble, error) {
+    let concerned = match (trouble, error.kind) {
         (Trouble::AccountLimited | Trouble::AccountRefused | Trouble::ActionRequired, _) => {
             let directory = directory.to_owned();
             return vec![Subject::Account { directory }];
         }
-        (_, AuthorityError::Refused(problem)) => concerned(names, problem),
-        (_, AuthorityError::RateLimited { detail, .. }) => mentioned(names, detail),
+        (_, AuthorityErrorKind::Refused | AuthorityErrorKind::RateLimited(_)) => {
+            concerned(names, &error.problem)
+        }
         _ => return vec![attempt],
     };
     let account = engine.account_url_at(directory).await;
@@ -142,7 +142,7 @@ async fn subjects<W: World>(
 /// What happened.
 fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
     let until = told.map_or_else(String::new, |until| format!(" until {}", timestamp(until)));
-    match (trouble, error) {
+    match (trouble, error.kind) {
         (Trouble::Limited, _) => format!("the authority limits these names{until}: {error}"),
         (Trouble::AccountLimited, _) => {
             format!("the authority limits this account{until}: {error}")
@@ -150,34 +150,20 @@ fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTim
         (Trouble::Paused, _) => {
             format!("the authority has paused these names until a person acts: {error}")
         }
-        (_, AuthorityError::Refused(_)) => format!("the authority refuses: {error}"),
+        (_, AuthorityErrorKind::Refused) => format!("the authority refuses: {error}"),
         _ => format!("the authority gives no usable answer: {error}"),
     }
 }
 
-/// The names that a problem singles out, or else those that its text is about.
+/// The names that a problem is about: all of them, if it singles none out.
 fn concerned<'a>(names: &'a Names, problem: &Problem) -> Vec<&'a DomainName> {
     let singled: Vec<&DomainName> = problem.names.iter().map(|(name, _)| name).collect();
     let concerned: Vec<_> = names.iter().filter(|name| singled.contains(name)).collect();
     if concerned.is_empty() {
-        mentioned(names, &problem.detail)
+        names.iter().collect()
     } else {
         concerned
     }
-}
-
-/// The names that a text is about, all of them if it mentions none. Boulder tells a single name in the text only
-/// (boulder `policy/pa.go`).
-fn mentioned<'a>(names: &'a Names, text: &str) -> Vec<&'a DomainName> {
-    let is_apart = |char: char| !char.is_ascii_alphanumeric() && char != '.' && char != '-';
-    let words: Vec<&str> = text
-        .split(is_apart)
-        .map(|word| word.trim_matches('.'))
-        .collect();
-    let (told, others): (Vec<_>, Vec<_>) = names
-        .iter()
-        .partition(|name| words.contains(&name.as_str()));
-    if told.is_empty() { others } else { told }
 }
 
 /// What an answer shows of the authority.
@@ -225,12 +211,19 @@ impl<W: World> Attempt<'_, W> {
         let mut tries = 1;
         loop {
             let result = self.ask_as(directory, proof, &request).await;
-            let Err(Stop::Authority(AuthorityError::Unavailable { retry_after, .. })) = &result
-            else {
-                return result;
+            let not_before = match &result {
+                Err(Stop::Authority(error))
+                    if matches!(
+                        error.kind,
+                        AuthorityErrorKind::Unavailable | AuthorityErrorKind::Failed
+                    ) =>
+                {
+                    error.not_before
+                }
+                _ => return result,
             };
             let now = self.engine.now();
-            let asked = retry_after.map(|retry_after| retry_after.at(now) - now);
+            let asked = not_before.map(|at| at - now);
             if tries == TRIES || asked.is_some_and(|asked| asked > SHORT) {
                 return result;
             }
@@ -266,26 +259,28 @@ impl<W: World> Attempt<'_, W> {
             directory: directory.to_owned(),
         };
         if let Some(wait) = self.engine.open_breaker(&breaker) {
-            let retry_after = Some(RetryAfter::At(wait.until));
-            return Err(AuthorityError::Unavailable {
-                retry_after,
-                detail: wait.detail,
+            let kind = match wait.trouble {
+                Some(Trouble::NoDirectory) => Problem::NO_DIRECTORY,
+                _ => "",
+            };
+            return Err(AuthorityError {
+                not_before: Some(wait.until),
+                ..AuthorityError::unavailable(Problem::new(kind, wait.detail))
             }
             .into());
         }
         let result = request().await;
         match &result {
-            Err(AuthorityError::Unavailable {
-                retry_after,
-                detail,
-            }) => {
-                info!(
-                    lineage = self.lineage,
-                    error = detail,
-                    "no usable answer from the authority"
-                );
-                let what = Failure::of(Trouble::NoAnswer, detail);
-                self.engine.note_outage(breaker, *retry_after, what).await;
+            Err(error) if error.kind == AuthorityErrorKind::Unavailable => {
+                info!(lineage = self.lineage, %error, "no usable answer from the authority");
+                let what = Failure::of(Trouble::of(error), error.to_string());
+                self.engine
+                    .note_outage(breaker, error.not_before, what)
+                    .await;
+            }
+            // Nothing is known of others by it.
+            Err(error) if error.kind == AuthorityErrorKind::Failed => {
+                info!(lineage = self.lineage, %error, "no usable answer from the authority");
             }
             Ok(_) | Err(_) if proof == Proof::Works => self.engine.clear(&breaker).await,
             Ok(_) | Err(_) => {}

@@ -124,7 +124,10 @@ impl Adapters {
         let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
         Ok(Self {
             rancher: CountedOrchestrator::new(rancher, Arc::clone(&counts)),
-            authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(&counts)),
+            authority: CountedAuthority::new(
+                AcmeAuthority::new(acme, Arc::new(now)),
+                Arc::clone(&counts),
+            ),
             counts,
             webroot,
             disk: Arc::new(RealDisk),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bundle::Secret;
 use crate::classify::timestamp;
+use crate::client::RetryAfter;
 use crate::client::explain;
 use crate::client::retry_after;
 use crate::config::NotifyFormat;
@@ -15,7 +16,6 @@ use crate::notify::notice::Notice;
 use crate::notify::notice::Severity;
 use crate::notify::notice::cut;
 use crate::notify::outbox::Queued;
-use crate::ports::RetryAfter;
 
 /// ntfy makes a file of what is longer than 4,096 bytes.
 const LONGEST_TEXT: usize = 4000;

@@ -7,6 +7,7 @@ use ring::rand::SystemRandom;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::ports::ChallengeStatus;
 use crate::ports::Http01;
 use crate::ports::Token;
 
@@ -24,6 +25,7 @@ pub fn challenge(now: OffsetDateTime) -> Option<Http01> {
     Some(Http01 {
         key_authorization: format!("{}.{rest}", token.as_str()),
         token,
+        status: ChallengeStatus::Pending,
     })
 }
 
@@ -56,6 +58,7 @@ mod tests {
         let Http01 {
             token,
             key_authorization,
+            ..
         } = challenge(NOW).unwrap();
         for (after, is_over) in [
             (Duration::ZERO, false),

@@ -1,75 +1,45 @@
-use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::*;
-
-const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+use crate::ports::Subproblem;
 
 fn problem(kind: &str) -> Problem {
-    Problem {
-        kind: kind.to_owned(),
-        detail: "so it is".to_owned(),
-        instance: None,
-        names: Vec::new(),
-    }
-}
-
-fn refused(kind: &str) -> AuthorityError {
-    AuthorityError::Refused(problem(kind))
-}
-
-fn limited(detail: &str, retry_after: Option<RetryAfter>) -> AuthorityError {
-    AuthorityError::RateLimited {
-        retry_after,
-        detail: detail.to_owned(),
-    }
-}
-
-fn unavailable(retry_after: Option<RetryAfter>) -> AuthorityError {
-    AuthorityError::Unavailable {
-        retry_after,
-        detail: "down".to_owned(),
-    }
+    Problem::new(kind, "so it is")
 }
 
 /// What makes each kind of failure; `tests/it/reactions.rs` shows what each of them leads to.
 #[test]
 fn each_answer_has_the_kind_of_its_meaning() {
+    use AuthorityErrorKind as K;
     use OrchestratorError as O;
     use Trouble as T;
-    let hour = Some(RetryAfter::In(Duration::HOUR));
-    let (now, past) = (RetryAfter::In(Duration::ZERO), NOW - Duration::DAY);
-    let (now, past) = (Some(now), Some(RetryAfter::At(past)));
-    let text = || "so".to_owned();
     let answers = [
-        (unavailable(None), T::NoAnswer),
-        (unavailable(now), T::NoAnswer),
-        (unavailable(past), T::NoAnswer),
-        (unavailable(hour), T::Overloaded),
-        (limited("too many certificates", hour), T::Limited),
-        (limited("too many certificates", past), T::Limited),
+        (K::Unavailable, T::NoAnswer, T::Overloaded),
+        (K::Failed, T::Failed, T::Overloaded),
+        (K::BadNonce, T::BadNonce, T::BadNonce),
+        (K::RateLimited(LimitScope::Names), T::Limited, T::Limited),
         (
-            limited("too many new orders (300)", hour),
+            K::RateLimited(LimitScope::Account),
+            T::AccountLimited,
             T::AccountLimited,
         ),
-        (
-            limited("too many new registrations", hour),
-            T::AccountLimited,
-        ),
-        (limited("Please visit: https://ca.test", None), T::Paused),
-        (limited("too many certificates", None), T::Limited),
-        (
-            limited("too many new orders: see https://ca.test", None),
-            T::AccountLimited,
-        ),
-        (AuthorityError::AccountUnknown(text()), T::AccountUnknown),
-        (AuthorityError::Gone(text()), T::OrderGone),
-        (AuthorityError::NotReady(text()), T::NotReady),
-        (AuthorityError::AlreadyTold(text()), T::BeingValidated),
+        (K::RateLimited(LimitScope::Paused), T::Paused, T::Paused),
+        (K::AccountUnknown, T::AccountUnknown, T::AccountUnknown),
+        (K::Gone, T::OrderGone, T::OrderGone),
+        (K::NotReady, T::NotReady, T::NotReady),
+        (K::AlreadyTold, T::BeingValidated, T::BeingValidated),
     ];
-    for (answer, kind) in answers {
-        assert_eq!(T::of(&answer, NOW), kind, "{answer:?}");
+    for (kind, at_once, with_a_time) in answers {
+        let error = AuthorityError::new(kind, problem("unauthorized"));
+        assert_eq!(T::of(&error), at_once, "{kind:?}");
+        let later = AuthorityError {
+            not_before: Some(datetime!(2026-11-22 12:00 UTC)),
+            ..error
+        };
+        assert_eq!(T::of(&later), with_a_time, "{kind:?}");
     }
+    let no_directory = AuthorityError::unavailable(problem(Problem::NO_DIRECTORY));
+    assert_eq!(T::of(&no_directory), T::NoDirectory);
     let refusals = [
         ("unauthorized", T::AccountRefused),
         ("externalAccountRequired", T::ActionRequired),
@@ -89,14 +59,18 @@ fn each_answer_has_the_kind_of_its_meaning() {
         ("", T::Refused),
     ];
     for (kind, trouble) in refusals {
-        assert_eq!(T::of(&refused(kind), NOW), trouble, "{kind}");
+        assert_eq!(
+            T::of(&AuthorityError::refused(problem(kind))),
+            trouble,
+            "{kind}"
+        );
         let is_of_account = trouble == T::AccountRefused;
         let of_order = if is_of_account { T::Refused } else { trouble };
         assert_eq!(T::of_order(&problem(kind)), of_order, "{kind}");
     }
     let mut singled = problem("malformed");
     let name = "a.example.com".parse().unwrap();
-    singled.names.push((name, "too many labels".to_owned()));
+    singled.names.push((name, Subproblem::default()));
     assert_eq!(T::of_refusal(&singled), T::NameRefused);
     let validations = [
         ("connection", T::Unreachable),
@@ -109,8 +83,9 @@ fn each_answer_has_the_kind_of_its_meaning() {
         ("", T::Invalid),
     ];
     for (kind, trouble) in validations {
-        assert_eq!(T::of_validation(kind), trouble, "{kind}");
+        assert_eq!(T::of_validation(&problem(kind)), trouble, "{kind}");
     }
+    let text = || "so".to_owned();
     let rancher = [
         (O::Unavailable(text()), T::RancherAway),
         (O::Conflict(text()), T::RancherBusy),
@@ -123,24 +98,70 @@ fn each_answer_has_the_kind_of_its_meaning() {
     }
 }
 
+/// Texts of Boulder's, as they stand in logs and reports.
 #[test]
-fn only_a_time_that_lies_ahead_is_told_and_an_outage_ends_within_a_day() {
-    let at = |time| Some(RetryAfter::At(time));
-    let (hour, week) = (Some(NOW + Duration::HOUR), Some(NOW + Duration::WEEK));
-    for retry_after in [None, at(NOW), at(NOW - Duration::DAY)] {
-        assert_eq!(told(&unavailable(retry_after), NOW), None);
-        assert_eq!(told(&limited("", retry_after), NOW), None);
+fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
+    let check = |kind: &str, detail: &str, sub: Option<&str>, trouble: Trouble| {
+        let name = || "a.example.com".parse().unwrap();
+        let sub = sub.map(|detail| Subproblem {
+            kind: "caa".to_owned(),
+            detail: detail.to_owned(),
+        });
+        let problem = Problem {
+            names: sub.into_iter().map(|sub| (name(), sub)).collect(),
+            ..Problem::new(kind, detail)
+        };
+        assert_eq!(Trouble::of_validation(&problem), trouble, "{detail}");
+        if kind == "caa" {
+            assert_eq!(Trouble::of_refusal(&problem), trouble, "{detail}");
+        }
+    };
+    for (kind, detail) in [
+        (
+            "dns",
+            "DNS problem: SERVFAIL looking up CAA for example.com - the domain's nameservers may be malfunctioning",
+        ),
+        (
+            "dns",
+            "While processing CAA for a.example.com: DNS problem: query timed out looking up CAA for a.example.com",
+        ),
+        (
+            "caa",
+            "Error finalizing order :: While processing CAA for a.example.com: DNS problem: SERVFAIL looking up CAA for \
+             example.com - the domain's nameservers may be malfunctioning",
+        ),
+        (
+            "caa",
+            "Error finalizing order :: rechecking caa: During secondary validation: While processing CAA for \
+             a.example.com: DNS problem: networking error looking up CAA for a.example.com",
+        ),
+        (
+            "caa",
+            "DNS problem: looking up CAA for a.example.com: DNSSEC: Bogus: validation failure <a.example.com. CAA IN>",
+        ),
+        ("caa", "CAA lookup failed for a.example.com: i/o timeout"),
+    ] {
+        check(kind, detail, None, Trouble::CaaLookup);
     }
-    let in_an_hour = at(NOW + Duration::HOUR);
-    assert_eq!(told(&unavailable(in_an_hour), NOW), hour);
-    assert_eq!(told(&limited("", in_an_hour), NOW), hour);
-    let in_a_week = at(NOW + Duration::WEEK);
-    assert_eq!(
-        told(&unavailable(in_a_week), NOW),
-        Some(NOW + Duration::DAY)
+    let several = "Error finalizing order :: Rechecking CAA for \"a.example.com\" and 1 more identifiers failed. \
+                   Refer to sub-problems for more information";
+    let lost = "While processing CAA for a.example.com: DNS problem: query timed out looking up CAA for example.com";
+    check("caa", several, Some(lost), Trouble::CaaLookup);
+    let forbids = "CAA record for example.com prevents issuance";
+    check("caa", several, Some(forbids), Trouble::Caa);
+    check("caa", forbids, None, Trouble::Caa);
+    check(
+        "caa",
+        "While processing CAA for a.example.com: CAA record for example.com prevents issuance",
+        None,
+        Trouble::Caa,
     );
-    assert_eq!(told(&limited("", in_a_week), NOW), week);
-    assert_eq!(told(&refused("malformed"), NOW), None);
+    check(
+        "dns",
+        "DNS problem: SERVFAIL looking up A for a.example.com - the domain's nameservers may be malfunctioning",
+        None,
+        Trouble::NoAddress,
+    );
 }
 
 #[test]

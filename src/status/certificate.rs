@@ -16,7 +16,6 @@ use crate::engine::Setback;
 use crate::ports::Service;
 use crate::reaction::Reaction;
 use crate::reaction::Trouble;
-use crate::reaction::address;
 use crate::reconcile::report;
 use crate::reconcile::report::Report;
 use crate::reconcile::report::Row;
@@ -174,20 +173,17 @@ impl From<&report::Copy> for Copy {
 impl Problem {
     /// What a setback means for a person.
     pub fn of(setback: &Setback) -> Self {
-        Self::new(&setback.reason, setback.trouble)
+        Self::new(&setback.reason, setback.trouble, setback.address.as_deref())
     }
 
-    pub(super) fn new(what: &str, kind: Option<Trouble>) -> Self {
+    pub(super) fn new(what: &str, kind: Option<Trouble>, address: Option<&str>) -> Self {
         let needs_person = kind.is_some_and(|kind| kind.row().reaction == Reaction::Person);
         Self {
             what: what.to_owned(),
             kind,
             advice: kind.and_then(Trouble::advice).map(str::to_owned),
             needs_person,
-            link: needs_person
-                .then(|| address(what))
-                .flatten()
-                .map(str::to_owned),
+            link: address.filter(|_| needs_person).map(str::to_owned),
         }
     }
 }
@@ -333,7 +329,7 @@ fn left_out(row: &Row, failed: &Failed<'_>) -> Option<Problem> {
     let mut waits = missing.filter_map(|name| Some((name, failed.of_name(name)?)));
     let (name, wait) = waits.next()?;
     let what = format!("{name} is left out: {}", wait.detail);
-    Some(Problem::new(&what, wait.trouble))
+    Some(Problem::new(&what, wait.trouble, wait.address.as_deref()))
 }
 
 fn problem(row: &Row, health: Health) -> Option<Problem> {
@@ -346,7 +342,7 @@ fn problem(row: &Row, health: Health) -> Option<Problem> {
         return None;
     }
     (verdict.needs_attention || health == Health::AtRisk && verdict.action == Action::Wait)
-        .then(|| Problem::new(&verdict.reason, None))
+        .then(|| Problem::new(&verdict.reason, None, None))
 }
 
 /// What this process remembers, else what is on record about the last failure.

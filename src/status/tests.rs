@@ -304,6 +304,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         detail: "validation of b.test failed".to_owned(),
         trouble: Some(Trouble::NoAddress),
         failed_at: Some(NOW - DAY),
+        address: None,
     };
     ledger.fail(subject, wait, NOW);
     let status = gathered(report(vec![row]), &ledger);
@@ -422,9 +423,13 @@ fn the_worst_and_then_what_ends_first_is_on_top() {
 
 #[test]
 fn a_problem_says_what_happened_what_to_do_and_where() {
-    let text = "the authority has paused these names until a person acts: see \
-                https://portal.test/unpause?jwt=abc.def, or ask";
-    let paused = held_back(first("a.test"), failed(Trouble::Paused, text));
+    let text = "the authority has paused these names until a person acts";
+    let with_address = |setback| Setback {
+        address: Some("https://portal.test/unpause?jwt=abc.def".to_owned()),
+        ..setback
+    };
+    let paused = with_address(failed(Trouble::Paused, text));
+    let paused = held_back(first("a.test"), paused);
     let problem = stands(paused, Health::Attention).problem.unwrap();
     assert_eq!(problem.what, text);
     assert!(problem.needs_person);
@@ -438,7 +443,7 @@ fn a_problem_says_what_happened_what_to_do_and_where() {
     );
     let dns = held_back(
         first("a.test"),
-        failed(Trouble::NoAddress, "see https://ca.test"),
+        with_address(failed(Trouble::NoAddress, "no address")),
     );
     let problem = stands(dns, Health::Attention).problem.unwrap();
     assert_eq!((problem.needs_person, problem.link), (false, None));
@@ -531,6 +536,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         detail: "it failed".to_owned(),
         trouble: Some(Trouble::NoAnswer),
         failed_at: Some(NOW),
+        address: None,
     };
     let breaker = || Subject::Authority {
         directory: DIRECTORY.to_owned(),

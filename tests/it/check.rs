@@ -201,6 +201,7 @@ impl Challenge for Slow {
         let Http01 {
             token,
             key_authorization,
+            ..
         } = challenge.clone();
         let (published, go, ended) = (self.published.clone(), self.go.clone(), self.ended.clone());
         let writing = tokio::spawn(async move {

@@ -36,7 +36,7 @@ async fn obtain(world: &World, name: &str) -> Vec<Seen> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_costs_ten_requests_and_the_next_one_six() {
+async fn a_certificate_costs_nine_requests_and_the_next_one_six() {
     let world = World::start().await;
     let mut daemon = world.daemon("");
     let each = [
@@ -46,8 +46,7 @@ async fn a_certificate_costs_ten_requests_and_the_next_one_six() {
         ("finalize", 1),
         ("certificate", 1),
     ];
-    // The first look at the directory is for the authority's clock, before there is an account.
-    let once = [("directory", 2), ("new-nonce", 1), ("new-account", 1)];
+    let once = [("directory", 1), ("new-nonce", 1), ("new-account", 1)];
     let first = obtain(&world, "a.example.com").await;
     assert_eq!(
         counts(&first),

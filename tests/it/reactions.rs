@@ -119,9 +119,25 @@ fn cases() -> Vec<Case> {
         Problem::malformed("too many labels"),
     )]);
     let caa = Problem::new(403, "caa", "CAA record for a.example.com prevents issuance");
+    let lost_caa = "While processing CAA for a.example.com: DNS problem: SERVFAIL looking up CAA for example.com";
+    let lost_caa = Problem::new(403, "caa", lost_caa);
     vec![
         // No usable answer.
-        Case(order(500, "serverInternal"), "attempt", "no-answer", 1),
+        Case(order(500, "serverInternal"), "attempt", "failed", 1),
+        Case(page(500, None), "attempt", "failed", 1),
+        Case(
+            At::Authority("new-nonce", status(500)),
+            "attempt",
+            "no-answer",
+            1,
+        ),
+        Case(
+            At::Authority("directory", status(404)),
+            "attempt",
+            "no-directory",
+            1,
+        ),
+        Case(order(400, "badNonce"), "attempt", "bad-nonce", 1),
         Case(page(503, None), "attempt", "no-answer", 1),
         Case(page(503, Some("0")), "attempt", "no-answer", 1),
         Case(page(503, Some(PAST)), "attempt", "no-answer", 1),
@@ -236,6 +252,7 @@ fn cases() -> Vec<Case> {
         Case(validation(400, "tls"), "name", "unreachable", 1),
         Case(validation(400, "dns"), "name", "no-address", 1),
         Case(validation(403, "caa"), "name", "caa", DAY),
+        Case(At::Validation(lost_caa.clone()), "name", "caa-lookup", 1),
         Case(validation(403, "unauthorized"), "name", "wrong-answer", 1),
         Case(
             validation(400, "incorrectResponse"),
@@ -258,6 +275,7 @@ fn cases() -> Vec<Case> {
         // It is this order that is not authorized: the account of all others is not in question.
         Case(finalize(403, "unauthorized"), "name", "refused", 1),
         Case(problem("finalize", &caa), "name", "caa", DAY),
+        Case(problem("finalize", &lost_caa), "name", "caa-lookup", 1),
         // Ourselves.
         Case(At::Elsewhere, "self-check", "self-check", 5),
         Case(At::Webroot, "attempt", "disk", 5),

@@ -84,9 +84,10 @@ async fn a_directory_that_is_not_there_for_a_while_costs_no_order_in_flight() {
 
         world.refuses("directory", u32::MAX, answer);
         let mut daemon = world.daemon(NAME);
-        let line = daemon.mentions("is no ACME directory").await.to_string();
+        let line = daemon.says("certificate not done").await.to_string();
+        assert!(line.contains("is no ACME directory"), "{line}");
+        assert!(line.contains("check `ACME_DIRECTORY`"), "{line}");
         assert!(line.contains(&world.production.directory_url()), "{line}");
-        assert!(line.contains("check ACME_DIRECTORY"), "{line}");
         daemon.rests().await;
         daemon.stop().await;
         assert!(world.pending(NAME).is_some(), "the order is on record");
@@ -284,7 +285,7 @@ async fn an_authority_that_fails_once_at_any_point_still_issues_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_failures_in_a_row_leave_the_authority_alone_for_all_over_a_restart() {
     let world = World::start().await;
-    world.refuses("new-order", u32::MAX, failing());
+    world.refuses("new-order", u32::MAX, page(None));
     let names: Vec<String> = (1..=6)
         .map(|number| format!("n{number}.example.com"))
         .collect();
@@ -452,7 +453,7 @@ async fn a_limit_without_an_end_that_can_be_is_waited_for_a_week_and_a_day() {
 async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     let world = World::start().await;
     let refusal = Problem::new(400, "invalidContact", "unable to parse email address").response();
-    world.refuses("account", 1, refusal);
+    world.refuses("new-account", 1, refusal);
     let settings = world
         .settings()
         .with("CERTBOT_EMAIL", "operator@example.com");
@@ -462,7 +463,8 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     assert!(advice.contains("correct `CERTBOT_EMAIL`"), "{line}");
     world.pushed(NAME).await;
     assert!(world.failures("account").is_empty(), "it is only told");
-    assert_eq!(world.asked("account"), 1, "{}", daemon.text());
+    assert_eq!(world.asked("new-account"), 2, "{}", daemon.text());
+    assert_eq!(world.asked("account"), 0, "{}", daemon.text());
     assert_eq!(world.production.accounts().len(), 1);
 }
 

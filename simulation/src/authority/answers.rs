@@ -2,11 +2,13 @@
 
 use rancher_lets_encrypt::names::NameSet;
 use rancher_lets_encrypt::ports::AuthorityError;
+use rancher_lets_encrypt::ports::AuthorityErrorKind;
 use rancher_lets_encrypt::ports::AuthorizationStatus;
+use rancher_lets_encrypt::ports::LimitScope;
 use rancher_lets_encrypt::ports::Order;
 use rancher_lets_encrypt::ports::OrderStatus;
 use rancher_lets_encrypt::ports::Problem;
-use rancher_lets_encrypt::ports::RetryAfter;
+use rancher_lets_encrypt::ports::Subproblem;
 use sandbox::authority::limits::Token as Spent;
 use time::Duration;
 use time::OffsetDateTime;
@@ -54,25 +56,38 @@ pub(super) fn thumbprint(key: &str) -> String {
 }
 
 pub(super) fn refused(kind: &str, detail: &str) -> AuthorityError {
-    AuthorityError::Refused(Problem {
-        kind: kind.to_owned(),
-        detail: detail.to_owned(),
-        instance: None,
-        names: Vec::new(),
-    })
+    AuthorityError::refused(Problem::new(kind, detail))
 }
 
-fn limited(problem: &sandbox::authority::problem::Problem) -> AuthorityError {
+fn limited(
+    problem: &sandbox::authority::problem::Problem,
+    names: &[String],
+    now: OffsetDateTime,
+) -> AuthorityError {
     use sandbox::authority::problem::RetryAfter as Told;
-    let retry_after = problem.retry_after.map(|told| match told {
-        Told::Seconds(seconds) => RetryAfter::In(Duration::seconds(
-            i64::try_from(seconds).unwrap_or(i64::MAX),
-        )),
-        Told::Date(time) => RetryAfter::In(time.try_into().unwrap_or(Duration::DAY)),
+    let told = problem.retry_after.map(|told| match told {
+        Told::Seconds(seconds) => Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX)),
+        Told::Date(time) => time.try_into().unwrap_or(Duration::DAY),
     });
-    AuthorityError::RateLimited {
-        retry_after,
-        detail: problem.detail.clone(),
+    let of_account = ["new orders", "new registrations"];
+    let scope = if of_account
+        .iter()
+        .any(|limit| problem.detail.contains(limit))
+    {
+        LimitScope::Account
+    } else {
+        LimitScope::Names
+    };
+    let is_told = |name: &&String| problem.detail.contains(&format!("{name:?}"));
+    let told_of = names.iter().filter(is_told);
+    let names = told_of.filter_map(|name| Some((name.parse().ok()?, Subproblem::default())));
+    let problem = Problem {
+        names: names.collect(),
+        ..Problem::new("rateLimited", problem.detail.as_str())
+    };
+    AuthorityError {
+        not_before: told.map(|time| now + time),
+        ..AuthorityError::new(AuthorityErrorKind::RateLimited(scope), problem)
     }
 }
 
@@ -81,7 +96,7 @@ pub(crate) fn set(names: &[String]) -> NameSet {
 }
 
 pub(super) fn gone() -> AuthorityError {
-    AuthorityError::Gone("there is no such thing".to_owned())
+    AuthorityError::gone("there is no such thing")
 }
 
 impl Directory {
@@ -104,7 +119,8 @@ impl Directory {
         if self.accounts.iter().any(|(_, url)| url == account) {
             Ok(())
         } else {
-            Err(AuthorityError::AccountUnknown("no such account".to_owned()))
+            let kind = AuthorityErrorKind::AccountUnknown;
+            Err(AuthorityError::new(kind, "no such account"))
         }
     }
 
@@ -142,7 +158,7 @@ impl Directory {
         let checked = self.buckets.check(&self.limits, tokens, asker.now);
         checked.map_err(|problem| {
             self.hit(names, &problem.detail, asker);
-            limited(&problem)
+            limited(&problem, names, asker.now)
         })
     }
 
@@ -218,10 +234,14 @@ impl Directory {
         if let Some(name) = names.iter().find(is_paused) {
             let detail = format!("{name} is paused. Please visit: https://portal.test/unpause");
             self.hit(names, &detail, asker);
-            return Err(AuthorityError::RateLimited {
-                retry_after: None,
-                detail,
-            });
+            let kind = AuthorityErrorKind::RateLimited(LimitScope::Paused);
+            let instance = Some("https://portal.test/unpause".to_owned());
+            let problem = Problem {
+                instance,
+                names: vec![(name.parse().map_err(|_| gone())?, Subproblem::default())],
+                ..detail.into()
+            };
+            return Err(AuthorityError::new(kind, problem));
         }
         let order = Spent::order(account);
         let mut tokens = vec![Spent::duplicate(names)];
@@ -283,7 +303,9 @@ impl Directory {
             status,
             authorizations: order.proofs.clone(),
             error: None,
-            retry_after: is_slow.then_some(RetryAfter::In(Duration::seconds(3))),
+            certificate: (status == OrderStatus::Valid).then(|| format!("{url}/certificate")),
+            expires: Some(order.expires),
+            not_before: is_slow.then(|| now + Duration::seconds(3)),
         })
     }
 
@@ -320,7 +342,7 @@ impl Directory {
         let order = self.order(account, url, now)?;
         if order.status != OrderStatus::Ready {
             let detail = format!("the order is {:?}", order.status);
-            return Err(AuthorityError::NotReady(detail));
+            return Err(AuthorityError::new(AuthorityErrorKind::NotReady, detail));
         }
         let names = self.orders[url].names.clone();
         let (asked, request) =
@@ -370,6 +392,9 @@ impl Directory {
         let chain = self.orders[url].chain.clone();
         chain
             .filter(|_| order.status == OrderStatus::Valid)
-            .ok_or_else(|| AuthorityError::NotReady("there is no certificate yet".to_owned()))
+            .ok_or_else(|| {
+                let kind = AuthorityErrorKind::NotReady;
+                AuthorityError::new(kind, "there is no certificate yet")
+            })
     }
 }

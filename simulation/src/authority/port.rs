@@ -6,9 +6,12 @@ use rancher_lets_encrypt::ports::Account;
 use rancher_lets_encrypt::ports::Answered;
 use rancher_lets_encrypt::ports::Authority;
 use rancher_lets_encrypt::ports::AuthorityError;
+use rancher_lets_encrypt::ports::AuthorityErrorKind;
 use rancher_lets_encrypt::ports::Authorization;
+use rancher_lets_encrypt::ports::LimitScope;
 use rancher_lets_encrypt::ports::Order;
-use rancher_lets_encrypt::ports::RetryAfter;
+use rancher_lets_encrypt::schedule::LONGEST_LIMIT;
+use rancher_lets_encrypt::schedule::LONGEST_OUTAGE;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -26,10 +29,7 @@ use crate::trouble::Port;
 use crate::trouble::Weather;
 
 fn fault(text: &str) -> AuthorityError {
-    AuthorityError::Unavailable {
-        retry_after: None,
-        detail: text.to_owned(),
-    }
+    AuthorityError::unavailable(text)
 }
 
 /// How an authority says that it does not do what it is asked.
@@ -38,9 +38,9 @@ enum Mood {
     /// Not at all, or without a time.
     Silent,
     /// It says when to come back.
-    Overloaded(RetryAfter),
+    Overloaded(OffsetDateTime),
     /// It says that too much was asked, and when to come back.
-    Limiting(RetryAfter),
+    Limiting(OffsetDateTime),
     /// It refuses.
     Refusing,
 }
@@ -51,13 +51,16 @@ impl Mood {
         match self {
             _ if text == LOST => fault(text),
             Self::Silent => fault(text),
-            Self::Overloaded(retry_after) => AuthorityError::Unavailable {
-                retry_after: Some(retry_after),
-                detail: "503 Service Unavailable".to_owned(),
+            Self::Overloaded(until) => AuthorityError {
+                not_before: Some(until),
+                ..fault("503 Service Unavailable")
             },
-            Self::Limiting(retry_after) => AuthorityError::RateLimited {
-                retry_after: Some(retry_after),
-                detail: "too many requests".to_owned(),
+            Self::Limiting(until) => AuthorityError {
+                not_before: Some(until),
+                ..AuthorityError::new(
+                    AuthorityErrorKind::RateLimited(LimitScope::Names),
+                    "too many requests",
+                )
             },
             Self::Refusing => refused("serverInternal", "it is not to be had today"),
         }
@@ -75,12 +78,10 @@ impl State {
         // What says that it holds for names is believed, so that it must not last longer than people wait.
         let later = self.dice.time(Duration::minutes(1), Duration::DAY);
         match self.dice.below(16) {
-            0 => Mood::Overloaded(RetryAfter::In(soon)),
-            1 => Mood::Overloaded(RetryAfter::At(now + soon - Duration::minutes(5))),
-            2 => Mood::Overloaded(RetryAfter::In(far)),
-            3 => Mood::Overloaded(RetryAfter::At(now + far)),
-            4 => Mood::Limiting(RetryAfter::In(later)),
-            5 => Mood::Limiting(RetryAfter::At(now + later)),
+            0 => Mood::Overloaded(now + soon),
+            1 => Mood::Overloaded(now + soon - Duration::minutes(5)),
+            2 | 3 => Mood::Overloaded(now + far),
+            4 | 5 => Mood::Limiting(now + later),
             6 => Mood::Refusing,
             _ => Mood::Silent,
         }
@@ -113,7 +114,33 @@ impl Life {
             act(state, Asker { instance, now })
         };
         let mood = self.outside.state().mood_of_authority();
-        self.call(call, act, |text| mood.fault(text)).await
+        let result = self.call(call, act, |text| mood.fault(text)).await;
+        result.map_err(|error| {
+            let longest = if matches!(error.kind, AuthorityErrorKind::RateLimited(_)) {
+                LONGEST_LIMIT
+            } else {
+                LONGEST_OUTAGE
+            };
+            AuthorityError {
+                not_before: self.told(error.not_before, longest),
+                ..error
+            }
+        })
+    }
+
+    /// When to ask again by the clock of the machine: what lies in the past says nothing.
+    fn told(&self, at: Option<OffsetDateTime>, longest: Duration) -> Option<OffsetDateTime> {
+        let state = self.outside.state();
+        let clock = state.shown(self.instance);
+        let at = at? + state.places[self.instance].skew;
+        (clock < at).then(|| at.min(clock + longest))
+    }
+
+    fn shown(&self, order: Order) -> Order {
+        Order {
+            not_before: self.told(order.not_before, LONGEST_OUTAGE),
+            ..order
+        }
     }
 }
 
@@ -153,8 +180,10 @@ impl Authority for Life {
             let directory = state.directory(&account.directory)?;
             directory.open(&account.url, account.key.reveal(), sorted, asker)
         };
-        self.ask("opens order for", &names.to_string(), true, act)
-            .await
+        let opened = self
+            .ask("opens order for", &names.to_string(), true, act)
+            .await?;
+        Ok(self.shown(opened))
     }
 
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
@@ -163,7 +192,8 @@ impl Authority for Life {
                 .directory(&account.directory)?
                 .order(&account.url, order, asker.now)
         };
-        self.ask("looks at", order, false, act).await
+        let shown = self.ask("looks at", order, false, act).await?;
+        Ok(self.shown(shown))
     }
 
     async fn look_at(
@@ -228,10 +258,16 @@ impl Authority for Life {
             state.issued(&account.directory, &issued, asker.instance);
             Ok(shown)
         };
-        self.ask("finalizes", order, true, act).await
+        let shown = self.ask("finalizes", order, true, act).await?;
+        Ok(self.shown(shown))
     }
 
-    async fn download(&self, account: &Account, order: &str) -> Result<String, AuthorityError> {
+    async fn download(
+        &self,
+        account: &Account,
+        order: &str,
+        _: &str,
+    ) -> Result<String, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
             state
                 .directory(&account.directory)?

@@ -2,8 +2,10 @@
 
 use rancher_lets_encrypt::names::DomainName;
 use rancher_lets_encrypt::ports::AuthorityError;
+use rancher_lets_encrypt::ports::AuthorityErrorKind;
 use rancher_lets_encrypt::ports::Authorization;
 use rancher_lets_encrypt::ports::AuthorizationStatus;
+use rancher_lets_encrypt::ports::ChallengeStatus;
 use rancher_lets_encrypt::ports::Http01;
 use rancher_lets_encrypt::ports::Problem;
 use rancher_lets_encrypt::ports::Token;
@@ -50,6 +52,7 @@ impl Directory {
             challenge: Http01 {
                 token: Token::try_from(token).expect("it has letters, digits and hyphens"),
                 key_authorization,
+                status: ChallengeStatus::Pending,
             },
         };
         self.proofs.insert(url.clone(), proof);
@@ -66,20 +69,25 @@ impl Directory {
         self.knows(account)?;
         let proof = self.proofs.get(url).ok_or_else(gone)?;
         let status = proof.seen(now);
-        let error = (status == AuthorizationStatus::Invalid).then(|| Problem {
-            kind: "connection".to_owned(),
-            detail: "the token could not be fetched".to_owned(),
-            instance: None,
-            names: Vec::new(),
-        });
+        let error = (status == AuthorizationStatus::Invalid)
+            .then(|| Problem::new("connection", "the token could not be fetched"));
         let name: DomainName = proof.name.parse().map_err(|_| gone())?;
         Ok(Authorization {
             url: url.to_owned(),
             name,
             status,
-            challenge: Some(proof.challenge.clone()),
+            challenge: Some(Http01 {
+                status: match status {
+                    AuthorizationStatus::Pending => ChallengeStatus::Pending,
+                    AuthorizationStatus::Valid => ChallengeStatus::Valid,
+                    AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
+                        ChallengeStatus::Invalid
+                    }
+                },
+                ..proof.challenge.clone()
+            }),
             error,
-            retry_after: None,
+            not_before: None,
         })
     }
 
@@ -96,7 +104,7 @@ impl Directory {
             AuthorizationStatus::Valid => Ok(None),
             AuthorizationStatus::Pending if proof.decided_at.is_some() => {
                 let detail = "authorization is already being validated".to_owned();
-                Err(AuthorityError::AlreadyTold(detail))
+                Err(AuthorityError::new(AuthorityErrorKind::AlreadyTold, detail))
             }
             AuthorizationStatus::Pending => Ok(Some((proof.name.clone(), proof.challenge.clone()))),
             AuthorizationStatus::Invalid | AuthorizationStatus::Over => {

@@ -107,6 +107,9 @@ pub struct Wait {
         with = "time::serde::rfc3339::option"
     )]
     pub failed_at: Option<OffsetDateTime>,
+    /// An address where a person can read or do more about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
 }
 
 /// A kind that only a later version has is no kind for this one, and no broken line.

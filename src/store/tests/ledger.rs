@@ -17,6 +17,7 @@ fn wake_wait(failures: u32) -> Wait {
         detail: "no balancer is active".to_owned(),
         trouble: None,
         failed_at: None,
+        address: None,
     }
 }
 
@@ -310,6 +311,7 @@ fn what_a_clock_wrote_that_was_ahead_is_cut_when_it_is_read() {
         detail: "it was late".to_owned(),
         trouble: None,
         failed_at: None,
+        address: None,
     };
     let breaker = Subject::Authority {
         directory: DIRECTORY.to_owned(),
@@ -339,6 +341,7 @@ fn a_wait_that_a_clock_wrote_that_was_ahead_is_as_long_as_it_was_meant() {
         detail: "it was late".to_owned(),
         trouble: Some(Trouble::NoAddress),
         failed_at: Some(ahead),
+        address: None,
     };
     let mut ledger = Ledger::default();
     let line = ledger.fail(name(A), wait, ahead);
