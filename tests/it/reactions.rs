@@ -13,6 +13,7 @@ use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::faults::RetryAfter as Form;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use serde_json::Value;
 use serde_json::json;
 
@@ -392,4 +393,39 @@ async fn a_wrong_certificate_is_shown_with_its_kind_for_a_day_over_a_restart() {
         let wait = moment(&shown["next"]["at"]) - received;
         assert_eq!(wait.whole_minutes(), DAY, "{shown}");
     }
+}
+
+/// What `explain` and `status` say as well: both read this document.
+async fn shown_problem(daemon: &mut Daemon, port: &Port) -> Value {
+    daemon.says("certificate not done").await;
+    daemon.rests().await;
+    let page = look(port, "/status.json").await;
+    let status: Value = serde_json::from_str(&page.body).unwrap();
+    status["certificates"][0]["problem"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_to_do_is_told_after_every_failure() {
+    let failures = [
+        (page(503, None), "no-answer"),
+        (page(500, None), "failed"),
+        (At::Authority("directory", status(404)), "no-directory"),
+        (validation(400, "connection"), "unreachable"),
+        (order(400, "rejectedIdentifier"), "name-refused"),
+        (At::Elsewhere, "self-check"),
+    ];
+    let told = async |(at, kind): (At, &str)| {
+        let world = World::start().await;
+        at.arrange(&world);
+        for failure in 1..=3 {
+            let settings = world.settings().with("DOMAINS", NAME);
+            let (mut daemon, port) = settings.start_seen().await;
+            let problem = shown_problem(&mut daemon, &port).await;
+            let text = daemon.kill().await;
+            assert_eq!(problem["kind"], kind, "{failure}: {problem}\n{text}");
+            assert!(problem["advice"].is_string(), "{failure}: {problem}");
+            world.end_waits();
+        }
+    };
+    stream::iter(failures).for_each_concurrent(3, told).await;
 }

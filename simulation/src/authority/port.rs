@@ -53,7 +53,8 @@ impl Mood {
             Self::Silent => fault(text),
             Self::Overloaded(until) => AuthorityError {
                 not_before: Some(until),
-                ..fault("503 Service Unavailable")
+                status: Some(503),
+                ..fault("Service Unavailable")
             },
             Self::Limiting(until) => AuthorityError {
                 not_before: Some(until),
