@@ -514,7 +514,10 @@ impl Trouble {
         use AuthorityErrorKind as K;
         match error.kind {
             K::Unavailable if error.problem.kind == Problem::NO_DIRECTORY => Self::NoDirectory,
-            K::Unavailable | K::Failed if error.not_before.is_some() => Self::Overloaded,
+            // Where we leave it alone by ourselves, it has given no answer that says so.
+            K::Unavailable | K::Failed if error.not_before.is_some() && error.status.is_some() => {
+                Self::Overloaded
+            }
             K::Unavailable => Self::NoAnswer,
             K::Failed => Self::Failed,
             K::BadNonce => Self::BadNonce,

@@ -25,9 +25,6 @@ use crate::ports::Problem;
 /// A directory may change its URLs; it is fetched again after this time.
 const FRESH_FOR: Duration = Duration::from_secs(3600);
 
-/// Whoever waited for the directory while it could not be fetched gets the same answer.
-const SHARED_FAILURE: Duration = Duration::from_secs(1);
-
 /// How often one request is sent whose nonces are refused. Where half of them are, one request in a million fails.
 const TRIES: u32 = 20;
 
@@ -99,23 +96,31 @@ impl Directory {
 
     /// Where it wants to be asked.
     pub(super) async fn endpoints(&self) -> Result<Arc<Endpoints>, AuthorityError> {
+        let since = Instant::now();
         let mut fetched = self.fetched.lock().await;
         if let Some((at, endpoints)) = &fetched.endpoints
             && at.elapsed() < FRESH_FOR
         {
             return Ok(Arc::clone(endpoints));
         }
-        self.fetch(&mut fetched).await
+        self.fetch(&mut fetched, since).await
     }
 
     /// Fetches it in any case.
     pub(super) async fn refresh(&self) -> Result<(), AuthorityError> {
-        self.fetch(&mut *self.fetched.lock().await).await.map(drop)
+        let since = Instant::now();
+        let mut fetched = self.fetched.lock().await;
+        self.fetch(&mut fetched, since).await.map(drop)
     }
 
-    async fn fetch(&self, fetched: &mut Fetched) -> Result<Arc<Endpoints>, AuthorityError> {
+    /// Whoever has waited since then while it could not be fetched gets the same answer.
+    async fn fetch(
+        &self,
+        fetched: &mut Fetched,
+        since: Instant,
+    ) -> Result<Arc<Endpoints>, AuthorityError> {
         if let Some((at, error)) = &fetched.failure
-            && at.elapsed() < SHARED_FAILURE
+            && since < *at
         {
             return Err(error.clone());
         }

@@ -190,14 +190,12 @@ impl Failure {
                 ..error
             };
         }
-        match error.kind {
-            // What fails here fails for everybody.
-            AuthorityErrorKind::Failed => AuthorityError {
-                kind: AuthorityErrorKind::Unavailable,
-                ..error
-            },
-            _ => error,
+        // What fails here fails for everybody.
+        if error.kind == AuthorityErrorKind::Failed {
+            let kind = AuthorityErrorKind::Unavailable;
+            return AuthorityError { kind, ..error };
         }
+        error
     }
 
     fn kind(&self, problem: &Problem, is_document: bool, about: About<'_>) -> AuthorityErrorKind {
@@ -250,7 +248,12 @@ impl Failure {
                 told.into_iter()
                     .find_map(|told| not_before(told, schedule::LONGEST_LIMIT, now))
             }
-            _ => None,
+            AuthorityErrorKind::BadNonce
+            | AuthorityErrorKind::Refused
+            | AuthorityErrorKind::AccountUnknown
+            | AuthorityErrorKind::Gone
+            | AuthorityErrorKind::NotReady
+            | AuthorityErrorKind::AlreadyTold => None,
         }
     }
 
@@ -569,10 +572,11 @@ mod tests {
                 retry_after,
                 ..document(429, "rateLimited", detail)
             };
-            match failure.sort(ORDER, NOW).kind {
-                AuthorityErrorKind::RateLimited(scope) => scope,
-                kind => panic!("{detail}: {kind:?}"),
-            }
+            let kind = failure.sort(ORDER, NOW).kind;
+            let AuthorityErrorKind::RateLimited(scope) = kind else {
+                panic!("{detail}: {kind:?}")
+            };
+            scope
         };
         let hour = Some(RetryAfter::In(Duration::HOUR));
         let past = Some(RetryAfter::At(NOW - Duration::DAY));

@@ -70,9 +70,10 @@ pub(super) fn authorization(
     use instant_acme::AuthorizationStatus as Status;
     let state: AuthorizationState =
         serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let name = match state.identifier().identifier {
-        Identifier::Dns(name) => name.parse().ok(),
-        _ => None,
+    let name = if let Identifier::Dns(name) = state.identifier().identifier {
+        name.parse().ok()
+    } else {
+        None
     };
     let name = name.ok_or("the authorization is not about a domain name")?;
     let status = match state.status {

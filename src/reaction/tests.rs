@@ -36,6 +36,11 @@ fn each_answer_has_the_kind_of_its_meaning() {
             not_before: Some(datetime!(2026-11-22 12:00 UTC)),
             ..error
         };
+        assert_eq!(T::of(&later), at_once, "{kind:?}, of our own");
+        let later = AuthorityError {
+            status: Some(503),
+            ..later
+        };
         assert_eq!(T::of(&later), with_a_time, "{kind:?}");
     }
     let no_directory = AuthorityError::unavailable(problem(Problem::NO_DIRECTORY));

@@ -429,13 +429,12 @@ fn the_worst_and_then_what_ends_first_is_on_top() {
 
 #[test]
 fn a_problem_says_what_happened_what_to_do_and_where() {
-    let text = "the authority has paused these names until a person acts: see \
-                https://portal.test/unpause?jwt=abc.def, or ask";
-    let address = Some("https://portal.test/unpause?jwt=abc.def".to_owned());
-    let paused = Setback {
-        address,
-        ..failed(Trouble::Paused, text)
+    let text = "the authority has paused these names until a person acts";
+    let with_address = |setback| Setback {
+        address: Some("https://portal.test/unpause?jwt=abc.def".to_owned()),
+        ..setback
     };
+    let paused = with_address(failed(Trouble::Paused, text));
     let paused = held_back(first("a.test"), paused);
     let problem = stands(paused, Health::Attention).problem.unwrap();
     assert_eq!(problem.what, text);
@@ -450,7 +449,7 @@ fn a_problem_says_what_happened_what_to_do_and_where() {
     );
     let dns = held_back(
         first("a.test"),
-        failed(Trouble::NoAddress, "see https://ca.test"),
+        with_address(failed(Trouble::NoAddress, "no address")),
     );
     let problem = stands(dns, Health::Attention).problem.unwrap();
     assert_eq!((problem.needs_person, problem.link), (false, None));

@@ -13,6 +13,7 @@ use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::faults::RetryAfter as Form;
 use sandbox::faults::What;
+use sandbox::parts::port::Port;
 use serde_json::Value;
 use serde_json::json;
 
@@ -119,9 +120,25 @@ fn cases() -> Vec<Case> {
         Problem::malformed("too many labels"),
     )]);
     let caa = Problem::new(403, "caa", "CAA record for a.example.com prevents issuance");
+    let lost_caa = "While processing CAA for a.example.com: DNS problem: SERVFAIL looking up CAA for example.com";
+    let lost_caa = Problem::new(403, "caa", lost_caa);
     vec![
         // No usable answer.
-        Case(order(500, "serverInternal"), "attempt", "no-answer", 1),
+        Case(order(500, "serverInternal"), "attempt", "failed", 1),
+        Case(page(500, None), "attempt", "failed", 1),
+        Case(
+            At::Authority("new-nonce", status(500)),
+            "attempt",
+            "no-answer",
+            1,
+        ),
+        Case(
+            At::Authority("directory", status(404)),
+            "attempt",
+            "no-directory",
+            1,
+        ),
+        Case(order(400, "badNonce"), "attempt", "bad-nonce", 1),
         Case(page(503, None), "attempt", "no-answer", 1),
         Case(page(503, Some("0")), "attempt", "no-answer", 1),
         Case(page(503, Some(PAST)), "attempt", "no-answer", 1),
@@ -236,6 +253,7 @@ fn cases() -> Vec<Case> {
         Case(validation(400, "tls"), "name", "unreachable", 1),
         Case(validation(400, "dns"), "name", "no-address", 1),
         Case(validation(403, "caa"), "name", "caa", DAY),
+        Case(At::Validation(lost_caa.clone()), "name", "caa-lookup", 1),
         Case(validation(403, "unauthorized"), "name", "wrong-answer", 1),
         Case(
             validation(400, "incorrectResponse"),
@@ -258,6 +276,7 @@ fn cases() -> Vec<Case> {
         // It is this order that is not authorized: the account of all others is not in question.
         Case(finalize(403, "unauthorized"), "name", "refused", 1),
         Case(problem("finalize", &caa), "name", "caa", DAY),
+        Case(problem("finalize", &lost_caa), "name", "caa-lookup", 1),
         // Ourselves.
         Case(At::Elsewhere, "self-check", "self-check", 5),
         Case(At::Webroot, "attempt", "disk", 5),
@@ -374,4 +393,39 @@ async fn a_wrong_certificate_is_shown_with_its_kind_for_a_day_over_a_restart() {
         let wait = moment(&shown["next"]["at"]) - received;
         assert_eq!(wait.whole_minutes(), DAY, "{shown}");
     }
+}
+
+/// What `explain` and `status` say as well: both read this document.
+async fn shown_problem(daemon: &mut Daemon, port: &Port) -> Value {
+    daemon.says("certificate not done").await;
+    daemon.rests().await;
+    let page = look(port, "/status.json").await;
+    let status: Value = serde_json::from_str(&page.body).unwrap();
+    status["certificates"][0]["problem"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_to_do_is_told_after_every_failure() {
+    let failures = [
+        (page(503, None), "no-answer"),
+        (page(500, None), "failed"),
+        (At::Authority("directory", status(404)), "no-directory"),
+        (validation(400, "connection"), "unreachable"),
+        (order(400, "rejectedIdentifier"), "name-refused"),
+        (At::Elsewhere, "self-check"),
+    ];
+    let told = async |(at, kind): (At, &str)| {
+        let world = World::start().await;
+        at.arrange(&world);
+        for failure in 1..=3 {
+            let settings = world.settings().with("DOMAINS", NAME);
+            let (mut daemon, port) = settings.start_seen().await;
+            let problem = shown_problem(&mut daemon, &port).await;
+            let text = daemon.kill().await;
+            assert_eq!(problem["kind"], kind, "{failure}: {problem}\n{text}");
+            assert!(problem["advice"].is_string(), "{failure}: {problem}");
+            world.end_waits();
+        }
+    };
+    stream::iter(failures).for_each_concurrent(3, told).await;
 }

@@ -84,7 +84,9 @@ async fn a_directory_that_is_not_there_for_a_while_costs_no_order_in_flight() {
 
         world.refuses("directory", u32::MAX, answer);
         let mut daemon = world.daemon(NAME);
-        let line = daemon.mentions("is no ACME directory").await.to_string();
+        let line = daemon.says("certificate not done").await.to_string();
+        assert!(line.contains("is no ACME directory"), "{line}");
+        assert!(line.contains("check `ACME_DIRECTORY`"), "{line}");
         assert!(line.contains(&world.production.directory_url()), "{line}");
         daemon.rests().await;
         daemon.stop().await;
@@ -466,7 +468,7 @@ async fn a_limit_without_an_end_that_can_be_is_waited_for_a_week_and_a_day() {
 async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     let world = World::start().await;
     let refusal = Problem::new(400, "invalidContact", "unable to parse email address").response();
-    world.refuses("account", 1, refusal);
+    world.refuses("new-account", 1, refusal);
     let settings = world
         .settings()
         .with("CERTBOT_EMAIL", "operator@example.com");
@@ -476,7 +478,8 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     assert!(advice.contains("correct `CERTBOT_EMAIL`"), "{line}");
     world.pushed(NAME).await;
     assert!(world.failures("account").is_empty(), "it is only told");
-    assert_eq!(world.asked("account"), 1, "{}", daemon.text());
+    assert_eq!(world.asked("new-account"), 2, "{}", daemon.text());
+    assert_eq!(world.asked("account"), 0, "{}", daemon.text());
     assert_eq!(world.production.accounts().len(), 1);
 }
 

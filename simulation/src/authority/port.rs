@@ -53,7 +53,8 @@ impl Mood {
             Self::Silent => fault(text),
             Self::Overloaded(until) => AuthorityError {
                 not_before: Some(until),
-                ..fault("503 Service Unavailable")
+                status: Some(503),
+                ..fault("Service Unavailable")
             },
             Self::Limiting(until) => AuthorityError {
                 not_before: Some(until),
@@ -116,9 +117,10 @@ impl Life {
         let mood = self.outside.state().mood_of_authority();
         let result = self.call(call, act, |text| mood.fault(text)).await;
         result.map_err(|error| {
-            let longest = match error.kind {
-                AuthorityErrorKind::RateLimited(_) => LONGEST_LIMIT,
-                _ => LONGEST_OUTAGE,
+            let longest = if matches!(error.kind, AuthorityErrorKind::RateLimited(_)) {
+                LONGEST_LIMIT
+            } else {
+                LONGEST_OUTAGE
             };
             AuthorityError {
                 not_before: self.told(error.not_before, longest),
