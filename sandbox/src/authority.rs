@@ -5,12 +5,14 @@
 //! - [`limits`]: rate limits as token buckets
 //! - [`records`]: what tests get to see: accounts, orders, authorizations, certificates, validations
 //! - [`state`]: all of these at one moment
+//! - [`outage`]: how it is away
 //! - [`problem`]: how it says no
 //!
 //! Inside, a request goes through `answers` (which endpoint) and `shared` (who asks) to `accounts`, `orders`,
-//! `authorizations` or `issuing`; `http01` fetches tokens by `fetch`.
+//! `authorizations`, `finalizing` or `downloads`; `issuing` signs, `http01` fetches tokens by `fetch`.
 
 pub mod limits;
+pub mod outage;
 pub mod problem;
 pub mod records;
 pub mod settings;
@@ -20,7 +22,9 @@ mod accounts;
 mod answers;
 mod authorizations;
 mod clock;
+mod downloads;
 mod fetch;
+mod finalizing;
 mod http01;
 mod issuing;
 mod jws;
@@ -37,10 +41,14 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use self::answers::Front;
+use self::outage::Outage;
+use self::outage::Presence;
+use self::problem::Problem;
 use self::records::Account;
 use self::records::Authorization;
 use self::records::Issued;
@@ -62,8 +70,10 @@ pub struct Authority {
 }
 
 struct Running {
-    server: Server,
+    address: SocketAddr,
+    presence: tokio::sync::Mutex<Presence>,
     faults: Faults,
+    tls: Arc<ServerConfig>,
     tls_root_pem: String,
     tasks: Arc<Mutex<JoinSet<()>>>,
 }
@@ -94,10 +104,13 @@ impl Authority {
         let shared = Arc::new(Shared::new(settings, base));
         let faults = Faults::default();
         let front = Arc::new(Front(Arc::clone(&shared)));
-        let server = Server::start_on(listener, Some(tls.config), faults.clone(), front)?;
+        let config = Arc::clone(&tls.config);
+        let server = Server::start_on(listener, Some(config), faults.clone(), front)?;
         let running = Running {
-            server,
+            address,
+            presence: tokio::sync::Mutex::new(Presence::Here(server)),
             faults,
+            tls: tls.config,
             tls_root_pem: tls.root_pem,
             tasks: Arc::clone(&shared.tasks),
         };
@@ -114,7 +127,7 @@ impl Authority {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.running.server.address()
+        self.running.address
     }
 
     /// The root to trust for the TLS of its endpoints, PEM.
@@ -175,6 +188,11 @@ impl Authority {
         self.shared.state.borrow().issued().to_vec()
     }
 
+    /// How many certificates were issued for exactly these names.
+    pub fn issued_for(&self, names: &[&str]) -> usize {
+        self.shared.state.borrow().issued_for(names)
+    }
+
     /// The results of all validations, oldest first.
     pub fn validations(&self) -> Vec<Validation> {
         self.shared.state.borrow().validations().to_vec()
@@ -184,6 +202,43 @@ impl Authority {
     /// and validated stays on record here, and the rate limits stay spent.
     pub fn forget_accounts(&self) {
         self.shared.change(State::forget_accounts);
+    }
+
+    /// Loses all that it had in memory, as Pebble does when it is restarted: accounts, orders, authorizations and
+    /// certificates are unknown, no nonce is good, and what it issues has a new root. Test and clients may tell it
+    /// by 400 `accountDoesNotExist`, 404 `malformed` and 400 `badNonce`. What was issued stays on record here.
+    /// Held against Pebble 2.10.1 by what a daemon saw of its restart (no recording).
+    pub fn lose_state(&self) {
+        self.shared.lose_state();
+    }
+
+    /// Is not there until [`come_back`](Self::come_back). When this resolves, all connections are closed. Its state
+    /// stays as it is, and validations that are under way go on.
+    pub async fn leave(&self, how: Outage) -> io::Result<()> {
+        let mut presence = self.running.presence.lock().await;
+        presence.leave(how, self.running.address).await
+    }
+
+    /// Is there again, at the same address.
+    pub async fn come_back(&self) -> io::Result<()> {
+        let mut presence = self.running.presence.lock().await;
+        let listener = presence.listen(self.running.address).await?;
+        let (tls, faults) = (Arc::clone(&self.running.tls), self.running.faults.clone());
+        let front = Arc::new(Front(Arc::clone(&self.shared)));
+        *presence = Presence::Here(Server::start_on(listener, Some(tls), faults, front)?);
+        Ok(())
+    }
+
+    /// Issues what the order with this URL was finalized for, if it
+    /// [sticks](settings::finalizing::Finalizing::Stick); whether it does.
+    pub fn go_on(&self, order: &str) -> bool {
+        self.shared.go_on(order)
+    }
+
+    /// Makes the order with this URL invalid for this reason, if it
+    /// [sticks](settings::finalizing::Finalizing::Stick); whether it does.
+    pub fn give_up(&self, order: &str, reason: Problem) -> bool {
+        self.shared.give_up(order, reason)
     }
 
     /// Deactivates the account with this URL.

@@ -1,4 +1,15 @@
-//! The ACME authority, seen by a small client of its own.
+//! The ACME authority, seen by a small client of its own. Here it is Boulder; below it is others, by subject.
+
+#[path = "authority/accounts.rs"]
+mod accounts;
+#[path = "authority/challenges.rs"]
+mod challenges;
+#[path = "authority/downloads.rs"]
+mod downloads;
+#[path = "authority/finalizing.rs"]
+mod finalizing;
+#[path = "authority/outages.rs"]
+mod outages;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -31,7 +42,7 @@ use sandbox::authority::problem::RetryAfter;
 use sandbox::authority::records::AuthorizationStatus;
 use sandbox::authority::records::OrderStatus;
 use sandbox::authority::settings::AuthoritySettings;
-use sandbox::authority::settings::SecondTell;
+use sandbox::authority::settings::challenges::SecondTell;
 use sandbox::certs;
 use sandbox::faults::Faults;
 use sandbox::faults::Gate;
@@ -347,25 +358,34 @@ impl Client {
     }
 
     async fn send(&self, url: &str, jws: &Value) -> Answer {
+        let answer = self.try_send(url, jws).await;
+        answer.expect("the authority answers")
+    }
+
+    async fn try_send(&self, url: &str, jws: &Value) -> reqwest::Result<Answer> {
         let request = self
             .http
             .post(url)
             .header("content-type", "application/jose+json");
-        let answer = request.body(jws.to_string()).send().await;
-        let answer = answer.expect("the authority answers");
-        Answer {
+        let answer = request.body(jws.to_string()).send().await?;
+        Ok(Answer {
             status: answer.status().as_u16(),
             headers: answer.headers().clone(),
-            body: answer.bytes().await.expect("a whole body"),
-        }
+            body: answer.bytes().await?,
+        })
     }
 
     async fn post(&self, url: &str, payload: Option<Value>) -> Answer {
+        let answer = self.try_post(url, payload).await;
+        answer.expect("the authority answers")
+    }
+
+    async fn try_post(&self, url: &str, payload: Option<Value>) -> reqwest::Result<Answer> {
         let nonce = self.nonce().await;
         let by_key = url == self.url("new-acct");
         let signature = Signature { url, nonce, by_key };
         let jws = self.sign(&signature, payload.as_ref());
-        self.send(url, &jws).await
+        self.try_send(url, &jws).await
     }
 
     /// POST-as-GET.

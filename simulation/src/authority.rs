@@ -13,10 +13,12 @@ use sandbox::authority::limits::Limits;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::authority::oddities::Oddities;
 use crate::dice::Dice;
 use crate::issuer::Issuer;
 
 pub mod answers;
+pub mod oddities;
 mod port;
 mod proofs;
 
@@ -100,6 +102,8 @@ pub struct Directory {
     pub opened: u64,
     /// Limits that were hit.
     pub hits: Vec<Hit>,
+    /// What it does otherwise than Boulder.
+    pub oddities: Oddities,
 }
 
 /// Both directories.
@@ -141,6 +145,7 @@ impl Authority {
             made: 0,
             opened: 0,
             hits: Vec::new(),
+            oddities: Oddities::default(),
         };
         let production = directory(PRODUCTION, "Simulated", Limits::lets_encrypt());
         let staging = directory(STAGING, "(STAGING) Simulated", staging);

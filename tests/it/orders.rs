@@ -7,7 +7,7 @@ use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::authority::records::AuthorizationStatus;
 use sandbox::authority::records::OrderStatus;
-use sandbox::authority::settings::SecondTell;
+use sandbox::authority::settings::challenges::SecondTell;
 use sandbox::authority::state::State;
 use sandbox::faults::Gate;
 use sandbox::faults::Seen;

@@ -87,6 +87,16 @@ impl Shared {
             if !asked.terms_of_service_agreed {
                 return Err(Problem::malformed("must agree to terms of service"));
             }
+            if settings.contact_required && asked.contact.is_empty() {
+                return Err(Problem::malformed("Contact information is missing"));
+            }
+            if settings.binding_required {
+                return Err(Problem::new(
+                    401,
+                    "externalAccountRequired",
+                    "The request must include a value for the 'externalAccountBinding' field",
+                ));
+            }
             check_contacts(&asked.contact)?;
             let now = clock::now();
             let token = Token::account(&peer);

@@ -9,7 +9,6 @@ use http::Response;
 use http::StatusCode;
 use http::header;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::json;
 
 use super::clock;
@@ -20,6 +19,8 @@ use super::problem::Problem;
 use super::problem::http_date;
 use super::reply::Reply;
 use super::resource::Resource;
+use super::settings::AuthoritySettings;
+use super::settings::doors::Door;
 use super::shared::Shared;
 use crate::serve::Answers;
 use crate::serve::Asked;
@@ -37,13 +38,23 @@ impl Answers for Front {
     }
 
     async fn answer(&self, request: Asked) -> Response<Bytes> {
-        let delay = self.0.settings().request_delay;
+        let settings = self.0.settings();
+        let delay = settings.request_delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         let resource = Resource::parse(request.uri().path());
+        match settings.door {
+            Door::Open | Door::WithoutDirectory => {}
+            Door::Off => return Reply::empty(StatusCode::NOT_FOUND).finish(),
+            Door::Sealed => return sealed(),
+        }
+        if self.is_silent(&settings, &resource, &request) {
+            std::future::pending::<()>().await;
+        }
         let reply = self
             .reply(&resource, &request)
+            .await
             .unwrap_or_else(|problem| Reply::problem(&problem));
         let is_new_nonce = resource == Resource::NewNonce;
         let nonce =
@@ -65,7 +76,21 @@ impl Front {
         http_date(clock::now() + self.0.settings().clock_ahead)
     }
 
-    fn reply(&self, resource: &Resource, request: &Asked) -> Result<Reply, Problem> {
+    fn is_silent(
+        &self,
+        settings: &AuthoritySettings,
+        resource: &Resource,
+        request: &Asked,
+    ) -> bool {
+        let silent = &settings.silent;
+        if silent.is_empty() {
+            return false;
+        }
+        let names = self.names(resource, request).unwrap_or_default();
+        names.iter().any(|name| silent.contains(name))
+    }
+
+    async fn reply(&self, resource: &Resource, request: &Asked) -> Result<Reply, Problem> {
         let shared = &self.0;
         let method = request.method();
         let allowed: &[Method] = match resource {
@@ -89,9 +114,9 @@ impl Front {
             Resource::Account(id) => shared.account_change(request, *id),
             Resource::Authorization(owned) => shared.authorization(request, *owned),
             Resource::Certificate(serial) => shared.certificate(request, serial),
-            Resource::Challenge(owned, kind) => shared.challenge(request, *owned, *kind),
-            Resource::Directory => Ok(Reply::json(StatusCode::OK, &self.directory())),
-            Resource::Finalize(owned) => shared.finalize(request, *owned),
+            Resource::Challenge(owned, kind) => shared.challenge(request, *owned, *kind).await,
+            Resource::Directory => self.directory(),
+            Resource::Finalize(owned) => shared.finalize(request, *owned).await,
             Resource::NewAccount => shared.new_account(request),
             Resource::NewNonce if method == Method::HEAD => Ok(Reply::empty(StatusCode::OK)),
             Resource::NewNonce => Ok(Reply::empty(StatusCode::NO_CONTENT)),
@@ -106,7 +131,11 @@ impl Front {
         }
     }
 
-    fn directory(&self) -> Value {
+    fn directory(&self) -> Result<Reply, Problem> {
+        let settings = self.0.settings();
+        if settings.door == Door::WithoutDirectory {
+            return Err(Problem::not_found("Page not found"));
+        }
         let url = |resource: Resource| self.0.url(&resource);
         let mut directory = json!({
             "keyChange": url(Resource::KeyChange),
@@ -122,7 +151,10 @@ impl Front {
         });
         // Let's Encrypt does so, lest clients rely on the keys that they know.
         directory[&random_token()[..11]] = json!("https://sandbox.example/random-entry");
-        directory
+        if settings.binding_required {
+            directory["meta"]["externalAccountRequired"] = json!(true);
+        }
+        Ok(Reply::json(StatusCode::OK, &directory))
     }
 
     /// The names that a request is about, before anything about it was checked.
@@ -152,6 +184,12 @@ impl Front {
             | Resource::Unknown => None,
         }
     }
+}
+
+/// What stands in front of the authority answers; no nonce comes with it.
+fn sealed() -> Response<Bytes> {
+    let body = json!({"errors": ["Vault is sealed"]});
+    Reply::json(StatusCode::SERVICE_UNAVAILABLE, &body).finish()
 }
 
 #[derive(Deserialize)]

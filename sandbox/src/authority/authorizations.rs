@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Map;
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
 use super::clock;
 use super::http01;
@@ -22,7 +23,10 @@ use super::records::Validation;
 use super::reply::Reply;
 use super::resource::Owned;
 use super::settings::AuthoritySettings;
-use super::settings::SecondTell;
+use super::settings::challenges::Answered;
+use super::settings::challenges::Failing;
+use super::settings::challenges::SecondTell;
+use super::settings::quirk::Quirk;
 use super::shared::Shared;
 use super::shared::read;
 use super::state::State;
@@ -41,7 +45,8 @@ impl State {
     fn begin_validation(
         &mut self,
         owned: Owned,
-        second_tell: SecondTell,
+        kind: ChallengeKind,
+        settings: &AuthoritySettings,
         now: OffsetDateTime,
     ) -> Result<bool, Problem> {
         self.authorization(owned, now)?;
@@ -55,15 +60,57 @@ impl State {
             }
             AuthorizationStatus::Pending => {}
         }
-        if authorization.validating > 0 && second_tell == SecondTell::Conflict409 {
-            return Err(Problem::new(
-                409,
-                "conflict",
-                "authorization is already being validated",
-            ));
+        if authorization.validating > 0 {
+            match settings.second_tell {
+                SecondTell::Accept => {}
+                SecondTell::Conflict409 => {
+                    return Err(Problem::new(
+                        409,
+                        "conflict",
+                        "authorization is already being validated",
+                    ));
+                }
+                SecondTell::Ignore => return Ok(false),
+            }
         }
         authorization.validating += 1;
+        if settings.shows_processing {
+            authorization.processing = Some(kind);
+        }
         Ok(true)
+    }
+
+    /// Notes a validation that failed and does not decide. False when there is nothing to validate any more.
+    fn note_try(
+        &mut self,
+        id: u64,
+        tried: Decided,
+        failing: Failing,
+        settings: &AuthoritySettings,
+    ) -> bool {
+        let Some(authorization) = self.authorizations.get_mut(&id) else {
+            return false;
+        };
+        self.validations.push(Validation {
+            name: authorization.name.clone(),
+            ok: false,
+            error: tried.error.clone(),
+            at: tried.at,
+        });
+        let token = Token::failure(&authorization.account, &authorization.name);
+        self.buckets.spend(&settings.limits, token, tried.at);
+        let goes_on = match failing {
+            Failing::StayPending => false,
+            Failing::TryAgain { .. } => {
+                authorization.status == AuthorizationStatus::Pending && !authorization.forgotten
+            }
+        };
+        authorization.processing = goes_on.then_some(tried.challenge);
+        if !goes_on {
+            authorization.validating -= 1;
+        }
+        authorization.tried = Some(tried);
+        goes_on
     }
 
     /// Notes how a validation ended. Only the first one decides, but every failure counts.
@@ -79,6 +126,7 @@ impl State {
             return;
         };
         authorization.validating -= 1;
+        authorization.processing = None;
         let error = result.err();
         self.validations.push(Validation {
             name: authorization.name.clone(),
@@ -165,7 +213,7 @@ impl Shared {
     }
 
     /// Shows a challenge, or begins to validate it when the payload is an object.
-    pub(super) fn challenge(
+    pub(super) async fn challenge(
         self: &Arc<Self>,
         request: &Asked,
         owned: Owned,
@@ -173,19 +221,27 @@ impl Shared {
     ) -> Result<Reply, Problem> {
         let (account, payload) = self.by_account(request)?;
         let (owned, now) = (owned.asked_by(&account)?, clock::now());
-        let authorization = self.state.borrow().authorization(owned, now)?.clone();
+        let mut authorization = self.state.borrow().authorization(owned, now)?.clone();
         if !authorization.challenges().contains(&kind) {
             return Err(Problem::not_found("No such challenge"));
         }
         if !payload.is_empty() {
             let _: Map<String, Value> = read(&payload)?;
-            let second_tell = self.settings().second_tell;
-            if self.change(|state| state.begin_validation(owned, second_tell, now))? {
+            let settings = self.settings();
+            if self.change(|state| state.begin_validation(owned, kind, &settings, now))? {
                 let expected = format!("{}.{}", authorization.token, account.thumbprint);
                 let shared = Arc::clone(self);
-                let authorization = authorization.clone();
-                self.spawn(async move { shared.validate(&authorization, kind, &expected).await });
+                let (done, validated) = oneshot::channel::<()>();
+                self.spawn(async move {
+                    shared.validate(&authorization, kind, &expected).await;
+                    drop(done);
+                });
+                if settings.answered == Answered::Validated {
+                    // Nothing is ever sent: it ends with its sender.
+                    drop(validated.await);
+                }
             }
+            authorization = self.state.borrow().authorization(owned, now)?.clone();
         }
         let document = authorization.challenge_to_json(kind, &self.base);
         let reply = Reply::json(StatusCode::OK, &document)
@@ -207,25 +263,60 @@ impl Shared {
     }
 
     async fn validate(&self, authorization: &Authorization, kind: ChallengeKind, expected: &str) {
-        let settings = self.settings();
-        if !settings.validation_delay.is_zero() {
-            tokio::time::sleep(settings.validation_delay).await;
+        let id = authorization.owned.id;
+        let names = std::slice::from_ref(&authorization.name);
+        for number in 1.. {
+            let settings = self.settings();
+            let result = fetched(&settings, authorization, kind, expected).await;
+            let now = clock::now();
+            let fits = |failing: &Failing| match failing {
+                Failing::StayPending => true,
+                Failing::TryAgain { tries, .. } => number < *tries,
+            };
+            let (error, failing) = match result {
+                Ok(()) => (None, None),
+                Err(error) => (Some(error), Quirk::first(&settings.failing, names, fits)),
+            };
+            let Some(failing) = failing else {
+                let result = error.map_or(Ok(()), Err);
+                self.change(|state| state.end_validation(id, kind, result, &settings, now));
+                return;
+            };
+            let tried = Decided {
+                challenge: kind,
+                at: now,
+                error,
+            };
+            if !self.change(|state| state.note_try(id, tried, failing, &settings)) {
+                return;
+            }
+            if let Failing::TryAgain { step, .. } = failing {
+                tokio::time::sleep(step * number).await;
+            }
         }
-        let name = &authorization.name;
-        let result = match (&settings.validation_error, kind) {
-            (Some(error), _) => Err(error.clone()),
-            (None, ChallengeKind::Http01) => {
-                http01::check(&settings, name, &authorization.token, expected).await
-            }
-            (None, ChallengeKind::Dns01 | ChallengeKind::DnsPersist01) => {
-                Err(Problem::dns(format!(
-                    "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.{} - check that a DNS \
-                 record exists for this domain",
-                    name.trim_start_matches("*.")
-                )))
-            }
-        };
-        let (id, now) = (authorization.owned.id, clock::now());
-        self.change(|state| state.end_validation(id, kind, result, &settings, now));
+    }
+}
+
+/// Validates once.
+async fn fetched(
+    settings: &AuthoritySettings,
+    authorization: &Authorization,
+    kind: ChallengeKind,
+    expected: &str,
+) -> Result<(), Problem> {
+    if !settings.validation_delay.is_zero() {
+        tokio::time::sleep(settings.validation_delay).await;
+    }
+    let name = &authorization.name;
+    match (&settings.validation_error, kind) {
+        (Some(error), _) => Err(error.clone()),
+        (None, ChallengeKind::Http01) => {
+            http01::check(settings, name, &authorization.token, expected).await
+        }
+        (None, ChallengeKind::Dns01 | ChallengeKind::DnsPersist01) => Err(Problem::dns(format!(
+            "DNS problem: NXDOMAIN looking up TXT for _acme-challenge.{} - check that a DNS record \
+             exists for this domain",
+            name.trim_start_matches("*.")
+        ))),
     }
 }

@@ -1,9 +1,5 @@
-//! Finalizing and downloading ([RFC 8555, 7.4](https://www.rfc-editor.org/rfc/rfc8555#section-7.4)).
+//! From a signing request to a certificate.
 
-use std::sync::Arc;
-
-use http::StatusCode;
-use http::header;
 use rcgen::CertificateSigningRequestParams;
 use rcgen::DnType;
 use rcgen::DnValue;
@@ -15,27 +11,20 @@ use time::OffsetDateTime;
 use x509_parser::prelude::FromDer;
 use x509_parser::prelude::X509Certificate;
 
-use super::clock;
 use super::jws::decoded;
 use super::limits::Token;
 use super::problem::Problem;
 use super::records::Account;
 use super::records::Issued;
 use super::records::Order;
-use super::records::OrderStatus;
-use super::reply::Reply;
-use super::resource::Owned;
 use super::resource::Resource;
 use super::settings::AuthoritySettings;
 use super::shared::Rules;
-use super::shared::Shared;
-use super::shared::post_as_get;
 use super::shared::read;
 use super::state::State;
 use crate::certs::CertificateAuthority;
 use crate::certs::LeafContent;
 use crate::certs::new_key;
-use crate::serve::Asked;
 
 #[derive(Deserialize)]
 struct Finalize {
@@ -43,21 +32,21 @@ struct Finalize {
 }
 
 /// A signing request whose signature holds.
-struct SigningRequest {
+pub(super) struct SigningRequest {
     params: CertificateSigningRequestParams,
     /// In lower case, sorted, each once; the common name among them.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     common_name: Option<String>,
 }
 
 /// A certificate that was just signed.
-struct Signed {
+pub(super) struct Signed {
     serial: String,
     record: Issued,
 }
 
 impl SigningRequest {
-    fn parse(payload: &[u8], account: &Account) -> Result<Self, Problem> {
+    pub(super) fn parse(payload: &[u8], account: &Account) -> Result<Self, Problem> {
         let asked: Finalize = read(payload)?;
         let bad = |why: &str| Problem::new(400, "badCSR", format!("Error parsing CSR: {why}"));
         let der = decoded(&asked.csr).ok_or_else(|| bad("it is not base64url"))?;
@@ -104,7 +93,12 @@ fn text(value: &DnValue) -> Option<String> {
 
 impl Rules {
     /// Signs what the order is for, or what the settings make of it.
-    fn sign(&self, order: &Order, request: &SigningRequest, now: OffsetDateTime) -> Signed {
+    pub(super) fn sign(
+        &self,
+        order: &Order,
+        request: &SigningRequest,
+        now: OffsetDateTime,
+    ) -> Signed {
         let settings = &self.settings;
         let not_before = whole_seconds(now - settings.backdate + settings.postdate);
         let names = settings.wrong_names.as_ref().unwrap_or(&order.names);
@@ -172,38 +166,16 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 impl State {
-    /// Claims a ready order for issuing, so that it cannot be finalized twice.
-    fn begin_issuing(&mut self, owned: Owned, now: OffsetDateTime) -> Result<Order, Problem> {
-        self.ready_order(owned, now)?;
-        let order = self.orders.get_mut(&owned.id);
-        let order = order.expect("it was just found");
-        order.status = OrderStatus::Processing;
-        Ok(order.clone())
-    }
-
-    fn ready_order(&self, owned: Owned, now: OffsetDateTime) -> Result<&Order, Problem> {
-        let order = self.order(owned, now)?;
-        if order.status == OrderStatus::Ready {
-            return Ok(order);
-        }
-        Err(Problem::new(
-            403,
-            "orderNotReady",
-            format!(
-                "Order's status ({:?}) is not acceptable for finalization",
-                order.status.name()
-            ),
-        ))
-    }
-
-    /// Keeps a certificate. From here on it has been issued and counts, whenever the order becomes valid.
-    fn keep(&mut self, id: u64, signed: Signed, settings: &AuthoritySettings, now: OffsetDateTime) {
+    /// Keeps a certificate, and returns its URL. From here on it has been issued and counts, whatever becomes of
+    /// the order.
+    pub(super) fn keep(
+        &mut self,
+        order: &Order,
+        signed: Signed,
+        settings: &AuthoritySettings,
+        now: OffsetDateTime,
+    ) -> String {
         let url = Resource::Certificate(signed.serial.clone()).url(&self.base);
-        let order = self
-            .orders
-            .get_mut(&id)
-            .expect("orders are never taken out");
-        order.certificate = Some(url);
         let names = order.names.clone();
         let mut tokens = vec![Token::duplicate(&names)];
         if !self.is_renewal(&names, now) {
@@ -215,76 +187,6 @@ impl State {
         }
         self.certificates.insert(signed.serial, self.issued.len());
         self.issued.push(signed.record);
-    }
-
-    fn end_issuing(&mut self, id: u64) -> Order {
-        let order = self
-            .orders
-            .get_mut(&id)
-            .expect("orders are never taken out");
-        order.status = OrderStatus::Valid;
-        order.clone()
-    }
-}
-
-impl Shared {
-    pub(super) fn finalize(
-        self: &Arc<Self>,
-        request: &Asked,
-        owned: Owned,
-    ) -> Result<Reply, Problem> {
-        let (account, payload) = self.by_account(request)?;
-        let (owned, now) = (owned.asked_by(&account)?, clock::now());
-        let names = self.state.borrow().ready_order(owned, now)?.names.clone();
-        let signing_request = SigningRequest::parse(&payload, &account)?;
-        if signing_request.names != names {
-            return Err(
-                Problem::unauthorized("CSR does not specify same identifiers as Order")
-                    .while_doing("Error finalizing order"),
-            );
-        }
-        let order = self.change(|state| state.begin_issuing(owned, now))?;
-        let rules = self.rules();
-        let signed = rules.sign(&order, &signing_request, now);
-        let wait = rules.settings.processing;
-        let order = self.change(|state| {
-            state.keep(owned.id, signed, &rules.settings, now);
-            if wait.is_zero() {
-                state.end_issuing(owned.id)
-            } else {
-                order
-            }
-        });
-        if !wait.is_zero() {
-            let shared = Arc::clone(self);
-            self.spawn(async move {
-                tokio::time::sleep(wait).await;
-                shared.change(|state| state.end_issuing(owned.id));
-            });
-        }
-        Ok(self
-            .order_reply(&order)
-            .header(header::LOCATION, &order.url))
-    }
-
-    pub(super) fn certificate(&self, request: &Asked, serial: &str) -> Result<Reply, Problem> {
-        let (account, payload) = self.by_account(request)?;
-        post_as_get(&payload)?;
-        let state = self.state.borrow();
-        let issued = state
-            .certificates
-            .get(serial)
-            .and_then(|index| state.issued.get(*index))
-            .ok_or_else(|| Problem::not_found("Certificate not found"))?;
-        if issued.account != account.url {
-            return Err(Problem::unauthorized(
-                "Account in use did not issue specified certificate",
-            ));
-        }
-        Ok(Reply::bytes(
-            StatusCode::OK,
-            "application/pem-certificate-chain",
-            issued.chain_pem.clone(),
-        ))
+        url
     }
 }

@@ -26,6 +26,11 @@ impl Nonces {
         self.unused().remove(nonce)
     }
 
+    /// None of those that were given out is good any more.
+    pub(super) fn forget(&self) {
+        self.unused().clear();
+    }
+
     fn unused(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header;
 use serde::Deserialize;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::clock;
@@ -21,6 +22,8 @@ use super::reply::Reply;
 use super::resource::Owned;
 use super::resource::Resource;
 use super::settings::AuthoritySettings;
+use super::settings::quirk::Quirk;
+use super::settings::shapes::OrderShape;
 use super::shared::Shared;
 use super::shared::post_as_get;
 use super::shared::read;
@@ -217,6 +220,8 @@ impl State {
             expires: now + LIFETIME,
             token: random_token(),
             validating: 0,
+            processing: None,
+            tried: None,
             decided: None,
             forgotten: false,
             owned,
@@ -268,7 +273,7 @@ impl Shared {
         check_paused(&names, &settings)?;
         let now = clock::now();
         let order = self.change(|state| state.new_order(&account, names, &settings, now))?;
-        Ok(Reply::json(StatusCode::CREATED, &order.to_json(&self.base))
+        Ok(Reply::json(StatusCode::CREATED, &self.shown(&order))
             .header(header::LOCATION, &order.url))
     }
 
@@ -290,10 +295,26 @@ impl Shared {
             OrderStatus::Processing => settings.retry_after_processing,
             OrderStatus::Invalid | OrderStatus::Ready | OrderStatus::Valid => None,
         };
-        Reply::json(StatusCode::OK, &order.to_json(&self.base)).header_if(
+        Reply::json(StatusCode::OK, &self.shown(order)).header_if(
             header::RETRY_AFTER,
             wait.map(|wait| wait.header(clock::now())),
         )
+    }
+
+    /// The order object, without what the settings leave out.
+    fn shown(&self, order: &Order) -> Value {
+        let is_valid = order.status == OrderStatus::Valid;
+        let fits = |shape: &OrderShape| is_valid || *shape == OrderShape::WithoutStatus;
+        let shape = Quirk::first(&self.settings().shapes, &order.names, fits);
+        let mut document = order.to_json(&self.base);
+        if let (Some(shape), Some(fields)) = (shape, document.as_object_mut()) {
+            fields.retain(|field, _| match shape {
+                OrderShape::OnlyCertificate => matches!(field.as_str(), "status" | "certificate"),
+                OrderShape::WithoutFinalize => field != "finalize",
+                OrderShape::WithoutStatus => field != "status",
+            });
+        }
+        document
     }
 }
 

@@ -153,6 +153,10 @@ pub struct Authorization {
     pub token: String,
     /// How many validations are under way.
     pub validating: u32,
+    /// The challenge that is shown as being validated.
+    pub processing: Option<ChallengeKind>,
+    /// The newest validation that failed and did not decide.
+    pub tried: Option<Decided>,
     /// The challenge that decided, and why it failed.
     pub decided: Option<Decided>,
     /// Unknown by the will of the test.
@@ -254,6 +258,13 @@ impl Authorization {
             }
             ChallengeKind::Dns01 | ChallengeKind::Http01 => document["token"] = json!(self.token),
         }
+        if self.processing == Some(kind) {
+            document["status"] = json!("processing");
+        }
+        let tried = self.tried.as_ref().filter(|tried| tried.challenge == kind);
+        if let Some(error) = tried.and_then(|tried| tried.error.as_ref()) {
+            document["error"] = error.to_json();
+        }
         if let Some(decided) = &self.decided {
             let status = if decided.error.is_none() {
                 "valid"
@@ -262,9 +273,11 @@ impl Authorization {
             };
             document["status"] = json!(status);
             document["validated"] = json!(rfc3339(decided.at));
-            if let Some(error) = &decided.error {
-                document["error"] = error.to_json();
-            }
+            let fields = document.as_object_mut().expect("it was made as one");
+            match &decided.error {
+                Some(error) => fields.insert("error".to_owned(), error.to_json()),
+                None => fields.remove("error"),
+            };
         }
         document
     }

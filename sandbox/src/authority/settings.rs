@@ -1,4 +1,19 @@
 //! How the authority behaves. All but the first three settings can be changed while it runs.
+//!
+//! As it comes it does what Boulder does. Each of these makes it another authority:
+//! - [`finalizing`]: a finalize that refuses, fails, sticks or is forgotten
+//! - [`downloads`]: a certificate that is lost for a while
+//! - [`challenges`]: failures that are not final, validations that the answer waits for
+//! - [`shapes`]: order objects that lack fields
+//! - [`doors`]: nothing works
+//! - [`quirk`]: for whom, and how often
+
+pub mod challenges;
+pub mod doors;
+pub mod downloads;
+pub mod finalizing;
+pub mod quirk;
+pub mod shapes;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -7,19 +22,18 @@ use std::net::Ipv4Addr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use self::challenges::Answered;
+use self::challenges::Failing;
+use self::challenges::SecondTell;
+use self::doors::Door;
+use self::downloads::Download;
+use self::finalizing::Finalizing;
+use self::quirk::Quirk;
+use self::shapes::OrderShape;
 use super::limits::Limits;
 use super::problem::Problem;
 use super::problem::RetryAfter;
 use crate::certs::Subject;
-
-/// What a POST to a challenge gets while the authorization is being validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SecondTell {
-    /// A second validation begins, whose failure counts for itself.
-    Accept,
-    /// 409 `conflict`.
-    Conflict409,
-}
 
 /// When a refusal of names lists each of them as a subproblem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +90,43 @@ pub struct AuthoritySettings {
     pub unresolved: BTreeSet<String>,
     /// What every validation fails with, whatever it finds.
     pub validation_error: Option<Problem>,
+    /// Validations whose failure is not final. Each failure counts as one time.
+    pub failing: Vec<Quirk<Failing>>,
+    /// When a POST to a challenge is answered.
+    pub answered: Answered,
+    /// Whether a challenge is `processing` while it is validated, as at Pebble since 2.5 and OpenBao; at Boulder it
+    /// stays `pending` until it is decided.
+    pub shows_processing: bool,
+
+    /// Whether it works at all.
+    pub door: Door,
+    /// Names of which every request is taken and never answered, orders that have one among others too. Held
+    /// against none.
+    pub silent: BTreeSet<String>,
+    /// Whether a new account must have a contact: else 400 `malformed` "Contact information is missing", as at
+    /// acme2certifier (seen; no recording).
+    pub contact_required: bool,
+    /// Whether a new account must be bound to an external one: else 401 `externalAccountRequired`, as at OpenBao
+    /// (seen; no recording). No binding is ever good enough here.
+    pub binding_required: bool,
+    /// What a finalize does in place of issuing.
+    pub finalizing: Vec<Quirk<Finalizing>>,
+    /// Downloads that do not give the certificate.
+    pub downloads: Vec<Quirk<Download>>,
+    /// Order objects that lack fields.
+    pub shapes: Vec<Quirk<OrderShape>>,
 
     /// Every so many signed requests, one is refused with `badNonce`.
     pub bad_nonce_every: Option<u32>,
-    /// Sent with orders, authorizations and challenges that are pending.
+    /// So many signed requests of a hundred are refused with `badNonce`, which ones follows from `nonce_seed`. As
+    /// Pebble's `PEBBLE_WFE_NONCEREJECT`.
+    pub bad_nonce_percent: u64,
+    /// What `bad_nonce_percent` is drawn by.
+    pub nonce_seed: u64,
+    /// Sent with orders, authorizations and challenges that are pending, however soon they are done.
     pub retry_after_pending: Option<RetryAfter>,
-    /// Sent with orders that are processing. Let's Encrypt says 3 seconds.
+    /// Sent with orders that are processing. Let's Encrypt says 3 seconds; acme2certifier said 600 and was done
+    /// after 90 (seen; no recording).
     pub retry_after_processing: Option<RetryAfter>,
     /// How long an order stays `processing` after it was finalized.
     pub processing: Duration,
@@ -156,7 +201,19 @@ impl AuthoritySettings {
             addresses: BTreeMap::new(),
             unresolved: BTreeSet::new(),
             validation_error: None,
+            failing: Vec::new(),
+            answered: Answered::AtOnce,
+            shows_processing: false,
+            door: Door::Open,
+            silent: BTreeSet::new(),
+            contact_required: false,
+            binding_required: false,
+            finalizing: Vec::new(),
+            downloads: Vec::new(),
+            shapes: Vec::new(),
             bad_nonce_every: None,
+            bad_nonce_percent: 0,
+            nonce_seed: 0,
             retry_after_pending: None,
             retry_after_processing: None,
             processing: Duration::ZERO,

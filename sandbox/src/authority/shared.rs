@@ -21,6 +21,7 @@ use super::resource::Resource;
 use super::settings::AuthoritySettings;
 use super::state::State;
 use crate::certs::CertificateAuthority;
+use crate::faults::chance::Draw;
 use crate::serve::Asked;
 
 /// What every request works with. The state is never locked over a signature, a check of one, or a wait.
@@ -74,6 +75,16 @@ impl Shared {
             let issuer = rules.issuer.with_intermediates(rules.settings.chain());
             rules.issuer = Arc::new(issuer);
         }
+    }
+
+    /// Loses all that is in memory, the keys of root and intermediates too.
+    pub(super) fn lose_state(&self) {
+        self.nonces.forget();
+        self.change(State::forget_accounts);
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let settings = Arc::clone(&rules.settings);
+        let issuer = CertificateAuthority::new(&settings.root, settings.chain());
+        rules.issuer = Arc::new(issuer);
     }
 
     /// Changes the state and wakes who waits for it.
@@ -156,11 +167,7 @@ impl Shared {
         };
         let known = self.nonces.take(nonce);
         let count = self.signed_requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let refused = self
-            .settings()
-            .bad_nonce_every
-            .is_some_and(|every| every > 0 && count.is_multiple_of(every));
-        if !known || refused {
+        if !known || is_refused(&self.settings(), count) {
             return bad_nonce(format!("JWS has an invalid anti-replay nonce: {nonce:?}"));
         }
         let url = format!("{}{}", self.base, request.uri());
@@ -172,6 +179,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Whether the nonce of the so many-th signed request is refused although it is good.
+fn is_refused(settings: &AuthoritySettings, count: u32) -> bool {
+    let drawn = Draw::new(settings.nonce_seed ^ (u64::from(count) << 32)).below(100);
+    let is_drawn = drawn < settings.bad_nonce_percent;
+    let every = settings.bad_nonce_every;
+    is_drawn || every.is_some_and(|every| every > 0 && count.is_multiple_of(every))
 }
 
 /// Reads the payload of a request that has one.

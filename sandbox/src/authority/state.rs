@@ -35,6 +35,9 @@ pub struct State {
     /// When a set of names was last issued.
     pub(super) last_issued: BTreeMap<Vec<String>, OffsetDateTime>,
     pub(super) validations: Vec<Validation>,
+    /// What orders were finalized with that stick.
+    pub(super) stuck: BTreeMap<u64, Vec<u8>>,
+    pub(super) cut_finalizes: usize,
     pub(super) buckets: Buckets,
 }
 
@@ -53,6 +56,8 @@ impl State {
             certificates: BTreeMap::new(),
             last_issued: BTreeMap::new(),
             validations: Vec::new(),
+            stuck: BTreeMap::new(),
+            cut_finalizes: 0,
             buckets: Buckets::default(),
         }
     }
@@ -80,6 +85,20 @@ impl State {
     /// All validations that ended, oldest first.
     pub fn validations(&self) -> &[Validation] {
         &self.validations
+    }
+
+    /// How many certificates were issued for exactly these names.
+    pub fn issued_for(&self, names: &[&str]) -> usize {
+        let mut wanted: Vec<&str> = names.to_vec();
+        wanted.sort_unstable();
+        let issued = self.issued.iter();
+        issued.filter(|issued| issued.names == wanted).count()
+    }
+
+    /// How many clients went away before they were answered, of those that finalized where an order is forgotten
+    /// then ([`ForgetWhenCut`](super::settings::finalizing::Finalizing::ForgetWhenCut)).
+    pub fn cut_finalizes(&self) -> usize {
+        self.cut_finalizes
     }
 
     pub(super) fn next_id(&mut self) -> u64 {

@@ -287,6 +287,7 @@ impl Directory {
         now: OffsetDateTime,
     ) -> Result<Order, AuthorityError> {
         self.knows(account)?;
+        self.end_in_vain(url, now);
         let order = self.orders.get(url).ok_or_else(gone)?;
         let status = match order.status {
             OrderStatus::Pending | OrderStatus::Ready => self.standing(order, now),
@@ -295,14 +296,14 @@ impl Directory {
             }
             OrderStatus::Processing | OrderStatus::Valid | OrderStatus::Invalid => order.status,
         };
-        let order = self.orders.get_mut(url).ok_or_else(gone)?;
-        order.status = status;
+        self.orders.get_mut(url).ok_or_else(gone)?.status = status;
+        let order = &self.orders[url];
         let is_slow = status == OrderStatus::Processing;
         Ok(Order {
             url: url.to_owned(),
             status,
             authorizations: order.proofs.clone(),
-            error: None,
+            error: self.why_invalid(url),
             certificate: (status == OrderStatus::Valid).then(|| format!("{url}/certificate")),
             expires: Some(order.expires),
             not_before: is_slow.then(|| now + Duration::seconds(3)),

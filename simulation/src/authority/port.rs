@@ -20,6 +20,8 @@ use crate::authority::MOST_NAMES;
 use crate::authority::answers::Asker;
 use crate::authority::answers::refused;
 use crate::authority::answers::thumbprint;
+use crate::authority::oddities::PATIENCE;
+use crate::dice::Dice;
 use crate::life::Call;
 use crate::life::LOST;
 use crate::life::Life;
@@ -89,9 +91,12 @@ impl State {
     }
 
     fn directory(&mut self, url: &str) -> Result<&mut Directory, AuthorityError> {
-        self.authority
-            .of(url)
-            .ok_or_else(|| refused("malformed", "no such directory"))
+        let directory = self.authority.of(url);
+        let directory = directory.ok_or_else(|| refused("malformed", "no such directory"))?;
+        if directory.oddities.is_gone {
+            return Err(fault("connection refused"));
+        }
+        Ok(directory)
     }
 }
 
@@ -110,6 +115,15 @@ impl Life {
             is_effect,
         };
         let instance = self.instance;
+        let is_silent = {
+            let state = self.outside.state();
+            let mut directories = state.authority.all().iter();
+            directories.any(|directory| directory.is_silent(on))
+        };
+        if is_silent {
+            tokio::time::sleep(PATIENCE.unsigned_abs()).await;
+            return Err(fault("no answer"));
+        }
         let act = |state: &mut State| {
             let now = state.now();
             act(state, Asker { instance, now })
@@ -162,7 +176,10 @@ impl Authority for Life {
         directory: &str,
         _: Answered,
     ) -> Result<Option<OffsetDateTime>, AuthorityError> {
-        let act = |_: &mut State, asker: Asker| Ok(Some(asker.now));
+        let act = |state: &mut State, asker: Asker| {
+            state.directory(directory)?;
+            Ok(Some(asker.now))
+        };
         self.ask("asks the time of", directory, false, act).await
     }
 
@@ -189,6 +206,7 @@ impl Authority for Life {
 
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
+            state.try_again(&account.directory);
             state
                 .directory(&account.directory)?
                 .order(&account.url, order, asker.now)
@@ -204,6 +222,7 @@ impl Authority for Life {
         authorization: &str,
     ) -> Result<Authorization, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
+            state.try_again(&account.directory);
             state.directory(&account.directory)?.authorization(
                 &account.url,
                 authorization,
@@ -254,13 +273,20 @@ impl Authority for Life {
         let act = |state: &mut State, asker: Asker| {
             let mut dice = state.dice.fork();
             let directory = state.directory(&account.directory)?;
-            let (shown, issued) =
-                directory.finalize(&account.url, order, request, asker.now, &mut dice)?;
-            state.issued(&account.directory, &issued, asker.instance);
-            Ok(shown)
+            let (answer, issued) =
+                directory.finalize_its_way(&account.url, order, request, asker.now, &mut dice);
+            if let Some(issued) = issued {
+                state.issued(&account.directory, &issued, asker.instance);
+            }
+            answer
         };
-        let shown = self.ask("finalizes", order, true, act).await?;
-        Ok(self.shown(shown))
+        let answer = self.ask("finalizes", order, true, act).await;
+        if answer.is_ok()
+            && let Some(directory) = self.outside.state().authority.of(&account.directory)
+        {
+            directory.has_answered(order);
+        }
+        Ok(self.shown(answer?))
     }
 
     async fn download(
@@ -270,9 +296,18 @@ impl Authority for Life {
         _: &str,
     ) -> Result<String, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
-            state
-                .directory(&account.directory)?
-                .chain(&account.url, order, asker.now)
+            let is_odd = 0 < state.directory(&account.directory)?.oddities.loses;
+            let mut dice = if is_odd {
+                state.dice.fork()
+            } else {
+                Dice::new(0)
+            };
+            state.directory(&account.directory)?.chain_its_way(
+                &account.url,
+                order,
+                asker.now,
+                &mut dice,
+            )
         };
         self.ask("downloads", order, false, act).await
     }

@@ -69,7 +69,7 @@ impl Directory {
         self.knows(account)?;
         let proof = self.proofs.get(url).ok_or_else(gone)?;
         let status = proof.seen(now);
-        let error = (status == AuthorizationStatus::Invalid)
+        let error = (status == AuthorizationStatus::Invalid || self.was_tried(url))
             .then(|| Problem::new("connection", "the token could not be fetched"));
         let name: DomainName = proof.name.parse().map_err(|_| gone())?;
         Ok(Authorization {
@@ -102,6 +102,7 @@ impl Directory {
         let proof = &self.proofs[url];
         match authorization.status {
             AuthorizationStatus::Valid => Ok(None),
+            AuthorizationStatus::Pending if self.is_trying(url) => Ok(None),
             AuthorizationStatus::Pending if proof.decided_at.is_some() => {
                 let detail = "authorization is already being validated".to_owned();
                 Err(AuthorityError::new(AuthorityErrorKind::AlreadyTold, detail))
@@ -127,6 +128,10 @@ impl Directory {
             proof.decided_at = Some(proof.expires);
             return None;
         }
+        if let Some(account) = self.tried(url, is_good, now) {
+            return Some(account);
+        }
+        let proof = self.proofs.get_mut(url)?;
         let after = dice.time(Duration::milliseconds(200), Duration::seconds(4));
         proof.decided_at = Some(now + after);
         let row = (proof.account.clone(), proof.name.clone());

@@ -1,0 +1,116 @@
+//! What a directory does otherwise than Boulder, as real authorities do.
+//!
+//! All of it is off, and nothing is drawn for what is off: a seed stays what it is. `sandbox::authority::settings`
+//! says which authority does what.
+//!
+//! - `orders`: finalizing and downloading
+//! - `proofs`: failed validations that are not final
+
+mod orders;
+mod proofs;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use rancher_lets_encrypt::ports::AuthorityError;
+use rancher_lets_encrypt::ports::Problem;
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::authority::Directory;
+use crate::authority::Filed;
+use crate::dice::Dice;
+
+/// How long a client waits for an answer that does not come.
+pub(super) const PATIENCE: Duration = Duration::seconds(30);
+
+/// What a failed validation does to challenge and authorization.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Failing {
+    /// Both are invalid.
+    #[default]
+    Final,
+    /// Both stay pending, with the reason, until the authority is told again.
+    StaysPending,
+    /// As before, but the authority tries again by itself, seven times within two minutes, and does not hear when
+    /// it is told again meanwhile.
+    TriedAgain,
+}
+
+/// What a directory does otherwise. Numbers are of thousand.
+#[derive(Debug, Clone, Default)]
+pub struct Oddities {
+    /// Finalized orders that stick in processing.
+    pub sticks: u64,
+    /// For how long they do at most.
+    pub sticks_for: Duration,
+    /// Those of them that stick for ever; nothing is issued.
+    pub sticks_for_ever: u64,
+    /// Those of the others that are invalid in the end; nothing is issued.
+    pub sticks_in_vain: u64,
+    /// Finalizes that are refused; the order stays ready.
+    pub refuses: u64,
+    /// Finalizes that are answered 500 and make the order invalid; nothing is issued.
+    pub fails: u64,
+    /// Finalizes that are answered 500 although the certificate is issued.
+    pub fails_after: u64,
+    /// Whether an order whose finalize gets no answer through stays ready although its certificate is issued.
+    pub forgets: bool,
+    /// Certificates that cannot be downloaded for a while.
+    pub loses: u64,
+    /// For how long that is at most.
+    pub loses_for: Duration,
+    /// What a failed validation does.
+    pub failing: Failing,
+    /// Names about which nothing is answered.
+    pub silent: BTreeSet<String>,
+    /// Whether nobody is there at all.
+    pub is_gone: bool,
+    /// When orders that stick become invalid.
+    in_vain: BTreeMap<String, OffsetDateTime>,
+    /// Why orders are invalid.
+    errors: BTreeMap<String, Problem>,
+    /// What orders become once the client has its answer.
+    ending: BTreeMap<String, Filed>,
+    /// Until when certificates cannot be downloaded, if they were drawn to be.
+    lost: BTreeMap<String, Option<OffsetDateTime>>,
+    /// Authorizations whose validation failed, and which are pending.
+    tried: BTreeMap<String, proofs::Tried>,
+}
+
+/// Whether something happens; nothing is drawn for what never does.
+fn drawn(per_mille: u64, dice: &mut Dice) -> bool {
+    0 < per_mille && dice.chance(per_mille)
+}
+
+pub(super) fn unavailable(text: &str) -> AuthorityError {
+    AuthorityError::unavailable(text)
+}
+
+impl Directory {
+    /// Forgets accounts, orders and authorizations, as an authority that has them in memory and is restarted.
+    pub fn lose_state(&mut self) {
+        self.lose_accounts();
+        self.orders.clear();
+        self.proofs.clear();
+        self.oddities.ending.clear();
+        self.oddities.tried.clear();
+    }
+
+    /// Whether nothing is answered about something: the URL of an order or an authorization, or names.
+    pub(super) fn is_silent(&self, about: &str) -> bool {
+        let silent = &self.oddities.silent;
+        if silent.is_empty() {
+            return false;
+        }
+        let order = self.orders.get(about).map(|order| order.names.as_slice());
+        let proof = self.proofs.get(about);
+        let proof = proof.map(|proof| std::slice::from_ref(&proof.name));
+        match order.or(proof) {
+            Some(names) => names.iter().any(|name| silent.contains(name)),
+            None => about
+                .split([' ', ','])
+                .any(|name| silent.contains(name.trim())),
+        }
+    }
+}
