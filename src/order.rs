@@ -293,12 +293,12 @@ pub enum End {
 }
 
 impl End {
-    /// Whether the authority itself says that nothing was issued, or that it knows nothing of it: then no certificate
-    /// is counted.
+    /// Whether the authority itself says that nothing was issued: then no certificate is counted. What is gone counts,
+    /// unless the account is gone with it.
     pub fn gives_back(self) -> bool {
         match self {
-            Self::Invalid | Self::Refused | Self::Gone => true,
-            Self::Unwanted | Self::Lapsed => false,
+            Self::Invalid | Self::Refused => true,
+            Self::Unwanted | Self::Lapsed | Self::Gone => false,
         }
     }
 }
@@ -315,7 +315,8 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
         // Without finalize no certificate comes of it.
         (Stage::Intended | Stage::Opened, _) if !wanted.is_wanted => Step::End(End::Unwanted),
         (Stage::Intended, S::Nothing | S::Order(_)) => Step::Open,
-        (Stage::Intended, S::Gone | S::Refused | S::Limited) => Step::End(End::Refused),
+        (Stage::Intended, S::Gone) => Step::End(End::Gone),
+        (Stage::Intended, S::Refused | S::Limited) => Step::End(End::Refused),
         (Stage::Intended, S::NotReady | S::Silence | S::NoChain) => Step::Rest,
 
         (Stage::Issued, S::Nothing) => Step::Download,

@@ -388,7 +388,7 @@ impl<W: World> Reconciler<W> {
             let record = self
                 .engine
                 .recorded(&primary, &gathering.account, gathering.now);
-            let plan = unsettled(names, &around, &record, gathering.now);
+            let plan = unsettled(names, false, &around, &record, gathering.now);
             drop(record);
             let target = Target {
                 names: names.clone(),

@@ -216,6 +216,7 @@ pub(super) fn may_obtain(
             overrules,
             is_asked: facts.is_asked,
         },
+        is_wanted: true,
         is_first: facts
             .disk
             .whole()

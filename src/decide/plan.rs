@@ -50,6 +50,8 @@ pub struct OrderPlan {
     pub order: Names,
     /// How the order stands to the certificate that is there.
     pub standing: Standing,
+    /// Whether anybody wants it by now.
+    pub is_wanted: bool,
     /// Whether a person could be waiting for it: no valid certificate is there.
     pub is_first: bool,
     /// Whether an order for it is in flight.
@@ -70,7 +72,7 @@ pub(super) fn plan(
 ) -> Result<Work, Setback> {
     // Issuing resumes what is in flight by itself.
     let is_idle = matches!(allowed.action, Action::Keep | Action::Leave | Action::Wait);
-    let unsettled = unsettled(facts.names, around, record, now);
+    let unsettled = unsettled(facts.names, true, around, record, now);
     let has_received =
         matches!(around.pending, Pending::Order(order) if order.received().is_some());
     let may_push = || record.push().map_or(Ok(()), Err);
@@ -109,9 +111,10 @@ pub(super) fn plan(
 }
 
 /// What is to be seen to of orders that were finalized, or whose life is over; unless the authority would have to be asked
-/// for it and cannot be.
+/// for it and cannot be. `is_wanted` says whether anybody wants these names.
 pub fn unsettled(
     wanted: &Names,
+    is_wanted: bool,
     around: &Around<'_>,
     record: &impl OnRecord,
     now: OffsetDateTime,
@@ -145,6 +148,7 @@ pub fn unsettled(
         entry: wanted.clone(),
         order: if is_part { &order.names } else { wanted }.clone(),
         standing: Standing::default(),
+        is_wanted,
         is_first: false,
         is_resumed: true,
         is_change: false,

@@ -127,12 +127,10 @@ impl<W: World> Attempt<'_, W> {
         })
     }
 
-    /// Whether an order belongs to another account than the one on record, which the authority may know all the same.
-    pub(super) async fn is_of_other_account(&self, order: &PendingOrder) -> Result<bool, Stop> {
+    /// Whether the authority has forgotten the account of an order.
+    pub(super) async fn is_of_lost_account(&self, order: &PendingOrder) -> Result<bool, Stop> {
         let record = self.account_record(&order.directory).await?;
-        Ok(record.is_none_or(|record| {
-            record.url.as_ref() != Some(&order.account) && !record.lost.contains(&order.account)
-        }))
+        Ok(record.is_some_and(|record| record.lost.contains(&order.account)))
     }
 
     /// The account that this attempt works with, unless it is still to be made.

@@ -83,7 +83,7 @@ impl<W: World> Attempt<'_, W> {
     /// Does one step after the other, until the order has ended, rests, or something stops the attempt.
     pub(super) async fn drive(&self, order: PendingOrder, slot: Slot) -> Result<Driven, Stop> {
         let wanted = Wanted {
-            is_wanted: slot == Slot::Current && self.is_wanted(&order),
+            is_wanted: slot == Slot::Current && self.plan.is_wanted && self.is_wanted(&order),
             is_first: self.plan.is_first,
         };
         let mut work = Work {
@@ -342,9 +342,13 @@ impl<W: World> Attempt<'_, W> {
             (Some(account), End::Invalid) => self.reasons(&account, &mut work).await?,
             _ => Reasons::None,
         };
-        let gives_back = end.gives_back()
-            && work.order.may_be_issued()
-            && !self.is_of_other_account(&work.order).await?;
+        // An order alone may be gone although its certificate was issued; an authority that has lost the account as well
+        // has lost its memory.
+        let gives_back = match end {
+            _ if !work.order.may_be_issued() => false,
+            End::Gone => self.is_of_lost_account(&work.order).await?,
+            end => end.gives_back(),
+        };
         // Its certificate can be had from nobody, but the key of what may exist is not thrown away.
         if work.order.may_be_issued() && matches!(end, End::Gone | End::Lapsed) {
             let why = work.order.why_it_is_stuck();

@@ -80,9 +80,10 @@ async fn an_order_whose_answer_never_came_is_returned_again_to_the_next_start() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_is_validating_already_is_told_again_and_waited_for() {
     let world = World::start().await;
-    world
-        .production
-        .set(|settings| settings.second_tell = SecondTell::Conflict409);
+    world.production.set(|settings| {
+        settings.second_tell = SecondTell::Conflict409;
+        settings.shows_processing = true;
+    });
     let gate = world.holds_validations_of(NAME);
     let mut daemon = world.daemon(NAME);
     guarded("the validation", gate.reached(1)).await;
