@@ -579,6 +579,16 @@ impl<'a, W: World> Attempt<'a, W> {
             .await?)
     }
 
+    /// Keeps what a power failure may take: see [`crate::store::Store::note_pending`].
+    async fn note(&self, order: &PendingOrder) -> Result<(), Stop> {
+        let (lineage, order) = (self.lineage.clone(), order.clone());
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.note_pending(&lineage, &order))
+            .await?)
+    }
+
     async fn drop_pending(&self, why: &str) -> Result<(), Stop> {
         match self.pending().await {
             Pending::Order(order) => {
@@ -622,6 +632,17 @@ impl<'a, W: World> Attempt<'a, W> {
             .engine
             .store
             .run(move |store| store.clear_pending(&lineage))
+            .await?)
+    }
+
+    /// The same for an order whose certificate is stored.
+    async fn clear_stored(&self, order: &PendingOrder) -> Result<(), Stop> {
+        self.withdraw_all(order).await;
+        let lineage = self.lineage.clone();
+        Ok(self
+            .engine
+            .store
+            .run(move |store| store.clear_stored(&lineage))
             .await?)
     }
 

@@ -215,9 +215,8 @@ impl<W: World> Reconciler<W> {
         }
         self.settle_left(&gathering, &assigned.left, &mut pass);
         pass.jobs.sort_by_key(|job| job.urgency);
-        for primary in std::mem::take(&mut pass.wishes) {
-            self.engine.note_wish(primary).await;
-        }
+        let wishes = std::mem::take(&mut pass.wishes);
+        self.engine.note_wishes(wishes).await;
         for (request, reason) in std::mem::take(&mut pass.refused) {
             self.refuse(request, &reason).await;
         }

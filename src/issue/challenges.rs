@@ -93,7 +93,8 @@ impl<W: World> Attempt<'_, W> {
         Ok(authorization)
     }
 
-    /// The tokens are on record before they are published, so that none is left behind.
+    /// The tokens are on record before they are published, so that none is left behind; a power failure takes one with
+    /// the other, or the next start sweeps it.
     async fn publish(&self, order: &mut PendingOrder, tasks: &[Task]) -> Result<(), Stop> {
         let mut is_new = false;
         for task in tasks {
@@ -107,7 +108,7 @@ impl<W: World> Attempt<'_, W> {
             });
         }
         if is_new {
-            self.save(order).await?;
+            self.note(order).await?;
             debug!(lineage = self.lineage, "tokens saved");
         }
         for task in tasks {

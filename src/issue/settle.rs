@@ -136,7 +136,7 @@ impl<W: World> Attempt<'_, W> {
             .note_issued(&order.directory, order.names.set(), bundle.leaf(), at)
             .await;
         debug!(lineage = self.lineage, "issue noted");
-        self.drop_order(order).await?;
+        self.clear_stored(order).await?;
         debug!(lineage = self.lineage, "order cleared");
         let directory = order.directory.clone();
         info!(names = %order.names, not_after = %timestamp(bundle.leaf().not_after), directory, "certificate issued");

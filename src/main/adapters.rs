@@ -127,7 +127,7 @@ impl Adapters {
             authority: CountedAuthority::new(AcmeAuthority::new(acme), Arc::clone(&counts)),
             counts,
             webroot,
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::classify::DiskCopy;
 use crate::disk::RealDisk;
 use crate::names::NameSet;
 use crate::names::Names;
+use crate::ports::Safe;
 use crate::ports::Stamp;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Line;
@@ -47,6 +48,7 @@ struct Failing {
     unreadable: Mutex<Option<PathBuf>>,
     /// Below this nothing can be changed.
     frozen: Mutex<Option<PathBuf>>,
+    real: RealDisk,
 }
 
 impl Failing {
@@ -95,24 +97,24 @@ impl Disk for Failing {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.look(path)?;
-        RealDisk.read(path)
+        self.real.read(path)
     }
 
     fn stamp(&self, path: &Path) -> io::Result<Stamp> {
-        RealDisk.stamp(path)
+        self.real.stamp(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealDisk.exists(path)
+        self.real.exists(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.look(folder)?;
-        RealDisk.list(folder)
+        self.real.list(folder)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        RealDisk.read_link(path)
+        self.real.read_link(path)
     }
 
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
@@ -120,15 +122,15 @@ impl Disk for Failing {
             return Ok(());
         }
         self.change(folder)?;
-        RealDisk.make_folder(folder)
+        self.real.make_folder(folder)
     }
 
     fn settle(&self, folder: &Path) -> io::Result<()> {
         self.change(folder)?;
-        RealDisk.settle(folder)
+        self.real.settle(folder)
     }
 
-    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])], safe: Safe) -> io::Result<()> {
         for file in files {
             let (name, content) = file;
             if let Err(error) = self.change(&folder.join(name)) {
@@ -138,7 +140,7 @@ impl Disk for Failing {
                 }
                 return Err(error);
             }
-            RealDisk.write(folder, std::slice::from_ref(file))?;
+            self.real.write(folder, std::slice::from_ref(file), safe)?;
         }
         Ok(())
     }
@@ -146,35 +148,35 @@ impl Disk for Failing {
     fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()> {
         for link in links {
             self.change(&folder.join(link.0))?;
-            RealDisk.link(folder, std::slice::from_ref(link))?;
+            self.real.link(folder, std::slice::from_ref(link))?;
         }
         Ok(())
     }
 
-    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+    fn append(&self, path: &Path, content: &[u8], safe: Safe) -> io::Result<()> {
         self.change(path)?;
-        RealDisk.append(path, content)
+        self.real.append(path, content, safe)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(from)?;
-        RealDisk.rename(from, to)
+        self.real.rename(from, to)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        if RealDisk.exists(path)? {
+    fn remove(&self, path: &Path, safe: Safe) -> io::Result<()> {
+        if self.real.exists(path)? {
             self.change(path)?;
         }
-        RealDisk.remove(path)
+        self.real.remove(path, safe)
     }
 
     fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {
         self.change(folder)?;
-        RealDisk.clear(folder, files)
+        self.real.clear(folder, files)
     }
 
     fn is_ephemeral(&self, path: &Path) -> bool {
-        RealDisk.is_ephemeral(path)
+        self.real.is_ephemeral(path)
     }
 }
 
@@ -234,7 +236,7 @@ impl Place {
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
-        RealDisk.list(&self.path(folder)).unwrap()
+        RealDisk::default().list(&self.path(folder)).unwrap()
     }
 
     /// Number of the version that the live view shows; all four links agree.

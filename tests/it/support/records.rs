@@ -70,7 +70,7 @@ impl World {
 
     pub(crate) fn pending_path(&self, lineage: &str) -> PathBuf {
         let own = self.store().join("rancher-lets-encrypt");
-        own.join("pending").join(lineage).join("order.json")
+        own.join("pending").join(format!("{lineage}.json"))
     }
 
     /// The order in flight of a lineage.
