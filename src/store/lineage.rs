@@ -240,8 +240,7 @@ impl<D: Disk> Store<D> {
                         .map(|version| version.stored_at),
                 })
             }
-            Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
-            Ok(Err(Flaw::Unjudged(why))) => DiskCopy::Unknown(self.in_version(name, record, &why)),
+            Ok(Err(Flaw(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
             Err(error) if error.is_not_found() && self.is_wiped(name) => DiskCopy::Absent,
             Err(error) if error.is_not_found() && self.is_lost(name) => {
                 DiskCopy::Lost(error.to_string())
@@ -344,11 +343,7 @@ impl<D: Disk> Store<D> {
                 .during("write", &path)?;
         } else {
             self.disk
-                .write(
-                    &self.own(PENDING),
-                    &[(file_name(&path), &line)],
-                    Safe::Now,
-                )
+                .write(&self.own(PENDING), &[(file_name(&path), &line)], Safe::Now)
                 .during("write", &path)?;
         }
         self.with_begun(|begun| begun.insert(name.to_owned()));

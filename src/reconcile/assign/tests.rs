@@ -130,7 +130,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
 /// A certificate at Rancher with this number; an empty list of names stands for one that does not parse.
 fn held(number: u64, name: &str, names: &str) -> Held {
     let content = if names.is_empty() {
-        Err(Flaw::Broken("it is not PEM".to_owned()))
+        Err(Flaw("it is not PEM".to_owned()))
     } else {
         Ok(certificate(names, 80))
     };
