@@ -254,19 +254,21 @@ mod tests {
         disk()
             .write(&folder, &[("one", b"1"), ("two", b"2")], Safe::Now)
             .unwrap();
-        disk().write(&folder, &[("one", b"11")], Safe::Later).unwrap();
+        disk()
+            .write(&folder, &[("one", b"11")], Safe::Later)
+            .unwrap();
         assert_eq!(disk().read(&folder.join("one")).unwrap(), b"11");
         assert_eq!((mode(&folder), mode(&folder.join("one"))), (0o700, 0o600));
-        disk()
-            .link(&folder, &[("link", Path::new("one"))])
-            .unwrap();
-        disk()
-            .link(&folder, &[("link", Path::new("two"))])
-            .unwrap();
+        disk().link(&folder, &[("link", Path::new("one"))]).unwrap();
+        disk().link(&folder, &[("link", Path::new("two"))]).unwrap();
         assert_eq!(disk().read(&folder.join("link")).unwrap(), b"2");
         assert_eq!(disk().list(&folder).unwrap(), ["link", "one", "two"]);
-        disk().append(&folder.join("log"), b"x\n", Safe::Now).unwrap();
-        disk().append(&folder.join("log"), b"y\n", Safe::Later).unwrap();
+        disk()
+            .append(&folder.join("log"), b"x\n", Safe::Now)
+            .unwrap();
+        disk()
+            .append(&folder.join("log"), b"y\n", Safe::Later)
+            .unwrap();
         assert_eq!(disk().read(&folder.join("log")).unwrap(), b"x\ny\n");
         disk().remove(&folder.join("log"), Safe::Now).unwrap();
         disk().remove(&folder.join("log"), Safe::Now).unwrap();
@@ -276,9 +278,15 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
-        disk().write(root.path(), &[("one", b"1")], Safe::Now).unwrap();
+        disk()
+            .write(root.path(), &[("one", b"1")], Safe::Now)
+            .unwrap();
         let long = "x".repeat(300);
-        let failed = disk().write(root.path(), &[("one", b"2"), ("two", b"2"), (&long, b"2")], Safe::Now);
+        let failed = disk().write(
+            root.path(),
+            &[("one", b"2"), ("two", b"2"), (&long, b"2")],
+            Safe::Now,
+        );
         assert!(failed.is_err());
         assert_eq!(disk().list(root.path()).unwrap(), ["one"]);
         assert_eq!(disk().read(&root.path().join("one")).unwrap(), b"1");

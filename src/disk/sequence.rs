@@ -144,12 +144,7 @@ fn unless_gone(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-fn write_new(
-    system: &impl FileSystem,
-    path: &Path,
-    content: &[u8],
-    safe: Safe,
-) -> io::Result<()> {
+fn write_new(system: &impl FileSystem, path: &Path, content: &[u8], safe: Safe) -> io::Result<()> {
     // Whatever an interrupted write left there may have another mode.
     unless_gone(system.remove_file(path))?;
     let mut file = system.create_file(path)?;

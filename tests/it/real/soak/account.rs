@@ -122,9 +122,7 @@ impl Weather {
         let (orders, others): (Vec<&String>, Vec<&String>) = left
             .iter()
             .filter(|path| {
-                path.ends_with(".tmp")
-                    || path.ends_with("wake-owed")
-                    || path.contains("/pending/")
+                path.ends_with(".tmp") || path.ends_with("wake-owed") || path.contains("/pending/")
             })
             .partition(|path| path.contains("/pending/") && is_gone(path));
         assert!(others.is_empty(), "{others:?}\n{text}");
