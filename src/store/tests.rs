@@ -48,6 +48,8 @@ struct Failing {
     unreadable: Mutex<Option<PathBuf>>,
     /// Below this nothing can be changed.
     frozen: Mutex<Option<PathBuf>>,
+    /// How often a caller was made to wait for the disk.
+    syncs: Mutex<usize>,
     real: RealDisk,
 }
 
@@ -75,6 +77,12 @@ impl Failing {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    fn waits(&self, syncs: usize, safe: Safe) {
+        if safe == Safe::Now {
+            *self.syncs.lock().unwrap() += syncs;
         }
     }
 
@@ -122,6 +130,7 @@ impl Disk for Failing {
             return Ok(());
         }
         self.change(folder)?;
+        self.waits(1, Safe::Now);
         self.real.make_folder(folder)
     }
 
@@ -131,6 +140,7 @@ impl Disk for Failing {
     }
 
     fn write(&self, folder: &Path, files: &[(&str, &[u8])], safe: Safe) -> io::Result<()> {
+        self.waits(files.len() + 1, safe);
         for file in files {
             let (name, content) = file;
             if let Err(error) = self.change(&folder.join(name)) {
@@ -155,23 +165,27 @@ impl Disk for Failing {
 
     fn append(&self, path: &Path, content: &[u8], safe: Safe) -> io::Result<()> {
         self.change(path)?;
+        self.waits(1, safe);
         self.real.append(path, content, safe)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(from)?;
+        self.waits(1, Safe::Now);
         self.real.rename(from, to)
     }
 
     fn remove(&self, path: &Path, safe: Safe) -> io::Result<()> {
         if self.real.exists(path)? {
             self.change(path)?;
+            self.waits(1, safe);
         }
         self.real.remove(path, safe)
     }
 
     fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {
         self.change(folder)?;
+        self.waits(1, Safe::Now);
         self.real.clear(folder, files)
     }
 

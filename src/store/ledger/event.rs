@@ -200,6 +200,12 @@ impl Line {
                     false => Safe::Now,
                 }
             }
+            // Without it the floor would hold for longer than the certificate may last.
+            Event::Issued { lifetime, .. }
+                if schedule::floor(Some(Duration::seconds(*lifetime))) < schedule::floor(None) =>
+            {
+                Safe::Now
+            }
             Event::Cleared { .. }
             | Event::Validated { .. }
             | Event::Registered { .. }

@@ -53,6 +53,47 @@ fn a_crash_at_any_step_of_publishing_leaves_the_older_or_the_newer_version() {
 }
 
 #[test]
+fn a_certificate_waits_for_the_disk_no_more_often_than_it_must() {
+    let place = Place::new();
+    let store = place.store();
+    let (mut ledger, set, bundle) = (Ledger::default(), names(A).set(), bundle(A));
+    let mut kept = order(A);
+    let mut life = |waited: &mut Vec<(&str, usize)>| {
+        let mut step = |what, work: &mut dyn FnMut()| {
+            let before = *store.disk.syncs.lock().unwrap();
+            work();
+            waited.push((what, *store.disk.syncs.lock().unwrap() - before));
+        };
+        step("intent", &mut || store.save_pending(A, &kept).unwrap());
+        step("its URL", &mut || store.save_pending(A, &kept).unwrap());
+        step("tokens", &mut || store.note_pending(A, &kept).unwrap());
+        step("told", &mut || store.save_pending(A, &kept).unwrap());
+        kept.finalized_at = Some(NOW);
+        step("finalized", &mut || store.save_pending(A, &kept).unwrap());
+        step("the floor", &mut || {
+            let line = finalizing(&mut ledger, &set, NOW);
+            store.append_ledger(&line).unwrap();
+        });
+        step("the chain", &mut || store.save_pending(A, &kept).unwrap());
+        step("stored", &mut || {
+            publish(&store, A, &bundle);
+        });
+        step("issued", &mut || {
+            let line = ledger.issued(DIRECTORY, set.clone(), bundle.leaf(), NOW);
+            store.append_ledger(&line).unwrap();
+        });
+        step("cleared", &mut || store.clear_stored(A).unwrap());
+    };
+    let (mut first, mut renewal) = (Vec::new(), Vec::new());
+    life(&mut first);
+    life(&mut renewal);
+    let all = |waited: &[(&str, usize)]| waited.iter().map(|(_, syncs)| syncs).sum::<usize>();
+    // Its folder in the archive is new; those of orders, versions and records are shared by who writes beside it.
+    assert_eq!(all(&first), 13, "{first:?}");
+    assert_eq!(all(&renewal), 12, "{renewal:?}");
+}
+
+#[test]
 fn a_crash_at_any_step_of_the_first_publishing_leaves_nothing_or_all() {
     let bundle = bundle(A);
     for steps in 0.. {
