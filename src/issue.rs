@@ -516,7 +516,8 @@ impl<'a, W: World> Attempt<'a, W> {
             at: self.engine.now(),
             refused: None,
         });
-        self.save(&order).await?;
+        // Stored or refused, it is synced with that; until then the authority has it under the URL on record.
+        self.note(&order).await?;
         debug!(lineage = self.lineage, "chain kept");
         drop(
             self.place
