@@ -10,7 +10,7 @@ PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prome
 COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool
 # Of prometheus only promtool is wanted: where it is new, systemd is told never to start it.
 # Tests that run them, or Docker.
-REAL := real:: docker:: store_certbot:: store_takeover::keys::
+REAL := real:: docker:: store_certbot:: store_takeover::keys:: bundle::key::
 
 .PHONY: help
 help: ## this list
@@ -33,7 +33,7 @@ test: setup static ## everything: style, lints, docs, all tests on real parts, t
 
 .PHONY: quick
 quick: ## the tests that need no installed program: for the edit-test loop
-	cargo test -p rancher-lets-encrypt --lib
+	cargo test -p rancher-lets-encrypt --lib -- $(REAL:%=--skip %)
 	cargo test -p rancher-lets-encrypt --test it -- $(REAL:%=--skip %)
 
 .PHONY: soak

@@ -1,18 +1,13 @@
 //! Bundles: a private key, the leaf made for it, and the certificates behind the leaf, known to fit each other.
+//!
+//! Of a kind of key that this program cannot use it is known that the two do not contradict each other.
 
 use std::fmt;
 
-use pkcs8::der::Decode;
-use pkcs8::der::Encode;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::Serialize;
 use time::OffsetDateTime;
-use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
-use x509_parser::public_key::PublicKey;
 
 use crate::certificate::CERTIFICATE;
 use crate::certificate::Flaw;
@@ -23,7 +18,8 @@ use crate::certificate::certificates;
 use crate::certificate::parse;
 use crate::names::NameSet;
 
-const PRIVATE_KEY: &str = "PRIVATE KEY";
+mod key;
+
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 fn to_pem(tag: &str, der: &[u8]) -> String {
@@ -81,7 +77,7 @@ impl Bundle {
         }
         let shown = Shown::of(&ders)?;
         let certificate = ders.remove(0);
-        let key = fitting_key(&parse(&certificate)?, key)?;
+        let key = key::fitting(&parse(&certificate)?, key)?;
         Ok(Self {
             shown,
             key,
@@ -171,60 +167,9 @@ impl Bundle {
     }
 }
 
-/// The key as one PKCS#8 block, if its public half is the one in the certificate.
-fn fitting_key(leaf: &X509Certificate<'_>, key: &Secret) -> Result<Secret, Flaw> {
-    let der = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes())
-        .map_err(|_| broken("the private key is not PEM"))?;
-    let spki = leaf.public_key().raw;
-    let signer = any_supported_type(&der).map_err(|_| {
-        let algorithm = leaf.public_key().parsed();
-        match algorithm {
-            Ok(key) if can_judge(&key) => broken("the private key does not parse"),
-            Ok(_) | Err(_) => {
-                Flaw::Unjudged("its key is of a kind that this program cannot check".to_owned())
-            }
-        }
-    })?;
-    let public = signer
-        .public_key()
-        .ok_or_else(|| Flaw::Unjudged("its key shows no public half".to_owned()))?;
-    if public.as_ref() != spki {
-        return Err(broken("the private key belongs to another certificate"));
-    }
-    let pkcs8 = match &der {
-        PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der().to_vec(),
-        PrivateKeyDer::Pkcs1(key) => to_pkcs8(spki, key.secret_pkcs1_der())?,
-        PrivateKeyDer::Sec1(key) => to_pkcs8(spki, key.secret_sec1_der())?,
-        _ => return Err(Flaw::Unjudged("its key has an unknown form".to_owned())),
-    };
-    Ok(Secret::new(to_pem(PRIVATE_KEY, &pkcs8)))
-}
-
-fn can_judge(key: &PublicKey<'_>) -> bool {
-    matches!(key, PublicKey::RSA(key) if (2048..=4096).contains(&key.key_size()))
-        || matches!(key, PublicKey::EC(point) if matches!(point.key_size(), 256 | 384))
-}
-
-/// RFC 5958: the algorithm is the certificate's own, because the two are known to fit.
-fn to_pkcs8(spki: &[u8], inner: &[u8]) -> Result<Vec<u8>, Flaw> {
-    let convert = || {
-        let spki = pkcs8::SubjectPublicKeyInfoRef::from_der(spki)?;
-        pkcs8::PrivateKeyInfo {
-            algorithm: spki.algorithm,
-            private_key: inner,
-            public_key: None,
-        }
-        .to_der()
-    };
-    convert().map_err(|error| {
-        broken(format!(
-            "the private key cannot be written as PKCS#8: {error}"
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use pkcs8::der::Decode;
     use rcgen::KeyPair;
     use time::Duration;
 
@@ -269,7 +214,7 @@ mod tests {
             "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         ] {
             let read = Bundle::parse(&chain, &Secret::new(key));
-            assert!(matches!(read, Err(Flaw::Broken(_))), "{read:?}");
+            assert!(matches!(read, Err(Flaw(_))), "{read:?}");
         }
     }
 
@@ -285,7 +230,7 @@ mod tests {
         Bundle::parse(&chain[..behind_leaf], &key).unwrap();
         for length in [behind_leaf + BEGIN.len(), chain.len() - 20, chain.len() - 4] {
             let read = Bundle::parse(&chain[..length], &key);
-            assert!(matches!(read, Err(Flaw::Broken(_))), "{length}: {read:?}");
+            assert!(matches!(read, Err(Flaw(_))), "{length}: {read:?}");
         }
     }
 

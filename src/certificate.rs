@@ -15,16 +15,10 @@ use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
 
-/// Why something is not the certificate, or bundle, that it should be.
+/// Why something that was read whole is not the certificate, or bundle, that it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Flaw {
-    /// It was read whole and is broken.
-    #[error("{0}")]
-    Broken(String),
-    /// It may be fine, but uses an algorithm that this program cannot judge.
-    #[error("{0}")]
-    Unjudged(String),
-}
+#[error("{0}")]
+pub struct Flaw(pub String);
 
 /// What a decision needs to know of an end-entity certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,7 +233,7 @@ impl Shown {
 }
 
 pub(crate) fn broken(text: impl Into<String>) -> Flaw {
-    Flaw::Broken(text.into())
+    Flaw(text.into())
 }
 
 pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Flaw> {

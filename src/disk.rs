@@ -15,17 +15,21 @@ use std::path::PathBuf;
 use crate::disk::sequence::FileSystem;
 use crate::disk::sequence::Kind;
 use crate::disk::sequence::OpenFile;
+use crate::disk::shared::Shared;
 use crate::ports::Stamp;
 
 pub mod overlay;
 pub mod sequence;
+mod shared;
 
 /// Far above anything of ours: a file that is larger was not written here.
 const LARGEST: u64 = 64 << 20;
 
 /// The real file system.
 #[derive(Debug, Default)]
-pub struct RealDisk;
+pub struct RealDisk {
+    syncs: Shared,
+}
 
 impl RealDisk {
     /// Takes the lock that one instance holds while it runs, by a lock of the kernel on an open file; none while
@@ -180,7 +184,7 @@ impl FileSystem for RealDisk {
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        File::open(folder)?.sync_all()
+        self.syncs.sync(folder, || File::open(folder)?.sync_all())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -232,6 +236,11 @@ mod tests {
 
     use super::*;
     use crate::ports::Disk;
+    use crate::ports::Safe;
+
+    fn disk() -> RealDisk {
+        RealDisk::default()
+    }
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -241,38 +250,46 @@ mod tests {
     fn files_are_private_and_replaced_whole() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a/b");
-        RealDisk.make_folder(&folder).unwrap();
-        RealDisk
-            .write(&folder, &[("one", b"1"), ("two", b"2")])
+        disk().make_folder(&folder).unwrap();
+        disk()
+            .write(&folder, &[("one", b"1"), ("two", b"2")], Safe::Now)
             .unwrap();
-        RealDisk.write(&folder, &[("one", b"11")]).unwrap();
-        assert_eq!(RealDisk.read(&folder.join("one")).unwrap(), b"11");
+        disk()
+            .write(&folder, &[("one", b"11")], Safe::Later)
+            .unwrap();
+        assert_eq!(disk().read(&folder.join("one")).unwrap(), b"11");
         assert_eq!((mode(&folder), mode(&folder.join("one"))), (0o700, 0o600));
-        RealDisk
-            .link(&folder, &[("link", Path::new("one"))])
+        disk().link(&folder, &[("link", Path::new("one"))]).unwrap();
+        disk().link(&folder, &[("link", Path::new("two"))]).unwrap();
+        assert_eq!(disk().read(&folder.join("link")).unwrap(), b"2");
+        assert_eq!(disk().list(&folder).unwrap(), ["link", "one", "two"]);
+        disk()
+            .append(&folder.join("log"), b"x\n", Safe::Now)
             .unwrap();
-        RealDisk
-            .link(&folder, &[("link", Path::new("two"))])
+        disk()
+            .append(&folder.join("log"), b"y\n", Safe::Later)
             .unwrap();
-        assert_eq!(RealDisk.read(&folder.join("link")).unwrap(), b"2");
-        assert_eq!(RealDisk.list(&folder).unwrap(), ["link", "one", "two"]);
-        RealDisk.append(&folder.join("log"), b"x\n").unwrap();
-        RealDisk.append(&folder.join("log"), b"y\n").unwrap();
-        assert_eq!(RealDisk.read(&folder.join("log")).unwrap(), b"x\ny\n");
-        RealDisk.remove(&folder.join("log")).unwrap();
-        RealDisk.remove(&folder.join("log")).unwrap();
-        assert!(!RealDisk.exists(&folder.join("log")).unwrap());
+        assert_eq!(disk().read(&folder.join("log")).unwrap(), b"x\ny\n");
+        disk().remove(&folder.join("log"), Safe::Now).unwrap();
+        disk().remove(&folder.join("log"), Safe::Now).unwrap();
+        assert!(!disk().exists(&folder.join("log")).unwrap());
     }
 
     #[test]
     fn a_write_that_fails_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
-        RealDisk.write(root.path(), &[("one", b"1")]).unwrap();
+        disk()
+            .write(root.path(), &[("one", b"1")], Safe::Now)
+            .unwrap();
         let long = "x".repeat(300);
-        let failed = RealDisk.write(root.path(), &[("one", b"2"), ("two", b"2"), (&long, b"2")]);
+        let failed = disk().write(
+            root.path(),
+            &[("one", b"2"), ("two", b"2"), (&long, b"2")],
+            Safe::Now,
+        );
         assert!(failed.is_err());
-        assert_eq!(RealDisk.list(root.path()).unwrap(), ["one"]);
-        assert_eq!(RealDisk.read(&root.path().join("one")).unwrap(), b"1");
+        assert_eq!(disk().list(root.path()).unwrap(), ["one"]);
+        assert_eq!(disk().read(&root.path().join("one")).unwrap(), b"1");
     }
 
     #[test]
@@ -282,31 +299,31 @@ mod tests {
         for content in [b"1", b"2"] {
             let files: Vec<(&str, &[u8])> =
                 names.iter().map(|name| (&name[..], &content[..])).collect();
-            RealDisk.write(root.path(), &files).unwrap();
+            disk().write(root.path(), &files, Safe::Now).unwrap();
             for name in &names {
-                assert_eq!(RealDisk.read(&root.path().join(name)).unwrap(), content);
+                assert_eq!(disk().read(&root.path().join(name)).unwrap(), content);
             }
         }
-        assert_eq!(RealDisk.list(root.path()).unwrap(), names);
+        assert_eq!(disk().list(root.path()).unwrap(), names);
     }
 
     #[test]
     fn a_folder_that_another_process_has_made_is_settled() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("a")).unwrap();
-        RealDisk.make_folder(&root.path().join("a")).unwrap();
-        RealDisk.settle(root.path()).unwrap();
-        assert!(RealDisk.settle(&root.path().join("b")).is_err());
+        disk().make_folder(&root.path().join("a")).unwrap();
+        disk().settle(root.path()).unwrap();
+        assert!(disk().settle(&root.path().join("b")).is_err());
     }
 
     #[test]
     fn a_lock_is_held_once() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("lock");
-        let held = RealDisk.try_lock(&path).unwrap();
-        assert!(held.is_some() && RealDisk.try_lock(&path).unwrap().is_none());
+        let held = disk().try_lock(&path).unwrap();
+        assert!(held.is_some() && disk().try_lock(&path).unwrap().is_none());
         drop(held);
-        assert!(RealDisk.try_lock(&path).unwrap().is_some());
+        assert!(disk().try_lock(&path).unwrap().is_some());
     }
 
     #[test]

@@ -126,11 +126,8 @@ impl<W: World> Engine<W> {
         let now = world.clock().now();
         let read = store.run(move |store| {
             store.prepare()?;
-            if let Err(error) = store
-                .sweep_pending()
-                .and_then(|()| store.sweep_unfinished())
-            {
-                tracing::warn!(%error, "folders of old orders not removed");
+            if let Err(error) = store.sweep_unfinished() {
+                tracing::warn!(%error, "unfinished files not removed");
             }
             Ok((store.read_ledger(now)?, store.is_wake_owed()?))
         });
@@ -209,21 +206,24 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Notes since when a certificate is wished for that has to wait, so that the oldest wish goes first.
-    pub async fn note_wish(&self, certificate: String) {
-        let line = self.ledger().wish(certificate, self.now());
-        if let Some(line) = line {
-            self.write(line).await;
-        }
+    /// Notes since when certificates are wished for that have to wait, so that the oldest wish goes first.
+    pub async fn note_wishes(&self, certificates: Vec<String>) {
+        let now = self.now();
+        let lines = {
+            let mut ledger = self.ledger();
+            let wishes = certificates.into_iter();
+            wishes
+                .filter_map(|certificate| ledger.wish(certificate, now))
+                .collect()
+        };
+        self.write_all(lines).await;
     }
 
     /// Notes certificates that are known from elsewhere.
     pub async fn seed(&self, asked: &Asked<'_>, leaf: &Leaf) {
         let (limits, now) = (self.limits(asked.directory), self.now());
         let lines = self.ledger().seed(asked, leaf, limits, now);
-        for line in lines {
-            self.write(line).await;
-        }
+        self.write_all(lines).await;
     }
 
     /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Asked for again, it may be
@@ -277,9 +277,17 @@ impl<W: World> Engine<W> {
 
     /// What cannot be written down is still remembered until the end of this process.
     pub(crate) async fn write(&self, line: Line) {
+        self.write_all(vec![line]).await;
+    }
+
+    /// The same for lines of one moment, which are on the disk together or not at all.
+    pub(crate) async fn write_all(&self, lines: Vec<Line>) {
+        if lines.is_empty() {
+            return;
+        }
         let (ledger, now) = (Arc::clone(&self.ledger), self.now());
         let written = self.store.run(move |store| {
-            store.append_ledger(&line)?;
+            store.append_lines(&lines)?;
             if lock(&ledger).is_all() {
                 store.compact_ledger(|| lock(&ledger).compacted(now))?;
             }

@@ -322,9 +322,36 @@ impl<'a, W: World> Attempt<'a, W> {
         let (lineage, order) = (self.lineage.clone(), order.clone());
         let saved = self.engine.store.run(move |store| match slot {
             Slot::Current => store.save_pending(&lineage, &order),
-            Slot::Aside => store.save_aside(&lineage, &order),
+            Slot::Aside => store.save_stuck(&lineage, &order),
         });
         Ok(saved.await?)
+    }
+
+    /// Keeps what a power failure may take: see [`crate::store::Store::note_pending`].
+    async fn note(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
+        if slot == Slot::Aside {
+            return self.save(order, slot).await;
+        }
+        let (lineage, order) = (self.lineage.clone(), order.clone());
+        let noted = self
+            .engine
+            .store
+            .run(move |store| store.note_pending(&lineage, &order));
+        Ok(noted.await?)
+    }
+
+    /// Forgets an order whose certificate is in the store, with its tokens.
+    async fn forget_stored(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
+        if slot == Slot::Aside {
+            return self.forget(order, slot).await;
+        }
+        self.withdraw_all(order).await;
+        let lineage = self.lineage.clone();
+        let cleared = self
+            .engine
+            .store
+            .run(move |store| store.clear_stored(&lineage));
+        Ok(cleared.await?)
     }
 
     /// Takes the tokens away, then forgets the order.
@@ -333,7 +360,7 @@ impl<'a, W: World> Attempt<'a, W> {
         let (lineage, order) = (self.lineage.clone(), order.clone());
         let cleared = self.engine.store.run(move |store| match slot {
             Slot::Current => store.clear_pending(&lineage),
-            Slot::Aside => store.clear_aside(&lineage, &order),
+            Slot::Aside => store.clear_stuck(&lineage, &order),
         });
         Ok(cleared.await?)
     }
@@ -349,7 +376,7 @@ impl<'a, W: World> Attempt<'a, W> {
         let (lineage, order, why) = (self.lineage.clone(), order.clone(), why.to_owned());
         let kept = self.engine.store.run(move |store| match slot {
             Slot::Current => store.part_with_pending(&lineage, &why),
-            Slot::Aside => store.part_with_aside(&lineage, &order),
+            Slot::Aside => store.part_with_stuck(&lineage, &order),
         });
         Ok(kept.await?)
     }

@@ -50,6 +50,10 @@ mod commands;
 use adapters::Adapters;
 use adapters::now;
 
+/// What keeps the loop, the clients and those who look busy is waiting: more threads would only take memory, on a host
+/// of many cores.
+const MOST_WORKERS: usize = 4;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let config = match Config::from_vars(std::env::vars_os(), &|path| std::fs::read(path)) {
@@ -63,7 +67,9 @@ fn main() -> ExitCode {
         eprintln!("another TLS provider is installed already");
         return ExitCode::FAILURE;
     }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(MOST_WORKERS))
         .enable_all()
         .build()
     {

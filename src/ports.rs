@@ -606,9 +606,20 @@ pub trait Challenge: Send + Sync + 'static {
 /// Tells one version of a file from another without reading it.
 pub type Stamp = (u64, u64, u64, i64, i64);
 
+/// When a change is safe from a power failure. From the end of the process it is safe at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safe {
+    /// When the call returns: the file and the folder it stands in are synced.
+    Now,
+    /// When the kernel writes it back, or something behind it in the same file or folder is made safe. Only for what
+    /// nothing relies on, or what is made good at the next start; until then it may be there, torn or gone.
+    Later,
+}
+
 /// The file system. Calls block; [`Disk::run`] brings them off the threads that serve everything else.
 ///
-/// What a method wrote is on the disk when it returns: the file and the folder it stands in are synced.
+/// What a method wrote is on the disk when it returns, unless it says otherwise: the file and the folder it stands in
+/// are synced.
 pub trait Disk: Send + Sync + 'static {
     /// Runs blocking work. It ends even if nobody waits for it any more.
     fn run<T: Send + 'static>(
@@ -638,19 +649,20 @@ pub trait Disk: Send + Sync + 'static {
     fn settle(&self, folder: &Path) -> io::Result<()>;
 
     /// Writes files of one folder, 0600, each whole or not at all, in place of what was there.
-    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()>;
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])], safe: Safe) -> io::Result<()>;
 
-    /// Makes links in one folder, one after the other, each in place of what was there.
+    /// Makes links in one folder, which is made if it is not there, one after the other, each in place of what was
+    /// there. They are safe [`Safe::Later`].
     fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()>;
 
     /// Adds to the end of a file, which is made if it is not there.
-    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()>;
+    fn append(&self, path: &Path, content: &[u8], safe: Safe) -> io::Result<()>;
 
     /// Gives a file or folder another name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file, or an empty folder; nothing happens if it is gone.
-    fn remove(&self, path: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path, safe: Safe) -> io::Result<()>;
 
     /// Removes files of a folder, and the folder if nothing is left in it.
     fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()>;

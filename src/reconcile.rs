@@ -202,21 +202,23 @@ impl<W: World> Reconciler<W> {
         for (entry, assigned) in wanted.entries.into_iter().zip(assigned.entries) {
             self.decide(&gathering, entry, assigned, &mut pass);
         }
+        let primaries = pass.jobs.iter().map(|job| job.primary.clone());
+        let mut primaries: BTreeSet<String> = primaries.collect();
         for (entry, assigned) in self.still_served(&gathering, &assigned.left, taken).await {
             // One at a time under one name: what is wanted goes first.
-            let primary = entry.names.primary().as_str();
-            if pass.jobs.iter().any(|job| job.primary == primary) {
+            if primaries.contains(entry.names.primary().as_str()) {
                 let row = self.row(&gathering, entry, &assigned);
                 pass.report.rows.push(row);
             } else {
+                let before = pass.jobs.len();
                 self.decide(&gathering, entry, assigned, &mut pass);
+                primaries.extend(pass.jobs[before..].iter().map(|job| job.primary.clone()));
             }
         }
         self.settle_left(&gathering, &assigned.left, &mut pass);
         pass.jobs.sort_by_key(|job| job.urgency);
-        for primary in std::mem::take(&mut pass.wishes) {
-            self.engine.note_wish(primary).await;
-        }
+        let wishes = std::mem::take(&mut pass.wishes);
+        self.engine.note_wishes(wishes).await;
         for (request, reason) in std::mem::take(&mut pass.refused) {
             self.refuse(request, &reason).await;
         }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::store::ledger::file::Length;
 use crate::store::ledger::file::Queue;
 use crate::store::lineage::Cached;
@@ -31,13 +32,16 @@ pub mod publish;
 pub mod record;
 pub mod request;
 pub mod renewal;
-pub mod takeover;
+mod stuck;
+mod takeover;
 mod view;
 
 /// The folder that holds everything of ours that certbot does not know.
 const OWN: &str = "rancher-lets-encrypt";
 const CERTIFICATES: &str = "certificates";
 const PENDING: &str = "pending";
+/// Folder of orders that are stuck.
+const STUCK: &str = "stuck";
 const ACCOUNTS: &str = "accounts";
 const LABELS: &str = "names.json";
 const WAKE_OWED: &str = "wake-owed";
@@ -256,7 +260,7 @@ impl<D: Disk> Store<D> {
     /// Notes that balancers were woken.
     pub fn clear_wake(&self) -> Result<(), StoreError> {
         let path = self.own(WAKE_OWED);
-        self.disk.remove(&path).during("remove", &path)
+        self.disk.remove(&path, Safe::Now).during("remove", &path)
     }
 
     fn own(&self, name: &str) -> PathBuf {
@@ -291,7 +295,7 @@ impl<D: Disk> Store<D> {
         let path = folder.join(name);
         let text = json(value, &path)?;
         self.disk
-            .write(folder, &[(name, &text)])
+            .write(folder, &[(name, &text)], Safe::Now)
             .during("write", &path)
     }
 
@@ -355,6 +359,13 @@ fn file_name(path: &Path) -> &str {
     path.file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("file")
+}
+
+/// Whether a power failure may have left this of `whole`: its beginning, or less, behind which nothing was written.
+fn is_torn(present: &[u8], whole: &[u8]) -> bool {
+    let length = present.iter().rposition(|byte| *byte != 0);
+    let length = length.map_or(0, |last| last + 1);
+    length < whole.len() && present.len() <= whole.len() && whole.starts_with(&present[..length])
 }
 
 /// A file name that an operator recognizes: host and path of the directory URL.

@@ -89,7 +89,7 @@ pub const CASES: [Case; 20] = [
     Case {
         name: "the order in flight is not synced",
         defect: Defect {
-            unsynced: Some("order.json"),
+            unsynced: Some("/pending"),
             ..NONE
         },
         trial: Trial::Crash(Scenario::FirstIssue),
@@ -99,7 +99,7 @@ pub const CASES: [Case; 20] = [
     Case {
         name: "the order in flight is not synced and the floor is forgotten",
         defect: Defect {
-            unsynced: Some("order.json"),
+            unsynced: Some("/pending"),
             forgotten: Some("/store/rancher-lets-encrypt/ledger.jsonl"),
             ..NONE
         },

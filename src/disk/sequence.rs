@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::fingerprint::Fingerprint;
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::ports::Stamp;
 
 /// What a path leads to, not looking through links.
@@ -143,12 +144,22 @@ fn unless_gone(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-fn write_new(system: &impl FileSystem, path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_new(system: &impl FileSystem, path: &Path, content: &[u8], safe: Safe) -> io::Result<()> {
     // Whatever an interrupted write left there may have another mode.
     unless_gone(system.remove_file(path))?;
     let mut file = system.create_file(path)?;
     file.write(content)?;
-    file.sync()
+    match safe {
+        Safe::Now => file.sync(),
+        Safe::Later => Ok(()),
+    }
+}
+
+fn settled(system: &impl FileSystem, folder: &Path, safe: Safe) -> io::Result<()> {
+    match safe {
+        Safe::Now => system.sync_folder(folder),
+        Safe::Later => Ok(()),
+    }
 }
 
 impl<F: FileSystem> Disk for F {
@@ -210,10 +221,14 @@ impl<F: FileSystem> Disk for F {
         self.sync_folder(folder)
     }
 
-    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
-        let written = self.side_by_side(files, |(name, content)| {
-            write_new(self, &temporary(folder, name), content)
-        });
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])], safe: Safe) -> io::Result<()> {
+        let write = |(name, content): &(&str, &[u8])| {
+            write_new(self, &temporary(folder, name), content, safe)
+        };
+        let written = match safe {
+            Safe::Now => self.side_by_side(files, write),
+            Safe::Later => files.iter().try_for_each(write),
+        };
         if written.is_err() {
             // Room is what is missing most often: give back what was taken.
             for (name, _) in files {
@@ -224,24 +239,30 @@ impl<F: FileSystem> Disk for F {
         for (name, _) in files {
             self.rename_over(&temporary(folder, name), &folder.join(name))?;
         }
-        self.sync_folder(folder)
+        settled(self, folder, safe)
     }
 
     fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()> {
+        if !self.is_folder(folder) {
+            self.create_folder(folder)?;
+        }
         for (name, target) in links {
             let path = temporary(folder, name);
             unless_gone(self.remove_file(&path))?;
             self.create_link(target, &path)?;
             self.rename_over(&path, &folder.join(name))?;
         }
-        self.sync_folder(folder)
+        Ok(())
     }
 
-    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+    fn append(&self, path: &Path, content: &[u8], safe: Safe) -> io::Result<()> {
         let is_new = !self.exists(path)?;
         let mut file = self.open_end(path)?;
         let before = file.length()?;
-        let written = file.write(content).and_then(|()| file.sync_content());
+        let written = file.write(content).and_then(|()| match safe {
+            Safe::Now => file.sync_content(),
+            Safe::Later => Ok(()),
+        });
         if written.is_err() {
             // Half a line would hide the next one.
             drop(file.set_length(before));
@@ -264,13 +285,13 @@ impl<F: FileSystem> Disk for F {
         }
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
+    fn remove(&self, path: &Path, safe: Safe) -> io::Result<()> {
         let removed = match self.kind(path) {
             Ok(Kind::Folder) => self.remove_folder(path),
             Ok(Kind::Other) | Err(_) => self.remove_file(path),
         };
         if unless_gone(removed)? {
-            self.sync_folder(parent(path))
+            settled(self, parent(path), safe)
         } else {
             Ok(())
         }

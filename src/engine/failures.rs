@@ -154,12 +154,15 @@ impl<W: World> Engine<W> {
                 waits.filter(|(subject, wait)| concerns(subject) && !is_limit(wait.trouble));
             lifted.map(|(subject, _)| subject.clone()).collect()
         };
-        for subject in lifted {
-            let line = self.ledger().lift(&subject, self.now());
-            if let Some(line) = line {
-                self.write(line).await;
-            }
-        }
+        let now = self.now();
+        let lines = {
+            let mut ledger = self.ledger();
+            let lifted = lifted.iter();
+            lifted
+                .filter_map(|subject| ledger.lift(subject, now))
+                .collect()
+        };
+        self.write_all(lines).await;
     }
 
     /// Whether something has to wait, and why.

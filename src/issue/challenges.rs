@@ -160,7 +160,8 @@ impl<W: World> Attempt<'_, W> {
         Ok(authorization)
     }
 
-    /// The tokens are on record before they are published, so that none is left behind.
+    /// The tokens are on record before they are published, so that none is left behind; a power failure takes one with
+    /// the other, or the next start sweeps it.
     async fn publish(&self, work: &mut Work, tasks: &[Task]) -> Result<(), Stop> {
         let mut is_new = false;
         for task in tasks {
@@ -173,7 +174,7 @@ impl<W: World> Attempt<'_, W> {
                 });
         }
         if is_new {
-            self.save(&work.order, work.slot).await?;
+            self.note(&work.order, work.slot).await?;
             debug!(lineage = self.lineage, "tokens saved");
         }
         for task in tasks {

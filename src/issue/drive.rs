@@ -216,10 +216,7 @@ impl<W: World> Attempt<'_, W> {
         let Some(certificate) = work.order.certificate().map(str::to_owned) else {
             return Ok(Shown::NoChain);
         };
-        if work.slot == Slot::Current {
-            // That a certificate exists is on record before anything else is asked.
-            self.save(&work.order, work.slot).await?;
-        }
+        self.note(&work.order, work.slot).await?;
         let url = work.url();
         let downloaded = self
             .ask(&account.directory, || {
@@ -230,7 +227,8 @@ impl<W: World> Attempt<'_, W> {
             Ok(chain) => {
                 debug!(lineage = self.lineage, "chain downloaded");
                 work.order.receive(chain, self.engine.now());
-                self.save(&work.order, work.slot).await?;
+                // Stored or refused, it is synced with that; until then the authority has it under the URL on record.
+                self.note(&work.order, work.slot).await?;
                 debug!(lineage = self.lineage, "chain kept");
                 self.leave_place();
                 Ok(Shown::Nothing)
@@ -320,7 +318,7 @@ impl<W: World> Attempt<'_, W> {
         let directory = order.directory.clone();
         let lineage = self.lineage.clone();
         let moved = self.engine.store.run(move |store| {
-            store.save_aside(&lineage, &order)?;
+            store.save_stuck(&lineage, &order)?;
             store.clear_pending(&lineage)
         });
         moved.await?;

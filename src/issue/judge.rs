@@ -66,7 +66,7 @@ impl<W: World> Attempt<'_, W> {
             .note_issued(&directory, set, bundle.leaf(), received_at)
             .await;
         debug!(lineage = self.lineage, "issue noted");
-        self.forget(&work.order, work.slot).await?;
+        self.forget_stored(&work.order, work.slot).await?;
         debug!(lineage = self.lineage, "order cleared");
         info!(names = %work.order.names, not_after = %timestamp(bundle.leaf().not_after), directory, "certificate issued");
         Ok(Driven::Stored(Obtained { bundle, directory }))

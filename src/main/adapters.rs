@@ -130,7 +130,7 @@ impl Adapters {
             ),
             counts,
             webroot,
-            disk: Arc::new(RealDisk),
+            disk: Arc::new(RealDisk::default()),
         })
     }
 }

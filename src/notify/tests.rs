@@ -26,7 +26,7 @@ fn notice() -> Notice {
 
 /// Without a door, in a store of its own.
 fn notifier(folder: &std::path::Path) -> Notifier<RealDisk> {
-    let store = Store::new(Arc::new(RealDisk), folder, folder);
+    let store = Store::new(Arc::new(RealDisk::default()), folder, folder);
     store.prepare().unwrap();
     Notifier {
         store: Arc::new(store),

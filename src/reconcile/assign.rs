@@ -11,12 +11,14 @@ use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Known;
 use crate::decide::classify::Policy;
 use crate::decide::classify::provenance;
+use crate::fingerprint::Fingerprint;
 use crate::names::NameSet;
 use crate::names::Names;
 use crate::order::Pending;
 use crate::ports::Held;
 use crate::store::lineage::Lineage;
 use crate::store::publish::folder_name;
+use crate::store::record::Record;
 use crate::wanted::Entry;
 
 /// What belongs to one wanted certificate.
@@ -220,11 +222,41 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
     found
 }
 
+/// What is at Rancher, by leaf and by name, so that nobody looks through all of it.
+#[derive(Debug, Default)]
+pub struct Index<'a> {
+    by_leaf: BTreeMap<Fingerprint, Vec<&'a Held>>,
+    by_name: BTreeMap<String, Vec<&'a Held>>,
+}
+
+impl<'a> Index<'a> {
+    /// Sorts all of it.
+    pub fn new(held: &'a [Held]) -> Self {
+        let mut index = Self::default();
+        for held in held {
+            let Ok(shown) = &held.content else { continue };
+            let leaf = shown.leaf.fingerprint;
+            index.by_leaf.entry(leaf).or_default().push(held);
+            let name = held.name.to_ascii_lowercase();
+            index.by_name.entry(name).or_default().push(held);
+        }
+        index
+    }
+
+    /// What has one of the leaves of a record, or its name.
+    fn of(&self, record: &Record) -> impl Iterator<Item = &'a Held> {
+        let leaves = record.versions.iter().filter_map(|version| version.leaf);
+        let by_leaf = leaves.filter_map(|leaf| self.by_leaf.get(&leaf));
+        let name = record.names.primary().as_str();
+        by_leaf.chain(self.by_name.get(name)).flatten().copied()
+    }
+}
+
 /// The certificate at Rancher of a lineage that nobody wants: one of its own, never what somebody put in its place,
 /// nor what belongs to another by now. `taken` are the ids of the latter.
 pub fn of_lineage<'a>(
     lineage: &Lineage,
-    held: &'a [Held],
+    held: &Index<'a>,
     known: &Known,
     taken: &BTreeSet<String>,
 ) -> Option<&'a Held> {
@@ -248,7 +280,7 @@ pub fn of_lineage<'a>(
         };
         !taken.contains(&held.id) && (is_on_record || is_marked())
     };
-    let ours = held.iter().filter(is_ours);
+    let ours = held.of(record).filter(is_ours);
     ours.min_by_key(|held| (!is_named(held), held.rank))
 }
 

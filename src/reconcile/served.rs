@@ -1,5 +1,6 @@
 //! Certificates that nobody wants any more: renewed while a balancer lists them, then told once and left to expire.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -47,17 +48,21 @@ impl<W: World> Reconciler<W> {
         let Ok(balancers) = balancers else {
             return Vec::new();
         };
+        let view = &gathering.view;
+        let index = assign::Index::new(&view.held);
+        let mut listed: BTreeMap<&str, &Service> = BTreeMap::new();
+        for balancer in balancers.iter() {
+            for id in &balancer.certificates {
+                listed.entry(id).or_insert(balancer);
+            }
+        }
         let mut served = Vec::new();
         for lineage in left {
             let Some(record) = &lineage.record else {
                 continue;
             };
-            let view = &gathering.view;
-            let ours = assign::of_lineage(lineage, &view.held, &view.known, &taken);
-            let lists = |service: &&Service| {
-                ours.is_some_and(|held| service.certificates.contains(&held.id))
-            };
-            match balancers.iter().find(lists) {
+            let ours = assign::of_lineage(lineage, &index, &view.known, &taken);
+            match ours.and_then(|held| listed.get(held.id.as_str())) {
                 Some(balancer) => {
                     taken.extend(ours.map(|held| held.id.clone()));
                     let origins = [format!("listed by balancer {}", balancer.name)].into();

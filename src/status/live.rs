@@ -96,7 +96,7 @@ pub fn of<W: World>(
     let distrusted = engine.clock_distrusted();
     let is_wake_owed = engine.is_wake_owed();
     // Copied, so that nothing that is noted waits for whoever looks.
-    let ledger = engine.ledger().clone();
+    let ledger = engine.ledger().shown();
     let on_record = OnRecord {
         ledger: &ledger,
         policy: &engine.settings.policy,

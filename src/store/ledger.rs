@@ -38,7 +38,7 @@ struct LastIssue {
 }
 
 /// The ledger as it is remembered.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Ledger {
     waits: BTreeMap<Subject, Wait>,
     issues: BTreeMap<(String, NameSet), LastIssue>,
@@ -63,6 +63,18 @@ impl Ledger {
     /// What is left of the limits of an authority.
     pub fn levels(&self) -> &Levels {
         &self.levels
+    }
+
+    /// What a look at how everything stands shows of it: not what was asked for, nor what waits for a clock.
+    pub fn shown(&self) -> Self {
+        Self {
+            waits: self.waits.clone(),
+            levels: self.levels.clone(),
+            doubted_at: self.doubted_at,
+            issues: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            uncut: Vec::new(),
+        }
     }
 
     /// Until when every name counts as just tried, because nobody knows what was tried.

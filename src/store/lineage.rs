@@ -18,10 +18,12 @@ use crate::fingerprint::Fingerprint;
 use crate::order::Pending;
 use crate::order::PendingOrder;
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::ports::Stamp;
 use crate::ports::Token;
 use crate::store::CERTIFICATES;
 use crate::store::PENDING;
+use crate::store::STUCK;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -71,21 +73,26 @@ fn last_line(content: &[u8]) -> Result<PendingOrder, String> {
     last
 }
 
-/// The file in the folder of an order in flight.
-const ORDER: &str = "order.json";
+/// How the name of the file of an order in flight ends.
+const ORDER: &str = ".json";
 
-/// The file beside it, with orders that are stuck.
-const ASIDE: &str = "aside.json";
+/// The lineages whose orders stand in a folder of such names.
+pub(super) fn ordered(names: Vec<String>) -> BTreeSet<String> {
+    names
+        .iter()
+        .filter(|name| !name.starts_with('.'))
+        .filter_map(|name| name.strip_suffix(ORDER))
+        .map(str::to_owned)
+        .collect()
+}
 
 impl<D: Disk> Store<D> {
     /// Reads every lineage. Files that did not change since the last time are not read again.
     pub fn lineages(&self, now: OffsetDateTime) -> Result<Vec<Arc<Lineage>>, StoreError> {
         let folder = self.own(CERTIFICATES);
         let names = self.disk.list(&folder).during("list", &folder)?;
-        let mut pending: BTreeSet<String> = self
-            .list_or_nothing(&self.own(PENDING))?
-            .into_iter()
-            .collect();
+        let mut pending = ordered(self.list_or_nothing(&self.own(PENDING))?);
+        pending.extend(ordered(self.list_or_nothing(&self.own(STUCK))?));
         let mut lineages = Vec::with_capacity(names.len());
         let visible = names.iter().filter(|name| !name.starts_with('.'));
         for name in visible.filter_map(|name| name.strip_suffix(".json")) {
@@ -237,10 +244,7 @@ impl<D: Disk> Store<D> {
                         .map(|version| version.stored_at),
                 })
             }
-            Ok(Err(Flaw::Broken(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
-            Ok(Err(Flaw::Unjudged(why))) => {
-                DiskCopy::Unknown(unread(self.in_version(name, record, &why)))
-            }
+            Ok(Err(Flaw(why))) => DiskCopy::Broken(self.in_version(name, record, &why)),
             Err(error) if error.is_not_found() && self.is_wiped(name) => DiskCopy::Absent,
             Err(error) if error.is_not_found() && self.is_lost(name) => {
                 DiskCopy::Lost(unread(error.to_string()))
@@ -310,7 +314,7 @@ impl<D: Disk> Store<D> {
 
     /// The tokens of all orders in flight.
     pub fn published_tokens(&self) -> Result<BTreeSet<Token>, StoreError> {
-        let names = self.list_or_nothing(&self.own(PENDING))?;
+        let names = ordered(self.list_or_nothing(&self.own(PENDING))?);
         let orders = names.iter().filter_map(|name| match self.pending(name) {
             Pending::Order(order) => Some(order.challenges.into_values()),
             Pending::None | Pending::Unreadable(_) => None,
@@ -322,20 +326,28 @@ impl<D: Disk> Store<D> {
     ///
     /// What this process did not begin is begun anew, whole or not at all: behind a torn line nothing could be read.
     pub fn save_pending(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        self.save_order(name, order, Safe::Now)
+    }
+
+    /// The same for what a power failure may take, because nothing that costs rests on it: the next line that is kept
+    /// says it again.
+    pub fn note_pending(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        self.save_order(name, order, Safe::Later)
+    }
+
+    fn save_order(&self, name: &str, order: &PendingOrder, safe: Safe) -> Result<(), StoreError> {
         let path = self.order_path(name);
         let mut line = serde_json::to_vec(order)
             .map_err(io::Error::other)
             .during("write", &path)?;
         line.push(b'\n');
         if self.with_begun(|begun| begun.remove(name)) {
-            self.disk.append(&path, &line).during("write", &path)?;
+            self.disk
+                .append(&path, &line, safe)
+                .during("write", &path)?;
         } else {
-            let folder = self.own(PENDING).join(name);
             self.disk
-                .make_folder(&folder)
-                .during("make the folder", &folder)?;
-            self.disk
-                .write(&folder, &[(ORDER, &line)])
+                .write(&self.own(PENDING), &[(file_name(&path), &line)], Safe::Now)
                 .during("write", &path)?;
         }
         self.with_begun(|begun| begun.insert(name.to_owned()));
@@ -344,83 +356,18 @@ impl<D: Disk> Store<D> {
 
     /// Forgets an order in flight.
     pub fn clear_pending(&self, name: &str) -> Result<(), StoreError> {
+        self.forget_order(name, Safe::Now)
+    }
+
+    /// The same when its certificate is in the store: an order that comes back with a power failure is known by that.
+    pub fn clear_stored(&self, name: &str) -> Result<(), StoreError> {
+        self.forget_order(name, Safe::Later)
+    }
+
+    fn forget_order(&self, name: &str, safe: Safe) -> Result<(), StoreError> {
         self.with_begun(|begun| begun.remove(name));
-        let folder = self.own(PENDING).join(name);
-        self.disk
-            .clear(&folder, &[ORDER])
-            .during("remove from", &folder)
-    }
-
-    /// Reads the orders of a lineage that are stuck.
-    pub fn stuck(&self, name: &str) -> Result<Vec<PendingOrder>, StoreError> {
-        let path = self.own(PENDING).join(name).join(ASIDE);
-        match self.read_json(&path)? {
-            Some(Ok(orders)) => Ok(orders),
-            Some(Err(why)) => {
-                self.set_aside(&path, &why)?;
-                Ok(Vec::new())
-            }
-            None => Ok(Vec::new()),
-        }
-    }
-
-    fn stuck_or_none(&self, name: &str) -> Vec<PendingOrder> {
-        self.stuck(name).unwrap_or_else(|error| {
-            tracing::warn!(lineage = name, %error, "orders that are stuck not read");
-            Vec::new()
-        })
-    }
-
-    /// Keeps an order that is stuck, in place of what was kept of it before.
-    pub fn save_aside(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
-        let mut orders = self.stuck(name)?;
-        orders.retain(|other| !other.is_same_as(order));
-        orders.push(order.clone());
-        self.write_aside(name, &orders)
-    }
-
-    /// Forgets an order that was stuck.
-    pub fn clear_aside(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
-        let mut orders = self.stuck(name)?;
-        orders.retain(|other| !other.is_same_as(order));
-        if !orders.is_empty() {
-            return self.write_aside(name, &orders);
-        }
-        let folder = self.own(PENDING).join(name);
-        self.disk
-            .clear(&folder, &[ASIDE])
-            .during("remove from", &folder)
-    }
-
-    fn write_aside(&self, name: &str, orders: &[PendingOrder]) -> Result<(), StoreError> {
-        let folder = self.own(PENDING).join(name);
-        self.disk
-            .make_folder(&folder)
-            .during("make the folder", &folder)?;
-        self.write_json(&folder, ASIDE, &orders)
-    }
-
-    /// Keeps the key of an order that was stuck and is over where nothing looks for it any more.
-    pub fn part_with_aside(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
-        let folder = self.own(PENDING).join(name);
-        let number = order.intended_at().unix_timestamp();
-        self.write_json(&folder, &format!("over-{number}.json"), order)?;
-        self.clear_aside(name, order)
-    }
-
-    /// Removes what a crash left of folders whose order was cleared, or never written down. Only for who holds the lock.
-    pub fn sweep_pending(&self) -> Result<(), StoreError> {
-        let pending = self.own(PENDING);
-        for name in self.list_or_nothing(&pending)? {
-            if matches!(self.disk.exists(&self.order_path(&name)), Ok(false)) {
-                let folder = pending.join(&name);
-                let unwritten = format!(".{ORDER}.tmp");
-                self.disk
-                    .clear(&folder, &[&unwritten])
-                    .during("remove from", &folder)?;
-            }
-        }
-        Ok(())
+        let path = self.order_path(name);
+        self.disk.remove(&path, safe).during("remove", &path)
     }
 
     /// Keeps the key of an order that leads nowhere where nothing looks for it any more, so that another can be opened.
@@ -454,6 +401,7 @@ impl<D: Disk> Store<D> {
             .write(
                 &self.own(CERTIFICATES),
                 &[(aside, &broken), (file, &record)],
+                Safe::Now,
             )
             .during("write", &path)?;
         tracing::warn!(path = %path.display(), aside, error = why, "broken record set aside and made again");
@@ -465,7 +413,7 @@ impl<D: Disk> Store<D> {
     }
 
     pub(super) fn order_path(&self, name: &str) -> PathBuf {
-        self.own(PENDING).join(name).join(ORDER)
+        self.own(PENDING).join(format!("{name}{ORDER}"))
     }
 
     pub(super) fn archive(&self, name: &str) -> PathBuf {

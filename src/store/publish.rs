@@ -12,11 +12,14 @@ use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::store::ACCOUNTS;
 use crate::store::CERTIFICATES;
+use crate::store::PENDING;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
+use crate::store::is_torn;
 use crate::store::record::Record;
 use crate::store::record::Source;
 use crate::store::record::Version;
@@ -26,6 +29,9 @@ const KEPT: usize = 10;
 
 /// The files of one version; the key last, so that whoever reads in between finds the older pair for longest.
 pub(super) const FILES: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
+
+/// So many of them, the first ones, say nothing that the others do not: they are made good from those at the start.
+const PARTS: usize = 2;
 
 /// What stands in them.
 fn contents(bundle: &Bundle) -> [String; 4] {
@@ -104,9 +110,11 @@ impl<D: Disk> Store<D> {
         let own: Vec<_> = FILES.into_iter().zip(contents(bundle)).collect();
         for file in self.list_or_nothing(&archive)? {
             let is_own = |(kind, content): &(&str, String)| {
-                Ok(file.starts_with(kind)
-                    && version_number(&file).is_some()
-                    && self.read(&archive.join(&file))? == content.as_bytes())
+                if !file.starts_with(kind) || version_number(&file).is_none() {
+                    return Ok(false);
+                }
+                let present = self.read(&archive.join(&file))?;
+                Ok(present == content.as_bytes() || is_torn(&present, content.as_bytes()))
             };
             let found: Vec<bool> = own.iter().map(is_own).collect::<Result<_, StoreError>>()?;
             if !file.starts_with('.') && !found.contains(&true) {
@@ -291,7 +299,7 @@ impl<D: Disk> Store<D> {
         for folder in versions {
             self.sweep(&folder, |file| version_number(file).is_some())?;
         }
-        for folder in [CERTIFICATES, ACCOUNTS, ""].map(|name| self.own(name)) {
+        for folder in [CERTIFICATES, PENDING, ACCOUNTS, ""].map(|name| self.own(name)) {
             self.sweep(&folder, |file| file.ends_with(".json"))?;
         }
         self.sweep(&self.root.join("renewal"), |file| file.ends_with(".conf"))
@@ -305,20 +313,26 @@ impl<D: Disk> Store<D> {
                 .and_then(|name| name.strip_suffix(".tmp"));
             if file.is_some_and(&is_ours) {
                 let path = folder.join(&name);
-                self.disk.remove(&path).during("remove", &path)?;
+                self.disk
+                    .remove(&path, Safe::Later)
+                    .during("remove", &path)?;
             }
         }
         Ok(())
     }
 
     fn prune(&self, archive: &Path, versions: &[Version]) -> Result<(), StoreError> {
-        for version in versions {
-            for file in FILES {
-                let path = archive.join(format!("{file}{}.pem", version.number));
-                self.disk.remove(&path).during("remove", &path)?;
-            }
+        if versions.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let files = versions
+            .iter()
+            .flat_map(|version| FILES.map(|file| format!("{file}{}.pem", version.number)));
+        let files: Vec<String> = files.collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        self.disk
+            .clear(archive, &files)
+            .during("remove from", archive)
     }
 
     pub(super) fn archived_file(&self, lineage: &str, file: &str, number: u32) -> PathBuf {
@@ -338,9 +352,45 @@ impl<D: Disk> Store<D> {
             .zip(&contents)
             .map(|(name, content)| (name.as_str(), content.as_bytes()))
             .collect();
+        let (parts, whole) = files.split_at(PARTS);
         self.disk
-            .write(archive, &files)
+            .write(archive, parts, Safe::Later)
+            // One sync of the folder, for the names of all four.
+            .and_then(|()| self.disk.write(archive, whole, Safe::Now))
             .during("write into", archive)
+    }
+
+    /// Writes what a power failure has taken of the parts of a version: nothing, or the beginning of what should stand
+    /// there. What somebody else has written stays.
+    pub(super) fn mend_parts(&self, lineage: &str, number: u32) -> Result<(), StoreError> {
+        let archive = self.archive(lineage);
+        let read = |file| match self.read(&self.archived_file(lineage, file, number)) {
+            Ok(content) => Ok(content),
+            Err(error) if error.is_not_found() => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let [certificate, chain, whole, _] = FILES;
+        let (certificate, chain, whole) = (read(certificate)?, read(chain)?, read(whole)?);
+        if [certificate.as_slice(), &chain].concat() == whole {
+            return Ok(());
+        }
+        let Ok(Ok(bundle)) = self.read_bundle(lineage, number) else {
+            return Ok(());
+        };
+        let [own_certificate, own_chain, ..] = contents(&bundle);
+        for (file, present, own) in [
+            (FILES[0], certificate, own_certificate),
+            (FILES[1], chain, own_chain),
+        ] {
+            if is_torn(&present, own.as_bytes()) {
+                let name = format!("{file}{number}.pem");
+                self.disk
+                    .write(&archive, &[(&name, own.as_bytes())], Safe::Now)
+                    .during("write into", &archive)?;
+                debug!(lineage, name, "torn file made good");
+            }
+        }
+        Ok(())
     }
 
     /// The highest number that is used in the archive of a lineage, even by a half-written version.

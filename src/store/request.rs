@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use crate::names::DomainName;
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -84,7 +85,7 @@ impl<D: Disk> Store<D> {
             return Ok(());
         }
         let path = self.own(FOLDER).join(file(&request.certificate));
-        self.disk.remove(&path).during("remove", &path)
+        self.disk.remove(&path, Safe::Now).during("remove", &path)
     }
 
     fn is_there(&self, request: &RenewalRequest) -> Result<bool, StoreError> {

@@ -8,6 +8,7 @@ use crate::certificate::Shown;
 use crate::names::DomainName;
 use crate::names::Names;
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -81,7 +82,7 @@ impl<D: Disk> Store<D> {
         if let Some(text) = found.renewed_by_certbot {
             let (folder, name) = (self.root.join("renewal"), format!("{lineage}.conf"));
             self.disk
-                .write(&folder, &[(&name, turned_off(&text).as_bytes())])
+                .write(&folder, &[(&name, turned_off(&text).as_bytes())], Safe::Now)
                 .during("write", &self.renewal(lineage))?;
         }
         self.save_record(lineage, &found.record)?;

@@ -26,6 +26,7 @@ use crate::order::Pending;
 use crate::order::PendingOrder;
 use crate::ports::Order;
 use crate::ports::OrderStatus;
+use crate::ports::Safe;
 use crate::ports::Stamp;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Line;
@@ -49,6 +50,9 @@ struct Failing {
     unreadable: Mutex<Option<PathBuf>>,
     /// Below this nothing can be changed.
     frozen: Mutex<Option<PathBuf>>,
+    /// How often a caller was made to wait for the disk.
+    syncs: Mutex<usize>,
+    real: RealDisk,
 }
 
 impl Failing {
@@ -78,6 +82,12 @@ impl Failing {
         }
     }
 
+    fn waits(&self, syncs: usize, safe: Safe) {
+        if safe == Safe::Now {
+            *self.syncs.lock().unwrap() += syncs;
+        }
+    }
+
     fn look(&self, path: &Path) -> io::Result<()> {
         let unreadable = self.unreadable.lock().unwrap();
         if unreadable.as_deref() == Some(path) {
@@ -97,24 +107,24 @@ impl Disk for Failing {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.look(path)?;
-        RealDisk.read(path)
+        self.real.read(path)
     }
 
     fn stamp(&self, path: &Path) -> io::Result<Stamp> {
-        RealDisk.stamp(path)
+        self.real.stamp(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealDisk.exists(path)
+        self.real.exists(path)
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.look(folder)?;
-        RealDisk.list(folder)
+        self.real.list(folder)
     }
 
     fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        RealDisk.read_link(path)
+        self.real.read_link(path)
     }
 
     fn make_folder(&self, folder: &Path) -> io::Result<()> {
@@ -122,15 +132,17 @@ impl Disk for Failing {
             return Ok(());
         }
         self.change(folder)?;
-        RealDisk.make_folder(folder)
+        self.waits(1, Safe::Now);
+        self.real.make_folder(folder)
     }
 
     fn settle(&self, folder: &Path) -> io::Result<()> {
         self.change(folder)?;
-        RealDisk.settle(folder)
+        self.real.settle(folder)
     }
 
-    fn write(&self, folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
+    fn write(&self, folder: &Path, files: &[(&str, &[u8])], safe: Safe) -> io::Result<()> {
+        self.waits(files.len() + 1, safe);
         for file in files {
             let (name, content) = file;
             if let Err(error) = self.change(&folder.join(name)) {
@@ -140,7 +152,7 @@ impl Disk for Failing {
                 }
                 return Err(error);
             }
-            RealDisk.write(folder, std::slice::from_ref(file))?;
+            self.real.write(folder, std::slice::from_ref(file), safe)?;
         }
         Ok(())
     }
@@ -148,35 +160,39 @@ impl Disk for Failing {
     fn link(&self, folder: &Path, links: &[(&str, &Path)]) -> io::Result<()> {
         for link in links {
             self.change(&folder.join(link.0))?;
-            RealDisk.link(folder, std::slice::from_ref(link))?;
+            self.real.link(folder, std::slice::from_ref(link))?;
         }
         Ok(())
     }
 
-    fn append(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+    fn append(&self, path: &Path, content: &[u8], safe: Safe) -> io::Result<()> {
         self.change(path)?;
-        RealDisk.append(path, content)
+        self.waits(1, safe);
+        self.real.append(path, content, safe)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.change(from)?;
-        RealDisk.rename(from, to)
+        self.waits(1, Safe::Now);
+        self.real.rename(from, to)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        if RealDisk.exists(path)? {
+    fn remove(&self, path: &Path, safe: Safe) -> io::Result<()> {
+        if self.real.exists(path)? {
             self.change(path)?;
+            self.waits(1, safe);
         }
-        RealDisk.remove(path)
+        self.real.remove(path, safe)
     }
 
     fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {
         self.change(folder)?;
-        RealDisk.clear(folder, files)
+        self.waits(1, Safe::Now);
+        self.real.clear(folder, files)
     }
 
     fn is_ephemeral(&self, path: &Path) -> bool {
-        RealDisk.is_ephemeral(path)
+        self.real.is_ephemeral(path)
     }
 }
 
@@ -236,7 +252,7 @@ impl Place {
     }
 
     fn names(&self, folder: &str) -> Vec<String> {
-        RealDisk.list(&self.path(folder)).unwrap()
+        RealDisk::default().list(&self.path(folder)).unwrap()
     }
 
     /// Number of the version that the live view shows; all four links agree.

@@ -10,9 +10,11 @@ use tracing::debug;
 
 use crate::names::Names;
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
+use crate::store::is_torn;
 use crate::store::publish::FILES;
 use crate::store::record::Record;
 use crate::store::renewal;
@@ -22,6 +24,9 @@ impl<D: Disk> Store<D> {
     pub fn repair_live(&self, now: OffsetDateTime) -> Result<(), StoreError> {
         for lineage in self.lineages(now)? {
             if let Some(record) = &lineage.record {
+                if let Err(error) = self.mend_parts(&lineage.name, record.live) {
+                    tracing::warn!(lineage = lineage.name, %error, "files of the live version not made good");
+                }
                 self.show_or_remember(&lineage.name, record);
             }
         }
@@ -85,9 +90,6 @@ impl<D: Disk> Store<D> {
         if links.is_empty() {
             return Ok(());
         }
-        self.disk
-            .make_folder(&live)
-            .during("make the folder", &live)?;
         let links: Vec<(&str, &Path)> = links
             .iter()
             .map(|(name, target)| (name.as_str(), target.as_path()))
@@ -109,6 +111,8 @@ impl<D: Disk> Store<D> {
             .and_then(|version| version.directory.as_deref());
         let text = render(server.unwrap_or(""), &record.names);
         match self.read(&path) {
+            // A power failure has torn it: it is not waited for until it is safe.
+            Ok(present) if is_torn(&present, text.as_bytes()) => {}
             Ok(present) => {
                 let present = String::from_utf8_lossy(&present);
                 let is_ours = renewal::contents(&present)
@@ -123,7 +127,7 @@ impl<D: Disk> Store<D> {
         let folder = self.root.join("renewal");
         let name = format!("{lineage}.conf");
         self.disk
-            .write(&folder, &[(&name, text.as_bytes())])
+            .write(&folder, &[(&name, text.as_bytes())], Safe::Later)
             .during("write", &path)?;
         debug!(lineage, "renewal file written");
         Ok(())

@@ -57,7 +57,7 @@ async fn check(break_it: impl Fn(&mut AuthoritySettings, bool), words: &str) {
     let daemon = world.daemon(NAME);
     world.pushed(NAME).await;
     assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
-    let aside = world.pending_path(NAME).with_file_name("order.json.broken");
+    let aside = world.pending_path(NAME).with_extension("json.broken");
     let aside = std::fs::read_to_string(aside).unwrap();
     assert!(
         aside.contains("received"),
@@ -169,7 +169,7 @@ async fn an_order_on_record_that_is_broken_is_set_aside_and_the_name_keeps_its_f
     assert!(
         world
             .pending_path(NAME)
-            .with_file_name("order.json.broken")
+            .with_extension("json.broken")
             .exists()
     );
 }

@@ -242,7 +242,7 @@ async fn a_check_that_is_stopped_while_it_publishes_leaves_no_token() {
     let vars = vars.map(|(name, value)| (name.into(), value.into()));
     let config = Config::from_vars(vars, &|path| std::fs::read(path)).unwrap();
     let store = Arc::new(Store::new(
-        Arc::new(RealDisk),
+        Arc::new(RealDisk::default()),
         &world.store(),
         &world.webroot(),
     ));

@@ -496,7 +496,7 @@ async fn an_order_at_another_directory_that_is_away_holds_up_nothing() {
         daemon.rests().await;
         world.issued_once(&daemon.text());
         assert!(world.tokens().is_empty(), "{}", daemon.text());
-        let aside = world.pending_path(NAME).with_file_name("aside.json");
+        let aside = world.stuck_path(NAME);
         let asked = world.staging.faults().seen().len() > before;
         let is_finalized = endpoint == "finalize";
         assert_eq!((asked, aside.exists()), (is_finalized, is_finalized));

@@ -445,7 +445,7 @@ async fn a_limit_is_kept_by_an_order_that_nobody_wants_any_more() {
 
     world.production.faults().clear();
     daemon.stop().await;
-    world.edit_aside(NAME, |order| order["look_after"] = serde_json::Value::Null);
+    world.edit_stuck(NAME, |order| order["look_after"] = serde_json::Value::Null);
     let mut daemon = world.daemon("");
     daemon.says("certificate issued").await;
 }
@@ -504,7 +504,12 @@ async fn a_key_that_is_refused_is_replaced_once_and_then_daily() {
         let mut daemon = world.daemon(NAME);
         world.pushed(NAME).await;
         daemon.idles().await;
-        assert_eq!(world.asked("finalize"), 1 + refusals, "{}", daemon.text());
+        assert_eq!(
+            world.asked("finalize"),
+            1 + usize::try_from(refusals).unwrap(),
+            "{}",
+            daemon.text()
+        );
         assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
     }
 }

@@ -189,7 +189,7 @@ async fn a_torn_order_is_set_aside_and_another_is_opened() {
     let mut daemon = world.daemon(A);
     world.pushed(A).await;
     daemon.settles().await;
-    let aside = world.order_file().with_file_name("order.json.broken");
+    let aside = world.order_file().with_extension("json.broken");
     assert_eq!(std::fs::read(aside).unwrap(), torn);
     assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
     assert!(world.live(A, "cert.pem").exists(), "{}", daemon.text());

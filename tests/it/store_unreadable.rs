@@ -107,7 +107,7 @@ async fn no_other_order_is_opened_while_the_one_in_flight_cannot_be_read() {
     world.pushed("b.example.com").await;
     daemon.passes(1).await;
     let text = daemon.text();
-    assert!(text.contains("pending/a.example.com/order.json"), "{text}");
+    assert!(text.contains("pending/a.example.com.json"), "{text}");
     let orders = |world: &World| {
         let orders = world.production.orders();
         orders.iter().filter(|order| order.names == [A]).count()

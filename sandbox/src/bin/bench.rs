@@ -37,7 +37,7 @@ const FRESH: usize = 10_000;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some((daemon, wanted)) = arguments.split_first() else {
-        println!("usage: bench PATH-OF-THE-DAEMON [one|many|pebble|label|fresh]...");
+        println!("usage: bench PATH-OF-THE-DAEMON [one|many|syncs|pebble|label|fresh|idle]...");
         return ExitCode::from(64);
     };
     if rustls::crypto::ring::default_provider()
@@ -70,6 +70,12 @@ async fn all(daemon: &Path, wanted: &[String]) -> Result<(), Failure> {
     }
     if is_wanted("many") {
         many(daemon, &mut towns).await?;
+    }
+    if is_wanted("syncs") {
+        syncs(daemon, &mut towns).await?;
+    }
+    if is_wanted("idle") {
+        idle(daemon, &mut towns).await?;
     }
     if is_wanted("pebble") {
         pebble(daemon, &mut towns).await?;
@@ -148,13 +154,22 @@ impl Running {
                 .unwrap_or(0)
         };
         let cpu = Duration::from_millis(10 * (ticks(11) + ticks(12)));
+        Ok((cpu, self.kilobytes("VmHWM:")? / 1024))
+    }
+
+    /// The memory that it has at present, in KiB.
+    fn resident(&self) -> Result<u64, Failure> {
+        self.kilobytes("VmRSS:")
+    }
+
+    fn kilobytes(&self, field: &str) -> Result<u64, Failure> {
+        let pid = self.child.id().ok_or("the daemon has ended")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let peak = status
+        let value = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .find_map(|line| line.strip_prefix(field))
             .unwrap_or_default();
-        let kilobytes = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0);
-        Ok((cpu, kilobytes / 1024))
+        Ok(value.trim().trim_end_matches(" kB").parse().unwrap_or(0))
     }
 
     async fn stop(mut self) -> Result<(), Failure> {
@@ -268,6 +283,111 @@ async fn daemon_cost(daemon: &Path, town: &Town, at_once: usize) -> Result<Cost,
         cpu,
         mebibytes,
     })
+}
+
+/// What is asked of the disk for each certificate, as `strace` counts it: what it costs there does not hang on how fast
+/// the disk of this machine is.
+async fn syncs(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
+    const CALLS: &str = "fsync,fdatasync,rename,open,openat,mkdir,unlink";
+    for place in [Some(std::env::temp_dir()), memory().map(Path::to_owned)] {
+        let Some(place) = place else { continue };
+        let town = Town::start_in(&place).await?;
+        let counts = town.path("syncs");
+        let log = fs::File::create(town.path("daemon.log"))?;
+        let traced = Command::new("strace")
+            .args(["-f", "--seccomp-bpf", "-c", "-e", CALLS, "-o"])
+            .arg(&counts)
+            .arg(daemon)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(town.environment())
+            .env("DOMAINS", names(MANY).join(","))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = match traced {
+            Ok(child) => child,
+            Err(error) => {
+                println!("syncs per certificate: not counted, strace cannot be started: {error}");
+                return Ok(());
+            }
+        };
+        let enough = town
+            .rancher
+            .until(|model| model.certificates().count() >= MANY);
+        tokio::time::timeout(Duration::from_secs(120), enough)
+            .await
+            .map_err(|_| "not all certificates arrived under strace")?;
+        end_child_of(&child)?;
+        child.wait().await?;
+        let text = fs::read_to_string(&counts)?;
+        let each = |name: &str| {
+            let line = text
+                .lines()
+                .find(|line| line.trim_end().ends_with(&format!(" {name}")));
+            let calls = line.and_then(|line| line.split_whitespace().nth(3));
+            calls.and_then(|calls| calls.parse().ok()).unwrap_or(0.0) / MANY as f64
+        };
+        println!(
+            "per certificate, of {MANY} at the default concurrency, store in {}: {:.1} syncs, {:.1} renames, {:.1} opens, {:.1} folders made, {:.1} removals",
+            place.display(),
+            each("fsync") + each("fdatasync"),
+            each("rename"),
+            each("open") + each("openat"),
+            each("mkdir"),
+            each("unlink"),
+        );
+        towns.keep(town);
+    }
+    Ok(())
+}
+
+/// Ends what a process has started: the process itself then says what it has to say.
+fn end_child_of(parent: &Child) -> Result<(), Failure> {
+    let pid = parent.id().ok_or("it has ended")?;
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let child: i32 = children
+        .split_whitespace()
+        .next()
+        .ok_or("it has no child")?
+        .parse()?;
+    let child = rustix::process::Pid::from_raw(child).ok_or("no process has this number")?;
+    Ok(rustix::process::kill_process(
+        child,
+        rustix::process::Signal::KILL,
+    )?)
+}
+
+/// What a daemon takes that has nothing to do, with many certificates and without, as most people run it: with the public
+/// roots, and somebody who may look.
+async fn idle(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
+    const WATCHED: Duration = Duration::from_secs(30);
+    for count in [0, MANY] {
+        let town = Town::start().await?;
+        let domains = names(count).join(",");
+        let mut vars = vec![("DOMAINS", domains.as_str()), ("LISTEN", "127.0.0.1:0")];
+        if count == 0 {
+            vars.push(("ACME_CA_FILE", ""));
+        }
+        let running = Running::start(daemon, &town, &vars)?;
+        holds(&town.rancher, count, &running).await?;
+        // What was begun is over by then, and so are the threads that it took.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let (before, _) = running.cost()?;
+        tokio::time::sleep(WATCHED).await;
+        let (after, peak) = running.cost()?;
+        println!(
+            "idle, {count} certificates: {:.1} MiB at present, {peak} at most; {:.2} s CPU in {} s",
+            running.resident()? as f64 / 1024.0,
+            (after - before).as_secs_f64(),
+            WATCHED.as_secs(),
+        );
+        towns.keep(town);
+        running.stop().await?;
+    }
+    Ok(())
 }
 
 /// The median of what it takes to make a small file and sync it.

@@ -511,7 +511,7 @@ fn replace_foreign_decides_over_what_is_not_ours() {
 fn what_does_not_parse_at_rancher_is_foreign() {
     let mut garbage = case().at_rancher(fresh());
     garbage.remote.as_mut().unwrap().content =
-        Err(crate::certificate::Flaw::Broken("it is not PEM".to_owned()));
+        Err(crate::certificate::Flaw("it is not PEM".to_owned()));
     garbage.is(Missing, Foreign, Leave, "it is not PEM");
 }
 

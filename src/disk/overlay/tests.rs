@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::ports::Disk;
+use crate::ports::Safe;
 
 /// What a tree looks like: paths with content, or where they lead.
 fn tree(disk: &impl FileSystem, folder: &Path, into: &mut Vec<(String, String)>) {
@@ -31,18 +32,25 @@ fn seen(disk: &impl FileSystem, folder: &Path) -> Vec<(String, String)> {
 /// Every operation that a store makes.
 fn change(disk: &impl Disk, root: &Path) {
     disk.make_folder(&root.join("new/deep")).unwrap();
-    disk.write(&root.join("new/deep"), &[("a", b"1"), ("b", b"2")])
+    disk.write(
+        &root.join("new/deep"),
+        &[("a", b"1"), ("b", b"2")],
+        Safe::Now,
+    )
+    .unwrap();
+    disk.write(&root.join("old"), &[("kept", b"other")], Safe::Later)
         .unwrap();
-    disk.write(&root.join("old"), &[("kept", b"other")])
+    disk.append(&root.join("old/log"), b"two\n", Safe::Now)
         .unwrap();
-    disk.append(&root.join("old/log"), b"two\n").unwrap();
-    disk.append(&root.join("old/fresh-log"), b"one\n").unwrap();
+    disk.append(&root.join("old/fresh-log"), b"one\n", Safe::Later)
+        .unwrap();
     disk.link(&root.join("old"), &[("link", Path::new("../new/deep/a"))])
         .unwrap();
     disk.rename(&root.join("moved"), &root.join("moved-away"))
         .unwrap();
-    disk.remove(&root.join("old/gone")).unwrap();
-    disk.remove(&root.join("old/never-there")).unwrap();
+    disk.remove(&root.join("old/gone"), Safe::Now).unwrap();
+    disk.remove(&root.join("old/never-there"), Safe::Later)
+        .unwrap();
     disk.clear(&root.join("cleared"), &["x", "y"]).unwrap();
     assert_eq!(disk.read(&root.join("old/link")).unwrap(), b"1");
     assert!(!disk.exists(&root.join("moved/inside")).unwrap());
@@ -73,12 +81,16 @@ fn everything_is_seen_as_if_it_were_done_and_nothing_is() {
     let (laid, done) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     lay(laid.path());
     lay(done.path());
-    let before = seen(&RealDisk, laid.path());
+    let before = seen(&RealDisk::default(), laid.path());
     let overlay = Overlay::default();
     assert_eq!(seen(&overlay, laid.path()), before);
     change(&overlay, laid.path());
-    assert_eq!(seen(&RealDisk, laid.path()), before, "nothing is done");
-    change(&RealDisk, done.path());
+    assert_eq!(
+        seen(&RealDisk::default(), laid.path()),
+        before,
+        "nothing is done"
+    );
+    change(&RealDisk::default(), done.path());
     let strip = |all: Vec<(String, String)>, root: &Path| -> Vec<(String, String)> {
         let root = root.to_str().unwrap();
         all.into_iter()
@@ -87,7 +99,7 @@ fn everything_is_seen_as_if_it_were_done_and_nothing_is() {
     };
     assert_eq!(
         strip(seen(&overlay, laid.path()), laid.path()),
-        strip(seen(&RealDisk, done.path()), done.path()),
+        strip(seen(&RealDisk::default(), done.path()), done.path()),
         "and seen all the same"
     );
 }

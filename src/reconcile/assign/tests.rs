@@ -124,7 +124,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
 /// A certificate at Rancher with this number; an empty list of names stands for one that does not parse.
 fn held(number: u64, name: &str, names: &str) -> Held {
     let content = if names.is_empty() {
-        Err(Flaw::Broken("it is not PEM".to_owned()))
+        Err(Flaw("it is not PEM".to_owned()))
     } else {
         Ok(certificate(names, 80))
     };
@@ -401,7 +401,9 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     let other = certificate("a", 80);
     let known = Known::from([(copy.leaf.fingerprint, None)]);
     let nothing = BTreeSet::new();
-    let found = |held: &[Held]| of_lineage(&lineage, held, &known, &nothing).map(|held| held.rank);
+    let found = |held: &[Held]| {
+        of_lineage(&lineage, &Index::new(held), &known, &nothing).map(|held| held.rank)
+    };
     assert_eq!(found(&[]), None);
     assert_eq!(
         found(&[named(7, "a", &copy), named(6, "shop", &copy)]),
@@ -432,7 +434,7 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     let taken = BTreeSet::from(["1c6".to_owned()]);
     let left = [named(6, "a", &copy)];
     assert_eq!(
-        of_lineage(&lineage, &left, &known, &taken).map(|held| held.rank),
+        of_lineage(&lineage, &Index::new(&left), &known, &taken).map(|held| held.rank),
         None
     );
     assert_eq!(
@@ -441,8 +443,13 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     );
     assert_eq!(found(&[named(7, "shop", &other)]), None);
     assert_eq!(
-        of_lineage(&unreadable("a"), &[named(7, "a", &copy)], &known, &nothing)
-            .map(|held| held.rank),
+        of_lineage(
+            &unreadable("a"),
+            &Index::new(&[named(7, "a", &copy)]),
+            &known,
+            &nothing
+        )
+        .map(|held| held.rank),
         None
     );
 }

@@ -10,6 +10,7 @@ use crate::budget::Level;
 use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
+use crate::ports::Safe;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::schedule;
@@ -216,4 +217,34 @@ pub struct Line {
     pub(super) at: OffsetDateTime,
     #[serde(flatten)]
     pub(super) event: Event,
+}
+
+impl Line {
+    /// Whether it must outlive a power failure: what is asked, and what has failed. Without what was answered the
+    /// account is only stricter than it need be, or the record of a certificate or of an order says the same.
+    pub(super) fn safe(&self) -> Safe {
+        match &self.event {
+            Event::Failed { .. } | Event::Wished { .. } | Event::Finalizing { .. } => Safe::Now,
+            Event::Registering { levels, .. } | Event::Ordering { levels, .. } => {
+                match levels.is_empty() {
+                    // Nothing is remembered of it.
+                    true => Safe::Later,
+                    false => Safe::Now,
+                }
+            }
+            // Without it the floor would hold for longer than the certificate may last.
+            Event::Issued { lifetime, .. }
+                if schedule::floor(Some(Duration::seconds(*lifetime))) < schedule::floor(None) =>
+            {
+                Safe::Now
+            }
+            Event::Cleared { .. }
+            | Event::Validated { .. }
+            | Event::Registered { .. }
+            | Event::Ordered { .. }
+            | Event::NotIssued { .. }
+            | Event::Levels { .. }
+            | Event::Issued { .. } => Safe::Later,
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use time::OffsetDateTime;
 
 use crate::ports::Disk;
+use crate::ports::Safe;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -85,21 +86,31 @@ impl<D: Disk> Store<D> {
         Ok(ledger)
     }
 
-    /// Writes a line down, with those that others want written at the same moment: one sync serves all.
+    /// Writes a line down: see [`Self::append_lines`].
     pub fn append_ledger(&self, line: &Line) -> Result<(), StoreError> {
+        self.append_lines(std::slice::from_ref(line))
+    }
+
+    /// Writes lines down, with those that others want written at the same moment: one sync serves all. What a restart
+    /// may forget without harm is not waited for ([`Line::safe`]).
+    pub fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         let path = self.ledger_path();
-        let text = text(std::slice::from_ref(line), &path)?;
-        let ticket = self.queue().push(&text);
+        let text = text(lines, &path)?;
+        let is_urgent = lines.iter().any(|line| line.safe() == Safe::Now);
+        let ticket = self.queue().push(&text, lines.len(), is_urgent);
         let mut length = self.ledger_length();
         // Whoever comes first writes for all that queue behind.
-        let (mut batch, lines) = match self.queue().take(ticket) {
+        let (mut batch, lines, safe) = match self.queue().take(ticket) {
             Taken::Done(result) => return result.during("write", &path),
-            Taken::Batch(batch, lines) => (batch, lines),
+            Taken::Batch(batch, lines, safe) => (batch, lines, safe),
         };
         if length.is_torn {
             batch.insert(0, b'\n');
         }
-        let written = self.disk.append(&path, &batch);
+        let written = self.disk.append(&path, &batch, safe);
         if written.is_ok() {
             length.lines += lines;
             length.is_torn = false;
@@ -124,7 +135,7 @@ impl<D: Disk> Store<D> {
             let path = self.ledger_path();
             let text = text(&matters, &path)?;
             self.disk
-                .write(&self.own(""), &[(LEDGER, &text)])
+                .write(&self.own(""), &[(LEDGER, &text)], Safe::Now)
                 .during("write", &path)?;
             length.lines = matters.len();
             length.is_torn = false;
@@ -142,6 +153,8 @@ impl<D: Disk> Store<D> {
 #[derive(Debug, Default)]
 pub(in crate::store) struct Queue {
     waiting: Vec<u8>,
+    /// Whether a restart must not forget one of them.
+    is_urgent: bool,
     /// How many lines were ever queued, and how many of them are dealt with.
     queued: usize,
     done: usize,
@@ -153,19 +166,25 @@ enum Taken {
     /// Somebody else wrote it, or failed to.
     Done(io::Result<()>),
     /// So many lines are to be written now, this one among them.
-    Batch(Vec<u8>, usize),
+    Batch(Vec<u8>, usize, Safe),
 }
 
 impl Queue {
-    fn push(&mut self, line: &[u8]) -> usize {
-        self.waiting.extend_from_slice(line);
-        self.queued += 1;
+    fn push(&mut self, text: &[u8], lines: usize, is_urgent: bool) -> usize {
+        self.waiting.extend_from_slice(text);
+        self.is_urgent |= is_urgent;
+        self.queued += lines;
         self.queued
     }
 
     fn take(&mut self, ticket: usize) -> Taken {
         if ticket > self.done {
-            return Taken::Batch(std::mem::take(&mut self.waiting), self.queued - self.done);
+            let safe = match std::mem::take(&mut self.is_urgent) {
+                true => Safe::Now,
+                false => Safe::Later,
+            };
+            let waiting = std::mem::take(&mut self.waiting);
+            return Taken::Batch(waiting, self.queued - self.done, safe);
         }
         let failed = self
             .failed

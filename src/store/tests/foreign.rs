@@ -89,7 +89,6 @@ impl Outside {
 /// Everything that a daemon does with a store when it starts, and some of what it does later.
 fn use_all(store: &Store<Failing>) {
     store.prepare().unwrap();
-    store.sweep_pending().ok();
     store.read_ledger(NOW).ok();
     store.is_wake_owed().ok();
     store.labels().ok();
@@ -153,7 +152,7 @@ proptest! {
         let record = serde_json::to_string(&record).unwrap();
         for content in [record.clone(), record.replace(A, &text)] {
             place.write(&format!("rancher-lets-encrypt/certificates/{name}.json"), &content);
-            place.write(&format!("rancher-lets-encrypt/pending/{name}/order.json"), serde_json::to_string(&order(A)).unwrap());
+            place.write(&format!("rancher-lets-encrypt/pending/{name}.json"), serde_json::to_string(&order(A)).unwrap());
             use_all(&place.store());
         }
         assert_eq!(outside.contents(), before);

@@ -124,7 +124,7 @@ fn a_folder_taken_by_something_else_is_left_and_the_next_number_used() {
         "archive/a.example.com/x.pem",
         "renewal/a.example.com.conf",
         "rancher-lets-encrypt/certificates/a.example.com.json",
-        "rancher-lets-encrypt/pending/a.example.com/order.json",
+        "rancher-lets-encrypt/pending/a.example.com.json",
     ] {
         let place = Place::new();
         let store = place.store();
@@ -164,7 +164,7 @@ fn what_a_crash_left_of_the_same_bundle_takes_no_name() {
 fn what_lies_beside_an_order_that_is_gone_takes_no_name() {
     let place = Place::new();
     place.write(
-        &format!("rancher-lets-encrypt/pending/{A}/order.json.broken"),
+        &format!("rancher-lets-encrypt/pending/{A}.json.broken"),
         "{",
     );
     let free = place.store().free_name(&A.parse().unwrap());

@@ -57,6 +57,54 @@ fn lines(place: &Place) -> usize {
 }
 
 #[test]
+fn what_is_asked_and_what_fails_is_waited_for_and_answers_are_not() {
+    let place = Place::new();
+    let store = place.store();
+    let (mut ledger, set) = (Ledger::default(), names(A).set());
+    let syncs = |line: &Line| {
+        let before = *store.disk.syncs.lock().unwrap();
+        store.append_ledger(line).unwrap();
+        *store.disk.syncs.lock().unwrap() - before
+    };
+    let limits = Some(&LETS_ENCRYPT);
+    let ordering = ledger.ordering(&asked(&set), limits, NOW);
+    assert_eq!(syncs(&ordering), 1);
+    let without_limits = ledger.ordering(&asked(&set), None, NOW);
+    assert_eq!(syncs(&without_limits), 0);
+    let ordered = ledger.ordered(&asked(&set), "https://ca.test/order/1", NOW);
+    assert_eq!(syncs(&ordered), 0);
+    assert_eq!(syncs(&ledger.fail(name(A), wake_wait(1), NOW)), 1);
+    let name = A.parse().unwrap();
+    let validated = ledger.validated(DIRECTORY, "https://ca.test/acct/1", &name, NOW);
+    assert_eq!(syncs(&validated), 0);
+    assert_eq!(syncs(&finalizing(&mut ledger, &set, NOW)), 1);
+    let of_days = |days: i64| {
+        let (chain, key) = pems(&params(&[A], Duration::ZERO, Duration::days(days)));
+        Bundle::parse(&chain, &Secret::new(key)).unwrap()
+    };
+    let mut issued = |days| ledger.issued(DIRECTORY, set.clone(), of_days(days).leaf(), NOW);
+    assert_eq!(syncs(&issued(90)), 0);
+    assert_eq!(syncs(&issued(1)), 1, "its floor is shorter");
+}
+
+#[test]
+fn lines_of_one_moment_are_synced_once() {
+    let place = Place::new();
+    let store = place.store();
+    let mut ledger = Ledger::default();
+    let wishes: Vec<Line> = (0..100)
+        .filter_map(|number| ledger.wish(format!("n{number}.example.com"), NOW))
+        .collect();
+    let before = *store.disk.syncs.lock().unwrap();
+    store.append_lines(&wishes).unwrap();
+    store.append_lines(&[]).unwrap();
+    assert_eq!(*store.disk.syncs.lock().unwrap() - before, 1);
+    assert_eq!(lines(&place), 100);
+    let read = place.store().read_ledger(NOW).unwrap();
+    assert_eq!(read.wished("n99.example.com"), Some(NOW));
+}
+
+#[test]
 fn waits_and_the_floor_survive_a_restart() {
     let place = Place::new();
     let store = place.store();

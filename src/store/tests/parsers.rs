@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn any_bytes_in_an_order(bytes in mangled(json_text(&order(A)))) {
         let place = Place::new();
-        let path = "rancher-lets-encrypt/pending/a.example.com/order.json";
+        let path = "rancher-lets-encrypt/pending/a.example.com.json";
         place.write(path, &bytes);
         let store = place.store();
         let is_order = matches!(store.pending(A), Pending::Order(_));

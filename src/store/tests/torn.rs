@@ -44,19 +44,19 @@ fn a_torn_record_is_set_aside_and_made_again_from_the_certificates_beside_it() {
 }
 
 #[test]
-fn folders_of_orders_that_a_crash_left_go_and_those_of_orders_stay() {
+fn what_a_crash_left_of_an_order_goes_and_orders_stay() {
     let place = Place::new();
     let store = place.store();
     store.save_pending(A, &order(A)).unwrap();
     let pending = "rancher-lets-encrypt/pending";
-    for name in ["cleared", "unwritten", "kept"] {
-        fs::create_dir(place.path(&format!("{pending}/{name}"))).unwrap();
-    }
-    place.write(&format!("{pending}/unwritten/.order.json.tmp"), "{");
-    place.write(&format!("{pending}/kept/order.json.broken"), "{");
-    place.store().sweep_pending().unwrap();
-    assert_eq!(place.names(pending), [A, "kept"]);
-    assert!(matches!(store.pending(A), Pending::Order(_)));
+    place.write(&format!("{pending}/.unwritten.json.tmp"), "{");
+    place.write(&format!("{pending}/kept.json.broken"), "{");
+    place.store().sweep_unfinished().unwrap();
+    assert_eq!(
+        place.names(pending),
+        [format!("{A}.json"), "kept.json.broken".to_owned()]
+    );
+    assert!(matches!(only(&store).pending, Pending::Order(_)));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_torn_order_is_set_aside() {
     let place = Place::new();
     let store = place.store();
     store.save_pending(A, &order(A)).unwrap();
-    let path = format!("rancher-lets-encrypt/pending/{A}/order.json");
+    let path = format!("rancher-lets-encrypt/pending/{A}.json");
     let whole = place.read(&path);
     place.write(&path, torn(&whole));
     assert!(store.lineages(NOW).unwrap().is_empty());
@@ -181,7 +181,7 @@ fn a_torn_order_is_set_aside() {
 #[test]
 fn a_torn_line_of_an_order_leaves_the_one_before() {
     let place = Place::new();
-    let path = format!("rancher-lets-encrypt/pending/{A}/order.json");
+    let path = format!("rancher-lets-encrypt/pending/{A}.json");
     let before = intended(A);
     let store = place.store();
     store.save_pending(A, &before).unwrap();

@@ -89,7 +89,7 @@ fn an_order_that_cannot_be_read_stands_in_the_way_of_another() {
     let place = Place::new();
     let store = place.store();
     store.save_pending(A, &order(A)).unwrap();
-    let unblock = place.block(&format!("rancher-lets-encrypt/pending/{A}/order.json"));
+    let unblock = place.block(&format!("rancher-lets-encrypt/pending/{A}.json"));
     assert!(matches!(only(&store).pending, Pending::Unreadable(_)));
     unblock();
     assert!(matches!(only(&store).pending, Pending::Order(_)));

@@ -1,11 +1,13 @@
 //! Keys of kinds that the sandbox does not make: openssl makes them.
 
 use sandbox::certs::Pair;
+use time::Duration;
 
 use crate::support::World;
 use crate::support::leaf;
 use crate::support::tree::contents;
 use crate::support::tree::issued_for_key;
+use crate::support::tree::now;
 use crate::support::tree::openssl;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,71 +45,159 @@ async fn keys_of_older_kinds_are_pushed_as_pkcs8() {
     world.nothing_is_issued(&daemon);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_judged_is_neither_replaced_nor_issued_anew() {
-    let world = World::start().await;
-    // Keys that ring does not know: it cannot be told whether they fit.
-    let kinds = [
-        ("ed448.example.com", "ed448"),
-        ("p521.example.com", "ec:secp521r1"),
-        ("small.example.com", "rsa:1024"),
+/// Kinds of key that ring does not use. Each RSA key of more than 4096 bits is alike, and this one made sooner.
+fn unknown(kind: &str) -> String {
+    let (algorithm, option) = kind.split_once(' ').unwrap_or((kind, ""));
+    let options = ["genpkey", "-algorithm", algorithm, "-pkeyopt", option];
+    let length = if option.is_empty() { 3 } else { 5 };
+    openssl(&options[..length], "")
+}
+
+/// A certificate for such a key, of an authority that openssl makes too, issued eighty days ago for as many and
+/// `days_left` more.
+fn issued_for_unknown(name: &str, days_left: i64, key_pem: String) -> Pair {
+    const CONFIG: &str = "[ca]\ndefault_ca = own\n[own]\ndatabase = index\nnew_certs_dir = .\nrand_serial = yes\n\
+        default_md = sha256\npolicy = any\ncopy_extensions = copy\n[any]\ncommonName = supplied\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
+    let config = CONFIG
+        .replace("index", &path("index"))
+        .replace("= .", &format!("= {}", path("")));
+    let authority_key = openssl(
+        &[
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ],
+        "",
+    );
+    for (file, content) in [
+        ("index", ""),
+        ("config", &config),
+        ("authority.key", &authority_key),
+        ("leaf.key", &key_pem),
+    ] {
+        std::fs::write(path(file), content).unwrap();
+    }
+    let (subject, alternative) = (format!("/CN={name}"), format!("subjectAltName=DNS:{name}"));
+    let [own_key, leaf_key, chain, request, settings] =
+        ["authority.key", "leaf.key", "chain", "request", "config"].map(path);
+    let root = [
+        "req",
+        "-x509",
+        "-key",
+        &own_key,
+        "-subj",
+        "/CN=Tree Root",
+        "-out",
+        &chain,
     ];
+    openssl(&root, "");
+    let asked = [
+        "req",
+        "-new",
+        "-key",
+        &leaf_key,
+        "-subj",
+        &subject,
+        "-addext",
+        &alternative,
+        "-out",
+        &request,
+    ];
+    openssl(&asked, "");
+    let at = |days: i64| {
+        let at = now() + Duration::days(days);
+        let date = at.date().to_string().replace('-', "");
+        format!("{date}000000Z")
+    };
+    let (begins, ends) = (at(-80), at(days_left));
+    let issue = [
+        "ca",
+        "-config",
+        &settings,
+        "-batch",
+        "-notext",
+        "-in",
+        &request,
+        "-cert",
+        &chain,
+        "-keyfile",
+        &own_key,
+        "-startdate",
+        &begins,
+        "-enddate",
+        &ends,
+    ];
+    Pair {
+        cert_pem: openssl(&issue, ""),
+        chain_pem: std::fs::read_to_string(&chain).unwrap(),
+        key_pem,
+    }
+}
+
+const P521: &str = "EC ec_paramgen_curve:secp521r1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_certificate_with_a_key_of_an_unknown_kind_is_pushed_as_it_is() {
+    let world = World::start().await;
+    let kinds = [
+        ("large.example.com", "RSA rsa_keygen_bits:4608"),
+        ("small.example.com", "RSA rsa_keygen_bits:1024"),
+        ("p521.example.com", P521),
+        ("ed448.example.com", "ED448"),
+    ];
+    let mut all = Vec::new();
     for (name, kind) in kinds {
-        let (algorithm, option) = kind.split_once(':').unwrap_or((kind, ""));
-        let key = match algorithm {
-            "ec" => {
-                let curve = format!("ec_paramgen_curve:{option}");
-                openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", &curve], "")
-            }
-            "rsa" => openssl(&["genrsa", option], ""),
-            _ => openssl(&["genpkey", "-algorithm", algorithm], ""),
-        };
-        let key_file = world.path(&format!("{name}.key"));
-        std::fs::write(&key_file, &key).unwrap();
-        let alternative = format!("subjectAltName=DNS:{name}");
-        let subject = format!("/CN={name}");
-        let cert_pem = openssl(
-            &[
-                "req",
-                "-x509",
-                "-key",
-                key_file.to_str().unwrap(),
-                "-subj",
-                &subject,
-                "-addext",
-                &alternative,
-                "-days",
-                "80",
-            ],
-            "",
-        );
-        let pair = Pair {
-            key_pem: key,
-            cert_pem,
-            chain_pem: String::new(),
-        };
-        world.certbots(name, &[name], &[pair]);
+        let pair = issued_for_unknown(name, 70, unknown(kind));
+        world.certbots(name, &[name], std::slice::from_ref(&pair));
+        all.push((name, pair));
     }
     let before = contents(&world.store().join("archive"));
-    let mut daemon =
-        world.daemon("ed448.example.com,p521.example.com,small.example.com,well.example.com");
-    world.pushed("well.example.com").await;
+    let domains = kinds.map(|(name, _)| name).join(",");
+    let mut daemon = world.daemon(&domains);
+    for (name, pair) in &all {
+        world.holds(name, &leaf(&pair.cert_pem)).await;
+        let held = world.rancher.certificate(name).unwrap();
+        assert_eq!(held.key, pair.key_pem, "{name}");
+    }
+    daemon.settles().await;
+    world.nothing_is_issued(&daemon);
+    assert_eq!(contents(&world.store().join("archive")), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_certificate_with_a_key_of_an_unknown_kind_is_renewed() {
+    let world = World::start().await;
+    let name = "p521.example.com";
+    world.certbots(
+        name,
+        &[name],
+        &[issued_for_unknown(name, -1, unknown(P521))],
+    );
+    let mut daemon = world.daemon(name);
+    world.pushed(name).await;
     daemon.settles().await;
     let text = daemon.text();
-    for (name, _) in kinds {
-        assert_eq!(world.issued(name), [""; 0], "{text}");
-        assert!(world.rancher.certificate(name).is_none(), "{text}");
-        let is_told = daemon.log().iter().any(|line| {
-            line["message"] == "certificate needs attention"
-                && line["names"] == name
-                && line["reason"]
-                    .as_str()
-                    .is_some_and(|reason| reason.contains("cannot check"))
-        });
-        assert!(is_told, "{name}\n{text}");
-    }
-    let after = contents(&world.store().join("archive"));
-    for (name, seen) in before {
-        assert_eq!(after.get(&name), Some(&seen), "{name}");
-    }
+    assert_eq!(world.issued(name).len(), 1, "{text}");
+    let held = world.rancher.certificate(name).unwrap();
+    let public = openssl(&["pkey", "-text", "-noout"], &held.key);
+    assert!(public.contains("prime256v1"), "{public}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_an_unknown_kind_that_belongs_to_another_certificate_is_replaced() {
+    let world = World::start().await;
+    let name = "p521.example.com";
+    let pair = Pair {
+        key_pem: unknown(P521),
+        ..issued_for_unknown(name, 70, unknown(P521))
+    };
+    world.certbots(name, &[name], &[pair]);
+    let mut daemon = world.daemon(name);
+    world.pushed(name).await;
+    daemon.settles().await;
+    assert_eq!(world.issued(name).len(), 1, "{}", daemon.text());
 }

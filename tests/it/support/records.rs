@@ -85,12 +85,18 @@ impl World {
 
     pub(crate) fn pending_path(&self, lineage: &str) -> PathBuf {
         let own = self.store().join("rancher-lets-encrypt");
-        own.join("pending").join(lineage).join("order.json")
+        own.join("pending").join(format!("{lineage}.json"))
+    }
+
+    /// The file of the orders of a lineage that were put aside.
+    pub(crate) fn stuck_path(&self, lineage: &str) -> PathBuf {
+        let own = self.store().join("rancher-lets-encrypt");
+        own.join("stuck").join(format!("{lineage}.json"))
     }
 
     /// Changes each order of a lineage that was put aside.
-    pub(crate) fn edit_aside(&self, lineage: &str, edit: impl Fn(&mut Value)) {
-        let path = self.pending_path(lineage).with_file_name("aside.json");
+    pub(crate) fn edit_stuck(&self, lineage: &str, edit: impl Fn(&mut Value)) {
+        let path = self.stuck_path(lineage);
         let text = std::fs::read_to_string(&path).unwrap();
         let mut orders: Vec<Value> = serde_json::from_str(&text).unwrap();
         orders.iter_mut().for_each(edit);

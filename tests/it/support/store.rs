@@ -18,7 +18,7 @@ impl World {
     }
 
     pub(crate) fn order_file(&self) -> PathBuf {
-        self.own("pending/a.example.com/order.json")
+        self.own("pending/a.example.com.json")
     }
 
     pub(crate) fn account_file(&self) -> PathBuf {

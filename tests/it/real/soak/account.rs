@@ -117,16 +117,14 @@ impl Weather {
         let is_gone = |path: &str| {
             !wanted
                 .iter()
-                .any(|names| path.contains(&format!("pending/{}/", names[0])))
+                .any(|names| path.contains(&format!("pending/{}.json", names[0])))
         };
         let (orders, others): (Vec<&String>, Vec<&String>) = left
             .iter()
             .filter(|path| {
-                path.ends_with(".tmp")
-                    || path.ends_with("wake-owed")
-                    || path.ends_with("order.json")
+                path.ends_with(".tmp") || path.ends_with("wake-owed") || path.contains("/pending/")
             })
-            .partition(|path| path.ends_with("order.json") && is_gone(path));
+            .partition(|path| path.contains("/pending/") && is_gone(path));
         assert!(others.is_empty(), "{others:?}\n{text}");
         orders
             .iter()

@@ -98,7 +98,7 @@ impl Place {
     pub(super) fn age(&self, by: Duration) {
         let own = self.store("rancher-lets-encrypt");
         let orders = std::fs::read_dir(own.join("pending")).into_iter().flatten();
-        let orders = orders.map(|entry| entry.unwrap().path().join("order.json"));
+        let orders = orders.map(|entry| entry.unwrap().path());
         for path in orders.chain([own.join("ledger.jsonl")]) {
             let Ok(text) = std::fs::read_to_string(&path) else {
                 continue;
