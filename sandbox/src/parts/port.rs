@@ -29,21 +29,28 @@ impl Port {
         for _ in 0..COUNT {
             let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
             let offset = u16::try_from((start + step) % u32::from(COUNT)).unwrap();
-            let number = FIRST + offset;
-            let name = format!("rancher-lets-encrypt-test-port-{number}");
-            let name = SocketAddr::from_abstract_name(name).unwrap();
-            let Ok(claim) = UnixListener::bind_addr(&name) else {
-                continue;
-            };
-            let everywhere = (Ipv4Addr::UNSPECIFIED, number);
-            if TcpListener::bind(everywhere).is_ok() && UdpSocket::bind(everywhere).is_ok() {
-                return Self {
-                    number,
-                    _claim: claim,
-                };
+            if let Some(port) = Self::claim_this(FIRST + offset) {
+                return port;
             }
         }
         panic!("no port is free");
+    }
+
+    /// Claims one that others expect somebody at, in a network of the test's own.
+    pub fn known(number: u16) -> Self {
+        Self::claim_this(number).unwrap_or_else(|| panic!("port {number} is not free"))
+    }
+
+    fn claim_this(number: u16) -> Option<Self> {
+        let name = format!("rancher-lets-encrypt-test-port-{number}");
+        let name = SocketAddr::from_abstract_name(name).unwrap();
+        let claim = UnixListener::bind_addr(&name).ok()?;
+        let everywhere = (Ipv4Addr::UNSPECIFIED, number);
+        let is_free = TcpListener::bind(everywhere).is_ok() && UdpSocket::bind(everywhere).is_ok();
+        is_free.then_some(Self {
+            number,
+            _claim: claim,
+        })
     }
 
     /// Its number.

@@ -18,8 +18,11 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts on a webroot, with its own files in a folder of its own.
     pub(crate) async fn start(webroot: &Path, folder: PathBuf) -> Self {
+        Self::start_on(Port::claim(), webroot, folder).await
+    }
+
+    pub(crate) async fn start_on(port: Port, webroot: &Path, folder: PathBuf) -> Self {
         std::fs::create_dir(&folder).unwrap();
-        let port = Port::claim();
         let config = config(port.number(), webroot, &folder);
         std::fs::write(folder.join("nginx.conf"), config).unwrap();
         let mut nginx = Self {
@@ -55,11 +58,20 @@ impl Nginx {
     }
 }
 
+/// Whether there is somebody else to work for root: not where an ordinary user is called root, in a user namespace.
+fn has_others() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    rustix::process::geteuid().is_root() && map.trim_end().ends_with(&u32::MAX.to_string())
+}
+
 /// What the image has, but for the port and the places of files. Workers are another user than root, so that the
 /// modes of the challenge files matter; whoever is not root has workers of his own.
 fn config(port: u16, webroot: &Path, folder: &Path) -> String {
-    let is_root = rustix::process::geteuid().is_root();
-    let user = if is_root { "user nobody nogroup;" } else { "" };
+    let user = match (has_others(), rustix::process::geteuid().is_root()) {
+        (true, _) => "user nobody nogroup;",
+        (false, true) => "user root root;",
+        (false, false) => "",
+    };
     let (webroot, folder) = (webroot.display(), folder.display());
     format!(
         "{user}
