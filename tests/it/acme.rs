@@ -203,7 +203,9 @@ async fn an_order_with_gaps_is_used_as_far_as_it_goes() {
     ] {
         refuses(&world, "order", shown(200, body.to_string()));
         let looked = client.authority.look(&client.account, &order.url);
-        let shown = looked.await.expect(&body.to_string());
+        let shown = looked
+            .await
+            .unwrap_or_else(|error| panic!("{body}: {error}"));
         assert_eq!(shown.status, OrderStatus::Valid, "{body}");
         assert_eq!(shown.certificate.as_ref(), Some(&certificate), "{body}");
         assert_eq!(shown.expires, None);
