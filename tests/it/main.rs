@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod acme;
 mod bad_certificates;
 mod broken_names;
 mod budgets;

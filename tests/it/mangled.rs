@@ -52,7 +52,7 @@ fn runtime() -> Runtime {
 }
 
 /// One that trusts the stand-ins.
-fn trusting(world: &World) -> Client {
+pub(crate) fn trusting(world: &World) -> Client {
     drop(rustls::crypto::ring::default_provider().install_default());
     let roots = Roots {
         extra: Some(std::fs::read(world.path("acme-roots.pem")).unwrap()),

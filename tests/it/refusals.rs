@@ -337,6 +337,27 @@ async fn several_failures_in_a_row_leave_the_authority_alone_for_all_over_a_rest
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_says_nothing_of_others_leaves_the_authority_open_for_them() {
+    const GOOD: &str = "n6.example.com";
+    let bad_nonce = Problem::new(400, "badNonce", "no").response();
+    let senseless = Response::new(Bytes::from_static(b"<html>welcome</html>"));
+    for answer in [failing(), senseless, bad_nonce] {
+        let world = World::start().await;
+        let is_bad = |seen: &Seen| seen.endpoint == "new-order" && seen.subject != GOOD;
+        let faults = world.production.faults();
+        faults.add_when(is_bad, 0, u32::MAX, What::Answer(answer));
+        let bad = "n1.example.com, n2.example.com, n3.example.com, n4.example.com, n5.example.com";
+        let mut daemon = world.daemon(bad);
+        daemon.says("certificate not done").await;
+        daemon.rests().await;
+        assert_eq!(world.failures("attempt").len(), 5, "{}", daemon.text());
+        assert!(world.failures("authority").is_empty(), "{}", daemon.text());
+        world.announce("shop", "web", GOOD);
+        world.pushed(GOOD).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_authority_that_was_down_for_long_is_asked_again_within_the_hour() {
     // Nothing can be ordered; or what was ordered stays in the middle, and can be resumed. A time that is over is no
     // time: our clock may be ahead.

@@ -113,13 +113,9 @@ fn said(way: Way, endpoint: &str, what: &What) -> &'static str {
         _ if way == Way::Metadata => "",
         // A nonce is a header.
         What::Truncate | What::Endless(_) if endpoint == "new-nonce" => "",
-        What::Later { status: 429, .. } if way == Way::Authority => "no problem document",
         What::Later { status: 429, .. } => "429",
         What::Later { status: 500, .. } => "500",
         What::Later { .. } => "503",
-        What::Answer(answer) if answer.status() == 429 && way == Way::Authority => {
-            "no problem document"
-        }
         What::Answer(answer) if answer.status() == 429 => "429",
         What::Answer(answer) if answer.status() == 500 => "500",
         What::Answer(_) => "503",
