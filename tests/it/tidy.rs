@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use rancher_lets_encrypt::config;
 use rancher_lets_encrypt::decide::table;
 use rancher_lets_encrypt::notify::notice::Kind;
+use rancher_lets_encrypt::order;
 use rancher_lets_encrypt::reaction;
 
 fn root() -> &'static Path {
@@ -150,7 +151,7 @@ fn block(markdown: &str, name: &str) -> String {
 }
 
 #[test]
-fn the_tables_in_the_readme_are_those_of_the_code() {
+fn the_tables_in_the_documents_are_those_of_the_code() {
     let readme = text("README.md");
     assert_eq!(
         block(&readme, "settings"),
@@ -166,6 +167,11 @@ fn the_tables_in_the_readme_are_those_of_the_code() {
         block(&readme, "failures"),
         reaction::render(),
         "README.md, failures"
+    );
+    assert_eq!(
+        block(&text("ARCHITECTURE.md"), "machine"),
+        order::render(),
+        "ARCHITECTURE.md, machine"
     );
 }
 
