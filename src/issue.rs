@@ -223,6 +223,11 @@ impl<'a, W: World> Attempt<'a, W> {
     /// Brings the order in flight to its end, or opens one. None if it is gone and another is worth a try.
     async fn once(&self) -> Result<Option<Obtained>, Stop> {
         if let Pending::Order(order) = self.pending().await {
+            if order.stage(self.engine.now()) == Stage::Intended {
+                // Whether it was opened is not known: to ask for it is to open it.
+                self.may_open().await?;
+                self.trust_clock(&order.directory).await?;
+            }
             match self.drive(*order, Slot::Current).await? {
                 Driven::Stored(obtained) => return Ok(Some(obtained)),
                 Driven::Ended(_) | Driven::Aside => {}

@@ -86,6 +86,8 @@ impl Target {
 /// How often a write is tried again that met another change.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
+/// When a certificate that ends is no longer counted as one that serves its names well.
+const LAST_HOUR: Duration = Duration::HOUR;
 /// How long Rancher may take to carry a change out; seen: half a second.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
 
@@ -355,7 +357,9 @@ impl<W: World> Pushing<'_, W> {
             .as_ref()
             .ok()
             .and_then(|shown| provenance(&self.target.view.known, held, shown));
-        leaf.is_current(self.engine.now())
+        // In its last hour it gives up a name that is left out: the others would end with it.
+        let soon = self.engine.now() + LAST_HOUR.min(leaf.lifetime() / 100);
+        leaf.is_current(soon)
             && self
                 .engine
                 .settings

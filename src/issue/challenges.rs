@@ -390,7 +390,12 @@ impl<W: World> Attempt<'_, W> {
         let mut is_dead = false;
         while !tasks.is_empty() {
             let now = self.engine.now();
-            match work.pace.next(not_before, now) {
+            // What was left alone before was looked at just now, and is left alone for longer.
+            let next = match work.order.has_rested() {
+                true => Err(now),
+                false => work.pace.next(not_before, now),
+            };
+            match next {
                 Ok(time) => self.engine.world.clock().sleep(time).await,
                 Err(_) if self.give_up_on(account, work, &tasks).await? => return Ok(Shown::Gone),
                 Err(_) => {

@@ -256,7 +256,9 @@ impl<W: World> Attempt<'_, W> {
     ) -> Result<Option<Driven>, Stop> {
         let now = self.engine.now();
         let has_certificate = work.order.certificate().is_some();
+        // What was left alone before is looked at once, and left alone for longer.
         if work.error.is_none()
+            && !work.order.has_rested()
             && !has_certificate
             && !matches!(stage, Stage::Stuck { .. })
             && let Ok(time) = work.pace.next(work.not_before, now)
