@@ -130,7 +130,13 @@ impl<W: World> Attempt<'_, W> {
         let (lineage, stored) = (self.lineage.clone(), bundle.clone());
         self.engine
             .store
-            .run(move |store| store.publish(&lineage, &names, &stored, &origin))
+            .run(move |store| {
+                // A power failure may bring an order back without its chain.
+                if store.is_stored(&lineage, &stored.leaf().fingerprint)? {
+                    return Ok(());
+                }
+                store.publish(&lineage, &names, &stored, &origin).map(drop)
+            })
             .await?;
         self.engine
             .note_issued(&order.directory, order.names.set(), bundle.leaf(), at)
