@@ -107,7 +107,8 @@ async fn no_more_orders_are_in_flight_than_allowed() {
     let mut daemon = settings.with("DOMAINS", names.join(",")).start();
     guarded("two orders to be finalized", gate.reached(2)).await;
     daemon.passes(1).await;
-    assert_eq!(world.production.orders().len(), 2, "{}", daemon.text());
+    // Others may be opened meanwhile, whose names are looked at by ourselves; none of them is worked on there.
+    assert_eq!(world.asked("challenge"), 2, "{}", daemon.text());
     gate.open();
     for name in &names {
         world.pushed(name).await;

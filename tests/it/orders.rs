@@ -545,11 +545,11 @@ async fn an_authority_that_deactivates_nothing_keeps_no_dead_order_alive() {
             challenge["first_told_at"] = earlier(&challenge["first_told_at"], two_hours);
         }
     });
-    // Two looks, then the request to deactivate it.
+    // One look, then the request to deactivate it.
     let refusal = Problem::malformed("not supported").response();
     let is_authorization = |seen: &Seen| seen.endpoint == "authorization";
     let faults = world.production.faults();
-    faults.add_when(is_authorization, 2, 1, What::Answer(refusal));
+    faults.add_when(is_authorization, 1, 1, What::Answer(refusal));
     let mut daemon = world.daemon(NAME);
     daemon.says("authorization not deactivated").await;
     daemon.says("order saved").await;

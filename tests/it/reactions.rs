@@ -188,7 +188,7 @@ fn cases() -> Vec<Case> {
             account(400, "externalAccountRequired"),
             "account",
             "action-required",
-            DAY,
+            1,
         ),
         Case(
             account(400, "invalidContact"),
@@ -214,7 +214,7 @@ fn cases() -> Vec<Case> {
             order(403, "userActionRequired"),
             "account",
             "action-required",
-            DAY,
+            1,
         ),
         Case(order(403, "unauthorized"), "account", "account-refused", 1),
         Case(

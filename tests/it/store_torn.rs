@@ -179,6 +179,28 @@ async fn an_order_that_was_stored_before_a_crash_delays_no_renewal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_a_power_failure_brings_back_without_its_chain_is_not_stored_twice() {
+    let world = World::start().await;
+    let gate = Gate::new();
+    let faults = world.production.faults();
+    faults.add("certificate", 1, What::Hold(gate.clone()));
+    let daemon = world.daemon(A);
+    guarded("the download", gate.reached(1)).await;
+    let order = std::fs::read_to_string(world.order_file()).unwrap();
+    gate.open();
+    world.pushed(A).await;
+    daemon.kill().await;
+    std::fs::write(world.order_file(), order).unwrap();
+    let mut daemon = world.daemon(A);
+    daemon.says("order cleared").await;
+    daemon.settles().await;
+    assert!(!world.order_file().exists(), "{}", daemon.text());
+    let archived = std::fs::read_dir(world.store().join("archive/a.example.com")).unwrap();
+    assert_eq!(archived.count(), 4, "{}", daemon.text());
+    assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_order_is_set_aside_and_another_is_opened() {
     let world = World::start().await;
     // Before finalize, so that the floor allows another.
