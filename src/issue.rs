@@ -229,14 +229,14 @@ impl<'a, W: World> Attempt<'a, W> {
                 self.trust_clock(&order.directory).await?;
             }
             match self.drive(*order, Slot::Current).await? {
-                Driven::Stored(obtained) => return Ok(Some(obtained)),
+                Driven::Stored(obtained) => return Ok(Some(*obtained)),
                 Driven::Ended(_) | Driven::Aside => {}
             }
         }
         self.may_open().await?;
         let order = self.intend().await?;
         match self.drive(order, Slot::Current).await? {
-            Driven::Stored(obtained) => Ok(Some(obtained)),
+            Driven::Stored(obtained) => Ok(Some(*obtained)),
             Driven::Ended(End::Gone | End::Lapsed | End::Unwanted) | Driven::Aside => Ok(None),
             // What it says is on record, with the wait that follows.
             Driven::Ended(End::Invalid | End::Refused) => {

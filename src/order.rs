@@ -514,9 +514,11 @@ impl PendingOrder {
             self.finalized_at.push(Instant(now));
         }
         let (OrderStatus::Valid, Some(certificate)) = (state.status, &state.certificate) else {
-            let status = match state.status {
-                OrderStatus::Valid => OrderStatus::Processing,
-                status => status,
+            let is_bare = state.status == OrderStatus::Valid;
+            let status = if is_bare {
+                OrderStatus::Processing
+            } else {
+                state.status
             };
             return Shown::Order(status);
         };

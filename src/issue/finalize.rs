@@ -62,12 +62,25 @@ impl<W: World> Attempt<'_, W> {
         let kind = error.kind;
         let not_before = error.not_before;
         let shown = self.no_answer(work, error.into(), Some(&account)).await?;
+        // Nothing is asked before the time that it says. Else it may have been done all the same.
+        let is_worth_a_look = shown == Shown::Silence && not_before.is_none();
         Ok(match kind {
             AuthorityErrorKind::Refused => Shown::Refused,
             AuthorityErrorKind::RateLimited(_) => Shown::Limited,
-            // Nothing is asked before the time that it says. Else it may have been done all the same.
-            _ if shown == Shown::Silence && not_before.is_none() => Shown::NotReady,
-            _ => shown,
+            AuthorityErrorKind::Unavailable
+            | AuthorityErrorKind::Failed
+            | AuthorityErrorKind::BadNonce
+                if is_worth_a_look =>
+            {
+                Shown::NotReady
+            }
+            AuthorityErrorKind::Unavailable
+            | AuthorityErrorKind::Failed
+            | AuthorityErrorKind::BadNonce
+            | AuthorityErrorKind::AccountUnknown
+            | AuthorityErrorKind::Gone
+            | AuthorityErrorKind::NotReady
+            | AuthorityErrorKind::AlreadyTold => shown,
         })
     }
 
