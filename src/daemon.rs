@@ -54,7 +54,7 @@ const MOST_ROUNDS: u32 = 5;
 /// Pushes and restores beside the orders.
 const PUSHES: usize = 8;
 /// Orders beside each other whose names are looked at by ourselves.
-const CHECKS: usize = 64;
+const CHECKS: usize = 256;
 
 /// Resolves when names may have changed, with what is announced then. The lists are read beside the loop: one that
 /// stalls holds up nothing else, and is asked for again.

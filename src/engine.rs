@@ -263,6 +263,25 @@ impl<W: World> Engine<W> {
         self.write(line).await;
     }
 
+    /// Notes that a change of names that was noted did not come about.
+    pub async fn take_back_change(&self, certificate: &DomainName) {
+        let (now, certificate) = (self.now(), certificate.to_string());
+        let subject = Subject::Change { certificate };
+        let line = {
+            let mut ledger = self.ledger();
+            let Some(before) = ledger.wait(&subject).cloned() else {
+                return;
+            };
+            let wait = Wait {
+                failures: before.failures.saturating_sub(1),
+                until: now,
+                ..before
+            };
+            ledger.fail(subject, wait, now)
+        };
+        self.write(line).await;
+    }
+
     /// Notes a certificate that was issued, and came at `at`.
     pub async fn note_issued(
         &self,

@@ -80,12 +80,15 @@ pub async fn obtain<W: World>(
 pub async fn settle<W: World>(engine: &Engine<W>, plan: &OrderPlan) -> Result<(), Setback> {
     let attempted = async {
         let attempt = Attempt::new(engine, plan, None, None).await?;
-        if let Pending::Order(order) = attempt.pending().await
-            && (order.may_be_issued() || order.stage(engine.now()) == Stage::Lapsed)
-        {
-            attempt.drive(*order, Slot::Current).await?;
-        }
-        attempt.settle_aside().await
+        let current = match attempt.pending().await {
+            Pending::Order(order) if order.is_to_be_seen_to(engine.now()) => {
+                attempt.drive(*order, Slot::Current).await.map(drop)
+            }
+            Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
+        };
+        // One that takes its time keeps nobody from the others.
+        let aside = attempt.settle_aside().await;
+        current.and(aside)
     };
     conclude(engine, plan, attempted.await).await
 }
@@ -228,9 +231,15 @@ impl<'a, W: World> Attempt<'a, W> {
                 self.may_open().await?;
                 self.trust_clock(&order.directory).await?;
             }
+            let may_be_issued = order.may_be_issued();
             match self.drive(*order, Slot::Current).await? {
                 Driven::Stored(obtained) => return Ok(Some(*obtained)),
-                Driven::Ended(_) | Driven::Aside => {}
+                // What was not asked for a certificate yet makes no difference to what is wanted now.
+                Driven::Ended(_) if !may_be_issued => {}
+                Driven::Ended(_) | Driven::Aside => {
+                    let reason = "the order in flight is out of the way";
+                    return Err(Setback::later(reason, self.engine.now()).into());
+                }
             }
         }
         self.may_open().await?;
@@ -269,8 +278,9 @@ impl<'a, W: World> Attempt<'a, W> {
         let now = self.engine.now();
         let mut last = Ok(());
         for order in self.aside().await? {
-            let is_due = order.rests_until(now).is_none();
-            if is_due && let Err(stop) = self.drive(order, Slot::Aside).await {
+            if order.is_to_be_seen_to(now)
+                && let Err(stop) = self.drive(order, Slot::Aside).await
+            {
                 last = Err(stop);
             }
         }
@@ -380,8 +390,8 @@ impl<'a, W: World> Attempt<'a, W> {
         );
         let (lineage, order, why) = (self.lineage.clone(), order.clone(), why.to_owned());
         let kept = self.engine.store.run(move |store| match slot {
-            Slot::Current => store.part_with_pending(&lineage, &why),
-            Slot::Aside => store.part_with_stuck(&lineage, &order),
+            Slot::Current => store.part_with_pending(&lineage, &order, &why),
+            Slot::Aside => store.part_with_stuck(&lineage, &order, &why),
         });
         Ok(kept.await?)
     }

@@ -32,6 +32,9 @@ const LIFE: Duration = Duration::days(8);
 /// An order that was finalized and brings no certificate for this long is stuck.
 const STUCK_AFTER: Duration = Duration::DAY;
 
+/// After this nobody waits any more for an authority that says nothing of an order whose life is over.
+const LONG_AGO: Duration = Duration::days(3);
+
 /// How long a certificate that was refused stands in the way of another order for the same names.
 pub const BLOCKED_FOR: Duration = Duration::DAY;
 
@@ -87,6 +90,9 @@ pub struct PendingOrder {
         skip_serializing_if = "Option::is_none"
     )]
     look_after: Option<OffsetDateTime>,
+    /// Why it is left alone until then, where that is not for the authority to take its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rests_because: Option<String>,
     /// Until when the authority asks to be left alone, where that is later.
     #[serde(
         default,
@@ -217,7 +223,12 @@ pub enum Stage {
         is_aside: bool,
     },
     /// Its life is over without a certificate.
-    Lapsed,
+    Lapsed {
+        /// Whether a certificate may exist all the same: then it is looked at once more.
+        may_be_issued: bool,
+        /// Whether it is over for days: then not even silence is waited for.
+        is_long_ago: bool,
+    },
 }
 
 /// What the authority shows of an order.
@@ -308,8 +319,24 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
     use OrderStatus as Status;
     use Shown as S;
     match (stage, shown) {
-        (Stage::Lapsed, _) => Step::End(End::Lapsed),
         (Stage::Received, _) => Step::Judge,
+        (
+            Stage::Lapsed {
+                may_be_issued: true,
+                ..
+            },
+            S::Nothing,
+        ) => Step::Look,
+        (Stage::Lapsed { .. }, S::Order(Status::Valid)) => Step::Download,
+        (Stage::Lapsed { .. }, S::Order(Status::Invalid)) => Step::End(End::Invalid),
+        (
+            Stage::Lapsed {
+                may_be_issued: true,
+                is_long_ago: false,
+            },
+            S::Silence | S::NoChain,
+        ) => Step::Rest,
+        (Stage::Lapsed { .. }, _) => Step::End(End::Lapsed),
         (Stage::Stuck { is_aside: false }, _) => Step::PutAside,
 
         // Without finalize no certificate comes of it.
@@ -340,7 +367,13 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
         // It may be refused because it was done the time before.
         (Stage::Finalized { .. }, S::Refused) => Step::Look,
         (Stage::Finalized { .. }, S::Limited) => Step::TakeBack,
-        (Stage::Finalized { .. }, S::Order(Status::Pending)) => Step::Rest,
+        // Nothing more is asked for what nobody wants.
+        (Stage::Finalized { .. }, S::Order(Status::Pending | Status::Ready))
+            if !wanted.is_wanted =>
+        {
+            Step::Rest
+        }
+        (Stage::Finalized { .. }, S::Order(Status::Pending)) => Step::Authorize,
         (Stage::Finalized { times, last }, S::Order(Status::Ready)) => {
             match rest::finalize_again_at(times, last, now) {
                 Some(at) if at <= now => Step::Finalize,
@@ -381,6 +414,7 @@ impl PendingOrder {
             issued: None,
             rests: 0,
             look_after: None,
+            rests_because: None,
             asked_until: None,
             is_aside: false,
             said: None,
@@ -398,16 +432,22 @@ impl PendingOrder {
         let Some(first) = first else {
             let ends = self.expires.map_or(usual_end, |at| at.min(usual_end));
             return match &self.url {
-                _ if ends <= now => Stage::Lapsed,
+                _ if ends <= now => Stage::Lapsed {
+                    may_be_issued: false,
+                    is_long_ago: false,
+                },
                 None => Stage::Intended,
                 Some(_) => Stage::Opened,
             };
         };
-        // One that is stuck is looked at once more at least, however short its life is.
+        // One that is stuck has a day, however short its life is.
         let least = first.saturating_add(STUCK_AFTER * 2_i32);
         let ends = self.expires.unwrap_or(usual_end).max(least);
         match &self.issued {
-            _ if ends <= now => Stage::Lapsed,
+            _ if ends <= now => Stage::Lapsed {
+                may_be_issued: true,
+                is_long_ago: ends.saturating_add(LONG_AGO) <= now,
+            },
             _ if self.is_aside || self.is_stuck(now) => Stage::Stuck {
                 is_aside: self.is_aside,
             },
@@ -544,6 +584,7 @@ impl PendingOrder {
     pub fn finalizing(&mut self, now: OffsetDateTime) {
         self.finalized_at.push(Instant(now));
         (self.rests, self.look_after, self.asked_until) = (0, None, None);
+        self.rests_because = None;
     }
 
     /// Notes that nothing was issued by the last finalize.
@@ -597,8 +638,11 @@ impl PendingOrder {
 
     /// What it waits for, in plain words.
     pub fn why_it_rests(&self, now: OffsetDateTime) -> String {
+        if let Some(because) = &self.rests_because {
+            return because.clone();
+        }
         let what = match self.stage(now) {
-            Stage::Intended | Stage::Opened | Stage::Received | Stage::Lapsed => {
+            Stage::Intended | Stage::Opened | Stage::Received | Stage::Lapsed { .. } => {
                 "the authority is still validating"
             }
             Stage::Finalized { .. } => "the authority is still issuing",
@@ -632,6 +676,7 @@ impl PendingOrder {
     pub fn put_aside(&mut self) {
         self.is_aside = true;
         (self.rests, self.look_after, self.asked_until) = (0, None, None);
+        self.rests_because = None;
     }
 
     /// Notes what the authority says instead of an answer.
@@ -650,19 +695,40 @@ impl PendingOrder {
         let until = pause.until(self.rests, now);
         self.rests = self.rests.saturating_add(1);
         self.look_after = Some(until);
+        self.rests_because = None;
         self.asked_until = pause.not_before.filter(|at| until <= *at);
         until
     }
 
-    /// Leaves it alone until a time.
-    pub fn rest_until(&mut self, until: OffsetDateTime) {
+    /// Leaves it alone until a time, and says why.
+    pub fn rest_until(&mut self, until: OffsetDateTime, because: impl Into<String>) {
         self.look_after = Some(until);
+        self.rests_because = Some(because.into());
         self.asked_until = None;
+    }
+
+    /// Whether there is something to see to although nobody comes back to it for a certificate that is wanted: one may
+    /// exist and be had by now, or it is over.
+    pub fn is_to_be_seen_to(&self, now: OffsetDateTime) -> bool {
+        match self.stage(now) {
+            Stage::Intended | Stage::Opened => false,
+            Stage::Lapsed {
+                may_be_issued: false,
+                ..
+            }
+            | Stage::Stuck { is_aside: false } => true,
+            Stage::Received => self.is_to_be_judged(now),
+            Stage::Lapsed { .. }
+            | Stage::Finalized { .. }
+            | Stage::Issued
+            | Stage::Stuck { is_aside: true } => self.rests_until(now).is_none(),
+        }
     }
 
     /// Goes on with it: what it waited for is over.
     pub fn resume(&mut self) {
         (self.rests, self.look_after, self.asked_until) = (0, None, None);
+        self.rests_because = None;
     }
 }
 

@@ -36,6 +36,7 @@ use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::reconcile::assign::Assigned;
 use crate::setback::Setback;
+use crate::store::ledger::Subject;
 use crate::store::lineage::Lineage;
 use crate::store::record::LabelsRecord;
 use crate::store::request::RenewalRequest;
@@ -329,8 +330,15 @@ impl<W: World> Reconciler<W> {
         if verdict.held_back.is_some() && verdict.action == Action::Issue {
             pass.wishes.push(primary.clone());
         }
-        let was_looked_at =
-            has_failed || matches!(pending, Pending::Order(order) if order.was_looked_at());
+        let of_certificate = |subject| engine.ledger().failures(&subject) > 0;
+        let was_looked_at = has_failed
+            || of_certificate(Subject::Attempt {
+                certificate: primary.clone(),
+            })
+            || of_certificate(Subject::Push {
+                certificate: primary.clone(),
+            })
+            || matches!(pending, Pending::Order(order) if order.was_looked_at());
         let live = present.and_then(|lineage| {
             let record = lineage.record.as_ref()?;
             Some((lineage.name.clone(), record.live))

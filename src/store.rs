@@ -143,7 +143,7 @@ impl<D: Disk> Store<D> {
     /// Makes the folders that are always there. What was found in them may have been made by a process that was killed
     /// before it was safe from a power failure, and it is relied upon from here on.
     pub fn prepare(&self) -> Result<(), StoreError> {
-        let own = [CERTIFICATES, PENDING, ACCOUNTS].map(|name| self.own(name));
+        let own = [CERTIFICATES, PENDING, STUCK, ACCOUNTS].map(|name| self.own(name));
         let certbots = ["live", "archive", "renewal"].map(|name| self.root.join(name));
         for folder in own.iter().chain(&certbots) {
             self.disk

@@ -206,6 +206,12 @@ impl Failure {
             (500.., _, _) => K::Failed,
             // A page of a proxy or of another server says nothing about an order, nor of a limit of the authority.
             (..400, _, _) => K::Unavailable,
+            // Of one order it is read that something stands in the way of that order.
+            (status, _, About::Order(_) | About::Tell | About::Finalize(_))
+                if !is_document && status != 429 =>
+            {
+                K::Failed
+            }
             _ if !is_document => K::Unavailable,
             (400, "badNonce", _) => K::BadNonce,
             (429, _, _) | (_, "rateLimited", _) => K::RateLimited(self.scope(problem)),

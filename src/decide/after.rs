@@ -231,9 +231,9 @@ pub(super) fn may_obtain(
         plan.is_resumed = match stage {
             Stage::Opened => is_this,
             Stage::Finalized { .. } | Stage::Issued | Stage::Stuck { .. } => true,
-            Stage::Intended | Stage::Received | Stage::Lapsed => false,
+            Stage::Intended | Stage::Received | Stage::Lapsed { .. } => false,
         };
-        if is_this && !matches!(stage, Stage::Stuck { .. }) {
+        if is_this && !facts.is_asked && !matches!(stage, Stage::Stuck { .. }) {
             resting(order, now)?;
         }
         if plan.is_resumed {

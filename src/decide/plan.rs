@@ -123,16 +123,17 @@ pub fn unsettled(
         return None;
     }
     let is_open = |order: &PendingOrder| {
-        let may_ask = || {
-            order.rests_until(now).is_none()
-                && record.authority_of_opened(&order.directory).is_none()
-        };
-        match order.stage(now) {
-            Stage::Intended | Stage::Opened => false,
-            Stage::Lapsed | Stage::Stuck { is_aside: false } => true,
-            Stage::Received => order.is_to_be_judged(now),
-            Stage::Finalized { .. } | Stage::Issued | Stage::Stuck { is_aside: true } => may_ask(),
-        }
+        let asks_nobody = matches!(
+            order.stage(now),
+            Stage::Received
+                | Stage::Lapsed {
+                    may_be_issued: false,
+                    ..
+                }
+                | Stage::Stuck { is_aside: false }
+        );
+        order.is_to_be_seen_to(now)
+            && (asks_nobody || record.authority_of_opened(&order.directory).is_none())
     };
     let pending = match around.pending {
         Pending::Order(order) => Some(&**order),

@@ -396,7 +396,7 @@ fn limits_are_advice_once_a_day_when_a_certificate_is_overdue() {
 #[test]
 fn an_order_that_rests_or_is_stuck_holds_back_what_can_wait() {
     let mut resting = order("a.example.com", PRODUCTION);
-    resting.rest_until(hours(1));
+    resting.rest_until(hours(1), "so it is");
     let mut waits = world("a.example.com");
     waits.pending = Pending::Order(Box::new(resting.clone()));
     let verdict = waits.verdict();
@@ -418,7 +418,7 @@ fn an_order_that_rests_or_is_stuck_holds_back_what_can_wait() {
     // What is only due waits for it; meanwhile it is looked at.
     assert!(matches!(served(29).verdict().asks, Work::Settle(_)));
     let mut rested = stuck.clone();
-    rested.rest_until(hours(20));
+    rested.rest_until(hours(20), "so it is");
     let due = World {
         aside: vec![rested],
         ..served(29)

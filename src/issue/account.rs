@@ -19,6 +19,7 @@ use crate::reaction::Trouble;
 use crate::setback::Setback;
 use crate::store::ledger::Subject;
 use crate::store::record::AccountRecord;
+use crate::store::record::LostAccount;
 
 /// How many accounts are remembered that an authority has forgotten: orders live for days.
 const MOST_LOST: usize = 10;
@@ -130,7 +131,9 @@ impl<W: World> Attempt<'_, W> {
     /// Whether the authority has forgotten the account of an order.
     pub(super) async fn is_of_lost_account(&self, order: &PendingOrder) -> Result<bool, Stop> {
         let record = self.account_record(&order.directory).await?;
-        Ok(record.is_some_and(|record| record.lost.contains(&order.account)))
+        let is_lost =
+            |lost: &LostAccount| lost.url == order.account && order.intended_at() <= lost.at;
+        Ok(record.is_some_and(|record| record.lost.iter().any(is_lost)))
     }
 
     /// The account that this attempt works with, unless it is still to be made.
@@ -154,7 +157,9 @@ impl<W: World> Attempt<'_, W> {
                 account = account.url,
                 "account unknown to the authority, made again with the same key; its orders are gone with it"
             );
-            record.lost.extend(record.url.take());
+            let at = self.engine.now();
+            let url = record.url.take();
+            record.lost.extend(url.map(|url| LostAccount { url, at }));
             let old = record.lost.len().saturating_sub(MOST_LOST);
             record.lost.drain(..old);
             self.save_account(&record).await?;

@@ -116,6 +116,12 @@ impl<W: World> Attempt<'_, W> {
             .as_ref()
             .map_or_else(Vec::new, |state| state.authorizations.clone());
         let order_url = work.url();
+        if urls.is_empty() {
+            let why = "the order lists no authorizations";
+            work.order.heard(why);
+            work.error = Some(AuthorityError::failed(why));
+            return Ok(Shown::Silence);
+        }
         let mut tasks = Vec::new();
         let mut is_dead = false;
         for url in &urls {
@@ -126,12 +132,10 @@ impl<W: World> Attempt<'_, W> {
             match authorization.status {
                 AuthorizationStatus::Pending => tasks.push(task(authorization)?),
                 AuthorizationStatus::Valid => {
-                    self.note_outcome(&account, &mut work.order, &authorization)
-                        .await;
+                    self.note_outcome(&account, work, &authorization).await;
                 }
                 AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
-                    self.note_outcome(&account, &mut work.order, &authorization)
-                        .await;
+                    self.note_outcome(&account, work, &authorization).await;
                     is_dead = true;
                 }
             }
@@ -250,24 +254,27 @@ impl<W: World> Attempt<'_, W> {
         if untold.is_empty() {
             return Ok(());
         }
-        self.check(&untold).await?;
+        self.check(account, work, &untold).await?;
         self.tell(account, work, &untold).await
     }
 
     /// What fails here costs nothing there. Our own looks have places of their own: the order's is free meanwhile.
-    async fn check(&self, tasks: &[&Task]) -> Result<(), Stop> {
+    async fn check(&self, account: &Account, work: &Work, tasks: &[&Task]) -> Result<(), Stop> {
         if self.engine.settings.self_check == SelfCheck::Off {
             return Ok(());
         }
         let Some(room) = self.room else {
             return self.check_all(tasks).await;
         };
+        // No certificate counts as asked for by an order that waits for its names.
+        self.reservation.give_back();
         let looking = room.checks.wait().await;
         self.leave_place();
         let checked = self.check_all(tasks).await;
         drop(looking);
         if checked.is_ok() {
             self.take_place(room.orders.wait().await);
+            self.reserve(account, &work.order);
         }
         checked
     }
@@ -429,8 +436,7 @@ impl<W: World> Attempt<'_, W> {
                 if authorization.status == AuthorizationStatus::Valid {
                     self.engine.note_validated(account, &task.name).await;
                 } else {
-                    self.note_outcome(account, &mut work.order, &authorization)
-                        .await;
+                    self.note_outcome(account, work, &authorization).await;
                 }
                 self.withdraw(&task.challenge.token).await;
                 debug!(lineage = self.lineage, domain = %task.name, "token withdrawn");
@@ -535,13 +541,17 @@ impl<W: World> Attempt<'_, W> {
                 has_waited = true;
                 continue;
             }
-            let is_failure = !matches!(
-                authorization.status,
-                AuthorizationStatus::Valid | AuthorizationStatus::Pending
-            );
+            // One that was valid when the order was finalized may have expired since.
+            let is_failure = match authorization.status {
+                AuthorizationStatus::Valid | AuthorizationStatus::Pending => false,
+                AuthorizationStatus::Invalid => true,
+                AuthorizationStatus::Over => !work.order.may_be_issued(),
+            };
+            if authorization.status == AuthorizationStatus::Over && !is_failure {
+                continue;
+            }
             is_news |= is_failure;
-            self.note_outcome(account, &mut work.order, &authorization)
-                .await;
+            self.note_outcome(account, work, &authorization).await;
         }
         if has_waited && !is_news {
             return Ok(Reasons::Old);
@@ -596,9 +606,10 @@ impl<W: World> Attempt<'_, W> {
     async fn note_outcome(
         &self,
         account: &Account,
-        order: &mut PendingOrder,
+        work: &mut Work,
         authorization: &Authorization,
     ) {
+        let order = &mut work.order;
         let name = &authorization.name;
         let subject = refusals(&account.directory, &account.url, name);
         match authorization.status {
@@ -614,7 +625,7 @@ impl<W: World> Attempt<'_, W> {
                 let what = failure(name, authorization.error.as_ref());
                 self.fail_validation(account, subject, what, since).await;
                 order.failed.insert(authorization.url.clone());
-                if let Err(stop) = self.save(order, super::drive::Slot::Current).await {
+                if let Err(stop) = self.save(order, work.slot).await {
                     debug!(
                         lineage = self.lineage,
                         ?stop,

@@ -60,6 +60,8 @@ pub(super) struct Work {
     pub(super) error: Option<AuthorityError>,
     /// What was said instead of finalizing it.
     pub(super) refusal: Option<Problem>,
+    /// Whether a new URL of its certificate was taken up in this drive.
+    pub(super) has_news: bool,
     pub(super) pace: Pace,
 }
 
@@ -71,7 +73,11 @@ impl Work {
 
     /// Takes in what the authority shows of it.
     pub(super) fn show(&mut self, state: Order, now: OffsetDateTime) -> Shown {
-        let shown = self.order.observe(&state, now);
+        let mut shown = self.order.observe(&state, now);
+        // An authority that names another URL each time is not asked without end.
+        if shown == Shown::Nothing && std::mem::replace(&mut self.has_news, true) {
+            shown = Shown::Order(state.status);
+        }
         self.error = None;
         self.not_before = state.not_before;
         self.state = Some(state);
@@ -93,6 +99,7 @@ impl<W: World> Attempt<'_, W> {
             not_before: None,
             error: None,
             refusal: None,
+            has_news: false,
             pace: Pace::new(self.engine.now()),
         };
         let mut shown = Shown::Nothing;
@@ -120,13 +127,16 @@ impl<W: World> Attempt<'_, W> {
                     None => Shown::Nothing,
                 },
                 Step::RestUntil(until) => {
-                    work.order.rest_until(until);
+                    work.order.rest_until(
+                        until,
+                        "the authority has shown no certificate since it was asked for it, so it is asked again",
+                    );
                     self.save(&work.order, slot).await?;
                     let why = work.order.why_it_rests(now);
                     return Err(Setback::later(why, until).into());
                 }
                 Step::PutAside => return self.put_aside(work).await,
-                Step::End(end) => return self.end(work, end).await,
+                Step::End(end) => return self.end(work, end, wanted).await,
             };
         }
     }
@@ -150,7 +160,13 @@ impl<W: World> Attempt<'_, W> {
             .await;
         let state = match looked {
             Ok(state) => state,
-            Err(stop) => return self.no_answer(work, stop, Some(&account)).await,
+            Err(stop) => {
+                return Ok(match self.no_answer(work, stop, Some(&account)).await? {
+                    // It is no answer to a look.
+                    Shown::NotReady => Shown::Silence,
+                    shown => shown,
+                });
+            }
         };
         debug!(lineage = self.lineage, order = url, status = ?state.status, "order looked at");
         let before = work.order.clone();
@@ -168,8 +184,7 @@ impl<W: World> Attempt<'_, W> {
         Ok(shown)
     }
 
-    /// What an answer that is none means for the order. An order of which nothing can have been issued yet is no reason to
-    /// wait for it: the attempt ends, on the clock of what went wrong.
+    /// What an answer that is none means for the order.
     pub(super) async fn no_answer(
         &self,
         work: &mut Work,
@@ -188,14 +203,10 @@ impl<W: World> Attempt<'_, W> {
             }
             AuthorityErrorKind::Gone => Shown::Gone,
             AuthorityErrorKind::NotReady | AuthorityErrorKind::AlreadyTold => Shown::NotReady,
-            AuthorityErrorKind::Unavailable
-            | AuthorityErrorKind::Failed
-            | AuthorityErrorKind::BadNonce
-            | AuthorityErrorKind::RateLimited(_)
-            | AuthorityErrorKind::Refused
-                if !work.order.may_be_issued() =>
-            {
-                return Err(error.into());
+            // That of an order that was opened says nothing about the account.
+            AuthorityErrorKind::Refused if !work.order.may_be_issued() => {
+                work.refusal = Some(error.problem.clone());
+                Shown::Refused
             }
             AuthorityErrorKind::Unavailable
             | AuthorityErrorKind::Failed
@@ -266,7 +277,8 @@ impl<W: World> Attempt<'_, W> {
             self.engine.world.clock().sleep(time).await;
             return Ok(None);
         }
-        // Nothing can have been issued: the attempt has failed, on the clock of what went wrong.
+        // Nothing can have been issued, so there is nothing to wait for: the attempt has failed, on the clock of what went
+        // wrong.
         if !work.order.may_be_issued()
             && let Some(error) = work.error.take()
         {
@@ -329,7 +341,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// The order is over. In this order: a crash in between gives nothing back twice.
-    async fn end(&self, mut work: Work, end: End) -> Result<Driven, Stop> {
+    async fn end(&self, mut work: Work, end: End, wanted: Wanted) -> Result<Driven, Stop> {
         debug!(
             lineage = self.lineage,
             names = %work.order.names,
@@ -339,7 +351,9 @@ impl<W: World> Attempt<'_, W> {
             "order ends"
         );
         let reasons = match (self.account_of(&work).await?, end) {
-            (Some(account), End::Invalid) => self.reasons(&account, &mut work).await?,
+            (Some(account), End::Invalid) if wanted.is_wanted => {
+                self.reasons(&account, &mut work).await?
+            }
             _ => Reasons::None,
         };
         // An order alone may be gone although its certificate was issued; an authority that has lost the account as well
@@ -360,6 +374,8 @@ impl<W: World> Attempt<'_, W> {
             self.give_back(&work.order).await;
         }
         match (end, reasons) {
+            // It says nothing about what is wanted now.
+            (end, _) if !wanted.is_wanted => Ok(Driven::Ended(end)),
             (_, Reasons::New(stop)) => Err(stop),
             (End::Invalid, Reasons::None) => {
                 let said = work.state.and_then(|state| state.error);

@@ -14,8 +14,10 @@ use crate::order::PendingOrder;
 use crate::order::Shown;
 use crate::ports::Authority;
 use crate::ports::AuthorityErrorKind;
+use crate::ports::OrderStatus;
 use crate::ports::World;
 use crate::setback::Setback;
+use crate::store::ledger::Subject;
 
 impl<W: World> Attempt<'_, W> {
     /// That a certificate may exist is on record before the request leaves, in the order and in the ledger, so that no
@@ -29,15 +31,26 @@ impl<W: World> Attempt<'_, W> {
         let names = work.order.names.set();
         let floor = self.engine.ledger().floor(&account.directory, &names, now);
         if let Some(opens) = floor.filter(|_| !work.order.may_be_issued()) {
-            work.order.rest_until(opens);
+            let setback = floor_holds(opens);
+            work.order.rest_until(opens, &setback.reason);
             self.save(&work.order, work.slot).await?;
-            return Err(floor_holds(opens).into());
+            return Err(setback.into());
         }
+        // Nothing is sent while the authority is left alone, so nothing is noted.
+        let directory = account.directory.clone();
+        if let Some(wait) = self.engine.open_breaker(&Subject::Authority { directory }) {
+            return Err(Setback::from(wait).into());
+        }
+        let is_first = !work.order.may_be_issued();
         work.order.finalizing(now);
         self.save(&work.order, work.slot).await?;
         let asked = super::limits::of_order(&work.order, &account, &names);
-        self.engine.note_finalizing(&asked, now).await?;
-        if self.plan.is_change {
+        if let Err(error) = self.engine.note_finalizing(&asked, now).await {
+            // It is not sent: that it was is taken back, as far as the disk lets us.
+            self.not_sent(work).await?;
+            return Err(error.into());
+        }
+        if is_first && self.plan.is_change {
             self.engine.note_change(self.plan.entry.primary()).await;
         }
         self.reservation.give_back();
@@ -64,6 +77,12 @@ impl<W: World> Attempt<'_, W> {
         let shown = self.no_answer(work, error.into(), Some(&account)).await?;
         // Nothing is asked before the time that it says. Else it may have been done all the same.
         let is_worth_a_look = shown == Shown::Silence && not_before.is_none();
+        if kind == AuthorityErrorKind::NotReady && is_first {
+            // In its own words nothing was issued: it may need a moment.
+            self.not_sent(work).await?;
+            work.error = None;
+            return Ok(Shown::Order(OrderStatus::Processing));
+        }
         Ok(match kind {
             AuthorityErrorKind::Refused => Shown::Refused,
             AuthorityErrorKind::RateLimited(_) => Shown::Limited,
@@ -86,13 +105,26 @@ impl<W: World> Attempt<'_, W> {
 
     /// Nothing was issued by the last finalize: it is taken back, and the limit waited for.
     pub(super) async fn take_back(&self, work: &mut Work) -> Result<Stop, Stop> {
-        let before = work.order.clone();
-        work.order.not_finalized();
-        self.save(&work.order, work.slot).await?;
-        self.give_back(&before).await;
+        self.not_sent(work).await?;
         let limited = Setback::later("the authority limits this order", self.engine.now());
         let error = work.error.take();
         Ok(error.map_or_else(|| limited.into(), Stop::Authority))
+    }
+}
+
+impl<W: World> Attempt<'_, W> {
+    /// Notes that nothing was issued by the last finalize alone.
+    async fn not_sent(&self, work: &mut Work) -> Result<(), Stop> {
+        let before = work.order.clone();
+        work.order.not_finalized();
+        self.give_back_last(&before, work.order.last_finalized_at())
+            .await;
+        if !work.order.may_be_issued() && self.plan.is_change {
+            self.engine
+                .take_back_change(self.plan.entry.primary())
+                .await;
+        }
+        self.save(&work.order, work.slot).await
     }
 }
 

@@ -9,7 +9,6 @@ use crate::decide::after::unusable;
 use crate::issue::Attempt;
 use crate::issue::Obtained;
 use crate::issue::drive::Driven;
-use crate::issue::drive::Slot;
 use crate::issue::drive::Work;
 use crate::issue::stop::Stop;
 use crate::order::BLOCKED_FOR;
@@ -17,6 +16,7 @@ use crate::order::End;
 use crate::order::PendingOrder;
 use crate::order::Wanted;
 use crate::ports::World;
+use crate::store::publish::Late;
 use crate::store::publish::Origin;
 use crate::store::record::Source;
 use crate::text::timestamp;
@@ -60,7 +60,7 @@ impl<W: World> Attempt<'_, W> {
                 .first_finalized_at()
                 .map_or(received_at, |asked| asked.min(received_at)),
         };
-        self.store_bundle(&work.order, work.slot, wanted, &bundle, &origin)
+        self.store_bundle(&work.order, wanted, &bundle, &origin)
             .await?;
         self.engine
             .note_issued(&directory, set, bundle.leaf(), received_at)
@@ -72,12 +72,11 @@ impl<W: World> Attempt<'_, W> {
         Ok(Driven::Stored(Box::new(Obtained { bundle, directory })))
     }
 
-    /// Stores it as the live version. What comes late, of an order that was put aside, is live only if it is better than
-    /// what is there.
+    /// Stores it as the live version. What comes late, or is not wanted any more, is live only if it is better than what is
+    /// there.
     async fn store_bundle(
         &self,
         order: &PendingOrder,
-        slot: Slot,
         wanted: Wanted,
         bundle: &Bundle,
         origin: &Origin,
@@ -91,9 +90,18 @@ impl<W: World> Attempt<'_, W> {
         };
         let (lineage, bundle, origin) = (self.lineage.clone(), bundle.clone(), origin.clone());
         let now = self.engine.now();
+        let policy = self.engine.settings.policy.clone();
+        let is_wanted = wanted.is_wanted;
         let stored = self.engine.store.run(move |store| {
-            if slot == Slot::Aside && store.has_better(&lineage, &names, &bundle, now)? {
-                return store.keep(&lineage, &bundle, &origin).map(drop);
+            let late = Late {
+                names: &names,
+                bundle: &bundle,
+                directory: origin.directory.as_deref(),
+                policy: &policy,
+                now,
+            };
+            if !is_wanted && store.has_better(&lineage, &late)? {
+                return store.keep(&lineage, &bundle, &origin);
             }
             store.publish(&lineage, &names, &bundle, &origin).map(drop)
         });

@@ -1,6 +1,7 @@
 //! What an order, an account and a certificate take from the limits of the authority, on record before they are asked for.
 
 use time::Duration;
+use time::OffsetDateTime;
 use tracing::warn;
 
 use crate::budget::Asked;
@@ -13,6 +14,7 @@ use crate::ports::World;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::setback::Setback;
+use crate::store::ledger::NotIssued;
 use crate::store::ledger::Subject;
 
 /// An order as it was opened: whether it is a renewal, the authority decides then.
@@ -108,6 +110,24 @@ impl<W: World> Attempt<'_, W> {
 
     /// Gives back what the certificate of an order took, floor and limits: the authority has said that nothing was issued.
     pub(super) async fn give_back(&self, order: &PendingOrder) {
+        self.not_issued(order, order.times_finalized(), None).await;
+        if self.plan.is_change {
+            self.engine
+                .take_back_change(self.plan.entry.primary())
+                .await;
+        }
+    }
+
+    /// The same for the last finalize only; the floor is that of the one `before`, if there was one.
+    pub(super) async fn give_back_last(
+        &self,
+        order: &PendingOrder,
+        before: Option<OffsetDateTime>,
+    ) {
+        self.not_issued(order, 1, before).await;
+    }
+
+    async fn not_issued(&self, order: &PendingOrder, times: usize, before: Option<OffsetDateTime>) {
         let Some(last) = order.last_finalized_at() else {
             return;
         };
@@ -120,11 +140,12 @@ impl<W: World> Attempt<'_, W> {
         };
         let limits = self.engine.limits(&order.directory);
         let now = self.engine.now();
-        let times = order.times_finalized();
-        let line = self
-            .engine
-            .ledger()
-            .not_issued(&asked, limits, last, times, now);
+        let back = NotIssued {
+            last,
+            times,
+            before,
+        };
+        let line = self.engine.ledger().not_issued(&asked, limits, back, now);
         self.engine.write(line).await;
     }
 

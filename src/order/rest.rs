@@ -62,12 +62,16 @@ pub(super) fn finalize_again_at(
     if MOST_FINALIZES <= times {
         return None;
     }
-    // A clock that was ahead may have written it.
-    let last = if now < last { return Some(now) } else { last };
     let wait = if times <= 1 {
         Duration::minutes(1)
     } else {
         Duration::HOUR
     };
-    Some(last.saturating_add(wait))
+    // What lies further ahead was written by a clock that was ahead.
+    let is_credible = last <= now.saturating_add(wait);
+    Some(if is_credible {
+        last.saturating_add(wait)
+    } else {
+        now
+    })
 }

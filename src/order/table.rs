@@ -23,7 +23,13 @@ pub(super) fn stages(now: OffsetDateTime) -> [(&'static str, Stage); 9] {
         ("Received", Stage::Received),
         ("Stuck", Stage::Stuck { is_aside: false }),
         ("Stuck, aside", Stage::Stuck { is_aside: true }),
-        ("Lapsed", Stage::Lapsed),
+        (
+            "Lapsed",
+            Stage::Lapsed {
+                may_be_issued: true,
+                is_long_ago: false,
+            },
+        ),
     ]
 }
 

@@ -46,6 +46,49 @@ fn finalized(times: i32) -> PendingOrder {
     order
 }
 
+fn lapsed(may_be_issued: bool) -> Stage {
+    Stage::Lapsed {
+        may_be_issued,
+        is_long_ago: false,
+    }
+}
+
+#[test]
+fn what_may_have_been_issued_is_looked_at_before_the_clock_alone_ends_it() {
+    let mut order = finalized(1);
+    let late = NOW + Duration::days(9);
+    let next = |order: &PendingOrder, shown| step(order.stage(late), shown, WANTED, late);
+    assert_eq!(next(&order, Shown::Nothing), Step::Look);
+    assert_eq!(next(&order, Shown::Silence), Step::Rest);
+    let valid = state(OrderStatus::Valid, Some("https://ca.test/cert/1"));
+    assert_eq!(
+        next(&order, Shown::Order(OrderStatus::Processing)),
+        Step::End(End::Lapsed)
+    );
+    order.observe(&valid, late);
+    assert_eq!(
+        next(&order, Shown::Order(OrderStatus::Valid)),
+        Step::Download
+    );
+    let later = late + Duration::days(30);
+    let long_ago = step(order.stage(later), Shown::Silence, WANTED, later);
+    assert_eq!(long_ago, Step::End(End::Lapsed));
+    assert_eq!(
+        step(lapsed(false), Shown::Nothing, WANTED, late),
+        Step::End(End::Lapsed)
+    );
+}
+
+#[test]
+fn nothing_more_is_asked_for_an_order_that_nobody_wants() {
+    let unwanted = Wanted::default();
+    let (last, now) = (NOW - Duration::DAY, NOW);
+    for status in [OrderStatus::Ready, OrderStatus::Pending] {
+        let stage = Stage::Finalized { times: 1, last };
+        assert_eq!(step(stage, Shown::Order(status), unwanted, now), Step::Rest);
+    }
+}
+
 #[test]
 fn every_stage_has_a_step_for_every_answer() {
     for (name, stage) in stages(NOW) {
@@ -56,8 +99,10 @@ fn every_stage_has_a_step_for_every_answer() {
                     is_first: false,
                 };
                 let step = step(stage, shown, wanted, NOW);
-                let may_be_issued =
-                    !matches!(stage, Stage::Intended | Stage::Opened | Stage::Lapsed);
+                let may_be_issued = !matches!(
+                    stage,
+                    Stage::Intended | Stage::Opened | Stage::Lapsed { .. }
+                );
                 // What may have been issued ends only by the authority's own words, or with its life.
                 if let (true, Step::End(end)) = (may_be_issued, step) {
                     assert!(end.gives_back() || end == End::Gone, "{name} {answer}");
@@ -91,7 +136,7 @@ fn every_stage_has_a_step_for_every_answer() {
 fn the_stage_is_what_is_on_record() {
     assert_eq!(order().stage(NOW), Stage::Intended);
     assert_eq!(opened().stage(NOW), Stage::Opened);
-    assert_eq!(opened().stage(NOW + LIFE), Stage::Lapsed);
+    assert_eq!(opened().stage(NOW + LIFE), lapsed(false));
     let mut order = finalized(2);
     let last = NOW + Duration::minutes(1);
     assert_eq!(order.stage(last), Stage::Finalized { times: 2, last });
@@ -113,7 +158,7 @@ fn the_stage_is_what_is_on_record() {
         order.stage(seen + Duration::DAY),
         Stage::Stuck { is_aside: true }
     );
-    assert_eq!(order.stage(NOW + LIFE), Stage::Lapsed);
+    assert_eq!(order.stage(NOW + LIFE), lapsed(true));
     order.receive("chain".to_owned(), seen);
     assert_eq!(order.stage(NOW + LIFE), Stage::Received);
 }
@@ -127,14 +172,14 @@ fn a_life_that_the_authority_names_ends_an_order() {
     };
     order.opened(&short);
     assert_eq!(order.stage(NOW + Duration::hours(7)), Stage::Opened);
-    assert_eq!(order.stage(NOW + Duration::hours(8)), Stage::Lapsed);
+    assert_eq!(order.stage(NOW + Duration::hours(8)), lapsed(false));
     // Finalized, it is looked at once more at least after it got stuck.
     order.finalizing(NOW);
     assert_eq!(
         order.stage(NOW + Duration::hours(30)),
         Stage::Stuck { is_aside: false }
     );
-    assert_eq!(order.stage(NOW + Duration::days(2)), Stage::Lapsed);
+    assert_eq!(order.stage(NOW + Duration::days(2)), lapsed(true));
 }
 
 #[test]
@@ -232,6 +277,6 @@ fn what_a_clock_that_was_ahead_wrote_holds_nothing_up() {
     let mut order = opened();
     order.finalizing(NOW + Duration::days(40));
     assert!(matches!(order.stage(NOW), Stage::Finalized { .. }));
-    order.rest_until(NOW + Duration::days(40));
+    order.rest_until(NOW + Duration::days(40), "so it is");
     assert_eq!(order.rests_until(NOW), None);
 }

@@ -165,7 +165,9 @@ impl Job {
             primary: self.primary,
             names: self.target.names,
             what: word(&self.work),
-            is_new: !self.urgency.was_looked_at,
+            is_new: word(&self.work) == "obtain"
+                && self.urgency.has_no_certificate
+                && !self.urgency.was_looked_at,
             pushed,
             setback,
             follow_up,

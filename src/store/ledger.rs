@@ -50,6 +50,17 @@ pub struct Ledger {
     uncut: Vec<Uncut>,
 }
 
+/// What was asked for and not issued.
+#[derive(Debug, Clone, Copy)]
+pub struct NotIssued {
+    /// When it was asked for the last time.
+    pub last: OffsetDateTime,
+    /// How often that came to nothing.
+    pub times: usize,
+    /// When it was asked for before that, and may have been issued.
+    pub before: Option<OffsetDateTime>,
+}
+
 /// How long a certificate that was asked for is remembered: by then neither the floor nor a limit asks for it.
 const KNOWN: Duration = Duration::days(8);
 
@@ -189,16 +200,20 @@ impl Ledger {
         self.note(event, now)
     }
 
-    /// Gives back what a certificate took that was asked for `times` times, at `last` the last time, and was not issued: the
-    /// floor, unless another was asked for since, and the limits.
+    /// Gives back what a certificate took that was asked for and was not issued: the floor, unless another was asked for
+    /// since, and the limits.
     pub fn not_issued(
         &mut self,
         asked: &Asked<'_>,
         limits: Option<&Limits>,
-        last: OffsetDateTime,
-        times: usize,
+        back: NotIssued,
         now: OffsetDateTime,
     ) -> Line {
+        let NotIssued {
+            last,
+            times,
+            before,
+        } = back;
         let mut levels = Vec::new();
         for _ in 0..times {
             levels =
@@ -208,6 +223,7 @@ impl Ledger {
             directory: asked.directory.to_owned(),
             names: asked.names.clone(),
             last,
+            before,
             levels,
         };
         self.note(event, now)
@@ -452,15 +468,20 @@ impl Ledger {
                 directory,
                 names,
                 last,
+                before,
                 levels,
             } => {
                 for level in levels {
                     self.levels.set(level);
                 }
                 let key = (directory, names);
-                // The floor of the one before was over when this one was asked for.
-                if self.issues.get(&key).is_some_and(|issue| issue.at <= last) {
-                    self.issues.remove(&key);
+                if let Some(issue) = self.issues.get_mut(&key).filter(|issue| issue.at <= last) {
+                    // The floor of the certificate before was over when this one was asked for.
+                    let floor = schedule::floor(issue.issued.map(|(_, lifetime)| lifetime));
+                    issue.at = before.unwrap_or_else(|| last.saturating_sub(floor));
+                    if before.is_none() && issue.issued.is_none() {
+                        self.issues.remove(&key);
+                    }
                 }
             }
             Event::Registered { .. } | Event::Ordered { .. } => {}

@@ -370,13 +370,6 @@ impl<D: Disk> Store<D> {
         self.disk.remove(&path, safe).during("remove", &path)
     }
 
-    /// Keeps the key of an order that leads nowhere where nothing looks for it any more, so that another can be opened.
-    pub fn part_with_pending(&self, name: &str, why: &str) -> Result<(), StoreError> {
-        self.with_begun(|begun| begun.remove(name));
-        let path = self.order_path(name);
-        self.set_aside(&path, why)
-    }
-
     /// Reads a record; none if there is none, or it is broken.
     pub fn record(&self, name: &str) -> Result<Option<Record>, StoreError> {
         Ok(self

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tracing::debug;
 
 use crate::bundle::Bundle;
+use crate::decide::classify::Policy;
 use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::Names;
@@ -16,6 +17,7 @@ use crate::ports::Safe;
 use crate::store::ACCOUNTS;
 use crate::store::CERTIFICATES;
 use crate::store::PENDING;
+use crate::store::STUCK;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -68,6 +70,21 @@ pub struct Origin {
     pub source: Source,
     /// When it came here.
     pub at: OffsetDateTime,
+}
+
+/// A bundle that comes late, or that nobody wants any more.
+#[derive(Debug)]
+pub struct Late<'a> {
+    /// The names that are wanted.
+    pub names: &'a Names,
+    /// The bundle.
+    pub bundle: &'a Bundle,
+    /// Directory URL of the authority that it came from.
+    pub directory: Option<&'a str>,
+    /// What the settings say.
+    pub policy: &'a Policy,
+    /// When it came.
+    pub now: OffsetDateTime,
 }
 
 impl<D: Disk> Store<D> {
@@ -199,32 +216,44 @@ impl<D: Disk> Store<D> {
         Ok(record)
     }
 
-    /// Whether the live version serves these names at least as well as a bundle that comes late.
-    pub fn has_better(
-        &self,
-        lineage: &str,
-        names: &Names,
-        bundle: &Bundle,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
+    /// Whether the live version serves these names at least as well as a bundle that nobody waits for.
+    pub fn has_better(&self, lineage: &str, late: &Late<'_>) -> Result<bool, StoreError> {
         let Some(record) = self.record(lineage)? else {
             return Ok(false);
         };
-        let Ok(live) = self.read_bundle(lineage, record.live)? else {
-            return Ok(false);
+        let live = match self.read_bundle(lineage, record.live) {
+            Ok(Ok(live)) => live,
+            Ok(Err(_)) => return Ok(false),
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error),
         };
-        let covers = |bundle: &Bundle| names.iter().all(|name| bundle.leaf().covers(name));
-        let (live_covers, late_covers) = (covers(&live), covers(bundle));
-        Ok(live.leaf().is_current(now)
-            && (live_covers && !late_covers
-                || live_covers == late_covers && bundle.leaf().not_after <= live.leaf().not_after))
+        if !live.leaf().is_current(late.now) {
+            return Ok(false);
+        }
+        let directory = record
+            .live_version()
+            .and_then(|version| version.directory.as_deref());
+        let worth = |bundle: &Bundle, directory: Option<&str>| {
+            let leaf = bundle.leaf();
+            (
+                late.policy.is_production(leaf, directory),
+                late.names.iter().all(|name| leaf.covers(name)),
+                leaf.not_after,
+            )
+        };
+        Ok(worth(late.bundle, late.directory) <= worth(&live, directory))
     }
 
     /// Stores a bundle as a version of a lineage beside the live one, which stays as it is.
     pub fn keep(&self, lineage: &str, bundle: &Bundle, origin: &Origin) -> Result<(), StoreError> {
         self.alone(lineage, || {
             let Some(mut record) = self.record(lineage)? else {
-                return Ok(());
+                let path = self.record_path(lineage);
+                return Err(StoreError::new(
+                    "find",
+                    &path,
+                    std::io::ErrorKind::NotFound.into(),
+                ));
             };
             let number = self.archive_next(lineage, Some(&record), bundle)?;
             record.versions.insert(
@@ -299,8 +328,10 @@ impl<D: Disk> Store<D> {
         for folder in versions {
             self.sweep(&folder, |file| version_number(file).is_some())?;
         }
-        for folder in [CERTIFICATES, PENDING, ACCOUNTS, ""].map(|name| self.own(name)) {
-            self.sweep(&folder, |file| file.ends_with(".json"))?;
+        for folder in [CERTIFICATES, PENDING, STUCK, ACCOUNTS, ""].map(|name| self.own(name)) {
+            self.sweep(&folder, |file| {
+                file.ends_with(".json") || file.ends_with(".over")
+            })?;
         }
         self.sweep(&self.root.join("renewal"), |file| file.ends_with(".conf"))
     }

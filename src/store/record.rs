@@ -108,9 +108,19 @@ pub struct AccountRecord {
     /// Its URL, once the authority has answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// URLs that it had before, and that the authority does not know any more.
+    /// When the authority was found to know it no longer, by its URL then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lost: Vec<String>,
+    pub lost: Vec<LostAccount>,
+}
+
+/// An account that an authority has forgotten. It may have the same URL afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostAccount {
+    /// Its URL.
+    pub url: String,
+    /// When that was found out.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
 }
 
 /// What was last learned from labels.

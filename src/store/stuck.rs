@@ -1,5 +1,7 @@
 //! Orders that are stuck: out of the way of another, with their keys, in one file for each lineage.
 
+use std::path::PathBuf;
+
 use crate::order::PendingOrder;
 use crate::ports::Disk;
 use crate::store::STUCK;
@@ -50,17 +52,46 @@ impl<D: Disk> Store<D> {
     }
 
     /// Keeps the key of an order that was stuck and is over where nothing looks for it any more.
-    pub fn part_with_stuck(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
-        let number = order.intended_at().unix_timestamp();
-        self.write_json(&self.own(STUCK), &format!("{name}.{number}.over"), order)?;
+    pub fn part_with_stuck(
+        &self,
+        name: &str,
+        order: &PendingOrder,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        self.keep_over(name, order, why)?;
         self.clear_stuck(name, order)
     }
 
-    fn write_stuck(&self, name: &str, orders: &[PendingOrder]) -> Result<(), StoreError> {
+    /// The same for the order in flight, so that another can be opened.
+    pub fn part_with_pending(
+        &self,
+        name: &str,
+        order: &PendingOrder,
+        why: &str,
+    ) -> Result<(), StoreError> {
+        self.keep_over(name, order, why)?;
+        self.clear_pending(name)
+    }
+
+    fn keep_over(&self, name: &str, order: &PendingOrder, why: &str) -> Result<(), StoreError> {
+        let folder = self.stuck_folder()?;
+        let file = format!("{name}.{}.over", order.intended_at().unix_timestamp());
+        self.write_json(&folder, &file, order)?;
+        let path = folder.join(file);
+        tracing::info!(path = %path.display(), reason = why, "order is over without a certificate, its key is kept");
+        Ok(())
+    }
+
+    fn stuck_folder(&self) -> Result<PathBuf, StoreError> {
         let folder = self.own(STUCK);
         self.disk
             .make_folder(&folder)
             .during("make the folder", &folder)?;
+        Ok(folder)
+    }
+
+    fn write_stuck(&self, name: &str, orders: &[PendingOrder]) -> Result<(), StoreError> {
+        let folder = self.stuck_folder()?;
         self.write_json(&folder, &format!("{name}.json"), &orders)
     }
 }

@@ -57,7 +57,7 @@ async fn check(break_it: impl Fn(&mut AuthoritySettings, bool), words: &str) {
     let daemon = world.daemon(NAME);
     world.pushed(NAME).await;
     assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
-    let aside = world.pending_path(NAME).with_extension("json.broken");
+    let aside = world.over_path(NAME);
     let aside = std::fs::read_to_string(aside).unwrap();
     assert!(
         aside.contains("received"),

@@ -416,7 +416,7 @@ async fn an_order_that_is_gone_after_it_was_finalized_is_not_replaced_for_a_day(
         assert_eq!(world.asked("new-order"), 1, "{line}");
     }
     // Its key is kept: the certificate may turn up.
-    let aside = world.pending_path(NAME).with_extension("json.broken");
+    let aside = world.over_path(NAME);
     let order = std::fs::read_to_string(aside).unwrap();
     assert!(order.contains("PRIVATE KEY") && order.contains("finalized_at"));
     // A day later.

@@ -188,6 +188,13 @@ pub(super) enum Event {
         /// When it was asked for the last time.
         #[serde(with = "time::serde::rfc3339")]
         last: OffsetDateTime,
+        /// When it was asked for before that, and may have been issued.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "time::serde::rfc3339::option"
+        )]
+        before: Option<OffsetDateTime>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         levels: Vec<Level>,
     },

@@ -94,6 +94,19 @@ impl World {
         own.join("stuck").join(format!("{lineage}.json"))
     }
 
+    /// The file of the first order of a lineage that is over without a certificate, and whose key is kept.
+    pub(crate) fn over_path(&self, lineage: &str) -> PathBuf {
+        let folder = self.store().join("rancher-lets-encrypt/stuck");
+        let names = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let is_it = |path: &PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name.starts_with(&format!("{lineage}.")) && name.ends_with(".over")
+        };
+        names.into_iter().find(is_it).unwrap()
+    }
+
     /// Changes each order of a lineage that was put aside.
     pub(crate) fn edit_stuck(&self, lineage: &str, edit: impl Fn(&mut Value)) {
         let path = self.stuck_path(lineage);
