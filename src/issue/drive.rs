@@ -161,11 +161,10 @@ impl<W: World> Attempt<'_, W> {
         let state = match looked {
             Ok(state) => state,
             Err(stop) => {
-                return Ok(match self.no_answer(work, stop, Some(&account)).await? {
-                    // It is no answer to a look.
-                    Shown::NotReady => Shown::Silence,
-                    shown => shown,
-                });
+                let shown = self.no_answer(work, stop, Some(&account)).await?;
+                // It is no answer to a look.
+                let is_none = shown == Shown::NotReady;
+                return Ok(if is_none { Shown::Silence } else { shown });
             }
         };
         debug!(lineage = self.lineage, order = url, status = ?state.status, "order looked at");
