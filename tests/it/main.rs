@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod account_refused;
 mod bad_certificates;
 mod broken_names;
 mod budgets;
@@ -15,6 +16,7 @@ mod crash;
 mod decision;
 mod docker;
 mod economy;
+mod fairness;
 mod first_issue;
 mod labels;
 mod mangled;
@@ -28,6 +30,7 @@ mod reactions;
 mod real;
 mod refusals;
 mod self_check;
+mod sets;
 mod settings;
 mod status_json;
 mod store_certbot;
