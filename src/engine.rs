@@ -18,6 +18,7 @@ use crate::config::SelfCheck;
 use crate::decide::classify::Policy;
 use crate::engine::claims::Claim;
 use crate::engine::wake::Wake;
+use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::Clock;
@@ -91,6 +92,14 @@ impl From<&Config> for Settings {
     }
 }
 
+impl Settings {
+    /// What an account is asked for with at an authority: the refusal of one says nothing of another.
+    pub(crate) fn account_asked_with(&self, directory: &str) -> Fingerprint {
+        let email = self.email.as_deref().unwrap_or_default();
+        Fingerprint::of(&[directory, "\n", email])
+    }
+}
+
 /// How soon a clock that is wrong is looked at again.
 pub const SKEW_LOOK: Duration = Duration::minutes(10);
 
@@ -142,7 +151,7 @@ impl<W: World> Engine<W> {
                     }),
                 );
                 let (writing_wake, registering, said, skew) = Default::default();
-                Ok(Self {
+                let engine = Self {
                     world,
                     store,
                     settings,
@@ -153,7 +162,9 @@ impl<W: World> Engine<W> {
                     registering,
                     said,
                     skew,
-                })
+                };
+                engine.forget_refusals_of_other_accounts().await;
+                Ok(engine)
             }
             Err(error) => Err((world, error)),
         }
@@ -257,6 +268,7 @@ impl<W: World> Engine<W> {
                 trouble: None,
                 failed_at: Some(now),
                 address: None,
+                asked_with: None,
             };
             ledger.fail(subject, wait, now)
         };

@@ -10,6 +10,8 @@ use crate::bundle::Bundle;
 use crate::certificate::Leaf;
 use crate::config::ReplaceForeign;
 use crate::decide::after::Allowed;
+use crate::decide::after::OnRecord;
+use crate::decide::after::may_be_given_up;
 use crate::decide::after::staging;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Facts;
@@ -307,8 +309,15 @@ impl<W: World> Pushing<'_, W> {
         }
         let is_given_up =
             |name: &&DomainName| shown.leaf.covers(name) && !self.bundle.leaf().covers(name);
-        let given_up: Vec<&DomainName> =
-            self.target.view.wanted.iter().filter(is_given_up).collect();
+        let hopeless = self.hopeless_names(&shown.leaf).await;
+        let given_up: Vec<&DomainName> = self
+            .target
+            .view
+            .wanted
+            .iter()
+            .filter(is_given_up)
+            .filter(|name| !hopeless.contains(name))
+            .collect();
         if given_up.is_empty() {
             return Ok(None);
         }
@@ -332,6 +341,18 @@ impl<W: World> Pushing<'_, W> {
             lost.join(" ")
         );
         Err(reason.into())
+    }
+
+    /// Names of ours that the certificate there covers and that keep the others from being renewed.
+    async fn hopeless_names(&self, leaf: &Leaf) -> NameSet {
+        let account = self.engine.account_url().await;
+        let (now, renew_before) = (self.engine.now(), self.engine.settings.policy.renew_before);
+        let certificate = self.target.names.primary().as_str();
+        let record = self.engine.recorded(certificate, &account, now);
+        let is_hopeless =
+            |name: &&DomainName| may_be_given_up(leaf, record.failures(name), renew_before, now);
+        let names = self.target.names.iter().filter(is_hopeless);
+        names.cloned().collect()
     }
 
     /// Whether another certificate at Rancher serves a name well. What the pass saw may have been written over since.

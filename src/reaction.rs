@@ -49,6 +49,8 @@ pub enum Trouble {
     ActionRequired,
     /// The authority does not take the contact of the account.
     ContactRefused,
+    /// The authority makes no account, for another reason.
+    AccountNotMade,
     /// The authority does not certify a name.
     NameRefused,
     /// The authority refuses key or signing request.
@@ -247,7 +249,7 @@ const fn row(
 }
 
 /// Every kind of failure.
-pub const TABLE: [Row; 34] = {
+pub const TABLE: [Row; 35] = {
     use Clock as C;
     use Reaction as R;
     use Trouble as T;
@@ -333,8 +335,15 @@ pub const TABLE: [Row; 34] = {
             T::ContactRefused,
             "CA: `invalidContact`, `unsupportedContact`",
             R::Change,
-            C::Daily,
+            C::Refusal,
             "correct `CERTBOT_EMAIL`, or leave it empty: the account works without",
+        ),
+        row(
+            T::AccountNotMade,
+            "CA: another refusal to make an account, such as `malformed` where a contact is missing",
+            R::Person,
+            C::Refusal,
+            "read what it says: it may want `CERTBOT_EMAIL`, which is asked with at once when it is changed, or an account that is arranged with it before",
         ),
         row(
             T::NameRefused,
@@ -545,6 +554,19 @@ impl Trouble {
             "caa" | "dns" if has_lost_caa(problem) => Self::CaaLookup,
             "caa" => Self::Caa,
             _ => Self::Refused,
+        }
+    }
+
+    /// What an authority's answer means to whom it makes no account: whatever it refuses, it refuses the account.
+    pub(crate) fn of_new_account(error: &AuthorityError) -> Self {
+        match Self::of(error) {
+            Self::NameRefused
+            | Self::KeyRefused
+            | Self::Misunderstood
+            | Self::Refused
+            | Self::Caa
+            | Self::CaaLookup => Self::AccountNotMade,
+            trouble => trouble,
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`crash`]: a crash at every point of one certificate's life
 //! - [`defects`]: what is wrong on purpose, and the promise that catches it
 //! - [`costs`]: what a name costs at the authority in a year
+//! - [`passes`]: how often everything is looked through while names are broken
 //!
 //! The process is the real [`Daemon`](rancher_lets_encrypt::daemon::Daemon) with everything below it; only its
 //! longest rest is a day instead of ten seconds. The disk port is the daemon's own
@@ -35,4 +36,5 @@ pub mod plan;
 pub mod weather;
 pub mod run;
 pub mod costs;
+pub mod passes;
 pub mod defects;

@@ -88,6 +88,8 @@ pub struct Rancher {
     pub written_at: Option<OffsetDateTime>,
     /// When balancers were woken the last time.
     pub woken_at: Option<OffsetDateTime>,
+    /// How often its certificates were listed: once in each pass.
+    pub lists: u64,
 }
 
 impl Default for Rancher {
@@ -102,6 +104,7 @@ impl Default for Rancher {
             slowness: Duration::milliseconds(500),
             written_at: None,
             woken_at: None,
+            lists: 0,
         }
     }
 }

@@ -43,6 +43,16 @@ impl<'a> About<'a> {
         AuthorityError::unavailable(self.at(one_line(why)))
     }
 
+    /// The request was taken, and nothing came: of an order, that may be about its names only.
+    pub(super) fn silence(self, why: &str) -> AuthorityError {
+        match self {
+            Self::Authority(_) => self.no_answer(why),
+            Self::Order(_) | Self::Tell | Self::Finalize(_) => {
+                AuthorityError::failed(one_line(why))
+            }
+        }
+    }
+
     /// An answer came that makes no sense.
     pub(super) fn no_sense(self, why: &str) -> AuthorityError {
         match self {

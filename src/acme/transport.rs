@@ -97,7 +97,14 @@ impl Transport {
         about: About<'_>,
     ) -> Result<Answer, AuthorityError> {
         let sent = request.send().await;
-        let response = sent.map_err(|error| about.no_answer(&client::explain(&error)))?;
+        let response = sent.map_err(|error| {
+            let why = client::explain(&error);
+            if error.is_timeout() && !error.is_connect() {
+                about.silence(&why)
+            } else {
+                about.no_answer(&why)
+            }
+        })?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         self.dates.note(url, &headers);

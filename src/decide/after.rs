@@ -415,6 +415,17 @@ fn latch(
     Err(Setback::failure_until(reason, leaf.not_after))
 }
 
+/// Whether a name that a certificate covers, and that has failed so often in a row, goes so that the others of the
+/// certificate live on.
+pub fn may_be_given_up(
+    leaf: &Leaf,
+    failures: u32,
+    renew_before: Option<Duration>,
+    now: OffsetDateTime,
+) -> bool {
+    HOPELESS <= failures && schedule::last_quarter_at(leaf, renew_before) <= now
+}
+
 /// Which names the next certificate is ordered for.
 struct Ordered {
     names: Names,
@@ -450,8 +461,11 @@ fn names_to_order(
     let last_quarter =
         present.map(|leaf| schedule::last_quarter_at(leaf, facts.policy.renew_before));
     let is_hopeless = |name: &DomainName| HOPELESS <= record.failures(name);
+    let renew_before = facts.policy.renew_before;
     let goes = |name: &DomainName| {
-        !is_served(name) || is_hopeless(name) && last_quarter.is_some_and(|at| at <= now)
+        present.is_none_or(|leaf| {
+            !leaf.covers(name) || may_be_given_up(leaf, record.failures(name), renew_before, now)
+        })
     };
     let (waiting, order): (Vec<_>, Vec<_>) = names
         .iter()

@@ -80,6 +80,18 @@ impl<W: World> Engine<W> {
         limits: Option<&Limits>,
     ) -> Wait {
         let now = self.now();
+        let asked_with = match &subject {
+            Subject::Account { directory } => Some(self.settings.account_asked_with(directory)),
+            Subject::Name { .. }
+            | Subject::SelfCheck { .. }
+            | Subject::Attempt { .. }
+            | Subject::Push { .. }
+            | Subject::Wake
+            | Subject::Key { .. }
+            | Subject::Authority { .. }
+            | Subject::Change { .. }
+            | Subject::Overruled { .. } => None,
+        };
         let (wait, line) = {
             let mut ledger = self.ledger();
             let failures = ledger.failures(&subject).saturating_add(1);
@@ -101,6 +113,7 @@ impl<W: World> Engine<W> {
                     trouble: what.trouble,
                     failed_at: Some(now),
                     address: what.address,
+                    asked_with,
                 },
             };
             let line = match limits {
@@ -129,7 +142,33 @@ impl<W: World> Engine<W> {
         }
     }
 
-    /// Lifts the waits of some names and their certificate, but for those that the authority's limits have set.
+    /// Forgets that an account was refused that was asked for with other settings than there are; limits of the authority
+    /// stay.
+    pub(super) async fn forget_refusals_of_other_accounts(&self) {
+        let is_of_other = |subject: &Subject, wait: &Wait| {
+            let Subject::Account { directory } = subject else {
+                return false;
+            };
+            let asked_with = self.settings.account_asked_with(directory);
+            !is_told(wait) && wait.asked_with.is_some_and(|with| with != asked_with)
+        };
+        let now = self.now();
+        let lines = {
+            let mut ledger = self.ledger();
+            let others = ledger
+                .waits()
+                .filter(|(subject, wait)| is_of_other(subject, wait));
+            let others: Vec<Subject> = others.map(|(subject, _)| subject.clone()).collect();
+            let others = others.iter();
+            others
+                .filter_map(|subject| ledger.clear(subject, now))
+                .collect()
+        };
+        self.write_all(lines).await;
+    }
+
+    /// Lifts the waits of some names and their certificate, and of the authority that they are ordered from, but for those
+    /// that the authority itself has set.
     pub async fn lift_waits(&self, names: &NameSet, certificate: &DomainName) {
         let of_certificate = |own: &str| own == certificate.as_str();
         let concerns = |subject: &Subject| match subject {
@@ -137,21 +176,19 @@ impl<W: World> Engine<W> {
             Subject::Attempt { certificate } | Subject::Push { certificate } => {
                 of_certificate(certificate)
             }
+            Subject::Account { directory } | Subject::Authority { directory } => {
+                directory == self.settings.policy.wanted_directory()
+            }
             // That our own brakes were overruled today is a brake itself.
             Subject::Overruled { .. }
             | Subject::Change { .. }
             | Subject::Wake
-            | Subject::Key { .. }
-            | Subject::Account { .. }
-            | Subject::Authority { .. } => false,
+            | Subject::Key { .. } => false,
         };
-        let is_limit =
-            |trouble| matches!(trouble, Some(Trouble::Limited | Trouble::AccountLimited));
         let lifted: Vec<Subject> = {
             let ledger = self.ledger();
             let waits = ledger.waits();
-            let lifted =
-                waits.filter(|(subject, wait)| concerns(subject) && !is_limit(wait.trouble));
+            let lifted = waits.filter(|(subject, wait)| concerns(subject) && !is_told(wait));
             lifted.map(|(subject, _)| subject.clone()).collect()
         };
         let now = self.now();
@@ -251,6 +288,14 @@ impl<W: World> Engine<W> {
         });
         waits.flatten().max_by_key(|wait| wait.until)
     }
+}
+
+/// Whether the authority itself has said that it wants to be left alone: no setting changes that, nor does a person here.
+fn is_told(wait: &Wait) -> bool {
+    matches!(
+        wait.trouble,
+        Some(Trouble::Limited | Trouble::AccountLimited | Trouble::Overloaded)
+    )
 }
 
 /// The clock of failed validations and refusals of a name.

@@ -78,7 +78,8 @@ impl<W: World> Attempt<'_, W> {
                 ) =>
             {
                 let text = format!("no account could be made: {error}");
-                let what = Failure::of(Trouble::of(&error), text).with_address_of(&error.problem);
+                let what = Failure::of(Trouble::of_new_account(&error), text)
+                    .with_address_of(&error.problem);
                 let wait = match error.not_before {
                     Some(until) => self.engine.fail_until(subject, until, what).await,
                     None => self.engine.fail(subject, what).await,

@@ -183,7 +183,8 @@ pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
     };
     print(&format!(
         "Asked for a new certificate of {certificate}; {taker}.\n\
-         Waits after failures are skipped. At most one certificate of the same names comes in a day, and limits of \
+         Waits after failures are skipped, but where the CA itself has said when to come back. An order that is \
+         at work goes on at its own pace. At most one certificate of the same names comes in a day, and limits of \
          the CA hold all the same: `explain {certificate}` shows what happens.\n"
     ))
 }

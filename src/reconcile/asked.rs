@@ -99,7 +99,7 @@ impl<W: World> Reconciler<W> {
         let before = self.taken.get(&certificate);
         let is_taken = before.is_some_and(|before| before.asked_at == request.asked_at);
         if request.taken_at.is_none() && !is_taken {
-            info!(names = %names, "renewal asked for: waits are skipped, the floor and every limit hold");
+            info!(names = %names, "renewal asked for: waits after failures are skipped, the floor and every limit hold");
             self.engine.lift_waits(&names.set(), &certificate).await;
             request.taken_at = Some(now);
             let taken = request.clone();

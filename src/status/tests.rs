@@ -311,6 +311,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         trouble: Some(Trouble::NoAddress),
         failed_at: Some(NOW - DAY),
         address: None,
+        asked_with: None,
     };
     ledger.fail(subject, wait, NOW);
     let status = gathered(report(vec![row]), &ledger);
@@ -550,6 +551,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         trouble: Some(Trouble::NoAnswer),
         failed_at: Some(NOW),
         address: None,
+        asked_with: None,
     };
     let breaker = || Subject::Authority {
         directory: DIRECTORY.to_owned(),

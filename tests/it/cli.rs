@@ -233,7 +233,7 @@ async fn a_renewal_that_is_asked_for_skips_waits_but_not_the_floor() {
         "At most one certificate",
     ]);
     daemon
-        .says("renewal asked for: waits are skipped, the floor and every limit hold")
+        .says("renewal asked for: waits after failures are skipped, the floor and every limit hold")
         .await;
     daemon.mentions("renewal asked for by a person").await;
     daemon.passes(2).await;
@@ -267,7 +267,7 @@ async fn a_renewal_that_is_asked_for_is_tried_at_once_after_a_failure_and_then_w
     let asked = settings.runs(&["renew", A]).await;
     assert_eq!(asked.code, 0, "{asked:#?}");
     daemon
-        .says("renewal asked for: waits are skipped, the floor and every limit hold")
+        .says("renewal asked for: waits after failures are skipped, the floor and every limit hold")
         .await;
     daemon.says("job not done").await;
     daemon.passes(2).await;

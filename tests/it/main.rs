@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where"
 )]
 
+mod account_refused;
 mod acme;
 mod bad_certificates;
 mod broken_names;
@@ -16,6 +17,7 @@ mod crash;
 mod decision;
 mod docker;
 mod economy;
+mod fairness;
 mod first_issue;
 mod labels;
 mod mangled;
@@ -29,6 +31,7 @@ mod reactions;
 mod real;
 mod refusals;
 mod self_check;
+mod sets;
 mod settings;
 mod status_json;
 mod store_certbot;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use clap::Parser;
 use simulation::costs;
+use simulation::passes;
 use simulation::plan::LENGTH;
 use simulation::run::Outcome;
 use simulation::run::run;
@@ -28,6 +29,9 @@ struct Arguments {
     /// Tells what a name costs at the authority in a year, and nothing else.
     #[arg(long)]
     costs: bool,
+    /// Tells how many passes an hour has while names are broken, and nothing else.
+    #[arg(long)]
+    passes: bool,
     /// Lets the daemon log too, as its setting LOG.
     #[arg(long)]
     log: Option<String>,
@@ -52,6 +56,10 @@ fn main() -> ExitCode {
     }
     if arguments.costs {
         return exit(tell_costs());
+    }
+    if arguments.passes {
+        tell_passes();
+        return ExitCode::SUCCESS;
     }
     let length = Duration::days(arguments.days);
     let outcomes = match arguments.seed {
@@ -123,6 +131,14 @@ fn run_all(first: u64, seeds: u64, length: Duration) -> Vec<Outcome> {
         .unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|outcome| outcome.seed);
     outcomes
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the answer of a command is for whoever called it"
+)]
+fn tell_passes() {
+    print!("{}", passes::render());
 }
 
 #[expect(

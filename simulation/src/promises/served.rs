@@ -7,6 +7,7 @@ use rancher_lets_encrypt::certificate::Leaf;
 use rancher_lets_encrypt::certificate::Shown;
 use rancher_lets_encrypt::config::ReplaceForeign;
 use rancher_lets_encrypt::ports::Upload;
+use rancher_lets_encrypt::schedule;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -163,6 +164,11 @@ impl State {
                     })
             })
         };
+        // A dead name goes, so that the others do not expire with it.
+        let is_late = schedule::last_quarter_at(old, self.promises.rules.renew_before) <= now;
+        if is_late && old.not_after < new.not_after {
+            return None;
+        }
         let lost = old.names().find(|name| {
             is_wanted(name) && !new.names().any(|own| own == *name) && !is_elsewhere(name)
         });

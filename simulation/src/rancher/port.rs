@@ -114,6 +114,7 @@ impl Orchestrator for Life {
 
     async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
         let act = |state: &mut State, now| {
+            state.rancher.lists += 1;
             if state.trouble.defect.overlooks {
                 return Ok(Vec::new());
             }

@@ -119,6 +119,9 @@ pub struct Wait {
     /// An address where a person can read or do more about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// What the account was asked for with that this wait is about: a fingerprint of settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_with: Option<Fingerprint>,
 }
 
 impl From<Wait> for Setback {

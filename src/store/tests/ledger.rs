@@ -18,6 +18,7 @@ fn wake_wait(failures: u32) -> Wait {
         trouble: None,
         failed_at: None,
         address: None,
+        asked_with: None,
     }
 }
 
@@ -360,6 +361,7 @@ fn what_a_clock_wrote_that_was_ahead_is_cut_when_it_is_read() {
         trouble: None,
         failed_at: None,
         address: None,
+        asked_with: None,
     };
     let breaker = Subject::Authority {
         directory: DIRECTORY.to_owned(),
@@ -390,6 +392,7 @@ fn a_wait_that_a_clock_wrote_that_was_ahead_is_as_long_as_it_was_meant() {
         trouble: Some(Trouble::NoAddress),
         failed_at: Some(ahead),
         address: None,
+        asked_with: None,
     };
     let mut ledger = Ledger::default();
     let line = ledger.fail(name(A), wait, ahead);

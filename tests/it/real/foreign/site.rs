@@ -272,7 +272,7 @@ impl Home {
         make_earlier(&own.join("ledger.jsonl"), time);
         let orders = std::fs::read_dir(own.join("pending"));
         for order in orders.into_iter().flatten() {
-            make_earlier(&order.unwrap().path().join("order.json"), time);
+            make_earlier(&order.unwrap().path(), time);
         }
     }
 }
