@@ -16,6 +16,7 @@ use crate::process::Switch;
 use crate::process::supervise;
 use crate::promises::Promise;
 use crate::promises::Violation;
+use crate::rancher::Balancer;
 use crate::rancher::Entry;
 use crate::town::Route;
 use crate::town::Wish;
@@ -172,6 +173,11 @@ fn begin(state: &mut State, story: Story, lifetime: i64) {
         since: now,
     });
     state.town.wish(1, wish, now);
+    // Somebody who is to be woken: where there is nobody, a debt may end without.
+    state.rancher.balancers = vec![Balancer {
+        lists: Vec::new(),
+        is_active: true,
+    }];
     if story == Story::BrokenName {
         state.town.lead(name, Route::BrokenOutside, now);
     }
