@@ -9,7 +9,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use tracing::debug;
 use tracing::warn;
 
 use crate::bundle::Bundle;
@@ -367,15 +366,11 @@ impl<'a, W: World> Attempt<'a, W> {
 
     /// Keeps the order with its key where nothing looks for it any more: its certificate may have been issued, and can
     /// not be had from the authority.
-    async fn keep_key(&self, order: &PendingOrder, slot: Slot, why: &str) -> Result<(), Stop> {
+    async fn keep_key(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
         self.withdraw_all(order).await;
-        debug!(
-            lineage = self.lineage,
-            why, "order parted with, its key is kept"
-        );
-        let (lineage, order, why) = (self.lineage.clone(), order.clone(), why.to_owned());
+        let (lineage, order) = (self.lineage.clone(), order.clone());
         let kept = self.engine.store.run(move |store| match slot {
-            Slot::Current => store.part_with_pending(&lineage, &why),
+            Slot::Current => store.part_with_pending(&lineage),
             Slot::Aside => store.part_with_stuck(&lineage, &order),
         });
         Ok(kept.await?)

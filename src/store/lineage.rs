@@ -371,10 +371,10 @@ impl<D: Disk> Store<D> {
     }
 
     /// Keeps the key of an order that leads nowhere where nothing looks for it any more, so that another can be opened.
-    pub fn part_with_pending(&self, name: &str, why: &str) -> Result<(), StoreError> {
+    pub fn part_with_pending(&self, name: &str) -> Result<(), StoreError> {
         self.with_begun(|begun| begun.remove(name));
         let path = self.order_path(name);
-        self.set_aside(&path, why)
+        self.move_aside(&path).map(drop)
     }
 
     /// Reads a record; none if there is none, or it is broken.

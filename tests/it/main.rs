@@ -17,6 +17,7 @@ mod docker;
 mod economy;
 mod first_issue;
 mod labels;
+mod machine;
 mod mangled;
 mod metadata;
 mod notify;

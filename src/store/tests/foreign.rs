@@ -104,7 +104,7 @@ fn use_all(store: &Store<Failing>) {
             .publish(&lineage.name, &names, &bundle(A), &origin())
             .ok();
         store.save_pending(&lineage.name, &order(A)).ok();
-        store.part_with_pending(&lineage.name, "refused").ok();
+        store.part_with_pending(&lineage.name).ok();
         store.clear_pending(&lineage.name).ok();
     }
     store.free_name(&A.parse().unwrap()).unwrap();
