@@ -244,12 +244,15 @@ impl<'a, W: World> Attempt<'a, W> {
     async fn may_open(&self) -> Result<(), Stop> {
         let is_ephemeral = self.engine.store.run(|store| store.is_ephemeral()).await;
         let (pending, account) = (self.pending().await, self.engine.account_url().await);
+        // This very attempt may have put one aside.
+        let aside = self.aside().await?;
         let policy = &self.engine.settings.policy;
         let opening = Opening {
             is_staging: policy.is_staging,
             directory: policy.wanted_directory(),
             is_ephemeral,
             pending: &pending,
+            aside: &aside,
         };
         let now = self.engine.now();
         let record = self
