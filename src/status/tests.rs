@@ -345,7 +345,10 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     // What was about to expire no longer is.
     let old = || row("a.test", 1, verdict(Action::Renew));
     let certificate = with(old(), later, &pushed);
-    assert_eq!((certificate.health, certificate.expires_at), (Health::Well, end));
+    assert_eq!(
+        (certificate.health, certificate.expires_at),
+        (Health::Well, end)
+    );
     let certificate = with(old(), later, &stored);
     assert_eq!(certificate.health, Health::AtRisk, "the old one is served");
     // The pass looked after that.

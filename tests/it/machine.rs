@@ -4,8 +4,10 @@ use sandbox::authority::settings::AuthoritySettings;
 use sandbox::authority::settings::finalizing::Finalizing;
 use sandbox::authority::settings::quirk::Quirk;
 use sandbox::parts::port::Port;
+use sandbox::rancher::model::Model;
 use serde_json::Value;
 
+use crate::support::Daemon;
 use crate::support::Settings;
 use crate::support::World;
 use crate::support::look::look;
@@ -34,7 +36,15 @@ impl World {
         self.settings().with("DOMAINS", domains)
     }
 
-    /// Shows that a daemon asks the authority for nothing new of an order and looks at it at most; then ends it.
+    /// Resolves when Rancher holds the newest certificate of a name; the log of the daemon is shown where it does not.
+    async fn gets(&self, daemon: &Daemon, name: &str) {
+        let holds = |model: &Model| {
+            let leaf = model.certificate(name).map(|held| held.leaf().to_owned());
+            leaf.is_some_and(|leaf| self.issued(name).last() == Some(&leaf))
+        };
+        daemon.brings(name, self.rancher.until(holds)).await;
+    }
+
     #[track_caller]
     fn asked_so_far(&self, orders: usize, finalizes: usize, text: &str) {
         let asked = (self.asked("new-order"), self.asked("finalize"));

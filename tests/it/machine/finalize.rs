@@ -37,7 +37,7 @@ impl World {
         assert!(self.pending(NAME).is_none(), "{what}: the key goes with it");
         self.end_waits();
         let daemon = self.daemon(NAME);
-        self.pushed(NAME).await;
+        self.gets(&daemon, NAME).await;
         self.asked_so_far(2, 2, &format!("{what}: {}", daemon.text()));
         assert_eq!(self.issued(NAME).len(), 1, "{what}: {}", daemon.text());
     }
@@ -75,7 +75,7 @@ async fn an_order_that_becomes_invalid_after_finalize_counts_as_no_certificate()
     daemon.stop().await;
     let order = world.production.orders().pop().unwrap().url;
     assert!(world.production.give_up(&order, internal()));
-    world.end_rests(NAME);
+    world.let_pass(Duration::hours(2));
     world.asks_again_after_the_refusal("given up later").await;
 }
 
@@ -86,7 +86,7 @@ async fn a_finalize_whose_key_or_time_is_refused_is_sent_again_with_what_is_good
     let key = Problem::new(400, "badCSR", "the key is on a list of weak keys");
     world.finalizes(Quirk::new(Finalizing::Refuse(key)).times(1));
     let daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(2, 2, &daemon.text());
     assert_eq!(world.issued(NAME).len(), 1, "{}", daemon.text());
 
@@ -102,7 +102,7 @@ async fn a_finalize_whose_key_or_time_is_refused_is_sent_again_with_what_is_good
     world.end_waits();
     world.end_rests(NAME);
     let daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(1, 2, &daemon.text());
     assert_eq!(world.issued(NAME).len(), 1, "{}", daemon.text());
 }
@@ -139,7 +139,7 @@ async fn a_finalize_without_an_answer_counts_as_a_certificate() {
         world.behaves(|settings| settings.processing = std::time::Duration::ZERO);
         world.let_pass(Duration::hours(25));
         let daemon = world.daemon(NAME);
-        world.pushed(NAME).await;
+        world.gets(&daemon, NAME).await;
         world.asked_so_far(2, 2, &format!("{what}: {}", daemon.text()));
     }
 }
@@ -157,14 +157,14 @@ async fn a_finalize_that_failed_is_sent_again_only_if_the_order_is_still_ready()
     world.asked_so_far(1, 1, "failed");
     world.let_pass(Duration::minutes(2));
     let daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(1, 2, &daemon.text());
     assert_eq!(world.issued(NAME).len(), 1, "{}", daemon.text());
 
     let world = World::start().await;
     world.finalizes(Quirk::new(Finalizing::IssueThenRefuse(internal())).times(1));
     let daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(1, 1, &daemon.text());
     assert_eq!(world.issued(NAME).len(), 1, "{}", daemon.text());
 }
@@ -183,9 +183,13 @@ async fn an_enrollment_that_failed_is_shown_in_the_words_of_the_authority_and_tr
     let what = certificate["problem"]["what"].as_str().unwrap();
     assert!(what.contains(WORDS), "{certificate:#}");
     assert!(!what.contains("less than a day ago"), "{certificate:#}");
-    let asked = world.wants(NAME).without("LOG").runs(&["renew", NAME]).await;
+    let asked = world
+        .wants(NAME)
+        .without("LOG")
+        .runs(&["renew", NAME])
+        .await;
     assert_eq!(asked.code, 0, "{asked:#?}");
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(2, 2, &daemon.text());
     assert_eq!(world.issued(NAME).len(), 1, "{}", daemon.text());
 }
@@ -193,7 +197,8 @@ async fn an_enrollment_that_failed_is_shown_in_the_words_of_the_authority_and_tr
 /// An authority that issues within finalize and forgets it when the connection ends: a crash loop buys one certificate in
 /// the first minute, two in the first hour and three in a day, and is stuck then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_loop_at_an_authority_that_forgets_what_it_issued_buys_three_certificates_at_most() {
+async fn a_crash_loop_at_an_authority_that_forgets_what_it_issued_buys_three_certificates_at_most()
+{
     let world = World::start().await;
     let gate = Gate::new();
     world.finalizes(Quirk::new(Finalizing::ForgetWhenCut(gate.clone())));
@@ -226,6 +231,6 @@ async fn a_crash_loop_at_an_authority_that_forgets_what_it_issued_buys_three_cer
     world.behaves(|settings| settings.finalizing.clear());
     world.let_pass(Duration::DAY);
     let daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(2, 4, &daemon.text());
 }

@@ -20,7 +20,8 @@ use crate::support::guarded;
 use crate::support::records::moment;
 use crate::support::tree::now;
 
-const FORGOTTEN: &str = "account unknown to the authority, made again with the same key; its orders are gone with it";
+const FORGOTTEN: &str =
+    "account unknown to the authority, made again with the same key; its orders are gone with it";
 
 /// An authority that comes back without its state has issued nothing for the orders in flight: one account is made again,
 /// what is stored stays, and the rest is ordered at once; said once, as what it is.
@@ -32,7 +33,7 @@ async fn an_authority_that_lost_its_state_costs_one_account_and_no_day() {
     let (issued, in_flight) = all.split_at(5);
     let mut daemon = world.daemon(&issued.join(","));
     for name in issued {
-        world.pushed(name).await;
+        world.gets(&daemon, name).await;
     }
     daemon.settles().await;
     daemon.stop().await;
@@ -51,12 +52,10 @@ async fn an_authority_that_lost_its_state_costs_one_account_and_no_day() {
 
     world.production.lose_state();
     world.behaves(|settings| settings.finalizing.clear());
-    for name in in_flight {
-        world.end_rests(name);
-    }
+    world.let_pass(Duration::hours(2));
     let mut daemon = world.daemon(&all.join(","));
     for name in in_flight {
-        world.pushed(name).await;
+        world.gets(&daemon, name).await;
     }
     daemon.settles().await;
     for name in &all {
@@ -108,11 +107,16 @@ async fn an_authority_that_is_gone_is_asked_ever_more_seldom_and_then_no_more() 
         .all(|pair| pair[0] + Duration::seconds(20) < pair[1]);
     assert!(is_growing && rests.len() > 4, "{rests:?}");
     let last = rests.pop().unwrap();
-    assert!(Duration::hours(12) < last && last <= Duration::DAY, "{last}");
+    assert!(
+        Duration::hours(12) < last && last <= Duration::DAY,
+        "{last}"
+    );
 
     world.let_pass(Duration::days(9));
     let mut daemon = world.daemon("");
-    let line = daemon.says("order is over without its certificate, its key is kept").await;
+    let line = daemon
+        .says("order is over without its certificate, its key is kept")
+        .await;
     assert_eq!(line["names"], NAME);
     daemon.settles().await;
     daemon.stop().await;

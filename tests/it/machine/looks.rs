@@ -39,7 +39,7 @@ async fn a_wait_that_the_authority_asks_for_is_shown_and_cut_short_for_a_first_c
     assert!(world.production.go_on(&order));
     world.let_pass(Duration::minutes(2));
     let mut daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(1, 1, &daemon.text());
     daemon.settles().await;
     daemon.stop().await;
@@ -70,12 +70,16 @@ async fn a_certificate_that_was_just_issued_shows_its_end_at_once() {
         .with("LOOP_TIME", "3600")
         .start_seen()
         .await;
-    daemon.says("no balancer to wake").await;
+    daemon.says("balancers woken").await;
     let certificate = shown(&port, NAME).await;
     let issued = world.production.issued().pop().unwrap();
     let print = leaf(&issued.chain_pem);
     for copy in ["on_disk", "at_rancher"] {
-        assert_eq!(certificate[copy]["fingerprint"], print.as_str(), "{certificate:#}");
+        assert_eq!(
+            certificate[copy]["fingerprint"],
+            print.as_str(),
+            "{certificate:#}"
+        );
     }
     let end = moment(&certificate["expires_at"]);
     assert_eq!(end.unix_timestamp(), issued.not_after.unix_timestamp());

@@ -40,6 +40,14 @@ enum Never {
 }
 
 impl Never {
+    /// Finalize that is sent again is another certificate, for which a day is waited.
+    fn is_looked_at_after(self) -> Duration {
+        match self {
+            Self::Processing | Self::LooksFail => Duration::hours(23),
+            Self::FinalizesFail => Duration::hours(1),
+        }
+    }
+
     /// For the first order only.
     fn arrange(self, world: &World) {
         world.takes_its_time();
@@ -74,23 +82,26 @@ async fn an_order_that_never_ends_is_told_after_a_day_with_its_url_and_another_i
         daemon.stop().await;
         let old = world.production.orders().pop().unwrap().url;
 
-        world.let_pass(Duration::hours(23));
+        world.let_pass(never.is_looked_at_after());
         let mut daemon = settings.clone().start();
         daemon.says("more to do later").await;
         let (_, text) = daemon.stop().await;
         assert_eq!(world.asked("new-order"), 1, "{never:?}: {text}");
         assert!(!world.stuck_path(NAME).exists(), "{never:?}: {text}");
 
-        world.let_pass(Duration::hours(2));
+        world.let_pass(Duration::DAY);
         let mut daemon = settings.clone().start();
         let line = daemon.says(PUT_ASIDE).await;
         assert_eq!(line["order"], old.as_str(), "{never:?}");
-        world.pushed(NAME).await;
+        world.gets(&daemon, NAME).await;
         daemon.settles().await;
         assert_eq!(world.asked("new-order"), 2, "{never:?}: {}", daemon.text());
         assert_eq!(world.issued(NAME).len(), 1, "{never:?}: {}", daemon.text());
         let kept = std::fs::read_to_string(world.stuck_path(NAME)).unwrap();
-        assert!(kept.contains("PRIVATE KEY") && kept.contains(&old), "{kept}");
+        assert!(
+            kept.contains("PRIVATE KEY") && kept.contains(&old),
+            "{kept}"
+        );
 
         let certificate = shown(&port, NAME).await;
         assert_eq!(certificate["health"], "attention", "{certificate:#}");
@@ -117,7 +128,7 @@ async fn a_certificate_that_comes_after_all_is_kept_beside_a_better_one() {
     let old = world.production.orders().pop().unwrap().url;
     world.let_pass(Duration::hours(25));
     let mut daemon = world.daemon(NAME);
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     daemon.settles().await;
     daemon.stop().await;
     let better = world.issued(NAME).pop().unwrap();
@@ -158,7 +169,7 @@ async fn an_order_that_never_ends_is_waited_for_while_there_is_time_and_no_longe
         // 18 days are left of it.
         world.behaves(|settings| settings.backdate = StdDuration::from_hours(72 * 24));
         let mut daemon = world.daemon(NAME);
-        world.pushed(NAME).await;
+        world.gets(&daemon, NAME).await;
         daemon.settles().await;
         daemon.stop().await;
         world.finalizes(Quirk::new(Finalizing::Stick).times(1));
@@ -185,14 +196,14 @@ async fn an_order_that_never_ends_is_waited_for_while_there_is_time_and_no_longe
 
         if is_late {
             let mut daemon = due.with("RENEW_BEFORE_DAYS", "40").start();
-            world.pushed(NAME).await;
+            world.gets(&daemon, NAME).await;
             daemon.settles().await;
             assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
         } else {
             assert!(world.production.go_on(&old));
             world.let_pass(Duration::hours(25));
             let mut daemon = due.start();
-            world.pushed(NAME).await;
+            world.gets(&daemon, NAME).await;
             daemon.settles().await;
             assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
         }

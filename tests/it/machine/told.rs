@@ -18,7 +18,7 @@ async fn an_authority_that_never_heard_is_told_at_once_by_the_next_start() {
     daemon.kill().await;
     let mut daemon = world.daemon(NAME);
     daemon.says("authority told").await;
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     world.asked_so_far(1, 1, &daemon.text());
     assert_eq!(world.asked("challenge"), 2, "{}", daemon.text());
     assert_eq!(world.production.validations().len(), 1);
@@ -44,7 +44,7 @@ async fn an_authority_that_heard_is_not_told_again_by_the_next_start() {
     }
     assert_eq!(world.asked("challenge"), 1, "{}", daemon.text());
     validation.open();
-    world.pushed(NAME).await;
+    world.gets(&daemon, NAME).await;
     assert_eq!(world.asked("challenge"), 1, "{}", daemon.text());
     assert_eq!(world.production.validations().len(), 1);
 }

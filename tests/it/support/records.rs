@@ -82,7 +82,11 @@ impl World {
             for path in files(&self.store().join("rancher-lets-encrypt").join(folder)) {
                 let text = std::fs::read_to_string(&path).unwrap();
                 // Each line of an order in flight is a whole order; the last one counts.
-                let text = if is_list { Some(&*text) } else { text.lines().last() };
+                let text = if is_list {
+                    Some(&*text)
+                } else {
+                    text.lines().last()
+                };
                 let mut value: Value = serde_json::from_str(text.unwrap()).unwrap();
                 shift(&mut value, time);
                 std::fs::write(path, value.to_string()).unwrap();
