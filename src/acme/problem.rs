@@ -204,9 +204,11 @@ impl Failure {
             // Overload may carry the type of a rate limit; only the status tells the two apart.
             (502..=504, _, _) => K::Unavailable,
             (500.., _, _) => K::Failed,
-            // A page of a proxy or of another server says nothing about an order, nor of a limit of the authority.
+            // A page of a proxy or of another server says nothing about an order, nor of a limit of the authority; and
+            // of others only where it is no answer at all, or a limit.
             (..400, _, _) => K::Unavailable,
-            _ if !is_document => K::Unavailable,
+            (429, _, _) if !is_document => K::Unavailable,
+            _ if !is_document => K::Failed,
             (400, "badNonce", _) => K::BadNonce,
             (429, _, _) | (_, "rateLimited", _) => K::RateLimited(self.scope(problem)),
             (_, "accountDoesNotExist", _) => K::AccountUnknown,
@@ -455,7 +457,7 @@ mod tests {
             let error = answer(status, body).sort(ORDER, NOW);
             assert_eq!(
                 error.kind,
-                AuthorityErrorKind::Unavailable,
+                AuthorityErrorKind::Failed,
                 "{status} {body}"
             );
         }

@@ -114,6 +114,7 @@ async fn a_valid_order_is_fetched_though_its_object_lacks_the_rest() {
 enum Nonsense {
     WithoutStatus,
     Text(&'static str),
+    Page(&'static str),
     Failing(&'static str),
 }
 
@@ -126,6 +127,7 @@ impl Nonsense {
                 return;
             }
             Self::Text(endpoint) => (endpoint, answer(200, "{}")),
+            Self::Page(endpoint) => (endpoint, answer(404, "<html>no such page</html>")),
             Self::Failing(endpoint) => {
                 let problem = Problem::new(500, "serverInternal", "this one is broken");
                 (endpoint, What::Answer(problem.response()))
@@ -145,6 +147,9 @@ async fn answers_that_make_no_sense_for_one_order_stop_no_other() {
         Nonsense::Text("authorization"),
         Nonsense::Text("order"),
         Nonsense::Text("certificate"),
+        Nonsense::Page("authorization"),
+        Nonsense::Page("order"),
+        Nonsense::Page("certificate"),
         Nonsense::Failing("new-order"),
         Nonsense::Failing("authorization"),
         Nonsense::Failing("finalize"),
