@@ -29,6 +29,7 @@ use crate::ports::OrchestratorError;
 use crate::ports::World;
 use crate::push::wake::wake;
 use crate::reconcile::Reconciler;
+use crate::reconcile::job::Brought;
 use crate::reconcile::job::Done;
 use crate::reconcile::job::Job;
 use crate::reconcile::report::Report;
@@ -286,6 +287,12 @@ impl<W: World> Daemon<W> {
             snapshot
                 .succeeded
                 .retain(|primary, _| known.contains(primary.as_str()));
+            // What was there when the pass looked, the report shows.
+            for last in snapshot.tries.values_mut() {
+                if last.at < report.at {
+                    last.brought = Brought::default();
+                }
+            }
             snapshot.report = Some(Arc::clone(&report));
             snapshot.last_pass = Some(times);
             snapshot.next = Some(next);
@@ -387,7 +394,7 @@ impl<W: World> Daemon<W> {
                 if let Some(setback) = &done.setback {
                     self.reconciler.tell_setback(&done.names, setback);
                 }
-                self.pushed.extend(done.pushed);
+                self.pushed.extend(done.brought.pushed);
                 let round = if done.is_new {
                     SHORTEST_ROUND
                 } else {
@@ -433,6 +440,7 @@ impl<W: World> Daemon<W> {
             at: self.engine.now(),
             what: done.what,
             setback: done.setback.clone(),
+            brought: done.brought.clone(),
         };
         self.snapshot.send_modify(|snapshot| {
             *snapshot.ended.entry((last.what, last.ended())).or_insert(0) += 1;

@@ -9,7 +9,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use tracing::debug;
 use tracing::warn;
 
 use crate::bundle::Bundle;
@@ -259,12 +258,15 @@ impl<'a, W: World> Attempt<'a, W> {
     async fn may_open(&self) -> Result<(), Stop> {
         let is_ephemeral = self.engine.store.run(|store| store.is_ephemeral()).await;
         let (pending, account) = (self.pending().await, self.engine.account_url().await);
+        // This very attempt may have put one aside.
+        let aside = self.aside().await?;
         let policy = &self.engine.settings.policy;
         let opening = Opening {
             is_staging: policy.is_staging,
             directory: policy.wanted_directory(),
             is_ephemeral,
             pending: &pending,
+            aside: &aside,
         };
         let now = self.engine.now();
         let record = self
@@ -382,16 +384,12 @@ impl<'a, W: World> Attempt<'a, W> {
 
     /// Keeps the order with its key where nothing looks for it any more: its certificate may have been issued, and can
     /// not be had from the authority.
-    async fn keep_key(&self, order: &PendingOrder, slot: Slot, why: &str) -> Result<(), Stop> {
+    async fn keep_key(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
         self.withdraw_all(order).await;
-        debug!(
-            lineage = self.lineage,
-            why, "order parted with, its key is kept"
-        );
-        let (lineage, order, why) = (self.lineage.clone(), order.clone(), why.to_owned());
+        let (lineage, order) = (self.lineage.clone(), order.clone());
         let kept = self.engine.store.run(move |store| match slot {
-            Slot::Current => store.part_with_pending(&lineage, &order, &why),
-            Slot::Aside => store.part_with_stuck(&lineage, &order, &why),
+            Slot::Current => store.part_with_pending(&lineage, &order),
+            Slot::Aside => store.part_with_stuck(&lineage, &order),
         });
         Ok(kept.await?)
     }

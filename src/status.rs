@@ -232,7 +232,10 @@ impl Status {
         status.certificates = report
             .rows
             .iter()
-            .map(|row| certificate::of(row, &served, snapshot, &failed, now))
+            .map(|row| {
+                let row = certificate::since(row, snapshot, on_record.policy.renew_before);
+                certificate::of(&row, &served, snapshot, &failed, now)
+            })
             .collect();
         status
             .certificates

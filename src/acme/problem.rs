@@ -214,15 +214,11 @@ impl Failure {
             // Overload may carry the type of a rate limit; only the status tells the two apart.
             (502..=504, _, _) => K::Unavailable,
             (500.., _, _) => K::Failed,
-            // A page of a proxy or of another server says nothing about an order, nor of a limit of the authority.
+            // A page of a proxy or of another server says nothing about an order, nor of a limit of the authority; and
+            // of others only where it is no answer at all, or a limit.
             (..400, _, _) => K::Unavailable,
-            // Of one order it is read that something stands in the way of that order.
-            (status, _, About::Order(_) | About::Tell | About::Finalize(_))
-                if !is_document && status != 429 =>
-            {
-                K::Failed
-            }
-            _ if !is_document => K::Unavailable,
+            (429, _, _) if !is_document => K::Unavailable,
+            _ if !is_document => K::Failed,
             (400, "badNonce", _) => K::BadNonce,
             (429, _, _) | (_, "rateLimited", _) => K::RateLimited(self.scope(problem)),
             (_, "accountDoesNotExist", _) => K::AccountUnknown,
@@ -469,7 +465,6 @@ mod tests {
             (410, r#"{"errors":["no handler for route"]}"#),
         ] {
             let error = answer(status, body).sort(ORDER, NOW);
-            // And what stands in the way of one order says nothing of the others.
             assert_eq!(error.kind, AuthorityErrorKind::Failed, "{status} {body}");
         }
     }

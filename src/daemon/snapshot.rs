@@ -6,6 +6,7 @@ use std::sync::Arc;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::reconcile::job::Brought;
 use crate::reconcile::report::Report;
 use crate::setback::Setback;
 
@@ -48,6 +49,8 @@ pub struct Try {
     pub what: &'static str,
     /// Why it did not come to its end.
     pub setback: Option<Setback>,
+    /// What it has brought where; kept until a pass has seen it.
+    pub brought: Brought,
 }
 
 /// How a job ended.

@@ -172,6 +172,8 @@ pub struct Standing {
     pub overrules: bool,
     /// Whether a person has asked for it, which skips waits of ours.
     pub is_asked: bool,
+    /// Whether what is there is only due: it can wait for an order that is stuck.
+    pub can_wait: bool,
 }
 
 /// Whether and what may be ordered for `Issue` and `Renew`, or what holds that back.
@@ -215,6 +217,7 @@ pub(super) fn may_obtain(
             is_renewal,
             overrules,
             is_asked: facts.is_asked,
+            can_wait: allowed.on_disk == OnDisk::Due && !facts.is_asked,
         },
         is_wanted: true,
         is_first: facts
@@ -247,9 +250,6 @@ pub(super) fn may_obtain(
         if allowed.action == Action::Renew {
             latch(facts.disk.whole(), policy.renew_before, now)?;
         }
-        if allowed.on_disk == OnDisk::Due {
-            stuck_holds(around.aside, directory, &plan.order)?;
-        }
         if plan.is_change {
             change_holds(record, now)?;
         }
@@ -271,6 +271,7 @@ pub fn may_open(
         directory: facts.policy.wanted_directory(),
         is_ephemeral: around.is_ephemeral,
         pending: around.pending,
+        aside: around.aside,
     }
     .is_allowed(plan, record, now)
 }
@@ -286,6 +287,8 @@ pub struct Opening<'a> {
     pub is_ephemeral: bool,
     /// The order in flight.
     pub pending: &'a Pending,
+    /// Orders that are stuck, and out of the way.
+    pub aside: &'a [PendingOrder],
 }
 
 impl Opening<'_> {
@@ -316,6 +319,9 @@ impl Opening<'_> {
                 }
             }
             Pending::Order(_) | Pending::None => {}
+        }
+        if plan.standing.can_wait {
+            stuck_holds(self.aside, self.directory, &plan.order)?;
         }
         if let Some(setback) = record.authority() {
             return Err(setback);

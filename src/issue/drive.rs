@@ -364,8 +364,15 @@ impl<W: World> Attempt<'_, W> {
         };
         // Its certificate can be had from nobody, but the key of what may exist is not thrown away.
         if work.order.may_be_issued() && matches!(end, End::Gone | End::Lapsed) {
-            let why = work.order.why_it_is_stuck();
-            self.keep_key(&work.order, work.slot, &why).await?;
+            self.keep_key(&work.order, work.slot).await?;
+            // That an authority has lost its memory is told once, with its account.
+            if !gives_back {
+                warn!(
+                    names = %work.order.names,
+                    reason = work.order.why_it_is_stuck(),
+                    "order is over without its certificate, its key is kept"
+                );
+            }
         } else {
             self.forget(&work.order, work.slot).await?;
         }

@@ -3,6 +3,7 @@
 
 use tracing::debug;
 use tracing::info;
+use tracing::warn;
 
 use crate::bundle::Bundle;
 use crate::decide::after::unusable;
@@ -37,8 +38,8 @@ impl<W: World> Attempt<'_, W> {
                     let until = received_at.min(now).saturating_add(BLOCKED_FOR);
                     return Err(unusable(&why, until).into());
                 }
-                let why = format!("its certificate was refused: {why}");
-                self.keep_key(&work.order, work.slot, &why).await?;
+                self.keep_key(&work.order, work.slot).await?;
+                warn!(names = %work.order.names, error = why, "order of a certificate that cannot be used parted with, its key is kept");
                 return Ok(Driven::Ended(End::Lapsed));
             }
         };

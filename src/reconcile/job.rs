@@ -5,6 +5,7 @@ use tracing::debug;
 use tracing::info;
 
 use crate::bundle::Bundle;
+use crate::certificate::Leaf;
 use crate::decide::plan::Work;
 use crate::engine::Engine;
 use crate::engine::places::Place;
@@ -99,6 +100,17 @@ impl Job {
     }
 }
 
+/// What a job has brought where.
+#[derive(Debug, Clone, Default)]
+pub struct Brought {
+    /// What is live in the store since.
+    pub on_disk: Option<Leaf>,
+    /// What Rancher has since.
+    pub at_rancher: Option<Leaf>,
+    /// Ids of certificates that were written at Rancher.
+    pub pushed: Vec<String>,
+}
+
 /// What became of a job.
 #[derive(Debug)]
 pub struct Done {
@@ -108,8 +120,8 @@ pub struct Done {
     pub names: Names,
     /// What was done, in a word.
     pub what: &'static str,
-    /// Ids of certificates that were written at Rancher.
-    pub pushed: Vec<String>,
+    /// What it has brought where, as far as it came.
+    pub brought: Brought,
     /// Why it did not come to its end.
     pub setback: Option<Setback>,
     /// Whether the next pass may find something else to do for it.
@@ -130,7 +142,7 @@ impl Done {
             primary,
             names,
             what,
-            pushed: Vec::new(),
+            brought: Brought::default(),
             setback: Some(setback),
             follow_up: false,
             is_new: false,
@@ -143,8 +155,8 @@ impl Job {
     /// `pushes` before it goes on to Rancher; everything else has such a place from the start.
     pub async fn run<W: World>(self, engine: &Engine<W>, place: Place, room: &Workplaces) -> Done {
         debug!(domain = self.primary, kind = self.word(), "job begun");
-        let mut pushed = Vec::new();
-        let (follow_up, setback) = match self.steps(engine, place, room, &mut pushed).await {
+        let mut brought = Brought::default();
+        let (follow_up, setback) = match self.steps(engine, place, room, &mut brought).await {
             Ok(follow_up) => (follow_up, None),
             // What has no time of its own is seen to by the next planned pass.
             Err(setback) => (setback.until.is_some(), Some(setback)),
@@ -168,7 +180,7 @@ impl Job {
             is_new: word(&self.work) == "obtain"
                 && self.urgency.has_no_certificate
                 && !self.urgency.was_looked_at,
-            pushed,
+            brought,
             setback,
             follow_up,
         }
@@ -180,14 +192,16 @@ impl Job {
         engine: &Engine<W>,
         place: Place,
         room: &Workplaces,
-        pushed: &mut Vec<String>,
+        brought: &mut Brought,
     ) -> Result<bool, Setback> {
         match &self.work {
             Work::Nothing => {}
-            Work::Push => self.push_stored(engine, pushed).await?,
+            Work::Push => self.push_stored(engine, brought).await?,
             Work::Restore => {
                 if let Some(held) = &self.target.remote {
                     restore(engine, &self.target, held, self.lineage.as_deref()).await?;
+                    let leaf = held.content.as_ref().ok().map(|shown| shown.leaf.clone());
+                    brought.on_disk = leaf;
                 }
             }
             Work::Settle(plan) => {
@@ -202,11 +216,12 @@ impl Job {
                     );
                     return Ok(true);
                 }
-                if *pushes_first && let Err(setback) = self.push_stored(engine, pushed).await {
+                if *pushes_first && let Err(setback) = self.push_stored(engine, brought).await {
                     // A new one is needed all the same, and is pushed with its own luck.
                     debug!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
                 }
                 let obtained = obtain(engine, plan, place, room.of_orders()).await?;
+                brought.on_disk = Some(obtained.bundle.leaf().clone());
                 // Another order may have come to its end than the one that is wanted: the next pass decides.
                 if !obtained.bundle.leaf().names_equal(&plan.order.set()) {
                     return Ok(true);
@@ -216,7 +231,7 @@ impl Job {
                     return Ok(true);
                 }
                 let _place = room.pushes.wait().await;
-                self.push(engine, &obtained.bundle, Some(&obtained.directory), pushed)
+                self.push(engine, &obtained.bundle, Some(&obtained.directory), brought)
                     .await?;
             }
         }
@@ -256,7 +271,7 @@ impl Job {
     async fn push_stored<W: World>(
         &self,
         engine: &Engine<W>,
-        pushed: &mut Vec<String>,
+        brought: &mut Brought,
     ) -> Result<(), Setback> {
         let Some((lineage, live)) = self.live.clone() else {
             return Ok(());
@@ -280,7 +295,7 @@ impl Job {
                 .find(|version| version.number == live)
         });
         let directory = version.and_then(|version| version.directory.as_deref());
-        self.push(engine, &bundle, directory, pushed).await
+        self.push(engine, &bundle, directory, brought).await
     }
 
     async fn push<W: World>(
@@ -288,11 +303,12 @@ impl Job {
         engine: &Engine<W>,
         bundle: &Bundle,
         directory: Option<&str>,
-        pushed: &mut Vec<String>,
+        brought: &mut Brought,
     ) -> Result<(), Setback> {
         let id = push(engine, &self.target, bundle, directory).await?;
         info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at Rancher");
-        pushed.push(id);
+        brought.at_rancher = Some(bundle.leaf().clone());
+        brought.pushed.push(id);
         Ok(())
     }
 }

@@ -135,6 +135,16 @@ pub struct Renewal {
     pub overdue_at: OffsetDateTime,
 }
 
+impl Renewal {
+    /// Of a certificate that was or will be renewed so long before its end, if somebody has said how long.
+    pub fn of(leaf: &Leaf, renew_before: Option<Duration>) -> Self {
+        Self {
+            due_at: schedule::due_at(leaf, renew_before),
+            overdue_at: schedule::overdue_at(leaf, renew_before),
+        }
+    }
+}
+
 impl Row {
     pub(super) fn new(
         entry: Entry,
@@ -148,10 +158,7 @@ impl Row {
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
         };
         let on_disk = Copy::from(disk);
-        let renewal = |leaf: &Leaf| Renewal {
-            due_at: schedule::due_at(leaf, renew_before),
-            overdue_at: schedule::overdue_at(leaf, renew_before),
-        };
+        let renewal = |leaf: &Leaf| Renewal::of(leaf, renew_before);
         let ours = match remote {
             RemoteCopy::Held(held) => held
                 .content

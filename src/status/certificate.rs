@@ -1,10 +1,12 @@
 //! How one certificate stands.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
+use time::Duration;
 use time::OffsetDateTime;
 
 use crate::certificate::Leaf;
@@ -222,6 +224,32 @@ fn by_certificate(balancers: &Arc<[Service]>) -> BTreeMap<String, Vec<String>> {
     all
 }
 
+/// What the last pass found, and what was brought since: nobody waits for the next pass to see when a new certificate
+/// ends.
+pub(super) fn since<'a>(
+    row: &'a Row,
+    snapshot: &Snapshot,
+    renew_before: Option<Duration>,
+) -> Cow<'a, Row> {
+    let name = row.entry.names.primary().as_str();
+    let Some(brought) = tried_since(name, snapshot).map(|last| &last.brought) else {
+        return Cow::Borrowed(row);
+    };
+    let renewal = |leaf: &Leaf| Some(report::Renewal::of(leaf, renew_before));
+    let mut row = Cow::Borrowed(row);
+    if let Some(leaf) = &brought.on_disk {
+        let row = row.to_mut();
+        row.renewal = renewal(leaf);
+        row.on_disk = report::Copy::Whole(leaf.clone());
+    }
+    if let Some(leaf) = &brought.at_rancher {
+        let row = row.to_mut();
+        row.renewal_at_rancher = renewal(leaf);
+        row.at_rancher = report::Copy::Whole(leaf.clone());
+    }
+    row
+}
+
 /// How a certificate stands, by what the last pass found and what was tried.
 pub(super) fn of(
     row: &Row,
@@ -267,12 +295,15 @@ pub(super) fn of(
     }
 }
 
+/// What was tried since the last pass looked.
+fn tried_since<'a>(name: &str, snapshot: &'a Snapshot) -> Option<&'a Try> {
+    let (report, last) = (snapshot.report.as_ref()?, snapshot.tries.get(name)?);
+    (report.at <= last.at).then_some(last)
+}
+
 /// Whether what the last pass wanted done has come to its end since.
 fn is_done(name: &str, snapshot: &Snapshot) -> bool {
-    let (Some(report), Some(last)) = (&snapshot.report, snapshot.tries.get(name)) else {
-        return false;
-    };
-    last.setback.is_none() && report.at <= last.at
+    tried_since(name, snapshot).is_some_and(|last| last.setback.is_none())
 }
 
 fn what_is_served(row: &Row) -> Option<&Leaf> {

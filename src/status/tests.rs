@@ -24,6 +24,7 @@ use crate::names::Names;
 use crate::ports::Service;
 use crate::reaction::Failure;
 use crate::reaction::Trouble;
+use crate::reconcile::job::Brought;
 use crate::reconcile::report::Copy;
 use crate::reconcile::report::Labels;
 use crate::reconcile::report::Renewal;
@@ -276,6 +277,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
             at,
             what: "obtain",
             setback,
+            brought: Brought::default(),
         })
     };
     assert_eq!(with(None), working);
@@ -283,6 +285,75 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
     assert_eq!(with(last(NOW + Duration::SECOND, None)), well);
     let failed = failed(Trouble::Caa, "caa");
     assert_eq!(with(last(NOW + Duration::SECOND, Some(failed))), working);
+}
+
+#[test]
+fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() {
+    let new = with_left("a.test", 80);
+    let due_at = Some(schedule::due_at(&new, None));
+    let with = |row: Row, at, brought: &Brought| {
+        let last = Try {
+            at,
+            what: "obtain",
+            setback: None,
+            brought: brought.clone(),
+        };
+        let snapshot = Snapshot {
+            report: Some(Arc::new(report(vec![row]))),
+            tries: [("a.test".to_owned(), last)].into(),
+            ..Snapshot::default()
+        };
+        let ledger = Ledger::default();
+        let on_record = OnRecord {
+            ledger: &ledger,
+            policy: &policy(),
+            limits: &|_| None,
+            distrusted: None,
+            is_wake_owed: false,
+            parts: &[],
+        };
+        let status = Status::gather(&Program::default(), &snapshot, on_record, NOW);
+        status.certificates[0].clone()
+    };
+    let seen = |certificate: &Certificate| {
+        let print = |copy: &certificate::Copy| copy.whole().map(|whole| whole.fingerprint.clone());
+        (
+            print(&certificate.on_disk),
+            print(&certificate.at_rancher),
+            certificate.renewal_due_at,
+            certificate.expires_at,
+        )
+    };
+    let print = Some(new.fingerprint.to_string());
+    let (later, end) = (NOW + Duration::SECOND, Some(new.not_after));
+    let stored = Brought {
+        on_disk: Some(new.clone()),
+        ..Brought::default()
+    };
+    let pushed = Brought {
+        at_rancher: Some(new.clone()),
+        ..stored.clone()
+    };
+
+    let certificate = with(first("a.test"), later, &stored);
+    assert_eq!(seen(&certificate), (print.clone(), None, due_at, end));
+    let certificate = with(first("a.test"), later, &pushed);
+    assert_eq!(
+        seen(&certificate),
+        (print.clone(), print.clone(), due_at, end)
+    );
+    // What was about to expire no longer is.
+    let old = || row("a.test", 1, verdict(Action::Renew));
+    let certificate = with(old(), later, &pushed);
+    assert_eq!(
+        (certificate.health, certificate.expires_at),
+        (Health::Well, end)
+    );
+    let certificate = with(old(), later, &stored);
+    assert_eq!(certificate.health, Health::AtRisk, "the old one is served");
+    // The pass looked after that.
+    let certificate = with(first("a.test"), NOW - DAY, &pushed);
+    assert_eq!(seen(&certificate), (None, None, None, None));
 }
 
 #[test]

@@ -52,33 +52,23 @@ impl<D: Disk> Store<D> {
     }
 
     /// Keeps the key of an order that was stuck and is over where nothing looks for it any more.
-    pub fn part_with_stuck(
-        &self,
-        name: &str,
-        order: &PendingOrder,
-        why: &str,
-    ) -> Result<(), StoreError> {
-        self.keep_over(name, order, why)?;
+    pub fn part_with_stuck(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        self.keep_over(name, order)?;
         self.clear_stuck(name, order)
     }
 
     /// The same for the order in flight, so that another can be opened.
-    pub fn part_with_pending(
-        &self,
-        name: &str,
-        order: &PendingOrder,
-        why: &str,
-    ) -> Result<(), StoreError> {
-        self.keep_over(name, order, why)?;
+    pub fn part_with_pending(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
+        self.keep_over(name, order)?;
         self.clear_pending(name)
     }
 
-    fn keep_over(&self, name: &str, order: &PendingOrder, why: &str) -> Result<(), StoreError> {
+    fn keep_over(&self, name: &str, order: &PendingOrder) -> Result<(), StoreError> {
         let folder = self.stuck_folder()?;
         let file = format!("{name}.{}.over", order.intended_at().unix_timestamp());
         self.write_json(&folder, &file, order)?;
         let path = folder.join(file);
-        tracing::info!(path = %path.display(), reason = why, "order is over without a certificate, its key is kept");
+        tracing::debug!(path = %path.display(), "order is over without a certificate, its key is kept");
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod economy;
 mod fairness;
 mod first_issue;
 mod labels;
+mod machine;
 mod mangled;
 mod metadata;
 mod notify;

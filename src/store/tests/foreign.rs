@@ -105,9 +105,7 @@ fn use_all(store: &Store<Failing>) {
             .ok();
         store.save_pending(&lineage.name, &order(A)).ok();
         if let Pending::Order(order) = &lineage.pending {
-            store
-                .part_with_pending(&lineage.name, order, "refused")
-                .ok();
+            store.part_with_pending(&lineage.name, order).ok();
         }
         store.clear_pending(&lineage.name).ok();
     }

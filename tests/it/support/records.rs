@@ -1,5 +1,6 @@
 //! What the daemon has on record, and what a test may make of it while no daemon runs.
 
+use std::path::Path;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -74,6 +75,37 @@ impl World {
         });
     }
 
+    /// Lets time pass for everything on record, as if no daemon had run meanwhile; but for dates of certificates.
+    pub(crate) fn let_pass(&self, time: Duration) {
+        self.edit_ledger(|line| shift(line, time));
+        for (folder, is_list) in [("pending", false), ("stuck", true)] {
+            for path in files(&self.store().join("rancher-lets-encrypt").join(folder)) {
+                let text = std::fs::read_to_string(&path).unwrap();
+                // Each line of an order in flight is a whole order; the last one counts.
+                let text = if is_list {
+                    Some(&*text)
+                } else {
+                    text.lines().last()
+                };
+                let mut value: Value = serde_json::from_str(text.unwrap()).unwrap();
+                shift(&mut value, time);
+                std::fs::write(path, value.to_string()).unwrap();
+            }
+        }
+    }
+
+    /// Makes it long ago that the certificate of a lineage was stored.
+    pub(crate) fn stored_earlier(&self, lineage: &str, by: Duration) {
+        let own = self.store().join("rancher-lets-encrypt");
+        let path = own.join("certificates").join(format!("{lineage}.json"));
+        let mut record: Value =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for version in record["versions"].as_array_mut().unwrap() {
+            version["stored_at"] = earlier(&version["stored_at"], by);
+        }
+        std::fs::write(path, record.to_string()).unwrap();
+    }
+
     /// Adds an hour to every wait.
     pub(crate) fn lengthen_waits(&self) {
         self.edit_ledger(|line| {
@@ -128,6 +160,29 @@ impl World {
         let mut order = self.pending(lineage).unwrap();
         edit(&mut order);
         std::fs::write(self.pending_path(lineage), order.to_string()).unwrap();
+    }
+}
+
+/// The records in a folder, which may not be there.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|own| own == "json"))
+        .collect()
+}
+
+/// Makes every time in a record so much earlier.
+fn shift(value: &mut Value, by: Duration) {
+    match value {
+        Value::String(text) => {
+            if OffsetDateTime::parse(text, &Rfc3339).is_ok() {
+                *value = earlier(value, by);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| shift(item, by)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| shift(field, by)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
