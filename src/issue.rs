@@ -242,6 +242,7 @@ impl<'a, W: World> Attempt<'a, W> {
             }
         }
         self.may_open().await?;
+        self.look_once_more().await?;
         let order = self.intend().await?;
         match self.drive(order, Slot::Current).await? {
             Driven::Stored(obtained) => Ok(Some(*obtained)),
@@ -252,6 +253,26 @@ impl<'a, W: World> Attempt<'a, W> {
                 Err(Setback::later(reason, self.engine.now()).into())
             }
         }
+    }
+
+    /// What was paid for is asked for once more before another is: while the authority was away nobody could look. Stops if
+    /// it is there, and if nobody can say.
+    async fn look_once_more(&self) -> Result<(), Stop> {
+        for order in self.aside().await? {
+            if !self.is_wanted(&order) {
+                continue;
+            }
+            match self.drive(order, Slot::Aside).await {
+                Ok(Driven::Stored(_)) => {
+                    let reason = "an order that was put aside has brought its certificate";
+                    return Err(Setback::later(reason, self.engine.now()).into());
+                }
+                Ok(Driven::Ended(_) | Driven::Aside) | Err(Stop::Setback(_) | Stop::Order(_)) => {}
+                Err(Stop::Unseen(error, _)) => return Err(error.into()),
+                Err(stop) => return Err(stop),
+            }
+        }
+        Ok(())
     }
 
     /// Asks the filter of the decision once more: others may have taken what was there when the pass looked.

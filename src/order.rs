@@ -337,6 +337,11 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
             S::Silence | S::NoChain,
         ) => Step::Rest,
         (Stage::Lapsed { .. }, _) => Step::End(End::Lapsed),
+        // Nobody may have looked for a day: the process was down, the disk full, the authority away.
+        (Stage::Stuck { is_aside: false }, S::Nothing) => Step::Look,
+        (Stage::Stuck { is_aside: false }, S::Order(Status::Valid)) => Step::Download,
+        (Stage::Stuck { is_aside: false }, S::Order(Status::Invalid)) => Step::End(End::Invalid),
+        (Stage::Stuck { is_aside: false }, S::Gone) => Step::End(End::Gone),
         (Stage::Stuck { is_aside: false }, _) => Step::PutAside,
 
         // Without finalize no certificate comes of it.

@@ -289,7 +289,15 @@ impl<W: World> Attempt<'_, W> {
         }
         let until = work.order.rest(self.pause(work, wanted, now), now);
         self.save(&work.order, work.slot).await?;
-        Err(Setback::later(work.order.why_it_rests(now), until).into())
+        let setback = Setback::later(work.order.why_it_rests(now), until);
+        match work.error.take() {
+            Some(error)
+                if work.slot == Slot::Aside && error.kind == AuthorityErrorKind::Unavailable =>
+            {
+                Err(Stop::Unseen(error, setback))
+            }
+            _ => Err(setback.into()),
+        }
     }
 
     fn pause(&self, work: &Work, wanted: Wanted, now: OffsetDateTime) -> Pause {

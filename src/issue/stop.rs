@@ -35,6 +35,8 @@ pub(super) enum Stop {
     Authority(AuthorityError),
     /// The authority's refusal of an order that was opened.
     Order(Problem),
+    /// The authority gave no answer about an order that was put aside: its certificate may be there by now.
+    Unseen(AuthorityError, Setback),
     /// The disk.
     Store(StoreError),
 }
@@ -72,7 +74,7 @@ impl Stop {
         names: &Names,
     ) -> Setback {
         match self {
-            Self::Setback(setback) => setback,
+            Self::Setback(setback) | Self::Unseen(_, setback) => setback,
             Self::Store(error) => {
                 let what = Failure::of(Trouble::Disk, error.to_string());
                 engine.fail(attempt, what).await.into()

@@ -164,6 +164,25 @@ fn the_stage_is_what_is_on_record() {
 }
 
 #[test]
+fn an_order_is_put_aside_only_after_a_look() {
+    let stuck = finalized(1).stage(NOW + Duration::DAY);
+    let next = |shown| step(stuck, shown, WANTED, NOW + Duration::DAY);
+    assert_eq!(next(Shown::Nothing), Step::Look);
+    assert_eq!(next(Shown::Order(OrderStatus::Valid)), Step::Download);
+    let invalid = next(Shown::Order(OrderStatus::Invalid));
+    assert_eq!(invalid, Step::End(End::Invalid));
+    assert_eq!(next(Shown::Gone), Step::End(End::Gone));
+    for shown in [
+        Shown::Order(OrderStatus::Processing),
+        Shown::Silence,
+        Shown::NoChain,
+        Shown::NotReady,
+    ] {
+        assert_eq!(next(shown), Step::PutAside, "{shown:?}");
+    }
+}
+
+#[test]
 fn a_life_that_the_authority_names_ends_an_order() {
     let mut order = order();
     let short = Order {
