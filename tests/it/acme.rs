@@ -245,7 +245,7 @@ async fn a_certificate_that_does_not_come_says_why() {
         (problem(403, "unauthorized"), K::Refused),
         (problem(403, "orderNotReady"), K::NotReady),
         (problem(500, "serverInternal"), K::Failed),
-        (shown(404, "<html>"), K::Unavailable),
+        (shown(404, "<html>"), K::Failed),
         (
             shown(503, r#"{"errors":["Vault is sealed"]}"#),
             K::Unavailable,

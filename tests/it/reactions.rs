@@ -143,7 +143,7 @@ fn cases() -> Vec<Case> {
         Case(page(503, Some("0")), "attempt", "no-answer", 1),
         Case(page(503, Some(PAST)), "attempt", "no-answer", 1),
         Case(page(429, None), "attempt", "no-answer", 1),
-        Case(page(403, None), "attempt", "no-answer", 1),
+        Case(page(403, None), "attempt", "failed", 1),
         Case(page(503, Some("600")), "attempt", "overloaded", 10),
         Case(page(429, Some("600")), "attempt", "overloaded", 10),
         Case(overloaded(hour), "attempt", "overloaded", 60),

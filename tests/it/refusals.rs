@@ -446,6 +446,15 @@ async fn an_account_that_was_closed_is_not_hammered_by_an_order_in_flight() {
     daemon.passes(4).await;
     daemon.rests().await;
     assert_eq!(world.asked("order"), looks + 1, "{}", daemon.text());
+    // That of one order says nothing of the account yet: the next one does.
+    assert_eq!(world.failures("name").pop().unwrap().count, 1);
+    daemon.stop().await;
+    world.end_waits();
+    let mut daemon = world.daemon(NAME);
+    daemon.mentions("has status").await;
+    daemon.passes(4).await;
+    daemon.rests().await;
+    assert_eq!(world.asked("order"), looks + 1, "{}", daemon.text());
     assert_eq!(world.failures("account").pop().unwrap().count, 1);
 }
 

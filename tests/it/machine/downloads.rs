@@ -82,7 +82,17 @@ async fn a_certificate_that_is_lost_for_a_day_is_replaced_and_its_key_kept() {
     let (_, text) = daemon.stop().await;
     world.asked_so_far(1, 1, &text);
     world.let_pass(Duration::hours(2));
+    // It is asked for once more before another is ordered, which is lost as well.
+    let mut daemon = world.daemon(NAME);
+    daemon
+        .says("order is stuck, put aside with its key and looked at daily")
+        .await;
+    daemon.says("finalize noted").await;
+    daemon.says("more to do later").await;
+    daemon.stop().await;
     world.behaves(|settings| settings.downloads.clear());
+    world.end_waits();
+    world.end_rests(NAME);
     let daemon = world.daemon(NAME);
     world.gets(&daemon, NAME).await;
     world.asked_so_far(2, 2, &daemon.text());
