@@ -64,7 +64,7 @@ type Changed<'a> =
 
 /// What a spawned task comes back with.
 enum Finished {
-    Job(Done),
+    Job(Box<Done>),
     Wake {
         /// Ids of pushed certificates that balancers have not heard of.
         unheard: Vec<String>,
@@ -332,7 +332,7 @@ impl<W: World> Daemon<W> {
                         .catch_unwind()
                         .await;
                     let done = done.unwrap_or_else(|_| Done::after_panic(primary, names, what));
-                    Finished::Job(done)
+                    Finished::Job(Box::new(done))
                 });
             }
         }
