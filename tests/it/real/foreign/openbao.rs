@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use sandbox::parts::openbao::OpenBao;
+use serde_json::Value;
 
 use crate::real::foreign::kills;
 use crate::real::foreign::site;
@@ -97,10 +98,14 @@ async fn kill_9_while_finalize_is_answered_costs_three_certificates_a_day_at_mos
             let name = names.last().unwrap().clone();
             let is_torn = between.tears_the_next(moment(kill));
             let mut daemon = settings(&name).start();
+            // It waits before it asks again, or is done.
+            let rests = |line: &Value| {
+                let is_rest = line["next"].as_str().is_some_and(|it| it.starts_with("Rest"));
+                is_rest || line["message"] == "pass ended" && line["jobs"] == 0 && line["in_hand"] == 0
+            };
             tokio::select! {
                 closed = is_torn => torn += usize::from(closed.is_ok()),
-                // It waits before it asks again, or is done.
-                () = daemon.idles() => {}
+                _ = daemon.next("a rest", rests) => {}
             }
             drop(daemon.kill().await);
             home.let_pass(time::Duration::minutes(25));
@@ -117,6 +122,7 @@ async fn kill_9_while_finalize_is_answered_costs_three_certificates_a_day_at_mos
         let most = issued.values().max().copied().unwrap_or_default();
         assert!(most <= 3, "{most} certificates for one name in a day");
 
+        between.tears_none();
         home.let_pass(time::Duration::days(1));
         let name = names.last().unwrap();
         let mut daemon = settings(name).start();

@@ -75,6 +75,13 @@ impl Torn {
     }
 }
 
+impl Torn {
+    /// Closes no connection any more.
+    pub(crate) fn tears_none(&self) {
+        *self.next.lock().unwrap() = None;
+    }
+}
+
 struct Passing {
     client: Client,
     origin: String,
