@@ -285,12 +285,12 @@ impl<'a, W: World> Attempt<'a, W> {
         Ok(opening.is_allowed(self.plan, &record, now)?)
     }
 
-    /// Looks at orders that were put aside, each when its rest is over.
+    /// Looks at orders that were put aside, each when its rest or its life is over.
     async fn settle_aside(&self) -> Result<(), Stop> {
         let now = self.engine.now();
         let mut last = Ok(());
         for order in self.aside().await? {
-            let is_due = order.rests_until(now).is_none();
+            let is_due = order.rests_until(now).is_none() || order.stage(now) == Stage::Lapsed;
             if is_due && let Err(stop) = self.drive(order, Slot::Aside).await {
                 last = Err(stop);
             }

@@ -10,6 +10,7 @@ use crate::bundle::Bundle;
 use crate::certificate::Leaf;
 use crate::config::ReplaceForeign;
 use crate::decide::after::Allowed;
+use crate::decide::after::is_left_out;
 use crate::decide::after::staging;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Facts;
@@ -294,8 +295,20 @@ impl<W: World> Pushing<'_, W> {
         trusted.map_err(|setback| Failure::from(setback.reason))
     }
 
+    /// Names of a certificate that fail again and again, and with which the others would expire.
+    async fn left_out(&self, leaf: &Leaf) -> NameSet {
+        let (account, now) = (self.engine.account_url().await, self.engine.now());
+        let certificate = self.target.names.primary().as_str();
+        let record = self.engine.recorded(certificate, &account, now);
+        let renew_before = self.engine.settings.policy.renew_before;
+        let names = leaf.domain_names().into_iter();
+        names
+            .filter(|name| is_left_out(name, leaf, renew_before, &record, now))
+            .collect()
+    }
+
     /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one at
-    /// Rancher covers it. What it gives up is claimed until it is written: the other one must not do the same.
+    /// Rancher covers it, or it was left out so that the others live on. What it gives up is claimed until it is written: the other one must not do the same.
     async fn takes_no_name_away(&self, held: &Held) -> Result<Option<Claimed>, Failure> {
         let Ok(shown) = &held.content else {
             return Ok(None);
@@ -303,10 +316,17 @@ impl<W: World> Pushing<'_, W> {
         if !self.is_served_well(held, &shown.leaf) {
             return Ok(None);
         }
+        let left_out = self.left_out(&shown.leaf).await;
         let is_given_up =
             |name: &&DomainName| shown.leaf.covers(name) && !self.bundle.leaf().covers(name);
-        let given_up: Vec<&DomainName> =
-            self.target.view.wanted.iter().filter(is_given_up).collect();
+        let given_up: Vec<&DomainName> = self
+            .target
+            .view
+            .wanted
+            .iter()
+            .filter(is_given_up)
+            .filter(|name| !left_out.contains(*name))
+            .collect();
         if given_up.is_empty() {
             return Ok(None);
         }

@@ -447,11 +447,13 @@ fn names_to_order(
         names.extend(surplus);
     }
     let is_served = |name: &DomainName| present.is_some_and(|leaf| leaf.covers(name));
-    let last_quarter =
-        present.map(|leaf| schedule::last_quarter_at(leaf, facts.policy.renew_before));
-    let is_hopeless = |name: &DomainName| HOPELESS <= record.failures(name);
+    let renew_before = facts.policy.renew_before;
+    let last_quarter = present.map(|leaf| schedule::last_quarter_at(leaf, renew_before));
+    let is_hopeless = |name: &DomainName| is_hopeless(name, record);
     let goes = |name: &DomainName| {
-        !is_served(name) || is_hopeless(name) && last_quarter.is_some_and(|at| at <= now)
+        present.is_none_or(|leaf| {
+            !leaf.covers(name) || is_left_out(name, leaf, renew_before, record, now)
+        })
     };
     let (waiting, order): (Vec<_>, Vec<_>) = names
         .iter()
@@ -482,6 +484,21 @@ fn names_to_order(
         names,
         left_out: waiting.into_iter().filter(is_served).collect(),
     })
+}
+
+fn is_hopeless(name: &DomainName, record: &impl OnRecord) -> bool {
+    HOPELESS <= record.failures(name)
+}
+
+/// Whether a name that a certificate covers goes, so that the others do not expire with it: it has failed again and again.
+pub fn is_left_out(
+    name: &DomainName,
+    leaf: &Leaf,
+    renew_before: Option<Duration>,
+    record: &impl OnRecord,
+    now: OffsetDateTime,
+) -> bool {
+    is_hopeless(name, record) && schedule::last_quarter_at(leaf, renew_before) <= now
 }
 
 fn is_covered_elsewhere(

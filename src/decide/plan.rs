@@ -129,9 +129,9 @@ pub fn unsettled(
         };
         match order.stage(now) {
             Stage::Intended | Stage::Opened => false,
-            Stage::Lapsed | Stage::Stuck { is_aside: false } => true,
+            Stage::Lapsed => true,
             Stage::Received => order.is_to_be_judged(now),
-            Stage::Finalized { .. } | Stage::Issued | Stage::Stuck { is_aside: true } => may_ask(),
+            Stage::Finalized { .. } | Stage::Issued | Stage::Stuck { .. } => may_ask(),
         }
     };
     let pending = match around.pending {
