@@ -296,7 +296,7 @@ impl<'a, W: World> Attempt<'a, W> {
         Ok(opening.is_allowed(self.plan, &record, now)?)
     }
 
-    /// Looks at orders that were put aside, each when its rest is over.
+    /// Looks at orders that were put aside, each when its rest or its life is over.
     async fn settle_aside(&self) -> Result<(), Stop> {
         let now = self.engine.now();
         let mut last = Ok(());

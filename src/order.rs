@@ -221,6 +221,8 @@ pub enum Stage {
     Stuck {
         /// Whether it is out of the way of another order.
         is_aside: bool,
+        /// Whether finalize was sent as often as it is at most.
+        is_spent: bool,
     },
     /// Its life is over without a certificate.
     Lapsed {
@@ -338,11 +340,23 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
         ) => Step::Rest,
         (Stage::Lapsed { .. }, _) => Step::End(End::Lapsed),
         // Nobody may have looked for a day: the process was down, the disk full, the authority away.
-        (Stage::Stuck { is_aside: false }, S::Nothing) => Step::Look,
-        (Stage::Stuck { is_aside: false }, S::Order(Status::Valid)) => Step::Download,
-        (Stage::Stuck { is_aside: false }, S::Order(Status::Invalid)) => Step::End(End::Invalid),
-        (Stage::Stuck { is_aside: false }, S::Gone) => Step::End(End::Gone),
-        (Stage::Stuck { is_aside: false }, _) => Step::PutAside,
+        (
+            Stage::Stuck {
+                is_aside: false,
+                is_spent,
+            },
+            shown,
+        ) => match shown {
+            S::Nothing => Step::Look,
+            S::Order(Status::Valid) => Step::Download,
+            // The last finalize may never have left.
+            S::Order(Status::Ready) if !is_spent && wanted.is_wanted => Step::Finalize,
+            S::Order(Status::Invalid) => Step::End(End::Invalid),
+            S::Gone => Step::End(End::Gone),
+            S::Order(_) | S::Refused | S::Limited | S::NotReady | S::Silence | S::NoChain => {
+                Step::PutAside
+            }
+        },
 
         // Without finalize no certificate comes of it.
         (Stage::Intended | Stage::Opened, _) if !wanted.is_wanted => Step::End(End::Unwanted),
@@ -388,7 +402,7 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
         }
 
         (
-            Stage::Stuck { is_aside: true },
+            Stage::Stuck { is_aside: true, .. },
             S::Order(Status::Pending | Status::Ready) | S::Refused | S::Limited,
         ) => Step::Rest,
     }
@@ -446,7 +460,8 @@ impl PendingOrder {
             };
         };
         // One that is stuck has a day, however short its life is.
-        let least = first.saturating_add(STUCK_AFTER * 2_i32);
+        let last = self.finalized_at.last().map_or(first, |at| at.0.min(now));
+        let least = last.saturating_add(STUCK_AFTER * 2_i32);
         let ends = self.expires.unwrap_or(usual_end).max(least);
         match &self.issued {
             _ if ends <= now => Stage::Lapsed {
@@ -455,6 +470,7 @@ impl PendingOrder {
             },
             _ if self.is_aside || self.is_stuck(now) => Stage::Stuck {
                 is_aside: self.is_aside,
+                is_spent: MOST_FINALIZES <= self.finalized_at.len(),
             },
             Some(_) => Stage::Issued,
             None => Stage::Finalized {
@@ -531,8 +547,8 @@ impl PendingOrder {
 
     /// Since when a certificate may exist, by what is shown of it.
     fn since(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let first = self.finalized_at.first()?.0;
-        let shown = self.issued.as_ref().map_or(first, |issued| issued.at);
+        let last = self.finalized_at.last()?.0;
+        let shown = self.issued.as_ref().map_or(last, |issued| issued.at);
         Some(shown.min(now))
     }
 
@@ -720,13 +736,12 @@ impl PendingOrder {
             Stage::Lapsed {
                 may_be_issued: false,
                 ..
-            }
-            | Stage::Stuck { is_aside: false } => true,
+            } => true,
             Stage::Received => self.is_to_be_judged(now),
             Stage::Lapsed { .. }
             | Stage::Finalized { .. }
             | Stage::Issued
-            | Stage::Stuck { is_aside: true } => self.rests_until(now).is_none(),
+            | Stage::Stuck { .. } => self.rests_until(now).is_none(),
         }
     }
 

@@ -88,8 +88,6 @@ impl Target {
 /// How often a write is tried again that met another change.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
-/// When a certificate that ends is no longer counted as one that serves its names well.
-const LAST_HOUR: Duration = Duration::HOUR;
 /// How long Rancher may take to carry a change out; seen: half a second.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
 
@@ -299,7 +297,7 @@ impl<W: World> Pushing<'_, W> {
     }
 
     /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one at
-    /// Rancher covers it. What it gives up is claimed until it is written: the other one must not do the same.
+    /// Rancher covers it, or it was left out so that the others live on. What it gives up is claimed until it is written: the other one must not do the same.
     async fn takes_no_name_away(&self, held: &Held) -> Result<Option<Claimed>, Failure> {
         let Ok(shown) = &held.content else {
             return Ok(None);
@@ -378,9 +376,7 @@ impl<W: World> Pushing<'_, W> {
             .as_ref()
             .ok()
             .and_then(|shown| provenance(&self.target.view.known, held, shown));
-        // In its last hour it gives up a name that is left out: the others would end with it.
-        let soon = self.engine.now() + LAST_HOUR.min(leaf.lifetime() / 100);
-        leaf.is_current(soon)
+        leaf.is_current(self.engine.now())
             && self
                 .engine
                 .settings

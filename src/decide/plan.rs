@@ -130,7 +130,6 @@ pub fn unsettled(
                     may_be_issued: false,
                     ..
                 }
-                | Stage::Stuck { is_aside: false }
         );
         order.is_to_be_seen_to(now)
             && (asks_nobody || record.authority_of_opened(&order.directory).is_none())

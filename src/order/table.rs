@@ -13,6 +13,10 @@ use crate::ports::OrderStatus;
 
 /// The stages, top to bottom, as they stand in the table.
 pub(super) fn stages(now: OffsetDateTime) -> [(&'static str, Stage); 9] {
+    let stuck = |is_aside| Stage::Stuck {
+        is_aside,
+        is_spent: true,
+    };
     let finalized = |times| Stage::Finalized { times, last: now };
     [
         ("Intended", Stage::Intended),
@@ -21,8 +25,8 @@ pub(super) fn stages(now: OffsetDateTime) -> [(&'static str, Stage); 9] {
         ("Finalized, three times", finalized(3)),
         ("Issued", Stage::Issued),
         ("Received", Stage::Received),
-        ("Stuck", Stage::Stuck { is_aside: false }),
-        ("Stuck, aside", Stage::Stuck { is_aside: true }),
+        ("Stuck", stuck(false)),
+        ("Stuck, aside", stuck(true)),
         (
             "Lapsed",
             Stage::Lapsed {

@@ -132,6 +132,13 @@ fn every_stage_has_a_step_for_every_answer() {
     }
 }
 
+fn stuck(is_aside: bool) -> Stage {
+    Stage::Stuck {
+        is_aside,
+        is_spent: false,
+    }
+}
+
 #[test]
 fn the_stage_is_what_is_on_record() {
     assert_eq!(order().stage(NOW), Stage::Intended);
@@ -140,24 +147,15 @@ fn the_stage_is_what_is_on_record() {
     let mut order = finalized(2);
     let last = NOW + Duration::minutes(1);
     assert_eq!(order.stage(last), Stage::Finalized { times: 2, last });
-    assert_eq!(
-        order.stage(NOW + Duration::DAY),
-        Stage::Stuck { is_aside: false }
-    );
+    assert_eq!(order.stage(last + Duration::DAY), stuck(false));
     // Seen valid later, it has a day from then on.
     let seen = NOW + Duration::hours(20);
     let valid = state(OrderStatus::Valid, Some("https://ca.test/cert/1"));
     assert_eq!(order.observe(&valid, seen), Shown::Nothing);
     assert_eq!(order.stage(NOW + Duration::DAY), Stage::Issued);
-    assert_eq!(
-        order.stage(seen + Duration::DAY),
-        Stage::Stuck { is_aside: false }
-    );
+    assert_eq!(order.stage(seen + Duration::DAY), stuck(false));
     order.put_aside();
-    assert_eq!(
-        order.stage(seen + Duration::DAY),
-        Stage::Stuck { is_aside: true }
-    );
+    assert_eq!(order.stage(seen + Duration::DAY), stuck(true));
     assert_eq!(order.stage(NOW + LIFE), lapsed(true));
     order.receive("chain".to_owned(), seen);
     assert_eq!(order.stage(NOW + LIFE), Stage::Received);
@@ -169,6 +167,11 @@ fn an_order_is_put_aside_only_after_a_look() {
     let next = |shown| step(stuck, shown, WANTED, NOW + Duration::DAY);
     assert_eq!(next(Shown::Nothing), Step::Look);
     assert_eq!(next(Shown::Order(OrderStatus::Valid)), Step::Download);
+    // What was noted may never have been sent.
+    assert_eq!(next(Shown::Order(OrderStatus::Ready)), Step::Finalize);
+    let spent = finalized(3).stage(NOW + Duration::days(2));
+    let ready = Shown::Order(OrderStatus::Ready);
+    assert_eq!(step(spent, ready, WANTED, NOW), Step::PutAside);
     let invalid = next(Shown::Order(OrderStatus::Invalid));
     assert_eq!(invalid, Step::End(End::Invalid));
     assert_eq!(next(Shown::Gone), Step::End(End::Gone));
@@ -194,10 +197,7 @@ fn a_life_that_the_authority_names_ends_an_order() {
     assert_eq!(order.stage(NOW + Duration::hours(8)), lapsed(false));
     // Finalized, it is looked at once more at least after it got stuck.
     order.finalizing(NOW);
-    assert_eq!(
-        order.stage(NOW + Duration::hours(30)),
-        Stage::Stuck { is_aside: false }
-    );
+    assert_eq!(order.stage(NOW + Duration::hours(30)), stuck(false));
     assert_eq!(order.stage(NOW + Duration::days(2)), lapsed(true));
 }
 
