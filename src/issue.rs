@@ -268,7 +268,7 @@ impl<'a, W: World> Attempt<'a, W> {
                     return Err(Setback::later(reason, self.engine.now()).into());
                 }
                 Ok(Driven::Ended(_) | Driven::Aside) | Err(Stop::Setback(_) | Stop::Order(_)) => {}
-                Err(Stop::Unseen(error, _)) => return Err(error.into()),
+                Err(Stop::Unseen(error, _)) => return Err((*error).into()),
                 Err(stop) => return Err(stop),
             }
         }

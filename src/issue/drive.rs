@@ -294,7 +294,7 @@ impl<W: World> Attempt<'_, W> {
             Some(error)
                 if work.slot == Slot::Aside && error.kind == AuthorityErrorKind::Unavailable =>
             {
-                Err(Stop::Unseen(error, setback))
+                Err(Stop::Unseen(Box::new(error), setback))
             }
             _ => Err(setback.into()),
         }

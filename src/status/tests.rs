@@ -331,7 +331,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
         ..Brought::default()
     };
     let pushed = Brought {
-        at_rancher: Some(new.clone()),
+        at_rancher: Some(new),
         ..stored.clone()
     };
 
@@ -340,7 +340,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     let certificate = with(first("a.test"), later, &pushed);
     assert_eq!(
         seen(&certificate),
-        (print.clone(), print.clone(), due_at, end)
+        (print.clone(), print, due_at, end)
     );
     // What was about to expire no longer is.
     let old = || row("a.test", 1, verdict(Action::Renew));
