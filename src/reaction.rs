@@ -559,14 +559,20 @@ impl Trouble {
 
     /// What an authority's answer means to whom it makes no account: whatever it refuses, it refuses the account.
     pub(crate) fn of_new_account(error: &AuthorityError) -> Self {
-        match Self::of(error) {
+        let trouble = Self::of(error);
+        let is_another = matches!(
+            trouble,
             Self::NameRefused
-            | Self::KeyRefused
-            | Self::Misunderstood
-            | Self::Refused
-            | Self::Caa
-            | Self::CaaLookup => Self::AccountNotMade,
-            trouble => trouble,
+                | Self::KeyRefused
+                | Self::Misunderstood
+                | Self::Refused
+                | Self::Caa
+                | Self::CaaLookup
+        );
+        if is_another {
+            Self::AccountNotMade
+        } else {
+            trouble
         }
     }
 
