@@ -560,7 +560,7 @@ impl Trouble {
     /// What an authority's answer means to whom it makes no account: whatever it refuses, it refuses the account.
     pub(crate) fn of_new_account(error: &AuthorityError) -> Self {
         let trouble = Self::of(error);
-        let is_of_order = matches!(
+        let is_another = matches!(
             trouble,
             Self::NameRefused
                 | Self::KeyRefused
@@ -569,7 +569,7 @@ impl Trouble {
                 | Self::Caa
                 | Self::CaaLookup
         );
-        if is_of_order {
+        if is_another {
             Self::AccountNotMade
         } else {
             trouble

@@ -69,6 +69,17 @@ fn each_answer_has_the_kind_of_its_meaning() {
             trouble,
             "{kind}"
         );
+        let is_of_order = matches!(
+            trouble,
+            T::NameRefused | T::KeyRefused | T::Misunderstood | T::Refused | T::Caa
+        );
+        let of_new_account = if is_of_order {
+            T::AccountNotMade
+        } else {
+            trouble
+        };
+        let refused = AuthorityError::refused(problem(kind));
+        assert_eq!(T::of_new_account(&refused), of_new_account, "{kind}");
         let is_of_account = trouble == T::AccountRefused;
         let of_order = if is_of_account { T::Refused } else { trouble };
         assert_eq!(T::of_order(&problem(kind)), of_order, "{kind}");

@@ -13,8 +13,11 @@ const A: &str = "a.example.com";
 const ASKED: &str =
     "renewal asked for: waits after failures are skipped, the floor and every limit hold";
 
+/// Lets an authority refuse, or not.
+type Refuse = fn(&mut AuthoritySettings, bool);
+
 /// Who makes no account, and how that is called on record.
-const REFUSALS: [(fn(&mut AuthoritySettings, bool), &str); 2] = [
+const REFUSALS: [(Refuse, &str); 2] = [
     (
         |settings, refuses| settings.binding_required = refuses,
         "action-required",
@@ -93,7 +96,7 @@ async fn limit_of_accounts_is_lifted_by_nobody() {
     let limit = Problem::new(
         429,
         "rateLimited",
-        "too many registrations from this address",
+        "too many new registrations (10) from this IP address",
     );
     let limit = limit.retry_after(RetryAfter::Seconds(3600)).response();
     let faults = world.production.faults();

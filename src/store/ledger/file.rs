@@ -92,7 +92,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes lines down, with those that others want written at the same moment: one sync serves all. What a restart
-    /// may forget without harm is not waited for ([`Line::safe`]).
+    /// may forget without harm is not waited for (`Line::safe`).
     pub fn append_lines(&self, lines: &[Line]) -> Result<(), StoreError> {
         if lines.is_empty() {
             return Ok(());
