@@ -338,10 +338,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     let certificate = with(first("a.test"), later, &stored);
     assert_eq!(seen(&certificate), (print.clone(), None, due_at, end));
     let certificate = with(first("a.test"), later, &pushed);
-    assert_eq!(
-        seen(&certificate),
-        (print.clone(), print, due_at, end)
-    );
+    assert_eq!(seen(&certificate), (print.clone(), print, due_at, end));
     // What was about to expire no longer is.
     let old = || row("a.test", 1, verdict(Action::Renew));
     let certificate = with(old(), later, &pushed);

@@ -192,7 +192,7 @@ async fn an_order_that_a_power_failure_brings_back_without_its_chain_is_not_stor
     daemon.kill().await;
     std::fs::write(world.order_file(), order).unwrap();
     let mut daemon = world.daemon(A);
-    daemon.says("order cleared").await;
+    daemon.says("stored before, order cleared now").await;
     daemon.settles().await;
     assert!(!world.order_file().exists(), "{}", daemon.text());
     let archived = std::fs::read_dir(world.store().join("archive/a.example.com")).unwrap();

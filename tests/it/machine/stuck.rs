@@ -89,6 +89,13 @@ async fn an_order_that_never_ends_is_told_after_a_day_with_its_url_and_another_i
         assert_eq!(world.asked("new-order"), 1, "{never:?}: {text}");
         assert!(!world.stuck_path(NAME).exists(), "{never:?}: {text}");
 
+        if matches!(never, Never::FinalizesFail) {
+            // It is sent once more to an order that is ready, as it would have been long before.
+            world.let_pass(Duration::DAY);
+            let mut daemon = settings.clone().start();
+            daemon.says("more to do later").await;
+            daemon.stop().await;
+        }
         world.let_pass(Duration::DAY);
         let mut daemon = settings.clone().start();
         let line = daemon.says(PUT_ASIDE).await;
