@@ -219,7 +219,7 @@ fn cases() -> Vec<Case> {
             order(403, "userActionRequired"),
             "account",
             "action-required",
-            DAY,
+            1,
         ),
         Case(order(403, "unauthorized"), "account", "account-refused", 1),
         Case(
