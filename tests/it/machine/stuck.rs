@@ -173,8 +173,9 @@ async fn an_order_that_never_ends_is_waited_for_while_there_is_time_and_no_longe
     for is_late in [false, true] {
         let world = World::start().await;
         world.takes_its_time();
-        // 18 days are left of it.
-        world.behaves(|settings| settings.backdate = StdDuration::from_hours(72 * 24));
+        // 20 days are left of it. By its fingerprint it is due up to 4.5 days earlier than the setting says, and overdue up
+        // to half of that.
+        world.behaves(|settings| settings.backdate = StdDuration::from_hours(70 * 24));
         let mut daemon = world.daemon(NAME);
         world.gets(&daemon, NAME).await;
         daemon.settles().await;
@@ -202,7 +203,7 @@ async fn an_order_that_never_ends_is_waited_for_while_there_is_time_and_no_longe
         daemon.stop().await;
 
         if is_late {
-            let mut daemon = due.with("RENEW_BEFORE_DAYS", "40").start();
+            let mut daemon = due.with("RENEW_BEFORE_DAYS", "44").start();
             world.gets(&daemon, NAME).await;
             daemon.settles().await;
             assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
