@@ -308,15 +308,10 @@ impl<D: Disk> Store<D> {
 
     /// A file that is broken is never deleted: somebody may want to look at it.
     fn set_aside(&self, path: &Path, why: &str) -> Result<(), StoreError> {
-        let aside = self.move_aside(path)?;
-        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
-        Ok(())
-    }
-
-    fn move_aside(&self, path: &Path) -> Result<PathBuf, StoreError> {
         let aside = self.aside(path)?;
         self.disk.rename(path, &aside).during("set aside", path)?;
-        Ok(aside)
+        tracing::warn!(path = %path.display(), aside = %aside.display(), error = why, "broken file set aside");
+        Ok(())
     }
 
     /// A free name for a file that is set aside.

@@ -61,7 +61,7 @@ impl Never {
                 faults.add_when(is_look, 0, u32::MAX, What::Answer(internal.response()));
             }
             Self::FinalizesFail => {
-                world.finalizes(Quirk::new(Finalizing::Refuse(internal)).times(2));
+                world.finalizes(Quirk::new(Finalizing::Refuse(internal)).times(3));
             }
         }
     }
