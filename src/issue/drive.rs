@@ -245,6 +245,10 @@ impl<W: World> Attempt<'_, W> {
             }
             Err(stop) => {
                 self.no_answer(work, stop, None).await?;
+                // Nothing is asked before the time that it says.
+                if work.not_before.is_some() {
+                    return Ok(Shown::Silence);
+                }
                 warn!(
                     lineage = self.lineage,
                     certificate,

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::parts::foreign;
 use crate::parts::part::Part;
@@ -33,6 +35,12 @@ impl Caddy {
             minutes,
         );
         std::fs::write(folder.join("Caddyfile"), config).unwrap();
+        // At its start it clears folders that are empty, and now and then the one that its own certificate is about to be
+        // written into: it tries again after a minute. What was cleaned a moment ago is left alone.
+        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap();
+        let cleaned = serde_json::json!({"tls": {"timestamp": now}});
+        std::fs::create_dir(folder.join("data")).unwrap();
+        std::fs::write(folder.join("data/last_clean.json"), cleaned.to_string()).unwrap();
         let mut command = program_at(&foreign::script("caddy"));
         command.env("HOME", &folder);
         command.args(["run", "--adapter", "caddyfile", "--config"]);
