@@ -316,7 +316,13 @@ impl<W: World> Pushing<'_, W> {
         if !self.is_served_well(held, &shown.leaf) {
             return Ok(None);
         }
-        let left_out = self.left_out(&shown.leaf).await;
+        // A certificate that is not ours may stay for the sake of any name.
+        let is_ours = provenance(&self.target.view.known, held, shown).is_some();
+        let left_out = if is_ours {
+            self.left_out(&shown.leaf).await
+        } else {
+            NameSet::new()
+        };
         let is_given_up =
             |name: &&DomainName| shown.leaf.covers(name) && !self.bundle.leaf().covers(name);
         let given_up: Vec<&DomainName> = self
