@@ -224,7 +224,7 @@ impl<'a, W: World> Attempt<'a, W> {
     async fn once(&self) -> Result<Option<Obtained>, Stop> {
         if let Pending::Order(order) = self.pending().await {
             match self.drive(*order, Slot::Current).await? {
-                Driven::Stored(obtained) => return Ok(Some(obtained)),
+                Driven::Stored(obtained) => return Ok(Some(*obtained)),
                 Driven::Ended(_) => {}
                 // The decision says whether another one is opened while this one may still bring a certificate.
                 Driven::Aside => {
@@ -237,7 +237,7 @@ impl<'a, W: World> Attempt<'a, W> {
         self.look_once_more().await?;
         let order = self.intend().await?;
         match self.drive(order, Slot::Current).await? {
-            Driven::Stored(obtained) => Ok(Some(obtained)),
+            Driven::Stored(obtained) => Ok(Some(*obtained)),
             Driven::Ended(End::Gone | End::Lapsed | End::Unwanted) | Driven::Aside => Ok(None),
             // What it says is on record, with the wait that follows.
             Driven::Ended(End::Invalid | End::Refused) => {
@@ -260,7 +260,7 @@ impl<'a, W: World> Attempt<'a, W> {
                     return Err(Setback::later(reason, self.engine.now()).into());
                 }
                 Ok(Driven::Ended(_) | Driven::Aside) | Err(Stop::Setback(_) | Stop::Order(_)) => {}
-                Err(Stop::Unseen(error, _)) => return Err(error.into()),
+                Err(Stop::Unseen(error, _)) => return Err((*error).into()),
                 Err(stop) => return Err(stop),
             }
         }

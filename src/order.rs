@@ -535,11 +535,12 @@ impl PendingOrder {
             self.finalized_at.push(Instant(now));
         }
         let (OrderStatus::Valid, Some(certificate)) = (state.status, &state.certificate) else {
-            let status = match state.status {
-                OrderStatus::Valid => OrderStatus::Processing,
-                status => status,
-            };
-            return Shown::Order(status);
+            let is_valid = state.status == OrderStatus::Valid;
+            return Shown::Order(if is_valid {
+                OrderStatus::Processing
+            } else {
+                state.status
+            });
         };
         let is_news = self
             .issued

@@ -291,7 +291,7 @@ fn names_that_wait_are_left_out_but_not_one_that_is_served() {
     );
     let fails = surplus.failing("c.example.com", 1, 1);
     assert_eq!(fails.ordered().unwrap_err(), "c.example.com failed");
-    let mut elsewhere = fails.clone().at_rancher(with_left(&["c.example.com"], 80));
+    let mut elsewhere = fails.at_rancher(with_left(&["c.example.com"], 80));
     elsewhere.held[1].id = "1c2".to_owned();
     let Ok(other) = &elsewhere.held[1].content else {
         panic!("it was put there");
@@ -472,7 +472,9 @@ fn small_worlds() -> Vec<World> {
         |world, _| world,
         |world, _| match world.disk.clone() {
             DiskCopy::Whole(stored) => world.at_rancher(stored.shown),
-            _ => world,
+            DiskCopy::Absent | DiskCopy::Broken(_) | DiskCopy::Unknown(_) | DiskCopy::Lost(_) => {
+                world
+            }
         },
         |mut world, _| {
             world.is_unknown = true;

@@ -41,7 +41,7 @@ pub(super) enum Slot {
 #[derive(Debug)]
 pub(super) enum Driven {
     /// Its certificate is in the store.
-    Stored(Obtained),
+    Stored(Box<Obtained>),
     /// It is over.
     Ended(End),
     /// It is out of the way.
@@ -281,7 +281,7 @@ impl<W: World> Attempt<'_, W> {
             Some(error)
                 if work.slot == Slot::Aside && error.kind == AuthorityErrorKind::Unavailable =>
             {
-                Err(Stop::Unseen(error, setback))
+                Err(Stop::Unseen(Box::new(error), setback))
             }
             _ => Err(setback.into()),
         }
@@ -353,7 +353,7 @@ impl<W: World> Attempt<'_, W> {
         let gives_back = match end {
             _ if !work.order.may_be_issued() => false,
             End::Gone => self.is_of_lost_account(&work.order).await?,
-            end => end.gives_back(),
+            End::Unwanted | End::Lapsed | End::Invalid | End::Refused => end.gives_back(),
         };
         // Its certificate can be had from nobody, but the key of what may exist is not thrown away.
         if work.order.may_be_issued() && matches!(end, End::Gone | End::Lapsed) {

@@ -62,12 +62,16 @@ impl<W: World> Attempt<'_, W> {
         let kind = error.kind;
         let not_before = error.not_before;
         let shown = self.no_answer(work, error.into(), Some(&account)).await?;
-        Ok(match kind {
-            AuthorityErrorKind::Refused => Shown::Refused,
-            AuthorityErrorKind::RateLimited(_) => Shown::Limited,
+        let is_limit = matches!(kind, AuthorityErrorKind::RateLimited(_));
+        Ok(if kind == AuthorityErrorKind::Refused {
+            Shown::Refused
+        } else if is_limit {
+            Shown::Limited
+        } else if shown == Shown::Silence && not_before.is_none() {
             // Nothing is asked before the time that it says. Else it may have been done all the same.
-            _ if shown == Shown::Silence && not_before.is_none() => Shown::NotReady,
-            _ => shown,
+            Shown::NotReady
+        } else {
+            shown
         })
     }
 

@@ -69,7 +69,7 @@ impl<W: World> Attempt<'_, W> {
         self.forget_stored(&work.order, work.slot).await?;
         debug!(lineage = self.lineage, "order cleared");
         info!(names = %work.order.names, not_after = %timestamp(bundle.leaf().not_after), directory, "certificate issued");
-        Ok(Driven::Stored(Obtained { bundle, directory }))
+        Ok(Driven::Stored(Box::new(Obtained { bundle, directory })))
     }
 
     /// Stores it as the live version. What comes late, of an order that was put aside, is live only if it is better than

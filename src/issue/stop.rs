@@ -36,7 +36,7 @@ pub(super) enum Stop {
     /// The authority's refusal of an order that was opened.
     Order(Problem),
     /// The authority gave no answer about an order that was put aside: its certificate may be there by now.
-    Unseen(AuthorityError, Setback),
+    Unseen(Box<AuthorityError>, Setback),
     /// The disk.
     Store(StoreError),
 }
