@@ -113,7 +113,8 @@ impl Orchestrator for Life {
     }
 
     async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        let act = |state: &mut State, now| {
+        let act = |state: &mut State, now: OffsetDateTime| {
+            state.promises.listed.push(now);
             if state.trouble.defect.overlooks {
                 return Ok(Vec::new());
             }
