@@ -307,7 +307,12 @@ impl<W: World> Pushing<'_, W> {
         }
         let is_given_up =
             |name: &&DomainName| shown.leaf.covers(name) && !self.bundle.leaf().covers(name);
-        let hopeless = self.hopeless_names(&shown.leaf).await;
+        // One that is not ours may stay for the sake of any name.
+        let is_ours = provenance(&self.target.view.known, held, shown).is_some();
+        let hopeless = match is_ours {
+            true => self.hopeless_names(&shown.leaf).await,
+            false => NameSet::new(),
+        };
         let given_up: Vec<&DomainName> = self
             .target
             .view

@@ -1,4 +1,5 @@
 //! Deliberate defects, and the promise that catches each: what is not caught would not be known to be checked.
+//! [`faults`] has those that were there once.
 
 use rancher_lets_encrypt::config::SelfCheck;
 use time::Duration;
@@ -8,6 +9,7 @@ use crate::crash::Scenario;
 use crate::crash::every_effect;
 use crate::crash::while_missing;
 use crate::crash::wish;
+use crate::defects::faults::Ordeal;
 use crate::dice::Dice;
 use crate::files::Files;
 use crate::issuer::Issuer;
@@ -21,6 +23,8 @@ use crate::town::Route;
 use crate::trouble::Defect;
 use crate::trouble::Port;
 use crate::trouble::Weather;
+
+pub mod faults;
 
 /// How a defect comes to light.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub enum Trial {
     Overfull,
     /// By more names of one registered domain than an authority certifies in a week.
     Crowd,
+    /// By what an authority or a name does that is not as it should be.
+    Ordeal(Ordeal),
 }
 
 /// A defect, how it comes to light, and what it breaks.
@@ -68,24 +74,14 @@ pub struct Case {
     pub says: &'static str,
 }
 
-const NONE: Defect = Defect {
-    unsynced: None,
-    unwritten: None,
-    forgotten: None,
-    keeps_tokens: false,
-    replaces_all: false,
-    trusts_staging: false,
-    ignores_limits: false,
-    overlooks: false,
-    unanswered: None,
-    swallows_notices: false,
-    hides_risk: false,
-    replays: false,
-    curtails_labels: false,
-};
+const NONE: Defect = Defect::NONE;
 
 /// All defects.
-pub const CASES: [Case; 20] = [
+pub fn cases() -> impl Iterator<Item = Case> {
+    CASES.into_iter().chain(faults::CASES)
+}
+
+const CASES: [Case; 20] = [
     Case {
         name: "the order in flight is not synced",
         defect: Defect {
@@ -309,6 +305,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
     let fixed = "www.example.com";
     match trial {
         Trial::Crash(_) => {}
+        Trial::Ordeal(ordeal) => faults::attempt(ordeal, defect, &outside).await,
         Trial::Restarts => {
             {
                 let mut state = outside.state();

@@ -9,6 +9,7 @@ use rancher_lets_encrypt::disk::sequence::FileSystem;
 use rancher_lets_encrypt::disk::sequence::Kind;
 use rancher_lets_encrypt::disk::sequence::OpenFile;
 use rancher_lets_encrypt::ports::Stamp;
+use serde_json::Value;
 
 use crate::files::Files;
 use crate::life::Call;
@@ -26,6 +27,39 @@ pub struct Opened {
 
 fn fault(text: &str) -> io::Error {
     io::Error::other(text.to_owned())
+}
+
+/// Orders on record without some of their fields.
+fn without(content: &[u8], fields: &[&str]) -> Vec<u8> {
+    let strip = |order: &mut Value| {
+        if let Some(order) = order.as_object_mut() {
+            order.retain(|field, _| !fields.contains(&field.as_str()));
+        }
+    };
+    let strip_all = |value: &mut Value| {
+        if let Some(orders) = value.as_array_mut() {
+            orders.iter_mut().for_each(strip);
+        } else {
+            strip(value);
+        }
+    };
+    let mut kept = Vec::new();
+    // One value, or one in each line.
+    let parts = if serde_json::from_slice::<Value>(content).is_ok() {
+        vec![content]
+    } else {
+        content.split_inclusive(|byte| *byte == b'\n').collect()
+    };
+    for part in parts {
+        let Ok(mut value) = serde_json::from_slice::<Value>(part) else {
+            kept.extend_from_slice(part);
+            continue;
+        };
+        strip_all(&mut value);
+        kept.extend_from_slice(value.to_string().as_bytes());
+        kept.push(b'\n');
+    }
+    kept
 }
 
 impl Drive {
@@ -151,7 +185,22 @@ impl FileSystem for Drive {
     }
 
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.look(path, |files| files.read(path))
+        let defect = self.outside.state().trouble.defect;
+        let text = path.to_str().unwrap_or_default();
+        if defect.unreadable.is_some_and(|part| text.contains(part)) {
+            return Err(fault("it cannot be read"));
+        }
+        let content = self.look(path, |files| files.read(path))?;
+        if let Some(part) = defect.unlisted.filter(|_| text.ends_with("ledger.jsonl")) {
+            let lines = content.split_inclusive(|byte| *byte == b'\n');
+            let is_listed = |line: &&[u8]| !String::from_utf8_lossy(line).contains(part);
+            return Ok(lines.filter(is_listed).flatten().copied().collect());
+        }
+        let is_order = text.contains("/pending/") || text.contains("/stuck/");
+        if defect.unread.is_empty() || !is_order {
+            return Ok(content);
+        }
+        Ok(without(&content, defect.unread))
     }
 
     fn stamp_of(&self, path: &Path) -> io::Result<Stamp> {

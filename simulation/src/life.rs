@@ -35,6 +35,8 @@ pub struct Life {
     over: Arc<Notify>,
     /// The version of the labels that was read last.
     pub(crate) labels_read: Arc<AtomicU64>,
+    /// The one line in which a defect lets looks at names and orders stand.
+    line: Arc<tokio::sync::Mutex<()>>,
     disk: Arc<Drive>,
 }
 
@@ -72,6 +74,7 @@ impl Life {
             is_over,
             over,
             labels_read: Arc::default(),
+            line: Arc::default(),
             disk,
         }
     }
@@ -90,6 +93,14 @@ impl Life {
 
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Waits in line, if a defect has one.
+    pub(crate) async fn turn(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        if !self.outside.state().trouble.defect.queues_looks {
+            return None;
+        }
+        Some(Arc::clone(&self.line).lock_owned().await)
     }
 
     /// One call: a moment on the way, its effect with the luck it has, and the end of the process if it is time.

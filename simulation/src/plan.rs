@@ -27,6 +27,8 @@ pub struct Plan {
     pub overfills: bool,
     /// Whether clocks are turned.
     pub turns_clock: bool,
+    /// Whether authorities turn odd.
+    pub is_odd: bool,
     /// How often something happens, on average.
     pub pace: Duration,
     /// Settings that the promises depend on.
@@ -105,6 +107,7 @@ impl Plan {
             domains,
             overfills: dice.chance(80),
             turns_clock: dice.chance(400),
+            is_odd: dice.chance(500),
             pace: Duration::days(*dice.pick(&[4, 7, 10, 30])),
             rules,
             habits,

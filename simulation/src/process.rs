@@ -173,7 +173,11 @@ async fn run(life: Life, habits: Habits) {
             replace_foreign,
         },
         email: None,
-        loop_time: rules.loop_time,
+        loop_time: if defect.is_restless {
+            Duration::SECOND
+        } else {
+            rules.loop_time
+        },
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 pub mod freshness;
 pub mod heard;
 pub mod issuing;
+pub mod pestered;
 pub mod served;
 
 /// What is promised.
@@ -29,6 +30,8 @@ pub enum Promise {
     BrokenNameIsCheap,
     /// 2. A healthy name never waits because of another.
     NobodyWaits,
+    /// 2. Nothing is asked again and again to no use.
+    NobodyIsPestered,
     /// 3. A certificate that is not ours and not to be replaced is never overwritten.
     ForeignIsLeft,
     /// 4. What is served never gets worse.
@@ -45,12 +48,13 @@ pub enum Promise {
 
 impl Promise {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoExtraCertificate,
         Self::StoredFirst,
         Self::FloorHolds,
         Self::BrokenNameIsCheap,
         Self::NobodyWaits,
+        Self::NobodyIsPestered,
         Self::ForeignIsLeft,
         Self::NeverWorse,
         Self::LostVolumeIsFree,
@@ -157,6 +161,10 @@ pub struct Promises {
     pub calm_since: Option<OffsetDateTime>,
     /// The last time in which names could not be read, from its first moment to its last.
     pub unread: Option<(OffsetDateTime, OffsetDateTime)>,
+    /// When an authority was asked that is gone, by its name.
+    pub asked_in_vain: BTreeMap<&'static str, Vec<OffsetDateTime>>,
+    /// When Rancher was asked for its certificates lately.
+    pub listed: Vec<OffsetDateTime>,
     /// Certificates that were issued.
     pub issued: u64,
     /// Validations that failed.
@@ -187,6 +195,8 @@ impl Default for Promises {
             risks_heard: 0,
             calm_since: None,
             unread: None,
+            asked_in_vain: BTreeMap::new(),
+            listed: Vec::new(),
             issued: 0,
             failed: 0,
             uploads: 0,

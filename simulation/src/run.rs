@@ -1,10 +1,12 @@
 //! One seed, from its beginning to its end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use time::Duration;
 
 use crate::outside::Outside;
+use crate::outside::State;
 use crate::plan::Plan;
 use crate::process::Switch;
 use crate::process::supervise;
@@ -39,6 +41,8 @@ pub struct Outcome {
     pub limits: usize,
     /// Looks at certificates whose risk people had heard of.
     pub risks_heard: u64,
+    /// How often authorities did what Boulder does not.
+    pub oddities: BTreeMap<&'static str, u64>,
     /// How much time passed.
     pub time: Duration,
     /// Tells one history from another.
@@ -90,10 +94,20 @@ pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
             faults: state.trouble.faults,
             limits: state.authority.all().iter().map(|it| it.hits.len()).sum(),
             risks_heard: state.promises.risks_heard,
+            oddities: oddities(&state),
             time: state.now() - begun,
             digest: state.history.digest(),
         }
     })
+}
+
+fn oddities(state: &State) -> BTreeMap<&'static str, u64> {
+    let mut met = BTreeMap::new();
+    let directories = state.authority.all().iter();
+    for (what, times) in directories.flat_map(|directory| &directory.oddities.met) {
+        *met.entry(*what).or_default() += times;
+    }
+    met
 }
 
 fn prepare(outside: &Outside, plan: &Plan, is_loud: bool) {

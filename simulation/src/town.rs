@@ -14,6 +14,8 @@ pub enum Route {
     Well,
     /// Nowhere, for everybody.
     Broken,
+    /// At something that takes every connection and says nothing.
+    Silent,
     /// At our webroots from inside, nowhere for the authority.
     BrokenOutside,
 }

@@ -1,5 +1,7 @@
 //! What goes wrong with requests and with the process.
 
+use std::collections::BTreeSet;
+
 use crate::dice::Dice;
 use crate::files::loss::Loss;
 
@@ -81,6 +83,28 @@ pub struct Defect {
     pub replays: bool,
     /// Labels are read without the last of their names.
     pub curtails_labels: bool,
+    /// Fields of orders, in flight or put aside, that the daemon does not read.
+    pub unread: &'static [&'static str],
+    /// Files whose path contains this cannot be read.
+    pub unreadable: Option<&'static str>,
+    /// Lines of the ledger that contain this are not read.
+    pub unlisted: Option<&'static str>,
+    /// What the authority says of a finalize that came to nothing is taken for an order that it does not know.
+    pub mishears: bool,
+    /// An order whose certificate was not handed over at once is taken for one that the authority does not know.
+    pub gives_up: bool,
+    /// An answer of 500 about one order is taken for an authority that cannot be used.
+    pub blames_authority: bool,
+    /// Our own looks at names stand in one line with orders.
+    pub queues_looks: bool,
+    /// A name is left out of a certificate only when that has expired.
+    pub clings: bool,
+    /// One pass follows the other after a second.
+    pub is_restless: bool,
+    /// The reason why a validation failed is not read while its challenge is pending.
+    pub overlooks_reasons: bool,
+    /// An account that is refused is asked for again after a day.
+    pub is_offended: bool,
 }
 
 /// What goes wrong.
@@ -91,10 +115,42 @@ pub struct Trouble {
     pub crashes: Vec<Option<Crash>>,
     /// What the layer below the daemon does wrong on purpose.
     pub defect: Defect,
+    /// Orders that the daemon takes for gone, by a defect.
+    pub given_up: BTreeSet<String>,
     /// Faults injected so far.
     pub faults: u64,
     /// Crashes so far.
     pub crashed: u64,
+}
+
+impl Defect {
+    /// Nothing is wrong.
+    pub const NONE: Self = Self {
+        unsynced: None,
+        unwritten: None,
+        forgotten: None,
+        keeps_tokens: false,
+        replaces_all: false,
+        trusts_staging: false,
+        ignores_limits: false,
+        overlooks: false,
+        unanswered: None,
+        swallows_notices: false,
+        hides_risk: false,
+        replays: false,
+        curtails_labels: false,
+        unread: &[],
+        unreadable: None,
+        unlisted: None,
+        mishears: false,
+        gives_up: false,
+        blames_authority: false,
+        queues_looks: false,
+        clings: false,
+        is_restless: false,
+        overlooks_reasons: false,
+        is_offended: false,
+    };
 }
 
 impl Trouble {

@@ -18,6 +18,7 @@ use crate::outside::Place;
 use crate::outside::State;
 use crate::plan::Plan;
 use crate::process::Switch;
+use crate::promises::issuing::ACCOUNTS_LOST;
 use crate::rancher::Entry;
 use crate::town::Route;
 use crate::town::Wish;
@@ -25,6 +26,7 @@ use crate::trouble::Crash;
 use crate::trouble::Port;
 use crate::trouble::Weather;
 
+mod odd;
 mod people;
 
 /// What ends something that began before.
@@ -36,6 +38,7 @@ enum End {
     Disk,
     Clock,
     Slowness,
+    Odd,
     Second,
 }
 
@@ -118,6 +121,7 @@ impl World {
         {
             let mut state = self.outside.state();
             state.trouble.end();
+            state.end_oddities();
             state.rancher.own_is_active = true;
             state.note("everything is well from now on");
         }
@@ -149,7 +153,8 @@ impl World {
             && state.places.iter().all(is_right)
             && running().count() == 1
             && running().all(|place| place.home == 0)
-            && state.authority.all()[0].stuck_per_mille == 0;
+            && state.authority.all()[0].stuck_per_mille == 0
+            && !state.authority.all().iter().any(|it| it.oddities.is_any());
         if running().any(|place| place.home != 0) {
             state.promises.other_at = Some(now);
         }
@@ -164,11 +169,16 @@ impl World {
         state.check_limits();
         state.check_heard();
         state.check_waiting(patience);
+        state.check_groups(patience);
+        state.check_pestered();
         state.promises.violation.is_some()
     }
 
     /// Something happens.
     async fn happen(&mut self) {
+        if self.plan.is_odd && self.dice.chance(300) {
+            return self.turns_odd();
+        }
         match self.dice.below(28) {
             0 | 1 => self.adds_wish(),
             2 => self.removes_wish(),
@@ -222,6 +232,7 @@ impl World {
                     directory.stuck_per_mille = 0;
                 }
             }
+            End::Odd => state.end_oddities(),
             End::Second => {
                 self.switches[1].turn(false);
                 if state.places[1].is_running && state.places[1].home != 0 {
@@ -235,19 +246,11 @@ impl World {
     }
 
     fn breaks_route(&mut self) {
-        let route = *self.dice.pick(&[Route::Broken, Route::BrokenOutside]);
-        let name = {
-            let state = self.outside.state();
-            let names: Vec<String> = state
-                .town
-                .wishes
-                .values()
-                .flat_map(|wish| wish.names.iter().map(ToString::to_string))
-                .collect();
-            if names.is_empty() {
-                return;
-            }
-            self.dice.pick(&names).clone()
+        let route = *self
+            .dice
+            .pick(&[Route::Broken, Route::BrokenOutside, Route::Silent]);
+        let Some(name) = self.any_name() else {
+            return;
         };
         {
             let mut state = self.outside.state();
@@ -256,6 +259,15 @@ impl World {
             state.town.lead(&name, route, now);
         }
         self.later(Duration::hours(1), Duration::days(60), End::Route(name));
+    }
+
+    fn any_name(&mut self) -> Option<String> {
+        let state = self.outside.state();
+        let wishes = state.town.wishes.values();
+        let names: Vec<String> = wishes
+            .flat_map(|wish| wish.names.iter().map(ToString::to_string))
+            .collect();
+        (!names.is_empty()).then(|| self.dice.pick(&names).clone())
     }
 
     fn stops_balancers(&mut self) {
@@ -431,7 +443,7 @@ impl World {
     fn loses_accounts(&mut self) {
         let mut state = self.outside.state();
         state.note("the authority knows no account any more");
-        state.destroy("accounts lost", |state| {
+        state.destroy(ACCOUNTS_LOST, |state| {
             for directory in state.authority.all_mut() {
                 directory.lose_accounts();
             }

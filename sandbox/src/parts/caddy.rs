@@ -15,6 +15,11 @@ use crate::parts::part::Part;
 use crate::parts::part::program_at;
 use crate::parts::port::Port;
 
+#[expect(clippy::disallowed_methods, reason = "Caddy lives in real time")]
+fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
 /// A running Caddy. It fetches HTTP-01 from port 80.
 pub struct Caddy {
     folder: PathBuf,
@@ -37,7 +42,7 @@ impl Caddy {
         std::fs::write(folder.join("Caddyfile"), config).unwrap();
         // At its start it clears folders that are empty, and now and then the one that its own certificate is about to be
         // written into: it tries again after a minute. What was cleaned a moment ago is left alone.
-        let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap();
+        let now = now().format(&Rfc3339).unwrap();
         let cleaned = serde_json::json!({"tls": {"timestamp": now}});
         std::fs::create_dir(folder.join("data")).unwrap();
         std::fs::write(folder.join("data/last_clean.json"), cleaned.to_string()).unwrap();

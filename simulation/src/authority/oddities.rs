@@ -1,6 +1,6 @@
 //! What a directory does otherwise than Boulder, as real authorities do.
 //!
-//! All of it is off, and nothing is drawn for what is off: a seed stays what it is. `sandbox::authority::settings`
+//! All of it is off until the weather turns it on, and nothing is drawn for what is off. `sandbox::authority::settings`
 //! says which authority does what.
 //!
 //! - `orders`: finalizing and downloading
@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use rancher_lets_encrypt::ports::AuthorityError;
 use rancher_lets_encrypt::ports::Problem;
+use sandbox::authority::limits::Buckets;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -62,8 +63,14 @@ pub struct Oddities {
     pub loses_for: Duration,
     /// What a failed validation does.
     pub failing: Failing,
+    /// Finalizes whose answer is lost on its way.
+    pub tears: u64,
     /// Names about which nothing is answered.
     pub silent: BTreeSet<String>,
+    /// Names about which 500 is answered.
+    pub senseless: BTreeSet<String>,
+    /// Whether accounts are refused until people do something.
+    pub refuses_accounts: bool,
     /// Whether nobody is there at all.
     pub is_gone: bool,
     /// When orders that stick become invalid.
@@ -72,10 +79,53 @@ pub struct Oddities {
     errors: BTreeMap<String, Problem>,
     /// What orders become once the client has its answer.
     ending: BTreeMap<String, Filed>,
+    /// Orders of which it does not know that it has issued their certificates.
+    forgotten: BTreeSet<String>,
     /// Until when certificates cannot be downloaded, if they were drawn to be.
     lost: BTreeMap<String, Option<OffsetDateTime>>,
     /// Authorizations whose validation failed, and which are pending.
     tried: BTreeMap<String, proofs::Tried>,
+    /// How often it did what.
+    pub met: BTreeMap<&'static str, u64>,
+}
+
+impl Oddities {
+    /// Ends all of it; what is in the middle of something goes on as it was drawn.
+    pub fn end(&mut self) {
+        *self = Self {
+            in_vain: std::mem::take(&mut self.in_vain),
+            errors: std::mem::take(&mut self.errors),
+            ending: std::mem::take(&mut self.ending),
+            forgotten: std::mem::take(&mut self.forgotten),
+            lost: std::mem::take(&mut self.lost),
+            tried: std::mem::take(&mut self.tried),
+            met: std::mem::take(&mut self.met),
+            ..Self::default()
+        };
+    }
+
+    /// Whether any of it is on.
+    pub fn is_any(&self) -> bool {
+        let rates = [
+            self.sticks,
+            self.refuses,
+            self.fails,
+            self.fails_after,
+            self.loses,
+            self.tears,
+        ];
+        rates.into_iter().any(|rate| 0 < rate)
+            || self.forgets
+            || self.failing != Failing::Final
+            || !self.silent.is_empty()
+            || !self.senseless.is_empty()
+            || self.is_gone
+            || self.refuses_accounts
+    }
+
+    pub(super) fn meet(&mut self, what: &'static str) {
+        *self.met.entry(what).or_default() += 1;
+    }
 }
 
 /// Whether something happens; nothing is drawn for what never does.
@@ -83,8 +133,9 @@ fn drawn(per_mille: u64, dice: &mut Dice) -> bool {
     0 < per_mille && dice.chance(per_mille)
 }
 
-pub(super) fn unavailable(text: &str) -> AuthorityError {
-    AuthorityError::unavailable(text)
+/// An answer of 500, or one that makes no sense: about one order it says nothing of the authority.
+pub(super) fn failed(text: &str) -> AuthorityError {
+    AuthorityError::failed(text)
 }
 
 impl Directory {
@@ -93,13 +144,25 @@ impl Directory {
         self.lose_accounts();
         self.orders.clear();
         self.proofs.clear();
+        self.buckets = Buckets::default();
+        self.last_issued.clear();
+        self.failures_in_row.clear();
         self.oddities.ending.clear();
         self.oddities.tried.clear();
+        self.oddities.meet("loses its state");
     }
 
     /// Whether nothing is answered about something: the URL of an order or an authorization, or names.
     pub(super) fn is_silent(&self, about: &str) -> bool {
-        let silent = &self.oddities.silent;
+        self.is_about(about, &self.oddities.silent)
+    }
+
+    /// Whether nothing sensible is answered about it.
+    pub(super) fn is_senseless(&self, about: &str) -> bool {
+        self.is_about(about, &self.oddities.senseless)
+    }
+
+    fn is_about(&self, about: &str, silent: &BTreeSet<String>) -> bool {
         if silent.is_empty() {
             return false;
         }

@@ -8,6 +8,7 @@ use rancher_lets_encrypt::ports::Authority;
 use rancher_lets_encrypt::ports::AuthorityError;
 use rancher_lets_encrypt::ports::AuthorityErrorKind;
 use rancher_lets_encrypt::ports::Authorization;
+use rancher_lets_encrypt::ports::AuthorizationStatus;
 use rancher_lets_encrypt::ports::LimitScope;
 use rancher_lets_encrypt::ports::Order;
 use rancher_lets_encrypt::schedule::LONGEST_LIMIT;
@@ -18,9 +19,11 @@ use time::OffsetDateTime;
 use crate::authority::Directory;
 use crate::authority::MOST_NAMES;
 use crate::authority::answers::Asker;
+use crate::authority::answers::gone;
 use crate::authority::answers::refused;
 use crate::authority::answers::thumbprint;
 use crate::authority::oddities::PATIENCE;
+use crate::authority::oddities::failed;
 use crate::dice::Dice;
 use crate::life::Call;
 use crate::life::LOST;
@@ -91,12 +94,44 @@ impl State {
     }
 
     fn directory(&mut self, url: &str) -> Result<&mut Directory, AuthorityError> {
+        let now = self.now();
         let directory = self.authority.of(url);
         let directory = directory.ok_or_else(|| refused("malformed", "no such directory"))?;
         if directory.oddities.is_gone {
+            directory.oddities.meet("is gone");
+            let name = directory.name();
+            self.promises
+                .asked_in_vain
+                .entry(name)
+                .or_default()
+                .push(now);
             return Err(fault("connection refused"));
         }
-        Ok(directory)
+        self.authority
+            .of(url)
+            .ok_or_else(|| refused("malformed", "no such directory"))
+    }
+
+    /// An order that a defect takes for one that the authority does not know.
+    fn is_given_up(&self, order: &str) -> bool {
+        self.trouble.given_up.contains(order)
+    }
+
+    /// Whether a certificate of ours covers a name that is not asked for any more, and goes on to.
+    fn is_clung_to(&self, names: &[String]) -> bool {
+        let now = self.now();
+        let mut entries = self.rancher.entries.iter();
+        self.trouble.defect.clings
+            && entries.any(|entry| {
+                let Ok(shown) = &entry.content else {
+                    return false;
+                };
+                let has = |name: &String| shown.leaf.names().any(|own| own == name);
+                let is_covered = |own: &str| names.iter().any(|name| name == own);
+                now < shown.leaf.not_after
+                    && names.iter().any(has)
+                    && !shown.leaf.names().all(is_covered)
+            })
     }
 }
 
@@ -116,9 +151,13 @@ impl Life {
         };
         let instance = self.instance;
         let is_silent = {
-            let state = self.outside.state();
-            let mut directories = state.authority.all().iter();
-            directories.any(|directory| directory.is_silent(on))
+            let mut state = self.outside.state();
+            let mut directories = state.authority.all_mut().iter_mut();
+            let silent = directories.find(|directory| directory.is_silent(on));
+            silent.is_some_and(|directory| {
+                directory.oddities.meet("is silent about a name");
+                true
+            })
         };
         if is_silent {
             tokio::time::sleep(PATIENCE.unsigned_abs()).await;
@@ -126,11 +165,22 @@ impl Life {
         }
         let act = |state: &mut State| {
             let now = state.now();
+            let mut directories = state.authority.all().iter();
+            if directories.any(|directory| directory.is_senseless(on)) {
+                return Err(failed("500: that order again"));
+            }
             act(state, Asker { instance, now })
         };
         let mood = self.outside.state().mood_of_authority();
         let result = self.call(call, act, |text| mood.fault(text)).await;
+        let defect = self.outside.state().trouble.defect;
         result.map_err(|error| {
+            let kind = if defect.blames_authority && error.kind == AuthorityErrorKind::Failed {
+                AuthorityErrorKind::Unavailable
+            } else {
+                error.kind
+            };
+            let error = AuthorityError { kind, ..error };
             let longest = if matches!(error.kind, AuthorityErrorKind::RateLimited(_)) {
                 LONGEST_LIMIT
             } else {
@@ -166,8 +216,19 @@ impl Authority for Life {
         key: &Secret,
         _: Option<&str>,
     ) -> Result<String, AuthorityError> {
-        let act =
-            |state: &mut State, asker| state.directory(directory)?.register(key.reveal(), asker);
+        let act = |state: &mut State, asker: Asker| {
+            let is_offended = state.trouble.defect.is_offended;
+            let directory = state.directory(directory)?;
+            if directory.oddities.refuses_accounts {
+                directory.oddities.meet("refuses accounts");
+                let kind = "externalAccountRequired";
+                return Err(AuthorityError {
+                    not_before: is_offended.then(|| asker.now + Duration::DAY),
+                    ..refused(kind, "it wants more than a key")
+                });
+            }
+            directory.register(key.reveal(), asker)
+        };
         self.ask("registers at", directory, true, act).await
     }
 
@@ -190,7 +251,11 @@ impl Authority for Life {
         if unanswered.is_some_and(|part| sorted.iter().any(|name| name.contains(part))) {
             return std::future::pending().await;
         }
+        let _turn = self.turn().await;
         let act = |state: &mut State, asker| {
+            if state.is_clung_to(&sorted) {
+                return Err(failed("what fails is not left out"));
+            }
             if MOST_NAMES < sorted.len() {
                 let text = format!("an order for {} names was opened", sorted.len());
                 state.break_promise(Promise::LimitsAreKnown, text);
@@ -207,9 +272,14 @@ impl Authority for Life {
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
             state.try_again(&account.directory);
-            state
-                .directory(&account.directory)?
-                .order(&account.url, order, asker.now)
+            let is_given_up = state.is_given_up(order);
+            let mishears = state.trouble.defect.mishears;
+            let directory = state.directory(&account.directory)?;
+            let shown = directory.order(&account.url, order, asker.now)?;
+            if is_given_up || mishears && shown.error.is_some() {
+                return Err(gone());
+            }
+            Ok(shown)
         };
         let shown = self.ask("looks at", order, false, act).await?;
         Ok(self.shown(shown))
@@ -223,11 +293,14 @@ impl Authority for Life {
     ) -> Result<Authorization, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
             state.try_again(&account.directory);
-            state.directory(&account.directory)?.authorization(
-                &account.url,
-                authorization,
-                asker.now,
-            )
+            let overlooks = state.trouble.defect.overlooks_reasons;
+            let directory = state.directory(&account.directory)?;
+            let shown = directory.authorization(&account.url, authorization, asker.now)?;
+            let is_overlooked = overlooks && shown.status == AuthorizationStatus::Pending;
+            Ok(Authorization {
+                error: shown.error.filter(|_| !is_overlooked),
+                ..shown
+            })
         };
         self.ask("looks at", authorization, false, act).await
     }
@@ -272,13 +345,23 @@ impl Authority for Life {
     ) -> Result<Order, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
             let mut dice = state.dice.fork();
+            let mishears = state.trouble.defect.mishears;
             let directory = state.directory(&account.directory)?;
             let (answer, issued) =
                 directory.finalize_its_way(&account.url, order, request, asker.now, &mut dice);
+            let is_torn = directory.tears(&mut dice);
+            if is_torn {
+                directory.has_torn(order);
+            }
             if let Some(issued) = issued {
                 state.issued(&account.directory, &issued, asker.instance);
             }
-            answer
+            if is_torn {
+                return Err(fault(LOST));
+            }
+            let is_refusal =
+                |error: &AuthorityError| error.kind == AuthorityErrorKind::Refused && mishears;
+            answer.map_err(|error| if is_refusal(&error) { gone() } else { error })
         };
         let answer = self.ask("finalizes", order, true, act).await;
         if answer.is_ok()
@@ -302,12 +385,16 @@ impl Authority for Life {
             } else {
                 Dice::new(0)
             };
-            state.directory(&account.directory)?.chain_its_way(
-                &account.url,
-                order,
-                asker.now,
-                &mut dice,
-            )
+            let is_given_up = state.is_given_up(order);
+            let directory = state.directory(&account.directory)?;
+            if is_given_up {
+                return Err(gone());
+            }
+            let chain = directory.chain_its_way(&account.url, order, asker.now, &mut dice);
+            if chain.is_err() && state.trouble.defect.gives_up {
+                state.trouble.given_up.insert(order.to_owned());
+            }
+            chain
         };
         self.ask("downloads", order, false, act).await
     }

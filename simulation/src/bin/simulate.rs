@@ -1,5 +1,6 @@
 //! Runs seeds side by side and tells what they cost; one that breaks a promise is told with its history.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -159,6 +160,14 @@ fn tell(outcomes: &[Outcome]) {
     println!("faults injected     {}", sum(|it| it.faults));
     println!("limits hit          {}", sum(|it| it.limits as u64));
     println!("looks at told risks {}", sum(|it| it.risks_heard));
+    let mut oddities: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (what, times) in outcomes.iter().flat_map(|it| &it.oddities) {
+        let (seeds, sum) = oddities.entry(what).or_default();
+        (*seeds, *sum) = (*seeds + 1, *sum + times);
+    }
+    for (what, (seeds, times)) in oddities {
+        println!("an authority {what}: {times} times, {seeds} seeds");
+    }
     println!(
         "promises broken     {}",
         outcomes.iter().filter(|it| it.violation.is_some()).count()

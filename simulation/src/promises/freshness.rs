@@ -107,7 +107,13 @@ impl State {
         if !self.promises.rules.is_staging && leaf.is_marked_staging {
             return Some(format!("{}: still a staging certificate", wish.names));
         }
-        if self.latest_renewal(leaf) + slack < now {
+        // What is only due waits for an order that may still bring it.
+        let latest = if self.is_withheld(wish, now - slack) {
+            self.overdue(leaf)
+        } else {
+            self.latest_renewal(leaf)
+        };
+        if latest + slack < now {
             return Some(format!(
                 "{}: not renewed, it ends {}",
                 wish.names, leaf.not_after
@@ -153,6 +159,19 @@ impl State {
     pub(super) fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
         let lifetime = leaf.not_after - leaf.not_before;
         self.promises.rules.earliest_renewal(leaf) + lifetime / 20
+    }
+
+    /// When a certificate is overdue at the latest.
+    pub(super) fn overdue(&self, leaf: &Leaf) -> OffsetDateTime {
+        let due = self.latest_renewal(leaf);
+        due + (leaf.not_after - due) / 2
+    }
+
+    /// Whether an authority was asked for a certificate and does not hand it over, or did not until after `since`.
+    fn is_withheld(&self, wish: &Wish, since: OffsetDateTime) -> bool {
+        let names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
+        let mut directories = self.authority.all().iter();
+        directories.any(|directory| directory.withholds(&names, since))
     }
 
     /// Names cannot be read at this moment. Times that follow each other closely count as one.
@@ -217,6 +236,47 @@ impl State {
         }
     }
 
+    /// Promise 2: a name that is broken for long takes no other name of its certificate with it.
+    pub fn check_groups(&mut self, patience: Duration) {
+        let now = self.now();
+        let Some(calm) = self.promises.calm_since else {
+            return;
+        };
+        let lost = self.town.wishes.values().find_map(|wish| {
+            let entry = self.served(wish)?;
+            let leaf = &entry.content.as_ref().ok()?.leaf;
+            let due = self.promises.rules.earliest_renewal(leaf);
+            let is_settled = |at: OffsetDateTime| at + patience < due;
+            let route = |name: &&str| self.town.route(name);
+            let since = |name: &str| {
+                self.town
+                    .leads
+                    .get(name)
+                    .is_none_or(|it| is_settled(it.since))
+            };
+            let names: Vec<&str> = wish.names.iter().map(|name| name.as_str()).collect();
+            let is_ours = entry.owner != Owner::Person || self.is_issued(leaf);
+            let unread = self.promises.unread;
+            let is_over = leaf.not_after < now
+                && is_ours
+                && is_settled(calm)
+                && is_settled(wish.since)
+                && unread.is_none_or(|(_, until)| is_settled(until))
+                && leaf.names().all(since)
+                && names.iter().all(|name| since(name))
+                && !self.is_blocked(wish, now)
+                && !self.is_short(wish, now, patience)
+                && !is_overfull(wish)
+                && !self.was_limited(wish, now);
+            let well = names.iter().find(|name| route(name) == Route::Well)?;
+            let dead = names.iter().find(|name| route(name) != Route::Well)?;
+            is_over.then(|| format!("{well} has lost its certificate, since {dead} is broken"))
+        });
+        if let Some(lost) = lost {
+            self.break_promise(Promise::NobodyWaits, lost);
+        }
+    }
+
     /// What is still missing when everything has been well for long; none when all is as it should be.
     pub fn missing(&self, slack: Duration) -> Option<String> {
         let now = self.now();
@@ -235,8 +295,10 @@ impl State {
             if let Some(token) = place.webroot.keys().next() {
                 return Some(format!("a token is left: {}", token.as_str()));
             }
+            // The key of what may have been issued is kept, and so is what was broken.
+            let is_kept = |path: &str| path.contains(".broken") || path.contains("/over-");
             let is_left = |path: &str| {
-                path.contains("/pending/") && !path.contains(".broken")
+                path.contains("/pending/") && !is_kept(path)
                     || path.ends_with("/wake-owed")
                     || path.ends_with(".tmp")
             };

@@ -34,8 +34,7 @@ impl State {
         if entry.owner == Owner::Person && !self.is_issued(leaf) {
             return leaf.not_after - LEFT;
         }
-        let due = self.latest_renewal(leaf);
-        due + (leaf.not_after - due) / 2
+        self.overdue(leaf)
     }
 
     /// Looks whether what had to be told was told, by each instance that could.

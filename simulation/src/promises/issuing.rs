@@ -12,6 +12,7 @@ use crate::promises::Certificate;
 use crate::promises::Promise;
 use crate::promises::SWITCHES;
 use crate::rancher::Entry;
+use crate::town::Wish;
 use crate::trouble::Port;
 use crate::trouble::Weather;
 
@@ -21,6 +22,21 @@ const FIRST_DAY: usize = 5;
 const LATER_DAYS: usize = 2;
 /// How long anything counts for a limit, and a day.
 const LIMITS: Duration = Duration::days(8);
+
+/// How often an order is finalized, each time perhaps for another certificate.
+const MOST_FINALIZES: usize = 3;
+/// After this an order that was finalized is stuck.
+const STUCK: Duration = Duration::hours(23);
+/// How long it takes at most until it is looked at again, with a pass.
+const LOOKED_AT_AFTER: Duration = Duration::hours(50);
+/// Certificates of one wish within a day.
+const CHANGES: usize = 5;
+/// What destroys certificates that an authority has in flight, in its own words.
+const FORGOTTEN: [&str; 2] = [ACCOUNTS_LOST, STATE_LOST];
+/// An authority knows no account any more.
+pub(crate) const ACCOUNTS_LOST: &str = "accounts lost";
+/// An authority knows nothing any more.
+pub(crate) const STATE_LOST: &str = "the authority has lost its state";
 
 /// Directory and names.
 type Key = (String, Vec<String>);
@@ -55,9 +71,12 @@ impl State {
         });
         let home = self.places[instance].home;
         if let Some(before) = before
-            && let Some((promise, text)) = self.judge(&before, issued, instance, now)
+            && let Some((promise, text)) = self.judge(directory, &before, issued, instance, now)
         {
             self.break_promise(promise, text);
+        }
+        if let Some(text) = self.judge_changes(directory, issued, now) {
+            self.break_promise(Promise::NoExtraCertificate, text);
         }
         let certificate = Certificate {
             leaf: shown.leaf,
@@ -76,6 +95,7 @@ impl State {
     /// Whether a certificate was issued that another one, which is still valid, made needless.
     fn judge(
         &self,
+        directory: &str,
         before: &Certificate,
         issued: &Issued,
         instance: usize,
@@ -90,7 +110,18 @@ impl State {
         let age = now - before.at;
         // The ledger went with its store, and the other instance has its own.
         let has_ledger = !is_another && !is_since(self.promises.store_lost_at);
-        if has_ledger && !has_jumped && age + Duration::minutes(1) < floor {
+        // One that the authority has forgotten within its finalize is asked for again, each time on record.
+        let is_asked_again =
+            before.order == issued.order && self.times_issued(directory, issued) < MOST_FINALIZES;
+        // An authority that knows neither order nor account has issued nothing that anybody could get.
+        let is_forgotten = before.destroyed.is_some_and(|why| FORGOTTEN.contains(&why))
+            || self.is_denied(&before.order);
+        if has_ledger
+            && !has_jumped
+            && !is_asked_again
+            && !is_forgotten
+            && age + Duration::minutes(1) < floor
+        {
             let text = format!("two certificates for {names} within {age}");
             return Some((Promise::FloorHolds, text));
         }
@@ -106,6 +137,8 @@ impl State {
             .any(|(name, at)| before.at <= *at && names.split(' ').any(|own| own == name));
         let is_hidden = is_another && !self.was_at_rancher(before, issued.opened_at);
         if is_due
+            || is_asked_again
+            || self.was_withheld(before, issued)
             || wish_changed
             || has_jumped
             || before.destroyed.is_some()
@@ -124,6 +157,76 @@ impl State {
             before.at
         );
         Some((promise, text))
+    }
+
+    /// Whether an authority that has forgotten what it has issued says that nothing was.
+    fn is_denied(&self, order: &str) -> bool {
+        let mut directories = self.authority.all().iter();
+        directories.any(|directory| directory.denies(order))
+    }
+
+    /// How often the certificate of an order was issued before.
+    fn times_issued(&self, directory: &str, issued: &Issued) -> usize {
+        let key = (directory.to_owned(), issued.names.clone());
+        let all = self.promises.certificates.get(&key);
+        let of_order = |it: &&Certificate| it.order == issued.order;
+        all.map_or(0, |all| all.iter().filter(of_order).count())
+    }
+
+    /// Whether a certificate was not to be had for a day after it was issued: then the order is stuck, and another one
+    /// may be opened until somebody looks again, which is daily.
+    fn was_withheld(&self, before: &Certificate, issued: &Issued) -> bool {
+        let mut directories = self.authority.all().iter();
+        let handed_out_at =
+            directories.find_map(|it| it.handed_out_at(&before.order, &before.line));
+        match handed_out_at {
+            Some(at) => before.at + STUCK < at && issued.opened_at < at + LOOKED_AT_AFTER,
+            None => true,
+        }
+    }
+
+    /// Whether the names of a certificate were changed more often within a day than changes are to be collected for:
+    /// at once, after an hour, after six, and daily; besides, the first and one that was due anyway.
+    fn judge_changes(
+        &self,
+        directory: &str,
+        issued: &Issued,
+        now: OffsetDateTime,
+    ) -> Option<String> {
+        let day = now - Duration::DAY;
+        let is_late = |at: Option<OffsetDateTime>| at.is_some_and(|at| day <= at);
+        let shocks = [
+            self.promises.jumped_at,
+            self.promises.store_lost_at,
+            self.promises.other_at,
+            self.promises.restored_at,
+        ];
+        if shocks.into_iter().any(is_late) || self.places.iter().skip(1).any(|it| it.is_there) {
+            return None;
+        }
+        let has = |wish: &&Wish| {
+            let mut names = wish.names.iter().map(|name| name.as_str());
+            names.any(|name| issued.names.iter().any(|own| own == name))
+        };
+        let mut wishes = self.town.wishes.values().filter(has);
+        let wish = wishes.next().filter(|_| wishes.next().is_none())?;
+        let changed = |name: &str| self.town.changed.get(name).is_some_and(|at| day <= *at);
+        if wish.names.iter().any(|name| changed(name.as_str())) {
+            return None;
+        }
+        let is_part = |names: &[String]| {
+            let of_wish = |name: &String| wish.names.iter().any(|own| own.as_str() == name);
+            names.iter().any(of_wish)
+        };
+        let all = self.promises.certificates.iter();
+        let of_wish = all.filter(|((at, names), _)| at == directory && is_part(names));
+        let lately: BTreeSet<&str> = of_wish
+            .flat_map(|(_, all)| all)
+            .filter(|it| day < it.at && it.destroyed.is_none())
+            .map(|it| it.order.as_str())
+            .collect();
+        let count = lately.len() + usize::from(!lately.contains(issued.order.as_str()));
+        (CHANGES < count).then(|| format!("{count} certificates for {} within a day", wish.names))
     }
 
     /// Whether somebody else could take a certificate from Rancher at a time.

@@ -17,9 +17,13 @@ use crate::promises::issuing::line;
 use crate::promises::issuing::words;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
+use crate::town::Route;
 
 /// Nobody can see what was pasted between the last look and the write.
 const UNSEEN: Duration = Duration::seconds(2);
+
+/// How long it takes at most until it is seen that a name has recovered.
+const SEEN: Duration = Duration::hours(26);
 
 fn is_current(leaf: &Leaf, now: OffsetDateTime) -> bool {
     leaf.not_before <= now && now < leaf.not_after
@@ -164,13 +168,19 @@ impl State {
                     })
             })
         };
-        // A dead name goes, so that the others do not expire with it.
-        let is_late = schedule::last_quarter_at(old, self.promises.rules.renew_before) <= now;
-        if is_late && old.not_after < new.not_after {
-            return None;
-        }
+        // What fails again and again goes when a quarter of the time to renew is left, so that the others live on; that it
+        // has recovered is seen when it is tried again, which is daily.
+        let due = self.promises.rules.earliest_renewal(old);
+        let is_late = due + (old.not_after - due) * 3 / 4 <= now;
+        let is_dead = |name: &str| {
+            let lead = self.town.leads.get(name);
+            is_late && lead.is_some_and(|it| it.route != Route::Well || now < it.since + SEEN)
+        };
         let lost = old.names().find(|name| {
-            is_wanted(name) && !new.names().any(|own| own == *name) && !is_elsewhere(name)
+            is_wanted(name)
+                && !is_dead(name)
+                && !new.names().any(|own| own == *name)
+                && !is_elsewhere(name)
         });
         lost.map(|lost| format!("`{name}`: loses {lost}, which is wanted"))
     }

@@ -113,8 +113,9 @@ impl Orchestrator for Life {
     }
 
     async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        let act = |state: &mut State, now| {
+        let act = |state: &mut State, now: OffsetDateTime| {
             state.rancher.lists += 1;
+            state.promises.listed.push(now);
             if state.trouble.defect.overlooks {
                 return Ok(Vec::new());
             }

@@ -9,11 +9,12 @@ use time::OffsetDateTime;
 
 use crate::authority::Directory;
 use crate::authority::Filed;
+use crate::authority::ORDER_LIFETIME;
 use crate::authority::answers::Issued;
 use crate::authority::answers::gone;
 use crate::authority::answers::refused;
 use crate::authority::oddities::drawn;
-use crate::authority::oddities::unavailable;
+use crate::authority::oddities::failed;
 use crate::dice::Dice;
 
 /// How a finalize goes.
@@ -26,6 +27,20 @@ enum Way {
     /// Processing for so long, then valid.
     Late(Duration),
     FailedAfter,
+}
+
+impl Way {
+    fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Usual => None,
+            Self::Refused => Some("refuses"),
+            Self::Failed => Some("fails"),
+            Self::Stuck(None) => Some("sticks for ever"),
+            Self::Stuck(Some(_)) => Some("sticks in vain"),
+            Self::Late(_) => Some("sticks"),
+            Self::FailedAfter => Some("fails after it has issued"),
+        }
+    }
 }
 
 impl Directory {
@@ -45,14 +60,17 @@ impl Directory {
         } else {
             Way::Usual
         };
+        if let Some(what) = way.name() {
+            self.oddities.meet(what);
+        }
         match way {
             Way::Refused => {
-                let refusal = refused("rejectedIdentifier", "no certificate for this today");
+                let refusal = refused("serverInternal", "not today");
                 return (Err(refusal), None);
             }
             Way::Failed => {
                 self.fail(url, "enrollment failed");
-                return (Err(unavailable("500: enrollment failed")), None);
+                return (Err(failed("500: enrollment failed")), None);
             }
             Way::Stuck(until) => {
                 if let Some(filed) = self.orders.get_mut(url) {
@@ -74,7 +92,7 @@ impl Directory {
             filed.issued_at = Some(now + *wait);
         }
         let answer = match way {
-            Way::FailedAfter => Err(unavailable("500: it broke after it had signed")),
+            Way::FailedAfter => Err(failed("500: it broke after it had signed")),
             Way::Late(_) => self.order(account, url, now),
             Way::Usual | Way::Refused | Way::Failed | Way::Stuck(_) => Ok(order),
         };
@@ -123,11 +141,63 @@ impl Directory {
         }
     }
 
+    /// Whether an order is invalid whose certificate was issued and forgotten.
+    pub fn denies(&self, order: &str) -> bool {
+        let filed = self.orders.get(order);
+        self.oddities.forgotten.contains(order)
+            && filed.is_some_and(|it| it.status == OrderStatus::Invalid)
+    }
+
+    /// When a certificate was to be had from its order; none if it never is.
+    pub fn handed_out_at(&self, order: &str, line: &str) -> Option<OffsetDateTime> {
+        let filed = self.orders.get(order)?;
+        let chain = filed.chain.as_ref()?;
+        let lost = self.oddities.lost.get(order).copied().flatten();
+        let at = filed.issued_at.filter(|_| chain.contains(line))?;
+        Some(lost.map_or(at, |lost| at.max(lost)))
+    }
+
+    /// Whether an order with one of these names was finalized, and nothing is to be had from it, or was not for a while
+    /// that ended after `since`.
+    pub fn withholds(&self, names: &[String], since: OffsetDateTime) -> bool {
+        let is_about = |order: &&Filed| names.iter().any(|name| order.names.contains(name));
+        self.orders.values().filter(is_about).any(|order| {
+            let lost = self.oddities.lost.get(&order.url).copied().flatten();
+            match (order.status, order.issued_at) {
+                // Its life is over by then.
+                (OrderStatus::Processing, None) => since < order.opened_at + ORDER_LIFETIME * 2,
+                (_, None) if self.oddities.forgotten.contains(&order.url) => {
+                    since < order.opened_at + ORDER_LIFETIME * 2
+                }
+                (_, Some(at)) => since < at || lost.is_some_and(|lost| since < lost),
+                (_, None) => false,
+            }
+        })
+    }
+
     /// The client has the answer to its finalize.
     pub(in crate::authority) fn has_answered(&mut self, url: &str) {
         if let Some(ended) = self.oddities.ending.remove(url) {
             self.orders.insert(url.to_owned(), ended);
         }
+    }
+
+    /// Its answer to a finalize is lost.
+    pub(in crate::authority) fn has_torn(&mut self, url: &str) {
+        let is_forgotten = self.oddities.ending.remove(url).is_some();
+        if is_forgotten {
+            self.oddities.forgotten.insert(url.to_owned());
+        }
+        self.oddities.meet(if is_forgotten {
+            "forgets"
+        } else {
+            "tears a connection"
+        });
+    }
+
+    /// Whether the answer to a finalize is lost.
+    pub(in crate::authority) fn tears(&self, dice: &mut Dice) -> bool {
+        drawn(self.oddities.tears, dice)
     }
 
     /// An order that sticks in vain is invalid when its time has come.
@@ -160,11 +230,13 @@ impl Directory {
         if until.is_none_or(|until| until <= now) {
             return Ok(chain);
         }
+        self.oddities.meet("loses certificates");
         match dice.below(4) {
             0 => Err(gone()),
             1 => Err(refused("unauthorized", "it is not yours")),
-            2 => Err(unavailable("500: the certificate cannot be read")),
-            _ => Ok("<html>It works!</html>".to_owned()),
+            2 => Err(failed("500: the certificate cannot be read")),
+            // As the client says it of a page.
+            _ => Err(failed("it is no certificate")),
         }
     }
 }

@@ -36,11 +36,12 @@ impl Directory {
             self.oddities.tried.remove(url);
             return None;
         }
-        let next = match self.oddities.failing {
+        let (next, what) = match self.oddities.failing {
             Failing::Final => return None,
-            Failing::StaysPending => None,
-            Failing::TriedAgain => Some(now + STEP),
+            Failing::StaysPending => (None, "leaves challenges pending"),
+            Failing::TriedAgain => (Some(now + STEP), "tries challenges again"),
         };
+        self.oddities.meet(what);
         let proof = self.proofs.get(url)?;
         let row = (proof.account.clone(), proof.name.clone());
         let tried = Tried { times: 1, next };
