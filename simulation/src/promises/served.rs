@@ -7,7 +7,6 @@ use rancher_lets_encrypt::certificate::Leaf;
 use rancher_lets_encrypt::certificate::Shown;
 use rancher_lets_encrypt::config::ReplaceForeign;
 use rancher_lets_encrypt::ports::Upload;
-use rancher_lets_encrypt::schedule;
 use time::Duration;
 use time::OffsetDateTime;
 

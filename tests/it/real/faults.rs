@@ -180,7 +180,7 @@ impl Case<'_> {
         if self.endpoint == "finalize" {
             let ends = |line: &Value| {
                 let message = line["message"].as_str().unwrap_or_default();
-                message == "more to do later" || message == "balancers woken"
+                message == "more to do later" || message == "chain kept"
             };
             let line = daemon.next("the end of a try", ends).await;
             if line["message"] == "more to do later" {
