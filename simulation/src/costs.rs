@@ -13,6 +13,7 @@ use crate::outside::Outside;
 use crate::outside::State;
 use crate::process::Habits;
 use crate::process::Switch;
+use crate::process::on_virtual_clock;
 use crate::process::supervise;
 use crate::promises::Promise;
 use crate::promises::Violation;
@@ -78,12 +79,7 @@ const PATIENCE: Duration = Duration::days(3);
 /// Lets one name live through a year; answers what it cost, or which promise was broken by it. A name that is not
 /// broken must be served fresh in the end, else its costs would say nothing.
 pub fn year(story: Story, lifetime: i64) -> Result<Cost, Violation> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without input and output can be built");
-    runtime.block_on(async {
+    on_virtual_clock(async {
         let outside = Outside::new(Dice::new(1), 1);
         begin(&mut outside.state(), story, lifetime);
         let switch: Arc<Switch> = Arc::default();

@@ -11,6 +11,7 @@ use crate::outside::Outside;
 use crate::outside::State;
 use crate::process::Habits;
 use crate::process::live;
+use crate::process::on_virtual_clock;
 use crate::promises::Promise;
 use crate::promises::Violation;
 use crate::town::Wish;
@@ -69,12 +70,7 @@ pub fn run(
     patience: Duration,
     prepare: impl FnOnce(&mut State),
 ) -> (u64, Option<Violation>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without input and output can be built");
-    runtime.block_on(async {
+    on_virtual_clock(async {
         let outside = Outside::new(Dice::new(1), 1);
         prepare(&mut outside.state());
         wish(&outside, names);

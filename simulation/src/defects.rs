@@ -17,6 +17,7 @@ use crate::issuer::Validity;
 use crate::outside::Outside;
 use crate::process::Habits;
 use crate::process::live;
+use crate::process::on_virtual_clock;
 use crate::promises::Promise;
 use crate::promises::Violation;
 use crate::town::Route;
@@ -288,12 +289,7 @@ const CASES: [Case; 20] = [
 /// Tries a defect, or the same without it; answers what was broken.
 pub fn attempt(trial: Trial, defect: Defect) -> Option<Violation> {
     let Trial::Crash(scenario) = trial else {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime without input and output can be built");
-        return runtime.block_on(attempt_over_time(trial, defect));
+        return on_virtual_clock(attempt_over_time(trial, defect));
     };
     every_effect(scenario, defect, LONG)
         .err()

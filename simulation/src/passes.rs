@@ -9,6 +9,7 @@ use crate::dice::Dice;
 use crate::outside::Outside;
 use crate::process::Habits;
 use crate::process::Switch;
+use crate::process::on_virtual_clock;
 use crate::process::supervise;
 use crate::town::Route;
 use crate::town::Wish;
@@ -33,12 +34,7 @@ pub struct Passes {
 
 /// How many passes there are with so many names of one kind.
 pub fn count(names: u32, route: Route) -> Passes {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without input and output can be built");
-    runtime.block_on(async {
+    on_virtual_clock(async {
         let outside = Outside::new(Dice::new(1), 1);
         {
             let mut state = outside.state();

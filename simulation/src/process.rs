@@ -29,6 +29,16 @@ use crate::outside::Outside;
 /// The loop of the daemon is not looked at from outside here.
 const LONGEST_REST: Duration = Duration::days(1);
 
+/// Runs a world to its end on one thread, whose clock stands still while something is done and jumps while all wait.
+pub fn on_virtual_clock<T>(world: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without input and output can be built")
+        .block_on(world)
+}
+
 /// Settings of the daemon, as far as they are not in the rules.
 #[derive(Debug, Clone, Copy)]
 pub struct Habits {

@@ -9,6 +9,7 @@ use crate::outside::Outside;
 use crate::outside::State;
 use crate::plan::Plan;
 use crate::process::Switch;
+use crate::process::on_virtual_clock;
 use crate::process::supervise;
 use crate::promises::Promise;
 use crate::promises::Violation;
@@ -59,12 +60,7 @@ pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
         length: plan.length.min(length),
         ..plan
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without input and output can be built");
-    runtime.block_on(async {
+    on_virtual_clock(async {
         let mut dice = dice;
         let outside = Outside::new(dice.fork(), 2);
         prepare(&outside, &plan, is_loud);

@@ -1,7 +1,5 @@
 //! What a directory does otherwise than Boulder, asked through the port.
 
-use std::future::Future;
-
 use rancher_lets_encrypt::bundle::Secret;
 use rancher_lets_encrypt::names::DomainName;
 use rancher_lets_encrypt::names::Names;
@@ -21,6 +19,7 @@ use simulation::dice::Dice;
 use simulation::issuer::key_pem;
 use simulation::life::Life;
 use simulation::outside::Outside;
+use simulation::process::on_virtual_clock;
 use simulation::trouble::Port;
 use simulation::trouble::Weather;
 use time::Duration;
@@ -31,15 +30,6 @@ const ALWAYS: u64 = 1000;
 struct Client {
     life: Life,
     account: Account,
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime without input and output can be built");
-    runtime.block_on(test);
 }
 
 fn name(text: &str) -> DomainName {
@@ -144,7 +134,7 @@ const NAME: &str = "www.example.com";
 
 #[test]
 fn orders_stick_in_processing_for_days() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         client.set(|odd| {
             odd.sticks = ALWAYS;
@@ -164,7 +154,7 @@ fn orders_stick_in_processing_for_days() {
 
 #[test]
 fn orders_stick_for_ever_or_in_vain_without_a_certificate() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         client.set(|odd| {
             odd.sticks = ALWAYS;
@@ -192,7 +182,7 @@ fn orders_stick_for_ever_or_in_vain_without_a_certificate() {
 
 #[test]
 fn finalizes_are_refused_or_fail_before_or_after_issuing() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         let order = client.ready(NAME).await;
         client.set(|odd| odd.refuses = ALWAYS);
@@ -222,7 +212,7 @@ fn finalizes_are_refused_or_fail_before_or_after_issuing() {
 
 #[test]
 fn order_is_forgotten_when_no_answer_gets_through() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         client.set(|odd| odd.forgets = true);
         let order = client.ready(NAME).await;
@@ -252,7 +242,7 @@ fn order_is_forgotten_when_no_answer_gets_through() {
 
 #[test]
 fn certificates_are_lost_for_hours() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         client.set(|odd| {
             odd.loses = ALWAYS;
@@ -276,7 +266,7 @@ fn certificates_are_lost_for_hours() {
 
 #[test]
 fn failed_challenges_stay_pending_until_they_are_told_again() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         client.set(|odd| odd.failing = Failing::StaysPending);
         let order = client.open(NAME).await.expect("it is not limited");
@@ -300,7 +290,7 @@ fn failed_challenges_stay_pending_until_they_are_told_again() {
 
 #[test]
 fn failed_challenges_are_tried_again_by_the_authority() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         client.set(|odd| odd.failing = Failing::TriedAgain);
         let order = client.open(NAME).await.expect("it is not limited");
@@ -326,7 +316,7 @@ fn failed_challenges_are_tried_again_by_the_authority() {
 
 #[test]
 fn silence_is_for_one_name_only() {
-    run(async {
+    on_virtual_clock(async {
         let client = Client::start().await;
         let order = client.ready(NAME).await;
         client.set(|odd| {
@@ -344,7 +334,7 @@ fn silence_is_for_one_name_only() {
 
 #[test]
 fn authority_is_gone_and_comes_back_without_its_state() {
-    run(async {
+    on_virtual_clock(async {
         let mut client = Client::start().await;
         let order = client.ready(NAME).await;
         client.set(|odd| odd.is_gone = true);
