@@ -36,7 +36,7 @@ const STUCK_AFTER: Duration = Duration::DAY;
 const LONG_AGO: Duration = Duration::days(3);
 
 /// How long a certificate that was refused stands in the way of another order for the same names.
-pub const BLOCKED_FOR: Duration = Duration::DAY;
+const BLOCKED_FOR: Duration = Duration::DAY;
 
 /// How often an order is finalized at most: each time may bring a certificate, and after a day it is stuck.
 const MOST_FINALIZES: usize = 3;
@@ -604,8 +604,7 @@ impl PendingOrder {
     /// Notes that finalize is about to be sent.
     pub fn finalizing(&mut self, now: OffsetDateTime) {
         self.finalized_at.push(Instant(now));
-        (self.rests, self.look_after, self.asked_until) = (0, None, None);
-        self.rests_because = None;
+        self.resume();
     }
 
     /// Notes that nothing was issued by the last finalize.
@@ -696,8 +695,7 @@ impl PendingOrder {
     /// Puts it aside.
     pub fn put_aside(&mut self) {
         self.is_aside = true;
-        (self.rests, self.look_after, self.asked_until) = (0, None, None);
-        self.rests_because = None;
+        self.resume();
     }
 
     /// Notes what the authority says instead of an answer.

@@ -12,7 +12,6 @@ use crate::issue::Obtained;
 use crate::issue::drive::Driven;
 use crate::issue::drive::Work;
 use crate::issue::stop::Stop;
-use crate::order::BLOCKED_FOR;
 use crate::order::End;
 use crate::order::PendingOrder;
 use crate::order::Wanted;
@@ -34,9 +33,8 @@ impl<W: World> Attempt<'_, W> {
                     self.save(&work.order, work.slot).await?;
                 }
                 let blocks = wanted.is_wanted && !self.plan.standing.is_asked;
-                if blocks && work.order.block(now).is_some() {
-                    let until = received_at.min(now).saturating_add(BLOCKED_FOR);
-                    return Err(unusable(&why, until).into());
+                if blocks && let Some((why, until)) = work.order.block(now) {
+                    return Err(unusable(why, until).into());
                 }
                 self.keep_key(&work.order, work.slot).await?;
                 warn!(names = %work.order.names, error = why, "order of a certificate that cannot be used parted with, its key is kept");
