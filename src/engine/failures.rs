@@ -13,9 +13,20 @@ use crate::reaction::Failure;
 use crate::reaction::Trouble;
 use crate::schedule;
 use crate::setback::Setback;
+use crate::store::ledger::Ledger;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
 use crate::text::timestamp;
+
+/// The wait of an authority that is left alone at a time.
+pub(super) fn open_breaker<'a>(
+    ledger: &'a Ledger,
+    breaker: &Subject,
+    now: OffsetDateTime,
+) -> Option<&'a Wait> {
+    let wait = ledger.waiting(breaker, now);
+    wait.filter(|wait| schedule::is_open(wait.failures))
+}
 
 impl<W: World> Engine<W> {
     /// Notes a failure that is tried again at `until`.
@@ -214,10 +225,7 @@ impl<W: World> Engine<W> {
     /// The wait of an authority that is left alone at present.
     pub fn open_breaker(&self, breaker: &Subject) -> Option<Wait> {
         let now = self.now();
-        self.ledger()
-            .waiting(breaker, now)
-            .filter(|wait| schedule::is_open(wait.failures))
-            .cloned()
+        open_breaker(&self.ledger(), breaker, now).cloned()
     }
 
     /// Notes an answer that says nothing but that the authority fails. Several in a row open the breaker; while it

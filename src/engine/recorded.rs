@@ -9,13 +9,13 @@ use crate::budget::UsedUp;
 use crate::decide::after::NameWait;
 use crate::decide::after::OnRecord;
 use crate::engine::Engine;
+use crate::engine::failures::open_breaker;
 use crate::engine::refusals;
 use crate::fingerprint::Fingerprint;
 use crate::names::DomainName;
 use crate::names::NameSet;
 use crate::ports::World;
 use crate::reaction::Trouble;
-use crate::schedule;
 use crate::setback::Setback;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Subject;
@@ -63,12 +63,8 @@ impl<W: World> Recorded<'_, W> {
 
     fn breaker(&self, directory: &str) -> Option<Setback> {
         let directory = directory.to_owned();
-        let wait = self
-            .ledger
-            .waiting(&Subject::Authority { directory }, self.now)?;
-        if !schedule::is_open(wait.failures) {
-            return None;
-        }
+        let breaker = Subject::Authority { directory };
+        let wait = open_breaker(&self.ledger, &breaker, self.now)?;
         let mut wait = wait.clone();
         wait.detail = format!("the authority cannot be used at present: {}", wait.detail);
         Some(wait.into())

@@ -220,8 +220,12 @@ impl<W: World> Attempt<'_, W> {
                     challenge.failed_with = Some(text);
                     let what = failure(&task.name, Some(error));
                     debug!(lineage = self.lineage, domain = %task.name, %error, "try of a challenge failed");
-                    self.fail_validation(account, subject.clone(), what, since)
-                        .await;
+                    // Another certificate may wait for the same look.
+                    if !self.has_failed_since(&subject, since) {
+                        self.engine
+                            .fail_validation(&account.directory, subject.clone(), what)
+                            .await;
+                    }
                     self.save(&work.order, work.slot).await?;
                     if let Err(setback) = self.engine.held_back(&subject) {
                         waits.get_or_insert(setback);
@@ -578,8 +582,13 @@ impl<W: World> Attempt<'_, W> {
         let told_at = challenge.and_then(|challenge| challenge.told_at);
         let since = told_at.unwrap_or_else(|| order.intended_at());
         let subject = refusals(&account.directory, &account.url, &authorization.name);
+        self.has_failed_since(&subject, since)
+    }
+
+    /// Whether a validation has failed since a time, by the clock of its name.
+    fn has_failed_since(&self, subject: &Subject, since: OffsetDateTime) -> bool {
         let ledger = self.engine.ledger();
-        ledger.wait(&subject).is_some_and(|wait| {
+        ledger.wait(subject).is_some_and(|wait| {
             wait.failed_at.is_some_and(|at| since <= at)
                 && wait.trouble.is_some_and(Trouble::is_of_validation)
         })
@@ -619,11 +628,10 @@ impl<W: World> Attempt<'_, W> {
                 if self.is_on_record(account, order, authorization) {
                     return;
                 }
-                let challenge = order.challenges.get(&authorization.url);
-                let told_at = challenge.and_then(|challenge| challenge.told_at);
-                let since = told_at.unwrap_or_else(|| order.intended_at());
                 let what = failure(name, authorization.error.as_ref());
-                self.fail_validation(account, subject, what, since).await;
+                self.engine
+                    .fail_validation(&account.directory, subject, what)
+                    .await;
                 order.failed.insert(authorization.url.clone());
                 if let Err(stop) = self.save(order, work.slot).await {
                     debug!(
@@ -633,27 +641,6 @@ impl<W: World> Attempt<'_, W> {
                     );
                 }
             }
-        }
-    }
-
-    async fn fail_validation(
-        &self,
-        account: &Account,
-        subject: Subject,
-        what: Failure,
-        since: OffsetDateTime,
-    ) {
-        let is_counted = {
-            let ledger = self.engine.ledger();
-            ledger.wait(&subject).is_some_and(|wait| {
-                wait.failed_at.is_some_and(|at| since <= at)
-                    && wait.trouble.is_some_and(Trouble::is_of_validation)
-            })
-        };
-        if !is_counted {
-            self.engine
-                .fail_validation(&account.directory, subject, what)
-                .await;
         }
     }
 }
