@@ -209,9 +209,6 @@ impl<'a, W: World> Attempt<'a, W> {
                     last = Some(AuthorityError::refused(problem));
                 }
                 Err(Stop::Authority(error)) if error.kind == AuthorityErrorKind::AccountUnknown => {
-                    if let Some(account) = self.account_in_use().await? {
-                        self.forget_account(&account).await?;
-                    }
                     last = Some(error);
                 }
                 Ok(None) => last = Some(AuthorityError::gone("no order lasts")),

@@ -8,7 +8,6 @@ use crate::decide::after::OnRecord;
 use crate::engine::Engine;
 use crate::issue::Attempt;
 use crate::issue::stop::Stop;
-use crate::order::Pending;
 use crate::order::PendingOrder;
 use crate::ports::Account;
 use crate::ports::Authority;
@@ -111,7 +110,7 @@ impl<W: World> Attempt<'_, W> {
         self.take_account_budget(directory).await?;
         let contact = self.engine.settings.email.as_deref();
         let url = self
-            .ask(directory, || {
+            .ask_patiently(directory, || {
                 self.authority().register(directory, &record.key, contact)
             })
             .await?;
@@ -135,15 +134,6 @@ impl<W: World> Attempt<'_, W> {
         let is_lost =
             |lost: &LostAccount| lost.url == order.account && order.intended_at() <= lost.at;
         Ok(record.is_some_and(|record| record.lost.iter().any(is_lost)))
-    }
-
-    /// The account that this attempt works with, unless it is still to be made.
-    pub(super) async fn account_in_use(&self) -> Result<Option<Account>, Stop> {
-        let wanted = self.engine.settings.policy.wanted_directory();
-        match self.pending().await {
-            Pending::Order(order) => self.known_account(&order.directory).await,
-            Pending::None | Pending::Unreadable(_) => self.known_account(wanted).await,
-        }
     }
 
     /// The authority does not know an account any more: the key stays. Another certificate may have found out and

@@ -127,7 +127,7 @@ impl<W: World> Attempt<'_, W> {
         for url in &urls {
             let authorization = match self.look_at(&account, &order_url, url).await {
                 Ok(authorization) => authorization,
-                Err(stop) => return self.no_answer(work, stop, Some(&account)).await,
+                Err(stop) => return self.no_answer(work, stop),
             };
             match authorization.status {
                 AuthorizationStatus::Pending => tasks.push(task(authorization)?),
@@ -156,9 +156,7 @@ impl<W: World> Attempt<'_, W> {
         url: &str,
     ) -> Result<Authorization, Stop> {
         let authorization = self
-            .ask(&account.directory, || {
-                self.authority().look_at(account, order, url)
-            })
+            .ask(account, || self.authority().look_at(account, order, url))
             .await?;
         debug!(lineage = self.lineage, domain = %authorization.name, status = ?authorization.status, "authorization looked at");
         Ok(authorization)
@@ -344,7 +342,7 @@ impl<W: World> Attempt<'_, W> {
         let order = work.url();
         for (position, task) in tasks.iter().enumerate() {
             let told = self
-                .ask(&account.directory, || {
+                .ask(account, || {
                     self.authority().tell(account, &order, &task.url)
                 })
                 .await;
@@ -428,7 +426,7 @@ impl<W: World> Attempt<'_, W> {
             for task in tasks {
                 let authorization = match self.look_at(account, &order, &task.url).await {
                     Ok(authorization) => authorization,
-                    Err(stop) => return self.no_answer(work, stop, Some(account)).await,
+                    Err(stop) => return self.no_answer(work, stop),
                 };
                 if authorization.status == AuthorizationStatus::Pending {
                     not_before = not_before.or(authorization.not_before);
@@ -485,7 +483,7 @@ impl<W: World> Attempt<'_, W> {
         for task in &lost {
             warn!(domain = %task.name, "authorization pending for an hour, given up");
             let given_up = self
-                .ask(&account.directory, || {
+                .ask(account, || {
                     self.authority().deactivate(account, &order, &task.url)
                 })
                 .await;

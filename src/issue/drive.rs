@@ -156,12 +156,12 @@ impl<W: World> Attempt<'_, W> {
         };
         let url = work.url();
         let looked = self
-            .ask(&account.directory, || self.authority().look(&account, &url))
+            .ask(&account, || self.authority().look(&account, &url))
             .await;
         let state = match looked {
             Ok(state) => state,
             Err(stop) => {
-                let shown = self.no_answer(work, stop, Some(&account)).await?;
+                let shown = self.no_answer(work, stop)?;
                 // It is no answer to a look.
                 let is_none = shown == Shown::NotReady;
                 return Ok(if is_none { Shown::Silence } else { shown });
@@ -184,23 +184,12 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// What an answer that is none means for the order.
-    pub(super) async fn no_answer(
-        &self,
-        work: &mut Work,
-        stop: Stop,
-        account: Option<&Account>,
-    ) -> Result<Shown, Stop> {
+    pub(super) fn no_answer(&self, work: &mut Work, stop: Stop) -> Result<Shown, Stop> {
         let Stop::Authority(error) = stop else {
             return Err(stop);
         };
         let shown = match error.kind {
-            AuthorityErrorKind::AccountUnknown => {
-                if let Some(account) = account {
-                    self.forget_account(account).await?;
-                }
-                Shown::Gone
-            }
-            AuthorityErrorKind::Gone => Shown::Gone,
+            AuthorityErrorKind::AccountUnknown | AuthorityErrorKind::Gone => Shown::Gone,
             AuthorityErrorKind::NotReady | AuthorityErrorKind::AlreadyTold => Shown::NotReady,
             // That of an order that was opened says nothing about the account.
             AuthorityErrorKind::Refused if !work.order.may_be_issued() => {
@@ -228,8 +217,9 @@ impl<W: World> Attempt<'_, W> {
         };
         self.note(&work.order, work.slot).await?;
         let url = work.url();
+        // Whatever is said at this URL, a look at the order tells.
         let downloaded = self
-            .ask(&account.directory, || {
+            .ask_patiently(&account.directory, || {
                 self.authority().download(&account, &url, &certificate)
             })
             .await;
@@ -244,7 +234,7 @@ impl<W: World> Attempt<'_, W> {
                 Ok(Shown::Nothing)
             }
             Err(stop) => {
-                self.no_answer(work, stop, None).await?;
+                self.no_answer(work, stop)?;
                 // Nothing is asked before the time that it says.
                 if work.not_before.is_some() {
                     return Ok(Shown::Silence);

@@ -58,7 +58,7 @@ impl<W: World> Attempt<'_, W> {
         work.pace = Pace::new(now);
         let url = work.url();
         let finalized = self
-            .ask_once(&account.directory, || {
+            .ask_once(&account, || {
                 self.authority().finalize(&account, &url, &request)
             })
             .await;
@@ -74,7 +74,7 @@ impl<W: World> Attempt<'_, W> {
         work.refusal = Some(error.problem.clone());
         let kind = error.kind;
         let not_before = error.not_before;
-        let shown = self.no_answer(work, error.into(), Some(&account)).await?;
+        let shown = self.no_answer(work, error.into())?;
         // Nothing is asked before the time that it says. Else it may have been done all the same.
         let is_worth_a_look = shown == Shown::Silence && not_before.is_none();
         if kind == AuthorityErrorKind::NotReady && is_first {

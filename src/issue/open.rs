@@ -44,7 +44,7 @@ impl<W: World> Attempt<'_, W> {
         };
         self.reserve(&account, &work.order);
         let opened = self
-            .ask(&account.directory, || {
+            .ask(&account, || {
                 self.authority().open(&account, &work.order.names)
             })
             .await;

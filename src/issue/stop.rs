@@ -11,6 +11,7 @@ use crate::engine::refusals;
 use crate::issue::Attempt;
 use crate::names::DomainName;
 use crate::names::Names;
+use crate::ports::Account;
 use crate::ports::Answered;
 use crate::ports::Authority as _;
 use crate::ports::AuthorityError;
@@ -178,8 +179,22 @@ enum Proof {
 }
 
 impl<W: World> Attempt<'_, W> {
-    /// Asks the authority; where no answer comes, again after a moment.
+    /// Asks the authority with an account, which is forgotten if it does not know that one; where no answer comes, again
+    /// after a moment.
     pub(super) async fn ask<T, F>(
+        &self,
+        account: &Account,
+        request: impl Fn() -> F,
+    ) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, AuthorityError>> + Send,
+    {
+        let result = self.ask_patiently(&account.directory, request).await;
+        self.forget_unknown(account, result).await
+    }
+
+    /// The same without an account that could be forgotten by the answer.
+    pub(super) async fn ask_patiently<T, F>(
         &self,
         directory: &str,
         request: impl Fn() -> F,
@@ -188,6 +203,20 @@ impl<W: World> Attempt<'_, W> {
         F: Future<Output = Result<T, AuthorityError>> + Send,
     {
         self.ask_again(directory, Proof::Works, request).await
+    }
+
+    /// The account that was asked with, not the one on record by now: it may have been made again meanwhile.
+    async fn forget_unknown<T>(
+        &self,
+        account: &Account,
+        result: Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        if let Err(Stop::Authority(error)) = &result
+            && error.kind == AuthorityErrorKind::AccountUnknown
+        {
+            self.forget_account(account).await?;
+        }
+        result
     }
 
     /// What time it is there. A directory can be read where nothing else works.
@@ -236,18 +265,20 @@ impl<W: World> Attempt<'_, W> {
         }
     }
 
-    /// Asks the authority once, unless the breaker is open, which this answer may open or close.
+    /// The same once only.
     pub(super) async fn ask_once<T, F>(
         &self,
-        directory: &str,
+        account: &Account,
         request: impl Fn() -> F,
     ) -> Result<T, Stop>
     where
         F: Future<Output = Result<T, AuthorityError>> + Send,
     {
-        self.ask_as(directory, Proof::Works, request).await
+        let result = self.ask_as(&account.directory, Proof::Works, request).await;
+        self.forget_unknown(account, result).await
     }
 
+    /// Asks once, unless the breaker is open, which this answer may open or close.
     async fn ask_as<T, F>(
         &self,
         directory: &str,

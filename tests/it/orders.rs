@@ -361,6 +361,27 @@ async fn an_account_that_the_authority_forgot_is_made_again_once_with_the_same_k
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_about_a_forgotten_account_does_not_forget_the_one_made_after_it() {
+    let world = World::start().await;
+    let mut daemon = world.daemon(NAME);
+    world.pushed(NAME).await;
+    daemon.rests().await;
+    world.production.forget_accounts();
+    let gate = Gate::new();
+    let faults = world.production.faults();
+    faults.add("new-order", 1, What::Hold(gate.clone()));
+    world.announce("shop", "web", "n1.example.com,n2.example.com");
+    guarded("the first order", gate.reached(1)).await;
+    let other = world.production.until(|state| state.issued().len() == 2);
+    guarded("the other certificate", other).await;
+    gate.open();
+    for name in ["n1.example.com", "n2.example.com"] {
+        world.pushed(name).await;
+    }
+    assert_eq!(world.asked("new-account"), 2, "{}", daemon.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_that_is_forgotten_with_an_order_in_flight_costs_one_new_order() {
     let world = World::start().await;
     let gate = world.gates("challenge", What::Hold);
