@@ -28,6 +28,26 @@ pub(super) fn open_breaker<'a>(
     wait.filter(|wait| schedule::is_open(wait.failures))
 }
 
+/// The wait of what was found to fail since a time.
+fn failed_since<'a>(
+    ledger: &'a Ledger,
+    subject: &Subject,
+    since: OffsetDateTime,
+) -> Option<&'a Wait> {
+    let wait = ledger.wait(subject);
+    wait.filter(|wait| wait.failed_at.is_some_and(|at| since <= at))
+}
+
+/// The same, where it was a validation.
+fn validation_failed_since<'a>(
+    ledger: &'a Ledger,
+    subject: &Subject,
+    since: OffsetDateTime,
+) -> Option<&'a Wait> {
+    let wait = failed_since(ledger, subject, since);
+    wait.filter(|wait| wait.trouble.is_some_and(Trouble::is_of_validation))
+}
+
 impl<W: World> Engine<W> {
     /// Notes a failure that is tried again at `until`.
     pub async fn fail_until(
@@ -36,13 +56,14 @@ impl<W: World> Engine<W> {
         until: OffsetDateTime,
         what: impl Into<Failure>,
     ) -> Wait {
-        self.note_failure(subject, |_| until, what.into(), None)
+        self.note_failure(subject, |_| until, what.into(), None, |_| None)
             .await
     }
 
     /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at Rancher does.
     pub async fn fail(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
-        self.fail_by_clock(subject, what.into(), None).await
+        self.fail_by_clock(subject, what.into(), None, |_| None)
+            .await
     }
 
     /// The same, unless the same subject was found to fail since a time: one look counts once, however many certificates
@@ -53,22 +74,29 @@ impl<W: World> Engine<W> {
         subject: Subject,
         what: Failure,
     ) -> Wait {
-        let counted = {
-            let ledger = self.ledger();
-            let wait = ledger.wait(&subject);
-            wait.filter(|wait| wait.failed_at.is_some_and(|at| since <= at))
-                .cloned()
-        };
-        match counted {
-            Some(wait) => wait,
-            None => self.fail(subject, what).await,
-        }
+        let of = subject.clone();
+        let counted = |ledger: &Ledger| failed_since(ledger, &of, since).cloned();
+        self.fail_by_clock(subject, what, None, counted).await
     }
 
-    /// Notes a validation that failed at an authority, on the clock of its kind.
-    pub async fn fail_validation(&self, directory: &str, subject: Subject, what: Failure) {
+    /// Notes a validation that failed at an authority, on the clock of its kind, unless one of the same name has failed
+    /// there since a time.
+    pub async fn fail_validation(
+        &self,
+        directory: &str,
+        since: OffsetDateTime,
+        subject: Subject,
+        what: Failure,
+    ) {
         let limits = self.limits(directory);
-        self.fail_by_clock(subject, what, limits).await;
+        let of = subject.clone();
+        let counted = |ledger: &Ledger| validation_failed_since(ledger, &of, since).cloned();
+        self.fail_by_clock(subject, what, limits, counted).await;
+    }
+
+    /// Whether a validation has failed since a time, by the clock of its name.
+    pub fn has_validation_failed(&self, subject: &Subject, since: OffsetDateTime) -> bool {
+        validation_failed_since(&self.ledger(), subject, since).is_some()
     }
 
     async fn fail_by_clock(
@@ -76,19 +104,23 @@ impl<W: World> Engine<W> {
         subject: Subject,
         what: Failure,
         limits: Option<&Limits>,
+        counted: impl FnOnce(&Ledger) -> Option<Wait>,
     ) -> Wait {
         let (now, loop_time, clock) = (self.now(), self.settings.loop_time, what.clock());
         let until = |failures| now + clock.after(failures, loop_time);
-        self.note_failure(subject, until, what, limits).await
+        self.note_failure(subject, until, what, limits, counted)
+            .await
     }
 
-    /// `limits` are those that the failure takes from.
+    /// `limits` are those that the failure takes from. `counted` finds the wait of a failure that was noted already and is
+    /// the same: both under one lock, since others find out at the same moment.
     async fn note_failure(
         &self,
         subject: Subject,
         until: impl FnOnce(u32) -> OffsetDateTime,
         what: Failure,
         limits: Option<&Limits>,
+        counted: impl FnOnce(&Ledger) -> Option<Wait>,
     ) -> Wait {
         let now = self.now();
         let asked_with = match &subject {
@@ -105,6 +137,9 @@ impl<W: World> Engine<W> {
         };
         let (wait, line) = {
             let mut ledger = self.ledger();
+            if let Some(wait) = counted(&ledger) {
+                return wait;
+            }
             let failures = ledger.failures(&subject).saturating_add(1);
             // What is waited for already is not over sooner because something else went wrong besides.
             let until = until(failures);
@@ -236,18 +271,20 @@ impl<W: World> Engine<W> {
         not_before: Option<OffsetDateTime>,
         what: Failure,
     ) {
-        if self.open_breaker(&breaker).is_some() {
-            return;
-        }
         let now = self.now();
-        let failures = self.ledger().failures(&breaker).saturating_add(1);
-        let mut until = now;
-        if schedule::is_open(failures) {
+        let error = what.text.clone();
+        let until = |failures| {
+            if !schedule::is_open(failures) {
+                return now;
+            }
             let asked = not_before.unwrap_or(now);
-            until = asked.max(now + schedule::after_outage(failures));
-            tracing::warn!(error = what.text, next_try = %timestamp(until), "authority left alone after several failures in a row");
-        }
-        self.fail_until(breaker, until, what).await;
+            let until = asked.max(now + schedule::after_outage(failures));
+            tracing::warn!(error, next_try = %timestamp(until), "authority left alone after several failures in a row");
+            until
+        };
+        let of = breaker.clone();
+        let counted = |ledger: &Ledger| open_breaker(ledger, &of, now).cloned();
+        self.note_failure(breaker, until, what, None, counted).await;
     }
 
     /// Names that wait after a failed validation, a refusal or a failed self-check.

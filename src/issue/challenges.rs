@@ -218,12 +218,9 @@ impl<W: World> Attempt<'_, W> {
                     challenge.failed_with = Some(text);
                     let what = failure(&task.name, Some(error));
                     debug!(lineage = self.lineage, domain = %task.name, %error, "try of a challenge failed");
-                    // Another certificate may wait for the same look.
-                    if !self.has_failed_since(&subject, since) {
-                        self.engine
-                            .fail_validation(&account.directory, subject.clone(), what)
-                            .await;
-                    }
+                    self.engine
+                        .fail_validation(&account.directory, since, subject.clone(), what)
+                        .await;
                     self.save(&work.order, work.slot).await?;
                     if let Err(setback) = self.engine.held_back(&subject) {
                         waits.get_or_insert(setback);
@@ -576,20 +573,9 @@ impl<W: World> Attempt<'_, W> {
         if order.failed.contains(&authorization.url) {
             return true;
         }
-        let challenge = order.challenges.get(&authorization.url);
-        let told_at = challenge.and_then(|challenge| challenge.told_at);
-        let since = told_at.unwrap_or_else(|| order.intended_at());
+        let since = told_since(order, authorization);
         let subject = refusals(&account.directory, &account.url, &authorization.name);
-        self.has_failed_since(&subject, since)
-    }
-
-    /// Whether a validation has failed since a time, by the clock of its name.
-    fn has_failed_since(&self, subject: &Subject, since: OffsetDateTime) -> bool {
-        let ledger = self.engine.ledger();
-        ledger.wait(subject).is_some_and(|wait| {
-            wait.failed_at.is_some_and(|at| since <= at)
-                && wait.trouble.is_some_and(Trouble::is_of_validation)
-        })
+        self.engine.has_validation_failed(&subject, since)
     }
 
     /// Whether an authorization has failed, and that is on record, and the wait that followed is over.
@@ -626,9 +612,10 @@ impl<W: World> Attempt<'_, W> {
                 if self.is_on_record(account, order, authorization) {
                     return;
                 }
+                let since = told_since(order, authorization);
                 let what = failure(name, authorization.error.as_ref());
                 self.engine
-                    .fail_validation(&account.directory, subject, what)
+                    .fail_validation(&account.directory, since, subject, what)
                     .await;
                 order.failed.insert(authorization.url.clone());
                 if let Err(stop) = self.save(order, work.slot).await {
@@ -641,6 +628,13 @@ impl<W: World> Attempt<'_, W> {
             }
         }
     }
+}
+
+/// Since when a failure of an authorization can be that of its order.
+fn told_since(order: &PendingOrder, authorization: &Authorization) -> OffsetDateTime {
+    let challenge = order.challenges.get(&authorization.url);
+    let told_at = challenge.and_then(|challenge| challenge.told_at);
+    told_at.unwrap_or_else(|| order.intended_at())
 }
 
 fn failure(name: &DomainName, error: Option<&Problem>) -> Failure {
