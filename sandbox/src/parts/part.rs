@@ -20,6 +20,7 @@ use tokio::process::Child;
 use tokio::process::Command;
 use tokio::sync::watch;
 
+use crate::parts::web::HANGS;
 use crate::parts::web::guarded;
 
 /// Where Debian's daemons are, which is not on everybody's path.
@@ -94,7 +95,7 @@ impl Part {
     pub async fn says(&self, text: &str) {
         let mut lines = self.lines.subscribe();
         let is_said = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
-        let waiting = tokio::time::timeout(Duration::from_secs(60), lines.wait_for(is_said));
+        let waiting = tokio::time::timeout(HANGS, lines.wait_for(is_said));
         if waiting.await.is_err() {
             panic!("{} does not say `{text}`:\n{}", self.name, self.text());
         }
@@ -142,8 +143,16 @@ impl Part {
     }
 }
 
+/// So many of its last lines are shown by a test that fails.
+const LAST_WORDS: usize = 200;
+
 impl Drop for Part {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let lines = self.lines.borrow();
+            let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+            eprintln!("{} said:\n{}", self.name, last.join("\n"));
+        }
         self.kill_group();
     }
 }

@@ -8,9 +8,13 @@ use reqwest::Certificate;
 use reqwest::Client;
 use serde_json::Value;
 
-/// Whoever hangs says what it waited for. No assertion about time: far above anything real.
+/// When a wait hangs. No assertion about time, but far above anything real: OpenBao alone tries a validation for more than
+/// a minute, and a daemon that is told "still validating" looks again half a minute later.
+pub const HANGS: Duration = Duration::from_secs(5 * 60);
+
+/// Whoever hangs says what it waited for.
 pub async fn guarded<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    let done = tokio::time::timeout(HANGS, waiting).await;
     done.unwrap_or_else(|_| panic!("hangs while waiting for {what}"))
 }
 

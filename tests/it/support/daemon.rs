@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process;
+use sandbox::parts::web::HANGS;
 use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::AsyncRead;
@@ -72,7 +73,7 @@ impl Daemon {
 
     /// Waits for something that this daemon is to bring about; its log is shown when it does not.
     pub(crate) async fn brings<T>(&self, what: &str, waiting: impl Future<Output = T>) -> T {
-        match tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await {
+        match tokio::time::timeout(HANGS, waiting).await {
             Ok(done) => done,
             Err(_) => panic!("hangs while waiting for {what}:\n{}", self.text()),
         }
@@ -106,7 +107,7 @@ impl Daemon {
         let from = self.cursor;
         let position = |lines: &Vec<Value>| lines.iter().skip(from).position(&matches);
         let waiting = lines.wait_for(|lines| position(lines).is_some());
-        let found = match tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await {
+        let found = match tokio::time::timeout(HANGS, waiting).await {
             Ok(Ok(lines)) => position(&lines).map(|at| (at, lines[from + at].clone())),
             _ => None,
         };
