@@ -61,17 +61,11 @@ impl AcmeAuthority {
     /// Authorities that are reached by this client; the clock turns their `Retry-After` into a time.
     pub fn new(client: Client, now: Arc<dyn Fn() -> OffsetDateTime + Send + Sync>) -> Self {
         let now: Now = now;
-        Self {
-            transport: Transport::new(client, now),
-            directories: Mutex::default(),
-        }
+        Self { transport: Transport::new(client, now), directories: Mutex::default() }
     }
 
     fn directory(&self, url: &str) -> Arc<Directory> {
-        let mut directories = self
-            .directories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Directory::new(url, self.transport.clone()));
         Arc::clone(directories.entry(url.to_owned()).or_insert_with(new))
     }
@@ -107,9 +101,7 @@ impl Directory {
         });
         let (signer, to) = (Signer::Key, &endpoints.new_account);
         let answer = self.post(key, signer, to, Some(&payload), about).await?;
-        answer
-            .location
-            .ok_or_else(|| about.no_answer("a new account has no URL"))
+        answer.location.ok_or_else(|| about.no_answer("a new account has no URL"))
     }
 
     /// Reads an order, and keeps in mind what of it does not change.
@@ -118,10 +110,7 @@ impl Directory {
         let read = resource::order(url, &answer.body, known.clone());
         let (order, seen) = read.map_err(|why| about.no_sense(&why))?;
         self.note_order(url, seen);
-        Ok(Order {
-            not_before: self.transport().not_before(answer),
-            ..order
-        })
+        Ok(Order { not_before: self.transport().not_before(answer), ..order })
     }
 
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
@@ -144,10 +133,7 @@ impl Directory {
         let (view, challenge) = read.map_err(|why| about.no_sense(&why))?;
         let is_open = view.status == AuthorizationStatus::Pending;
         self.note_challenge(authorization, challenge.filter(|_| is_open));
-        Ok(Authorization {
-            not_before: self.transport().not_before(&answer),
-            ..view
-        })
+        Ok(Authorization { not_before: self.transport().not_before(&answer), ..view })
     }
 
     /// Where a challenge is told that it can be validated.
@@ -179,9 +165,7 @@ impl Directory {
             seen = self.seen(order);
         }
         let why = "an order says nowhere how it is finalized";
-        let url = seen
-            .finalize
-            .ok_or_else(|| About::Order(&[]).no_sense(why))?;
+        let url = seen.finalize.ok_or_else(|| About::Order(&[]).no_sense(why))?;
         Ok((url, seen.names))
     }
 }
@@ -232,29 +216,21 @@ impl Authority for AcmeAuthority {
     async fn open(&self, account: &Account, names: &Names) -> Result<Order, AuthorityError> {
         let directory = self.directory(&account.directory);
         let endpoints = directory.endpoints().await?;
-        let identifiers: Vec<_> = names
-            .iter()
-            .map(|name| Identifier::Dns(name.to_string()))
-            .collect();
+        let identifiers: Vec<_> =
+            names.iter().map(|name| Identifier::Dns(name.to_string())).collect();
         let payload = json_of(&NewOrder::new(&identifiers));
         let names: Vec<DomainName> = names.iter().cloned().collect();
         let about = About::Order(&names);
-        let mut answer = directory
-            .post_as(account, &endpoints.new_order, Some(&payload), about)
-            .await?;
+        let mut answer =
+            directory.post_as(account, &endpoints.new_order, Some(&payload), about).await?;
         let url = answer.location.take();
         let url = url.ok_or_else(|| about.no_sense("a new order has no URL"))?;
-        let known = Seen {
-            names: names.clone(),
-            finalize: None,
-        };
+        let known = Seen { names: names.clone(), finalize: None };
         directory.read_order(&url, &answer, known)
     }
 
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
-        self.directory(&account.directory)
-            .look(account, order)
-            .await
+        self.directory(&account.directory).look(account, order).await
     }
 
     async fn look_at(
@@ -263,9 +239,7 @@ impl Authority for AcmeAuthority {
         _: &str,
         authorization: &str,
     ) -> Result<Authorization, AuthorityError> {
-        self.directory(&account.directory)
-            .look_at(account, authorization)
-            .await
+        self.directory(&account.directory).look_at(account, authorization).await
     }
 
     async fn tell(
@@ -296,9 +270,7 @@ impl Authority for AcmeAuthority {
         let directory = self.directory(&account.directory);
         let payload = json_of(&json!({"status": "deactivated"}));
         let about = About::Order(&[]);
-        directory
-            .post_as(account, authorization, Some(&payload), about)
-            .await?;
+        directory.post_as(account, authorization, Some(&payload), about).await?;
         directory.note_challenge(authorization, None);
         Ok(())
     }
@@ -313,9 +285,7 @@ impl Authority for AcmeAuthority {
         let (url, names) = directory.finalize_of(account, order).await?;
         let payload = json_of(&json!({"csr": base64url(request)}));
         let about = About::Finalize(&names);
-        let answer = directory
-            .post_as(account, &url, Some(&payload), about)
-            .await?;
+        let answer = directory.post_as(account, &url, Some(&payload), about).await?;
         directory.read_order(order, &answer, directory.seen(order))
     }
 

@@ -25,10 +25,7 @@ pub struct Limit {
 
 impl Limit {
     const fn per(burst: u32, seconds: i64) -> Self {
-        Self {
-            burst,
-            refill: Duration::milliseconds(seconds * 1000 / burst as i64),
-        }
+        Self { burst, refill: Duration::milliseconds(seconds * 1000 / burst as i64) }
     }
 
     /// How long it takes to get all of them back.
@@ -106,17 +103,9 @@ pub enum Bucket {
     /// Certificates of a set of names.
     Set { directory: String, names: NameSet },
     /// Failed validations.
-    Failures {
-        directory: String,
-        account: String,
-        name: DomainName,
-    },
+    Failures { directory: String, account: String, name: DomainName },
     /// Failed validations in a row.
-    FailuresInRow {
-        directory: String,
-        account: String,
-        name: DomainName,
-    },
+    FailuresInRow { directory: String, account: String, name: DomainName },
 }
 
 impl Bucket {
@@ -243,27 +232,20 @@ impl Asked<'_> {
     /// What its certificate takes from: Let's Encrypt looks at these when an order is opened, and counts what it issues.
     fn certificate(&self) -> Vec<Bucket> {
         let directory = || self.directory.to_owned();
-        let mut buckets = vec![Bucket::Set {
-            directory: directory(),
-            names: self.names.clone(),
-        }];
+        let mut buckets = vec![Bucket::Set { directory: directory(), names: self.names.clone() }];
         if !self.is_renewal {
             let domains = self.names.iter().map(registered_domain);
             let domains: std::collections::BTreeSet<_> = domains.collect();
-            buckets.extend(domains.into_iter().map(|domain| Bucket::Domain {
-                directory: directory(),
-                domain,
-            }));
+            buckets.extend(
+                domains.into_iter().map(|domain| Bucket::Domain { directory: directory(), domain }),
+            );
         }
         buckets
     }
 
     /// What must not be used up besides, because the order may fail.
     fn risks(&self) -> Vec<Bucket> {
-        self.names
-            .iter()
-            .flat_map(|name| failures_of(self.directory, self.account, name))
-            .collect()
+        self.names.iter().flat_map(|name| failures_of(self.directory, self.account, name)).collect()
     }
 }
 
@@ -275,19 +257,13 @@ fn failures_of(directory: &str, account: &str, name: &DomainName) -> [Bucket; 2]
             account: account.clone(),
             name: name.clone(),
         },
-        Bucket::FailuresInRow {
-            directory,
-            account,
-            name,
-        },
+        Bucket::FailuresInRow { directory, account, name },
     ]
 }
 
 /// The domain that somebody has registered, by the public suffix list as Boulder reads it: the suffix and one label.
 fn registered_domain(name: &DomainName) -> String {
-    psl::domain_str(name.as_str())
-        .unwrap_or(name.as_str())
-        .to_owned()
+    psl::domain_str(name.as_str()).unwrap_or(name.as_str()).to_owned()
 }
 
 impl Levels {
@@ -301,10 +277,7 @@ impl Levels {
         self.full_at
             .iter()
             .filter(move |(_, full_at)| now < **full_at)
-            .map(|(bucket, full_at)| Level {
-                bucket: bucket.clone(),
-                full_at: *full_at,
-            })
+            .map(|(bucket, full_at)| Level { bucket: bucket.clone(), full_at: *full_at })
     }
 
     /// How many tokens of a bucket are gone.
@@ -343,9 +316,7 @@ impl Levels {
         let full_at = full_at.saturating_add(reserved);
         // Nothing was ever asked of a bucket that is full: then there is nothing to be late about.
         let slack = slack(limit.refill);
-        let opens = full_at
-            .saturating_sub(limit.window() - limit.refill)
-            .saturating_add(slack);
+        let opens = full_at.saturating_sub(limit.window() - limit.refill).saturating_add(slack);
         if opens <= now || full_at <= now {
             return Ok(());
         }
@@ -380,9 +351,7 @@ impl Levels {
         let spends = asked.certificate().into_iter().chain(asked.order());
         let buckets = spends.chain(asked.risks());
         let used_up = buckets.filter_map(|bucket| self.room(&bucket, limits, now).err());
-        used_up
-            .max_by_key(|used_up| used_up.opens)
-            .map_or(Ok(()), Err)
+        used_up.max_by_key(|used_up| used_up.opens).map_or(Ok(()), Err)
     }
 
     /// Takes what an order costs.
@@ -420,9 +389,7 @@ impl Levels {
         now: OffsetDateTime,
     ) -> Vec<Level> {
         let spent = asked.certificate().into_iter();
-        spent
-            .filter_map(|bucket| self.put_back(bucket, limits, now))
-            .collect()
+        spent.filter_map(|bucket| self.put_back(bucket, limits, now)).collect()
     }
 
     /// Gives back what an order cost that was not asked for after all.
@@ -487,9 +454,7 @@ impl Levels {
         now: OffsetDateTime,
     ) -> Vec<Level> {
         let buckets = buckets.into_iter();
-        buckets
-            .map(|bucket| self.take(bucket, limits, now))
-            .collect()
+        buckets.map(|bucket| self.take(bucket, limits, now)).collect()
     }
 
     fn take(&mut self, bucket: Bucket, limits: &Limits, now: OffsetDateTime) -> Level {

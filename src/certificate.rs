@@ -57,10 +57,7 @@ impl Leaf {
     /// Whether it lists exactly these names.
     pub fn names_equal(&self, names: &NameSet) -> bool {
         self.names.len() == names.len()
-            && self
-                .names()
-                .zip(names)
-                .all(|(own, name)| own == name.as_str())
+            && self.names().zip(names).all(|(own, name)| own == name.as_str())
     }
 
     /// From start to end of validity.
@@ -131,9 +128,7 @@ fn names_of(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {
     if names.is_empty() {
         let common = certificate.subject().iter_common_name().next();
         names.extend(
-            common
-                .and_then(|name| name.as_str().ok())
-                .map(|name| name.to_ascii_lowercase().into()),
+            common.and_then(|name| name.as_str().ok()).map(|name| name.to_ascii_lowercase().into()),
         );
     }
     names.sort_unstable();
@@ -159,41 +154,30 @@ fn is_marked_staging(certificate: &X509Certificate<'_>, chain: &[X509Certificate
 
 fn has_staging_location(extension: &ParsedExtension<'_>) -> bool {
     if let ParsedExtension::AuthorityInfoAccess(access) = extension {
-        return access
-            .accessdescs
-            .iter()
-            .any(|entry| is_staging_location(&entry.access_location));
+        return access.accessdescs.iter().any(|entry| is_staging_location(&entry.access_location));
     }
     if let ParsedExtension::CRLDistributionPoints(points) = extension {
-        let names = points
-            .iter()
-            .filter_map(|point| match &point.distribution_point {
-                Some(DistributionPointName::FullName(names)) => Some(names),
-                Some(DistributionPointName::NameRelativeToCRLIssuer(_)) | None => None,
-            });
+        let names = points.iter().filter_map(|point| match &point.distribution_point {
+            Some(DistributionPointName::FullName(names)) => Some(names),
+            Some(DistributionPointName::NameRelativeToCRLIssuer(_)) | None => None,
+        });
         return names.flatten().any(is_staging_location);
     }
     false
 }
 
 fn has_staging_name(name: &X509Name<'_>) -> bool {
-    name.iter_attributes()
-        .filter_map(|attribute| attribute.as_str().ok())
-        .any(|value| {
-            let value = value.to_ascii_lowercase();
-            STAGING_NAMES.iter().any(|mark| value.starts_with(mark))
-        })
+    name.iter_attributes().filter_map(|attribute| attribute.as_str().ok()).any(|value| {
+        let value = value.to_ascii_lowercase();
+        STAGING_NAMES.iter().any(|mark| value.starts_with(mark))
+    })
 }
 
 fn is_staging_location(location: &GeneralName<'_>) -> bool {
     let GeneralName::URI(uri) = location else {
         return false;
     };
-    let host = uri
-        .split("://")
-        .nth(1)
-        .and_then(|rest| rest.split(['/', ':']).next())
-        .unwrap_or("");
+    let host = uri.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or("");
     host.starts_with(STAGING_HOST) && host.ends_with(STAGING_HOST_PARENT)
 }
 
@@ -220,15 +204,11 @@ impl Shown {
     }
 
     pub(crate) fn of(ders: &[Vec<u8>]) -> Result<Self, Flaw> {
-        let (first, rest) = ders
-            .split_first()
-            .ok_or_else(|| broken("there is no certificate in it"))?;
+        let (first, rest) =
+            ders.split_first().ok_or_else(|| broken("there is no certificate in it"))?;
         let leaf = parse(first)?;
         let parsed: Vec<_> = rest.iter().filter_map(|der| parse(der).ok()).collect();
-        Ok(Self {
-            leaf: Leaf::read(&leaf, first, &parsed),
-            chain: Fingerprint::of(rest),
-        })
+        Ok(Self { leaf: Leaf::read(&leaf, first, &parsed), chain: Fingerprint::of(rest) })
     }
 }
 

@@ -61,11 +61,7 @@ pub fn with_roots(builder: ClientBuilder, roots: &Roots) -> Result<ClientBuilder
 /// What went wrong with a request, from the outermost cause to the innermost, without the URL.
 pub fn explain(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        let what = if error.is_connect() {
-            "connecting"
-        } else {
-            "waiting for the answer"
-        };
+        let what = if error.is_connect() { "connecting" } else { "waiting for the answer" };
         return format!("timed out while {what}");
     }
     let mut texts: Vec<String> = Vec::new();
@@ -77,18 +73,12 @@ pub fn explain(error: &reqwest::Error) -> String {
         }
         cause = error.source();
     }
-    if texts.is_empty() {
-        "the request failed".to_owned()
-    } else {
-        texts.join(": ")
-    }
+    if texts.is_empty() { "the request failed".to_owned() } else { texts.join(": ") }
 }
 
 /// Reads a body up to a limit.
 pub async fn read(mut response: Response, most: usize) -> Result<Vec<u8>, String> {
-    let announced = response
-        .content_length()
-        .and_then(|length| usize::try_from(length).ok());
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     let mut body = Vec::with_capacity(announced.unwrap_or(0).min(most));
     while let Some(chunk) = response.chunk().await.map_err(|error| explain(&error))? {
         if body.len() + chunk.len() > most {
@@ -138,20 +128,15 @@ pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     if let Ok(seconds) = value.parse::<u32>() {
         return Some(RetryAfter::In(time::Duration::seconds(i64::from(seconds))));
     }
-    httpdate::parse_http_date(value)
-        .ok()
-        .map(|at| RetryAfter::At(at.into()))
+    httpdate::parse_http_date(value).ok().map(|at| RetryAfter::At(at.into()))
 }
 
 /// Foreign text made fit for one log line.
 pub fn one_line(text: &str) -> String {
     // An address that a person is to visit may be long.
     const LONGEST: usize = 2000;
-    let mut line: String = text
-        .chars()
-        .take(LONGEST)
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
+    let mut line: String =
+        text.chars().take(LONGEST).map(|char| if char.is_control() { ' ' } else { char }).collect();
     if text.chars().nth(LONGEST).is_some() {
         line.push('…');
     }

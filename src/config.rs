@@ -99,11 +99,7 @@ pub struct Config {
 impl Config {
     /// The directory URL that `STAGING` asks for.
     pub fn wanted_directory(&self) -> &Url {
-        if self.is_staging {
-            &self.staging_directory
-        } else {
-            &self.production_directory
-        }
+        if self.is_staging { &self.staging_directory } else { &self.production_directory }
     }
 
     /// By which name CAA records call the wanted authority, if that is known without asking it.
@@ -196,13 +192,7 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {
-            Some(value) => write!(
-                f,
-                "{}=`{}`: {}",
-                self.name,
-                value.escape_debug(),
-                self.accepted
-            ),
+            Some(value) => write!(f, "{}=`{}`: {}", self.name, value.escape_debug(), self.accepted),
             None => write!(f, "{}: {}", self.name, self.accepted),
         }
     }
@@ -231,11 +221,7 @@ impl Config {
         let (vars, unreadable) = texts(vars);
         let notes = table::notes(&vars);
         let raw: Raw = envy::from_iter(vars).map_err(|error| {
-            Faults(vec![Fault {
-                name: "environment",
-                value: None,
-                accepted: error.to_string(),
-            }])
+            Faults(vec![Fault { name: "environment", value: None, accepted: error.to_string() }])
         })?;
         let typed = Typing::new(read, notes).config(raw);
         if unreadable.is_empty() {

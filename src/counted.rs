@@ -33,14 +33,8 @@ use crate::ports::Upload;
 pub const OK: &str = "ok";
 
 /// Every kind of answer of an orchestrator.
-pub const ORCHESTRATOR_ANSWERS: [&str; 6] = [
-    OK,
-    "unavailable",
-    "conflict",
-    "not-unique",
-    "denied",
-    "refused",
-];
+pub const ORCHESTRATOR_ANSWERS: [&str; 6] =
+    [OK, "unavailable", "conflict", "not-unique", "denied", "refused"];
 
 /// Every kind of answer of an authority.
 pub const AUTHORITY_ANSWERS: [&str; 10] = [
@@ -142,11 +136,7 @@ pub struct Counts {
 impl Counts {
     /// Nothing is counted yet.
     pub fn new(directories: Directories, now: fn() -> OffsetDateTime) -> Self {
-        Self {
-            directories,
-            now,
-            tally: Mutex::default(),
-        }
+        Self { directories, now, tally: Mutex::default() }
     }
 
     /// The directories that are told apart.

@@ -189,8 +189,7 @@ impl<W: World> Daemon<W> {
         }
         self.start_work();
         let now = self.engine.now();
-        self.snapshot
-            .send_modify(|snapshot| snapshot.turned_at = Some(now));
+        self.snapshot.send_modify(|snapshot| snapshot.turned_at = Some(now));
         // After a clock was set back, what is planned may lie hours ahead.
         let is_set_back = self.last.is_some_and(|last| now < last);
         if is_set_back {
@@ -261,32 +260,20 @@ impl<W: World> Daemon<W> {
         self.last = Some(now);
         let latest = now + self.engine.settings.loop_time;
         // With a slow Rancher a wait may have ended during the pass.
-        self.next = pass
-            .report
-            .next
-            .map_or(latest, |next| next.max(now + COLLECTING_ROUND).min(latest));
+        self.next =
+            pass.report.next.map_or(latest, |next| next.max(now + COLLECTING_ROUND).min(latest));
         self.look_early(&pass.report, now);
         let (orders, others) = pass.jobs.into_iter().partition(Job::is_order);
         self.queues = [orders, others];
         let report = Arc::new(pass.report);
-        let times = PassTimes {
-            ended_at: now,
-            took: now - begun,
-        };
+        let times = PassTimes { ended_at: now, took: now - begun };
         let next = self.next;
         self.snapshot.send_modify(|snapshot| {
             snapshot.passes += 1;
-            let known: BTreeSet<&str> = report
-                .rows
-                .iter()
-                .map(|row| row.entry.names.primary().as_str())
-                .collect();
-            snapshot
-                .tries
-                .retain(|primary, _| known.contains(primary.as_str()));
-            snapshot
-                .succeeded
-                .retain(|primary, _| known.contains(primary.as_str()));
+            let known: BTreeSet<&str> =
+                report.rows.iter().map(|row| row.entry.names.primary().as_str()).collect();
+            snapshot.tries.retain(|primary, _| known.contains(primary.as_str()));
+            snapshot.succeeded.retain(|primary, _| known.contains(primary.as_str()));
             // What was there when the pass looked, the report shows.
             for last in snapshot.tries.values_mut() {
                 if last.at < report.at {
@@ -313,11 +300,7 @@ impl<W: World> Daemon<W> {
 
     /// Starts what is due as far as there is room, the most urgent first.
     fn start_work(&mut self) {
-        for (queue, places) in self
-            .queues
-            .iter_mut()
-            .zip([&self.room.orders, &self.room.pushes])
-        {
+        for (queue, places) in self.queues.iter_mut().zip([&self.room.orders, &self.room.pushes]) {
             while !queue.is_empty()
                 && let Some(place) = places.take()
                 && let Some(job) = queue.pop_front()
@@ -328,9 +311,8 @@ impl<W: World> Daemon<W> {
                 let (names, what) = (job.target.names.clone(), job.word());
                 self.running.spawn(async move {
                     // A bug that one certificate meets must not end the others.
-                    let done = AssertUnwindSafe(job.run(&engine, place, &room))
-                        .catch_unwind()
-                        .await;
+                    let done =
+                        AssertUnwindSafe(job.run(&engine, place, &room)).catch_unwind().await;
                     let done = done.unwrap_or_else(|_| Done::after_panic(primary, names, what));
                     Finished::Job(Box::new(done))
                 });
@@ -364,25 +346,17 @@ impl<W: World> Daemon<W> {
         let engine = Arc::clone(&self.engine);
         let pushed = std::mem::take(&mut self.pushed);
         self.running.spawn(async move {
-            let woken = AssertUnwindSafe(wake(&engine, &pushed))
-                .catch_unwind()
-                .await;
+            let woken = AssertUnwindSafe(wake(&engine, &pushed)).catch_unwind().await;
             match woken {
                 Ok(Ok(())) => {
-                    return Finished::Wake {
-                        unheard: Vec::new(),
-                        paid: Some(generation),
-                    };
+                    return Finished::Wake { unheard: Vec::new(), paid: Some(generation) };
                 }
                 Ok(Err(setback)) => {
                     tracing::warn!(error = setback.sentence(), "balancers not woken")
                 }
                 Err(_) => tracing::error!("waking the balancers panicked"),
             }
-            Finished::Wake {
-                unheard: pushed,
-                paid: None,
-            }
+            Finished::Wake { unheard: pushed, paid: None }
         });
     }
 
@@ -395,11 +369,7 @@ impl<W: World> Daemon<W> {
                     self.reconciler.tell_setback(&done.names, setback);
                 }
                 self.pushed.extend(done.brought.pushed);
-                let round = if done.is_new {
-                    SHORTEST_ROUND
-                } else {
-                    COLLECTING_ROUND
-                };
+                let round = if done.is_new { SHORTEST_ROUND } else { COLLECTING_ROUND };
                 // Another name of the same certificate, or another certificate, may have become possible.
                 if done.follow_up {
                     self.plan(self.engine.now(), round);

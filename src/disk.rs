@@ -86,10 +86,8 @@ impl FileSystem for RealDisk {
         };
         let work = &work;
         std::thread::scope(|scope| {
-            let others: Vec<_> = others
-                .iter()
-                .map(|other| scope.spawn(move || work(other)))
-                .collect();
+            let others: Vec<_> =
+                others.iter().map(|other| scope.spawn(move || work(other))).collect();
             let done = others.into_iter().map(|thread| {
                 thread.join().unwrap_or_else(|_| {
                     Err(io::Error::other("a thread that writes a file panicked"))
@@ -101,9 +99,7 @@ impl FileSystem for RealDisk {
 
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        File::open(path)?
-            .take(LARGEST + 1)
-            .read_to_end(&mut content)?;
+        File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
         if content.len() as u64 > LARGEST {
             return Err(io::Error::other("it is too large to be one of ours"));
         }
@@ -112,30 +108,16 @@ impl FileSystem for RealDisk {
 
     fn stamp_of(&self, path: &Path) -> io::Result<Stamp> {
         let metadata = fs::metadata(path)?;
-        let changed = metadata
-            .ctime()
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(metadata.ctime_nsec());
-        let modified = metadata
-            .mtime()
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(metadata.mtime_nsec());
-        Ok((
-            metadata.dev(),
-            metadata.ino(),
-            metadata.size(),
-            modified,
-            changed,
-        ))
+        let changed =
+            metadata.ctime().wrapping_mul(1_000_000_000).wrapping_add(metadata.ctime_nsec());
+        let modified =
+            metadata.mtime().wrapping_mul(1_000_000_000).wrapping_add(metadata.mtime_nsec());
+        Ok((metadata.dev(), metadata.ino(), metadata.size(), modified, changed))
     }
 
     fn kind(&self, path: &Path) -> io::Result<Kind> {
         let metadata = fs::symlink_metadata(path)?;
-        Ok(if metadata.is_dir() {
-            Kind::Folder
-        } else {
-            Kind::Other
-        })
+        Ok(if metadata.is_dir() { Kind::Folder } else { Kind::Other })
     }
 
     fn is_folder(&self, path: &Path) -> bool {
@@ -160,19 +142,11 @@ impl FileSystem for RealDisk {
     }
 
     fn create_file(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     fn open_end(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
+        OpenOptions::new().append(true).create(true).mode(0o600).open(path)
     }
 
     fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
@@ -223,11 +197,7 @@ fn is_on_container_layer(mounts: &str, path: &Path) -> bool {
 
 /// Blanks in mount points are written as octal escapes.
 fn unescape(point: &str) -> String {
-    point
-        .replace("\\040", " ")
-        .replace("\\011", "\t")
-        .replace("\\012", "\n")
-        .replace("\\134", "\\")
+    point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 #[cfg(test)]
@@ -251,24 +221,16 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a/b");
         disk().make_folder(&folder).unwrap();
-        disk()
-            .write(&folder, &[("one", b"1"), ("two", b"2")], Safe::Now)
-            .unwrap();
-        disk()
-            .write(&folder, &[("one", b"11")], Safe::Later)
-            .unwrap();
+        disk().write(&folder, &[("one", b"1"), ("two", b"2")], Safe::Now).unwrap();
+        disk().write(&folder, &[("one", b"11")], Safe::Later).unwrap();
         assert_eq!(disk().read(&folder.join("one")).unwrap(), b"11");
         assert_eq!((mode(&folder), mode(&folder.join("one"))), (0o700, 0o600));
         disk().link(&folder, &[("link", Path::new("one"))]).unwrap();
         disk().link(&folder, &[("link", Path::new("two"))]).unwrap();
         assert_eq!(disk().read(&folder.join("link")).unwrap(), b"2");
         assert_eq!(disk().list(&folder).unwrap(), ["link", "one", "two"]);
-        disk()
-            .append(&folder.join("log"), b"x\n", Safe::Now)
-            .unwrap();
-        disk()
-            .append(&folder.join("log"), b"y\n", Safe::Later)
-            .unwrap();
+        disk().append(&folder.join("log"), b"x\n", Safe::Now).unwrap();
+        disk().append(&folder.join("log"), b"y\n", Safe::Later).unwrap();
         assert_eq!(disk().read(&folder.join("log")).unwrap(), b"x\ny\n");
         disk().remove(&folder.join("log"), Safe::Now).unwrap();
         disk().remove(&folder.join("log"), Safe::Now).unwrap();
@@ -278,15 +240,10 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
-        disk()
-            .write(root.path(), &[("one", b"1")], Safe::Now)
-            .unwrap();
+        disk().write(root.path(), &[("one", b"1")], Safe::Now).unwrap();
         let long = "x".repeat(300);
-        let failed = disk().write(
-            root.path(),
-            &[("one", b"2"), ("two", b"2"), (&long, b"2")],
-            Safe::Now,
-        );
+        let failed =
+            disk().write(root.path(), &[("one", b"2"), ("two", b"2"), (&long, b"2")], Safe::Now);
         assert!(failed.is_err());
         assert_eq!(disk().list(root.path()).unwrap(), ["one"]);
         assert_eq!(disk().read(&root.path().join("one")).unwrap(), b"1");
@@ -333,18 +290,9 @@ mod tests {
             format!("{overlay}\n31 22 8:1 /v /etc/letsencrypt rw,relatime - ext4 /dev/a rw");
         let store = Path::new("/etc/letsencrypt");
         assert!(is_on_container_layer(overlay, store));
-        assert!(is_on_container_layer(
-            &overlay.replace("overlay", "fuse.fuse-overlayfs"),
-            store
-        ));
+        assert!(is_on_container_layer(&overlay.replace("overlay", "fuse.fuse-overlayfs"), store));
         assert!(!is_on_container_layer(&volume, store));
-        assert!(is_on_container_layer(
-            &volume,
-            Path::new("/etc/letsencrypt2")
-        ));
-        assert!(!is_on_container_layer(
-            "22 1 8:1 / / rw - ext4 /dev/a rw",
-            store
-        ));
+        assert!(is_on_container_layer(&volume, Path::new("/etc/letsencrypt2")));
+        assert!(!is_on_container_layer("22 1 8:1 / / rw - ext4 /dev/a rw", store));
     }
 }

@@ -85,9 +85,7 @@ pub struct Looked<T>(Option<T>);
 
 impl<O: Orchestrator> Looked<O> {
     fn door(&self) -> Result<&O, OrchestratorError> {
-        self.0
-            .as_ref()
-            .ok_or_else(|| OrchestratorError::Unavailable(NOT_ASKED.to_owned()))
+        self.0.as_ref().ok_or_else(|| OrchestratorError::Unavailable(NOT_ASKED.to_owned()))
     }
 }
 

@@ -83,11 +83,7 @@ impl From<&Config> for Settings {
             concurrency: config.concurrency,
             longest_rest: LONGEST_REST,
             ca_limits: config.ca_limits,
-            left_out: config
-                .bad_domains
-                .iter()
-                .map(|bad| format!("DOMAINS has {bad}"))
-                .collect(),
+            left_out: config.bad_domains.iter().map(|bad| format!("DOMAINS has {bad}")).collect(),
         }
     }
 }
@@ -144,11 +140,7 @@ impl<W: World> Engine<W> {
             Ok((ledger, is_owed)) => {
                 let (ledger, wake) = (
                     Arc::new(Mutex::new(ledger)),
-                    Mutex::new(Wake {
-                        is_owed,
-                        generation: 0,
-                        writing: 0,
-                    }),
+                    Mutex::new(Wake { is_owed, generation: 0, writing: 0 }),
                 );
                 let (writing_wake, registering, said, skew) = Default::default();
                 let engine = Self {
@@ -223,9 +215,7 @@ impl<W: World> Engine<W> {
         let lines = {
             let mut ledger = self.ledger();
             let wishes = certificates.into_iter();
-            wishes
-                .filter_map(|certificate| ledger.wish(certificate, now))
-                .collect()
+            wishes.filter_map(|certificate| ledger.wish(certificate, now)).collect()
         };
         self.write_all(lines).await;
     }
@@ -246,9 +236,7 @@ impl<W: World> Engine<W> {
     ) -> Result<(), StoreError> {
         let limits = self.limits(asked.directory);
         let line = self.ledger().finalizing(asked, limits, at);
-        self.store
-            .run(move |store| store.append_ledger(&line))
-            .await
+        self.store.run(move |store| store.append_ledger(&line)).await
     }
 
     /// Notes that the names of a certificate that is served are about to change.
@@ -284,11 +272,7 @@ impl<W: World> Engine<W> {
             let Some(before) = ledger.wait(&subject).cloned() else {
                 return;
             };
-            let wait = Wait {
-                failures: before.failures.saturating_sub(1),
-                until: now,
-                ..before
-            };
+            let wait = Wait { failures: before.failures.saturating_sub(1), until: now, ..before };
             ledger.fail(subject, wait, now)
         };
         self.write(line).await;

@@ -68,9 +68,7 @@ pub async fn serve_within(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(Limited::new(listener, limits), router(seen))
-        .with_graceful_shutdown(shutdown)
-        .await
+    axum::serve(Limited::new(listener, limits), router(seen)).with_graceful_shutdown(shutdown).await
 }
 
 /// How many answers are made at once: with thousands of certificates one takes a moment.
@@ -98,8 +96,7 @@ impl Shared {
             let _turn = turn;
             make(&seen)
         });
-        made.await
-            .unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        made.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
 }
 
@@ -112,10 +109,7 @@ fn router(seen: Seen) -> Router {
         .route("/metrics", get(prometheus))
         .fallback(nothing_here)
         .layer(middleware::from_fn(guard))
-        .with_state(Shared {
-            seen,
-            turns: Arc::new(Semaphore::new(AT_ONCE)),
-        })
+        .with_state(Shared { seen, turns: Arc::new(Semaphore::new(AT_ONCE)) })
 }
 
 /// The status page and what belongs to it.
@@ -126,10 +120,7 @@ fn pages() -> Router<Shared> {
     Router::new()
         .route("/", get(status_page))
         .route("/style.css", fixed("text/css; charset=utf-8", page::STYLE))
-        .route(
-            "/refresh.js",
-            fixed("text/javascript; charset=utf-8", page::SCRIPT),
-        )
+        .route("/refresh.js", fixed("text/javascript; charset=utf-8", page::SCRIPT))
         .route("/favicon.ico", fixed("image/svg+xml", page::ICON))
 }
 
@@ -146,18 +137,13 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
 async fn guard(request: Request<Body>, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -185,17 +171,12 @@ async fn readyz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
     if seen.snapshot.borrow().passes > 0 {
         (StatusCode::OK, "ready\n")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the first pass has not ended yet\n",
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "the first pass has not ended yet\n")
     }
 }
 
 async fn status_json(State(shared): State<Shared>) -> Response {
-    shared
-        .answer(|seen| axum::Json((seen.status)()).into_response())
-        .await
+    shared.answer(|seen| axum::Json((seen.status)()).into_response()).await
 }
 
 async fn status_page(State(shared): State<Shared>) -> Response {
@@ -210,10 +191,7 @@ async fn status_page(State(shared): State<Shared>) -> Response {
 }
 
 async fn nothing_here() -> (StatusCode, &'static str) {
-    (
-        StatusCode::NOT_FOUND,
-        "nothing here; the status page is at /\n",
-    )
+    (StatusCode::NOT_FOUND, "nothing here; the status page is at /\n")
 }
 
 async fn prometheus(State(shared): State<Shared>) -> Response {
@@ -258,10 +236,7 @@ mod tests {
     async fn whoever_holds_connections_keeps_nobody_else_out_and_has_to_leave() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let limits = Limits {
-            connections: 4,
-            ..Limits::default()
-        };
+        let limits = Limits { connections: 4, ..Limits::default() };
         let (stops, stopped) = tokio::sync::oneshot::channel::<()>();
         let served = tokio::spawn(serve_within(
             listener,
@@ -299,10 +274,7 @@ mod tests {
 
     #[track_caller]
     fn check(turned_at: Option<OffsetDateTime>, status: StatusCode) {
-        let seen = seen(Snapshot {
-            turned_at,
-            ..Snapshot::default()
-        });
+        let seen = seen(Snapshot { turned_at, ..Snapshot::default() });
         let answer = healthz(State(seen)).now_or_never().unwrap();
         assert_eq!(answer.0, status, "{turned_at:?}");
     }
@@ -321,11 +293,8 @@ mod tests {
     #[test]
     fn passes_that_do_not_end_in_their_time_are_not_well() {
         let check = |next, status| {
-            let seen = seen(Snapshot {
-                turned_at: Some(NOW),
-                next: Some(next),
-                ..Snapshot::default()
-            });
+            let seen =
+                seen(Snapshot { turned_at: Some(NOW), next: Some(next), ..Snapshot::default() });
             let answer = healthz(State(seen)).now_or_never().unwrap();
             assert_eq!(answer.0, status, "{next}");
         };
@@ -338,10 +307,7 @@ mod tests {
     #[test]
     fn the_first_pass_makes_ready() {
         for (passes, status) in [(0, StatusCode::SERVICE_UNAVAILABLE), (1, StatusCode::OK)] {
-            let seen = seen(Snapshot {
-                passes,
-                ..Snapshot::default()
-            });
+            let seen = seen(Snapshot { passes, ..Snapshot::default() });
             let answer = readyz(State(seen)).now_or_never().unwrap();
             assert_eq!(answer.0, status, "{passes}");
         }

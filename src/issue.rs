@@ -105,9 +105,7 @@ async fn conclude<W: World, T>(
     plan: &OrderPlan,
     result: Result<T, Stop>,
 ) -> Result<T, Setback> {
-    let subject = Subject::Attempt {
-        certificate: plan.entry.primary().to_string(),
-    };
+    let subject = Subject::Attempt { certificate: plan.entry.primary().to_string() };
     match result {
         Ok(done) => {
             engine.clear(&subject).await;
@@ -115,9 +113,7 @@ async fn conclude<W: World, T>(
         }
         Err(stop) => {
             let directory = directory_asked(engine, plan).await;
-            Err(stop
-                .into_setback(engine, subject, &directory, &plan.order)
-                .await)
+            Err(stop.into_setback(engine, subject, &directory, &plan.order).await)
         }
     }
 }
@@ -162,10 +158,7 @@ impl<'a, W: World> Attempt<'a, W> {
             Some(lineage) => lineage.clone(),
             None => {
                 let primary = plan.entry.primary().clone();
-                engine
-                    .store
-                    .run(move |store| store.free_name(&primary))
-                    .await?
+                engine.store.run(move |store| store.free_name(&primary)).await?
             }
         };
         let names = Claim::Names {
@@ -287,9 +280,7 @@ impl<'a, W: World> Attempt<'a, W> {
             aside: &aside,
         };
         let now = self.engine.now();
-        let record = self
-            .engine
-            .recorded(self.plan.entry.primary().as_str(), &account, now);
+        let record = self.engine.recorded(self.plan.entry.primary().as_str(), &account, now);
         Ok(opening.is_allowed(self.plan, &record, now)?)
     }
 
@@ -309,10 +300,7 @@ impl<'a, W: World> Attempt<'a, W> {
 
     async fn pending(&self) -> Pending {
         let lineage = self.lineage.clone();
-        self.engine
-            .store
-            .run(move |store| store.pending(&lineage))
-            .await
+        self.engine.store.run(move |store| store.pending(&lineage)).await
     }
 
     async fn aside(&self) -> Result<Vec<PendingOrder>, Stop> {
@@ -331,11 +319,7 @@ impl<'a, W: World> Attempt<'a, W> {
     }
 
     fn leave_place(&self) {
-        let place = self
-            .place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(place);
     }
 
@@ -368,10 +352,7 @@ impl<'a, W: World> Attempt<'a, W> {
             return self.save(order, slot).await;
         }
         let (lineage, order) = (self.lineage.clone(), order.clone());
-        let noted = self
-            .engine
-            .store
-            .run(move |store| store.note_pending(&lineage, &order));
+        let noted = self.engine.store.run(move |store| store.note_pending(&lineage, &order));
         Ok(noted.await?)
     }
 
@@ -382,10 +363,7 @@ impl<'a, W: World> Attempt<'a, W> {
         }
         self.withdraw_all(order).await;
         let lineage = self.lineage.clone();
-        let cleared = self
-            .engine
-            .store
-            .run(move |store| store.clear_stored(&lineage));
+        let cleared = self.engine.store.run(move |store| store.clear_stored(&lineage));
         Ok(cleared.await?)
     }
 

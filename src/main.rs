@@ -60,10 +60,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
         eprintln!("another TLS provider is installed already");
         return ExitCode::FAILURE;
     }
@@ -160,11 +157,7 @@ async fn run(config: Config) -> ExitCode {
         std::mem::forget(hold_lock(&store, world.disk(), &|phase| live.is_in(phase)).await);
         live.is_in(Phase::Starting);
         let engine = {
-            let tell = |error: &str| {
-                live.is_in(Phase::Waiting {
-                    reason: error.to_owned(),
-                })
-            };
+            let tell = |error: &str| live.is_in(Phase::Waiting { reason: error.to_owned() });
             let settings = Settings::from(&config);
             Arc::new(start::open_engine(world, store, settings, &tell).await)
         };
@@ -172,15 +165,10 @@ async fn run(config: Config) -> ExitCode {
         tell_people(&config, teller, &engine.store, &live, &snapshot);
         start::sweep_webroot(&engine).await;
         start::warn_if_ephemeral(&engine).await;
-        let reconciler = Reconciler::start(
-            Arc::clone(&engine),
-            config.domains.clone(),
-            config.reads_labels,
-        )
-        .await;
-        Daemon::new(engine, reconciler, snapshot)
-            .run(std::future::pending())
-            .await;
+        let reconciler =
+            Reconciler::start(Arc::clone(&engine), config.domains.clone(), config.reads_labels)
+                .await;
+        Daemon::new(engine, reconciler, snapshot).run(std::future::pending()).await;
     };
     tokio::select! {
         () = shutdown => {}
@@ -229,12 +217,7 @@ fn program(config: &Config) -> Program {
     Program {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: Some(now()),
-        settings: settings
-            .map(|(name, value)| Setting {
-                name: name.to_owned(),
-                value,
-            })
-            .collect(),
+        settings: settings.map(|(name, value)| Setting { name: name.to_owned(), value }).collect(),
     }
 }
 
@@ -245,10 +228,8 @@ async fn wait_for(mut stopped: watch::Receiver<bool>) {
 
 /// Listened for from now on: a container may be stopped in its first moment.
 fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -263,10 +244,8 @@ where
 {
     // Checked with the other settings.
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(writer);
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
     match format {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
@@ -373,9 +352,7 @@ async fn hold_lock(
         let fault = match try_lock(store, disk) {
             Ok(Lock::Ours(lock)) => return lock,
             Ok(Lock::Anothers(holder)) => {
-                tell(Phase::StandingBy {
-                    holder: holder.clone(),
-                });
+                tell(Phase::StandingBy { holder: holder.clone() });
                 format!("standing by, another instance holds the store: {holder}")
             }
             Err(error) => {

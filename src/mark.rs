@@ -30,10 +30,7 @@ impl<'a> Mark<'a> {
         let (leaf, rest) = text.strip_prefix(BEGIN)?.split_once(DIRECTORY)?;
         let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let (directory, behind) = rest.split_at(end);
-        let mark = Self {
-            leaf: leaf.parse().ok()?,
-            directory,
-        };
+        let mark = Self { leaf: leaf.parse().ok()?, directory };
         (!directory.is_empty()).then_some((mark, behind))
     }
 
@@ -86,10 +83,7 @@ mod tests {
     use super::*;
 
     fn mark() -> Mark<'static> {
-        Mark {
-            leaf: Fingerprint::of(&[b"leaf"]),
-            directory: "https://ca.test/directory",
-        }
+        Mark { leaf: Fingerprint::of(&[b"leaf"]), directory: "https://ca.test/directory" }
     }
 
     #[test]
@@ -97,10 +91,7 @@ mod tests {
         let (first, is_cut) = mark().write("bought for the shop");
         assert!(first.starts_with("bought for the shop rancher-lets-encrypt leaf="));
         assert!(!is_cut);
-        let newer = Mark {
-            leaf: Fingerprint::of(&[b"newer"]),
-            ..mark()
-        };
+        let newer = Mark { leaf: Fingerprint::of(&[b"newer"]), ..mark() };
         let (second, _) = newer.write(&first);
         assert_eq!(Mark::find(&second), Some(newer));
         assert!(second.starts_with("bought for the shop rancher"));
@@ -110,10 +101,7 @@ mod tests {
     #[test]
     fn what_the_operator_writes_around_the_mark_stays() {
         let (first, _) = mark().write("bought for the shop");
-        let newer = Mark {
-            leaf: Fingerprint::of(&[b"newer"]),
-            ..mark()
-        };
+        let newer = Mark { leaf: Fingerprint::of(&[b"newer"]), ..mark() };
         let (second, is_cut) = newer.write(&format!("{first} - ask Ann first\n"));
         assert!(
             second.starts_with("bought for the shop - ask Ann first rancher-lets-encrypt leaf="),

@@ -34,12 +34,7 @@ const PREFIX: &str = "rancher_lets_encrypt";
 /// Everything as one text.
 pub fn render(status: &Status, snapshot: &Snapshot, counts: &Counts) -> String {
     let tally = counts.tally();
-    let seen = Seen {
-        status,
-        snapshot,
-        counts,
-        tally: &tally,
-    };
+    let seen = Seen { status, snapshot, counts, tally: &tally };
     let mut own = certificate::families(&seen);
     own.extend(authority::families(&seen));
     own.extend(program::families(&seen));
@@ -84,11 +79,7 @@ impl Family {
         help: &'static str,
         samples: impl IntoIterator<Item = (Labels, u64)>,
     ) -> Self {
-        Self {
-            name,
-            help,
-            samples: Samples::Counter(samples.into_iter().collect()),
-        }
+        Self { name, help, samples: Samples::Counter(samples.into_iter().collect()) }
     }
 
     fn gauge(
@@ -96,11 +87,7 @@ impl Family {
         help: &'static str,
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) -> Self {
-        Self {
-            name,
-            help,
-            samples: Samples::Gauge(samples.into_iter().collect()),
-        }
+        Self { name, help, samples: Samples::Gauge(samples.into_iter().collect()) }
     }
 
     /// A gauge without labels.
@@ -131,9 +118,7 @@ struct Families(Vec<Family>);
 
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|family| family.encode(&mut encoder))
+        self.0.iter().try_for_each(|family| family.encode(&mut encoder))
     }
 }
 
@@ -155,9 +140,7 @@ fn by_kind<'a>(
     answers: &'a Answers,
     kinds: &'a [&'static str],
 ) -> impl Iterator<Item = (&'static str, u64)> + 'a {
-    kinds
-        .iter()
-        .map(|kind| (*kind, answers.by_kind.get(kind).copied().unwrap_or(0)))
+    kinds.iter().map(|kind| (*kind, answers.by_kind.get(kind).copied().unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -63,11 +63,7 @@ pub struct BadName {
 /// Foreign text made fit for one log line.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 80;
-    let mut shown: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
@@ -126,10 +122,7 @@ impl DomainName {
         if labels.iter().any(|label| label.is_empty()) {
             return Err(Rule::EmptyLabel);
         }
-        if !ascii
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.')
-        {
+        if !ascii.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.') {
             return Err(Rule::Characters);
         }
         if labels.iter().any(|label| label.len() > 63) {
@@ -138,10 +131,7 @@ impl DomainName {
         if ascii.len() > 253 {
             return Err(Rule::Long);
         }
-        if labels
-            .iter()
-            .any(|label| label.starts_with('-') || label.ends_with('-'))
-        {
+        if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
             return Err(Rule::Hyphen);
         }
         // Boulder's rule: `??--` is reserved but for A-labels, and those were checked by IDNA.
@@ -161,10 +151,7 @@ impl FromStr for DomainName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        Self::check(text).map(Self).map_err(|rule| BadName {
-            text: text.to_owned(),
-            rule,
-        })
+        Self::check(text).map(Self).map_err(|rule| BadName { text: text.to_owned(), rule })
     }
 }
 

@@ -191,19 +191,12 @@ impl<D: Disk> Turning<D> {
         self.outbox.told = news.told;
         if self.with.door.is_some() {
             for notice in news.notices {
-                debug!(
-                    kind = notice.kind.word(),
-                    title = notice.title,
-                    "notice queued"
-                );
+                debug!(kind = notice.kind.word(), title = notice.title, "notice queued");
                 self.outbox.add(notice, now);
             }
             let expired = self.outbox.expire(now);
             if expired > 0 {
-                warn!(
-                    expired,
-                    "notices dropped that could not be delivered for days"
-                );
+                warn!(expired, "notices dropped that could not be delivered for days");
             }
         }
         self.save().await;
@@ -243,8 +236,7 @@ impl<D: Disk> Turning<D> {
         let Some((door, queued)) = self.with.door.clone().zip(self.outbox.due(now)) else {
             return;
         };
-        self.sending
-            .spawn(async move { (queued.id, door.send(&queued).await) });
+        self.sending.spawn(async move { (queued.id, door.send(&queued).await) });
     }
 
     async fn finish(&mut self, id: u64, sent: Sent) {
@@ -295,11 +287,7 @@ impl<D: Disk> Turning<D> {
     fn fail(&mut self, why: &str, now: OffsetDateTime) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.failing_since.get_or_insert(now);
-        debug!(
-            error = why,
-            failures = self.failures,
-            "notice not delivered"
-        );
+        debug!(error = why, failures = self.failures, "notice not delivered");
         schedule::after_silence(self.failures)
     }
 
@@ -313,14 +301,9 @@ impl<D: Disk> Turning<D> {
 
     fn rest(&self) -> std::time::Duration {
         let now = (self.with.now)();
-        let next = self
-            .outbox
-            .next_at()
-            .map(|next| next.max(self.closed_until.unwrap_or(next)));
+        let next = self.outbox.next_at().map(|next| next.max(self.closed_until.unwrap_or(next)));
         let is_waited_for = self.with.door.is_some() && self.sending.is_empty();
-        let rest = next
-            .filter(|_| is_waited_for)
-            .map_or(LOOK, |next| next - now);
+        let rest = next.filter(|_| is_waited_for).map_or(LOOK, |next| next - now);
         rest.clamp(Duration::ZERO, LOOK).unsigned_abs()
     }
 
@@ -329,9 +312,7 @@ impl<D: Disk> Turning<D> {
             return;
         }
         let now = (self.with.now)();
-        let lasts = self
-            .failing_since
-            .is_some_and(|since| LASTING <= now - since);
+        let lasts = self.failing_since.is_some_and(|since| LASTING <= now - since);
         let health = match &self.last_error {
             None => Health::Well,
             Some(_) if self.is_refused || lasts => Health::Attention,

@@ -322,31 +322,15 @@ pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> 
     use Shown as S;
     match (stage, shown) {
         (Stage::Received, _) => Step::Judge,
-        (
-            Stage::Lapsed {
-                may_be_issued: true,
-                ..
-            },
-            S::Nothing,
-        ) => Step::Look,
+        (Stage::Lapsed { may_be_issued: true, .. }, S::Nothing) => Step::Look,
         (Stage::Lapsed { .. }, S::Order(Status::Valid)) => Step::Download,
         (Stage::Lapsed { .. }, S::Order(Status::Invalid)) => Step::End(End::Invalid),
-        (
-            Stage::Lapsed {
-                may_be_issued: true,
-                is_long_ago: false,
-            },
-            S::Silence | S::NoChain,
-        ) => Step::Rest,
+        (Stage::Lapsed { may_be_issued: true, is_long_ago: false }, S::Silence | S::NoChain) => {
+            Step::Rest
+        }
         (Stage::Lapsed { .. }, _) => Step::End(End::Lapsed),
         // Nobody may have looked for a day: the process was down, the disk full, the authority away.
-        (
-            Stage::Stuck {
-                is_aside: false,
-                is_spent,
-            },
-            shown,
-        ) => match shown {
+        (Stage::Stuck { is_aside: false, is_spent }, shown) => match shown {
             S::Nothing => Step::Look,
             S::Order(Status::Valid) => Step::Download,
             // The last finalize may never have left.
@@ -451,10 +435,7 @@ impl PendingOrder {
         let Some(first) = first else {
             let ends = self.expires.map_or(usual_end, |at| at.min(usual_end));
             return match &self.url {
-                _ if ends <= now => Stage::Lapsed {
-                    may_be_issued: false,
-                    is_long_ago: false,
-                },
+                _ if ends <= now => Stage::Lapsed { may_be_issued: false, is_long_ago: false },
                 None => Stage::Intended,
                 Some(_) => Stage::Opened,
             };
@@ -514,9 +495,7 @@ impl PendingOrder {
 
     /// URL of its certificate, once the authority has shown it.
     pub fn certificate(&self) -> Option<&str> {
-        self.issued
-            .as_ref()
-            .map(|issued| issued.certificate.as_str())
+        self.issued.as_ref().map(|issued| issued.certificate.as_str())
     }
 
     /// The chain as it came.
@@ -576,23 +555,13 @@ impl PendingOrder {
         }
         let (OrderStatus::Valid, Some(certificate)) = (state.status, &state.certificate) else {
             let is_bare = state.status == OrderStatus::Valid;
-            let status = if is_bare {
-                OrderStatus::Processing
-            } else {
-                state.status
-            };
+            let status = if is_bare { OrderStatus::Processing } else { state.status };
             return Shown::Order(status);
         };
-        let is_news = self
-            .issued
-            .as_ref()
-            .is_none_or(|before| before.certificate != *certificate);
+        let is_news = self.issued.as_ref().is_none_or(|before| before.certificate != *certificate);
         if is_news {
             let at = self.issued.as_ref().map_or(now, |before| before.at);
-            self.issued = Some(Issued {
-                certificate: certificate.clone(),
-                at,
-            });
+            self.issued = Some(Issued { certificate: certificate.clone(), at });
             if !self.is_aside {
                 // Asked for at once, wherever it is.
                 return Shown::Nothing;
@@ -614,11 +583,7 @@ impl PendingOrder {
 
     /// Keeps the chain that came.
     pub fn receive(&mut self, chain: String, now: OffsetDateTime) {
-        self.received = Some(Received {
-            chain,
-            at: now,
-            refused: None,
-        });
+        self.received = Some(Received { chain, at: now, refused: None });
     }
 
     /// Notes why the chain was refused. Answers whether that is news.
@@ -641,10 +606,7 @@ impl PendingOrder {
 
     /// What was issued, if it is what was ordered and can be used by now.
     pub fn verified(&self, now: OffsetDateTime) -> Result<Bundle, String> {
-        let chain = self
-            .received
-            .as_ref()
-            .map_or("", |received| &received.chain);
+        let chain = self.received.as_ref().map_or("", |received| &received.chain);
         let bundle = Bundle::parse(chain, &self.key).map_err(|flaw| flaw.to_string())?;
         bundle.verify(&self.names.set(), now)?;
         Ok(bundle)
@@ -682,10 +644,7 @@ impl PendingOrder {
     pub fn why_it_is_stuck(&self) -> String {
         let since = self.first_finalized_at().unwrap_or(self.intended_at);
         let url = self.url.as_deref().unwrap_or("no URL");
-        let said = self
-            .said
-            .as_ref()
-            .map_or_else(String::new, |said| format!("; it says: {said}"));
+        let said = self.said.as_ref().map_or_else(String::new, |said| format!("; it says: {said}"));
         format!(
             "the authority was asked for the certificate on {} and has not handed it over: {url}{said}",
             timestamp(since)
@@ -731,10 +690,7 @@ impl PendingOrder {
     pub fn is_to_be_seen_to(&self, now: OffsetDateTime) -> bool {
         match self.stage(now) {
             Stage::Intended | Stage::Opened => false,
-            Stage::Lapsed {
-                may_be_issued: false,
-                ..
-            } => true,
+            Stage::Lapsed { may_be_issued: false, .. } => true,
             Stage::Received => self.is_to_be_judged(now),
             Stage::Lapsed { .. }
             | Stage::Finalized { .. }

@@ -40,11 +40,7 @@ const MANY: usize = 200;
 
 /// The page.
 pub fn render(status: &Status) -> askama::Result<String> {
-    let page = Page {
-        status,
-        now: status.at,
-        groups: groups(status),
-    };
+    let page = Page { status, now: status.at, groups: groups(status) };
     page.render()
 }
 
@@ -75,16 +71,11 @@ impl Group<'_> {
 fn groups(status: &Status) -> Vec<Group<'_>> {
     let is_short = status.certificates.len() <= MANY;
     let groups = Health::ALL.into_iter().map(|health| {
-        let alike = status
-            .certificates
-            .iter()
-            .filter(|certificate| certificate.health == health);
+        let alike = status.certificates.iter().filter(|certificate| certificate.health == health);
         let has_life = is_short || health.needs_attention();
         Group {
             health,
-            rows: alike
-                .map(|certificate| Row::new(certificate, has_life, status.at))
-                .collect(),
+            rows: alike.map(|certificate| Row::new(certificate, has_life, status.at)).collect(),
         }
     });
     groups.filter(|group| !group.rows.is_empty()).collect()
@@ -131,22 +122,17 @@ impl Page<'_> {
     /// Who holds the store, as one more thing that everything depends on.
     fn lock(&self) -> (Health, String) {
         match &self.status.phase {
-            Phase::Running => (
-                Health::Well,
-                "active: this instance holds the store".to_owned(),
-            ),
+            Phase::Running => (Health::Well, "active: this instance holds the store".to_owned()),
             Phase::StandingBy { holder } => (
                 Health::Waiting,
                 format!("standing by: another instance holds the store: {holder}"),
             ),
-            Phase::Waiting { reason } => (
-                Health::Attention,
-                format!("not held: the store cannot be used: {reason}"),
-            ),
-            Phase::Starting => (
-                Health::Working,
-                "starting: the first pass has not ended yet".to_owned(),
-            ),
+            Phase::Waiting { reason } => {
+                (Health::Attention, format!("not held: the store cannot be used: {reason}"))
+            }
+            Phase::Starting => {
+                (Health::Working, "starting: the first pass has not ended yet".to_owned())
+            }
             Phase::NotRunning => (Health::Waiting, "no daemon runs".to_owned()),
         }
     }
@@ -168,11 +154,7 @@ impl Page<'_> {
     }
 
     fn seconds_to_refresh(&self) -> usize {
-        if self.status.certificates.len() > MANY {
-            60
-        } else {
-            15
-        }
+        if self.status.certificates.len() > MANY { 60 } else { 15 }
     }
 
     fn label(&self) -> &'static str {

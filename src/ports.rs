@@ -304,11 +304,7 @@ impl TryFrom<String> for Token {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let is_safe = (1..=255).contains(&text.len()) && text.bytes().all(is_base64url);
-        if is_safe {
-            Ok(Self(text))
-        } else {
-            Err("a token has only letters, digits, `-` and `_`")
-        }
+        if is_safe { Ok(Self(text)) } else { Err("a token has only letters, digits, `-` and `_`") }
     }
 }
 
@@ -346,11 +342,7 @@ impl Problem {
 
     /// A problem that nothing more is known of.
     pub fn new(kind: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            kind: kind.into(),
-            detail: detail.into(),
-            ..Self::default()
-        }
+        Self { kind: kind.into(), detail: detail.into(), ..Self::default() }
     }
 }
 
@@ -440,12 +432,7 @@ pub struct AuthorityError {
 impl AuthorityError {
     /// An error that no answer is known of.
     pub fn new(kind: AuthorityErrorKind, problem: impl Into<Problem>) -> Self {
-        Self {
-            kind,
-            not_before: None,
-            status: None,
-            problem: problem.into(),
-        }
+        Self { kind, not_before: None, status: None, problem: problem.into() }
     }
 
     /// The authority cannot be used.
@@ -477,11 +464,7 @@ impl fmt::Display for AuthorityError {
         let is_told = problem.kind == Problem::NO_DIRECTORY;
         let status = self.status.filter(|status| *status >= 300 && !is_told);
         match (self.kind, status) {
-            (K::RateLimited(_), _) => Problem {
-                kind: String::new(),
-                ..problem.clone()
-            }
-            .fmt(f),
+            (K::RateLimited(_), _) => Problem { kind: String::new(), ..problem.clone() }.fmt(f),
             (K::Refused, _) | (K::Unavailable | K::Failed | K::BadNonce, None) => problem.fmt(f),
             (K::Unavailable | K::Failed | K::BadNonce, Some(status)) => {
                 write!(f, "{status} {problem}")

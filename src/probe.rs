@@ -165,9 +165,8 @@ impl Probe {
     /// Looks on `port`.
     pub fn new(way: Way, port: u16, connect_timeout: Duration) -> Result<Self, String> {
         // A certificate is what is being asked for: the CA does not look at the present one either.
-        let builder = client::builder(connect_timeout)
-            .no_proxy()
-            .tls_danger_accept_invalid_certs(true);
+        let builder =
+            client::builder(connect_timeout).no_proxy().tls_danger_accept_invalid_certs(true);
         let builder = match way {
             Way::Resolved => builder,
             Way::Through(_) | Way::Pinned { .. } => builder.dns_resolver(Arc::new(Led(way))),
@@ -199,11 +198,7 @@ impl Probe {
         expected: &Http01,
         hops: &mut Vec<Hop>,
     ) -> Result<(), Trouble> {
-        let text = format!(
-            "http://{name}:{}/{FOLDER}/{}",
-            self.port,
-            expected.token.as_str()
-        );
+        let text = format!("http://{name}:{}/{FOLDER}/{}", self.port, expected.token.as_str());
         let mut url =
             Url::parse(&text).map_err(|error| Trouble::Redirect(format!("{text}: {error}")))?;
         let mut visited: Vec<Url> = Vec::new();
@@ -221,9 +216,7 @@ impl Probe {
                 self.may_follow(&next, name)?;
                 visited.push(url);
                 if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
-                    return Err(Trouble::Redirect(format!(
-                        "{text}: the redirects never end"
-                    )));
+                    return Err(Trouble::Redirect(format!("{text}: the redirects never end")));
                 }
                 url = next;
                 continue;
@@ -241,11 +234,7 @@ impl Probe {
                     url,
                     body: client::one_line(&String::from_utf8_lossy(&body)),
                 }),
-                Err(why) => Err(Trouble::Silent {
-                    url,
-                    why,
-                    cause: Cause::Other,
-                }),
+                Err(why) => Err(Trouble::Silent { url, why, cause: Cause::Other }),
             };
         }
     }
@@ -267,9 +256,7 @@ impl Probe {
                 None => "only host names, no IP addresses",
             }
         };
-        Err(Trouble::Redirect(format!(
-            "redirected to {next}, where the CA would not go: {only}"
-        )))
+        Err(Trouble::Redirect(format!("redirected to {next}, where the CA would not go: {only}")))
     }
 }
 
@@ -281,17 +268,10 @@ const LARGEST: usize = 127;
 
 fn hop(url: &Url, response: &Result<reqwest::Response, reqwest::Error>) -> Hop {
     let (address, answer) = match response {
-        Ok(response) => (
-            response.remote_addr(),
-            Answer::Status(response.status().as_u16()),
-        ),
+        Ok(response) => (response.remote_addr(), Answer::Status(response.status().as_u16())),
         Err(error) => (None, Answer::Error(client::explain(error))),
     };
-    Hop {
-        url: url.to_string(),
-        address,
-        answer,
-    }
+    Hop { url: url.to_string(), address, answer }
 }
 
 fn cause(error: &reqwest::Error) -> Cause {
@@ -337,9 +317,7 @@ fn redirect(
             "{url}: a redirect with status {status} is not followed by the CA"
         )));
     }
-    let location = location
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let location = location.and_then(|value| value.to_str().ok()).unwrap_or_default();
     url.join(location)
         .map(Some)
         .map_err(|error| Trouble::Redirect(format!("{url}: redirected to `{location}`: {error}")))

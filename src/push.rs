@@ -79,9 +79,7 @@ impl Target {
     }
 
     pub(crate) fn subject(&self) -> Subject {
-        Subject::Push {
-            certificate: self.names.primary().to_string(),
-        }
+        Subject::Push { certificate: self.names.primary().to_string() }
     }
 }
 
@@ -101,12 +99,7 @@ pub async fn push<W: World>(
     bundle: &Bundle,
     directory: Option<&str>,
 ) -> Result<String, Setback> {
-    let pushing = Pushing {
-        engine,
-        target,
-        bundle,
-        directory,
-    };
+    let pushing = Pushing { engine, target, bundle, directory };
     match pushing.run().await {
         Ok(id) => {
             engine.clear(&target.subject()).await;
@@ -114,9 +107,7 @@ pub async fn push<W: World>(
         }
         Err(what) => {
             let text = format!("not pushed to Rancher: {}", what.text);
-            let wait = engine
-                .fail(target.subject(), Failure { text, ..what })
-                .await;
+            let wait = engine.fail(target.subject(), Failure { text, ..what }).await;
             Err(wait.into())
         }
     }
@@ -172,12 +163,7 @@ impl<W: World> Pushing<'_, W> {
             tries += 1;
             present = match &present {
                 Some(held) => self.orchestrator().look(&held.id).await?,
-                None => self
-                    .orchestrator()
-                    .find(self.target.name())
-                    .await?
-                    .into_iter()
-                    .next(),
+                None => self.orchestrator().find(self.target.name()).await?.into_iter().next(),
             };
         }
     }
@@ -209,16 +195,10 @@ impl<W: World> Pushing<'_, W> {
         let description = present.map_or("", |held| held.description.as_str());
         let description = match self.directory {
             Some(directory) => {
-                let mark = Mark {
-                    leaf: self.bundle.leaf().fingerprint,
-                    directory,
-                };
+                let mark = Mark { leaf: self.bundle.leaf().fingerprint, directory };
                 let (text, is_cut) = mark.write(description);
                 if is_cut {
-                    warn!(
-                        name = self.target.name(),
-                        "description cut so that our mark fits"
-                    );
+                    warn!(name = self.target.name(), "description cut so that our mark fits");
                 }
                 text
             }
@@ -232,11 +212,7 @@ impl<W: World> Pushing<'_, W> {
         };
         match present {
             Some(held) => self.orchestrator().replace(&held.id, &upload).await,
-            None => {
-                self.orchestrator()
-                    .create(self.target.names.primary().as_str(), &upload)
-                    .await
-            }
+            None => self.orchestrator().create(self.target.names.primary().as_str(), &upload).await,
         }
     }
 
@@ -382,10 +358,6 @@ impl<W: World> Pushing<'_, W> {
             .ok()
             .and_then(|shown| provenance(&self.target.view.known, held, shown));
         leaf.is_current(self.engine.now())
-            && self
-                .engine
-                .settings
-                .policy
-                .is_production(leaf, directory.flatten())
+            && self.engine.settings.policy.is_production(leaf, directory.flatten())
     }
 }

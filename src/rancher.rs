@@ -37,11 +37,7 @@ pub struct Rancher {
 impl Rancher {
     /// The environment behind this API and this metadata service.
     pub fn new(api: Api, metadata: Metadata) -> Self {
-        Self {
-            api,
-            metadata,
-            seen: Seen::default(),
-        }
+        Self { api, metadata, seen: Seen::default() }
     }
 }
 
@@ -95,10 +91,7 @@ impl Certificate {
     }
 
     fn content(&self) -> Content {
-        Shown::parse(
-            self.cert.as_deref().unwrap_or(""),
-            self.cert_chain.as_deref().unwrap_or(""),
-        )
+        Shown::parse(self.cert.as_deref().unwrap_or(""), self.cert_chain.as_deref().unwrap_or(""))
     }
 
     fn held(self) -> Held {
@@ -121,9 +114,7 @@ impl Certificate {
 /// The number in an id such as `1c95`.
 fn rank(id: &str) -> u64 {
     let digits = id.rsplit(|char: char| !char.is_ascii_digit()).next();
-    digits
-        .and_then(|digits| digits.parse().ok())
-        .unwrap_or(u64::MAX)
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
 }
 
 #[derive(Deserialize)]
@@ -154,10 +145,8 @@ struct LaunchConfig {
 
 /// Labels that make a balancer read certificates from a folder, and none from the API (Rancher's documentation,
 /// "Adding Load Balancers").
-const FOLDER_LABELS: [&str; 2] = [
-    "io.rancher.lb_service.cert_dir",
-    "io.rancher.lb_service.default_cert_dir",
-];
+const FOLDER_LABELS: [&str; 2] =
+    ["io.rancher.lb_service.cert_dir", "io.rancher.lb_service.default_cert_dir"];
 
 impl LaunchConfig {
     fn folder(self) -> Option<String> {
@@ -169,9 +158,7 @@ impl LaunchConfig {
 
 impl LbConfig {
     fn ids(self) -> impl Iterator<Item = String> {
-        self.default_certificate_id
-            .into_iter()
-            .chain(self.certificate_ids.unwrap_or_default())
+        self.default_certificate_id.into_iter().chain(self.certificate_ids.unwrap_or_default())
     }
 }
 
@@ -188,12 +175,7 @@ const UPDATE: &str = "action=update";
 
 impl ServiceRow {
     fn service(self, kind: &str) -> Service {
-        let certificates = self
-            .lb_config
-            .unwrap_or_default()
-            .ids()
-            .chain(self.old.ids())
-            .collect();
+        let certificates = self.lb_config.unwrap_or_default().ids().chain(self.old.ids()).collect();
         Service {
             id: format!("{kind}/{}", self.id),
             name: self.name.unwrap_or_default(),
@@ -220,10 +202,7 @@ fn body(upload: &Upload, name: Option<&str>) -> serde_json::Value {
 
 impl Orchestrator for Rancher {
     async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
-        self.metadata
-            .announcements()
-            .await
-            .map_err(OrchestratorError::Unavailable)
+        self.metadata.announcements().await.map_err(OrchestratorError::Unavailable)
     }
 
     async fn changed(&self) {
@@ -241,19 +220,13 @@ impl Orchestrator for Rancher {
             Some((text, row.held_with(content)))
         };
         let listed = self.api.list(CERTIFICATES, "", read).await?;
-        *self.seen.all() = listed
-            .iter()
-            .map(|(text, held)| (*text, held.content.clone()))
-            .collect();
+        *self.seen.all() =
+            listed.iter().map(|(text, held)| (*text, held.content.clone())).collect();
         Ok(listed.into_iter().map(|(_, held)| held).collect())
     }
 
     async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {
-        match self
-            .api
-            .get::<Certificate>(&format!("{CERTIFICATES}/{id}"))
-            .await?
-        {
+        match self.api.get::<Certificate>(&format!("{CERTIFICATES}/{id}")).await? {
             Some(row) if !row.is_gone() => Ok(Some(row.held())),
             Some(_) | None => Ok(None),
         }
@@ -264,10 +237,7 @@ impl Orchestrator for Rancher {
         // An unknown filter is ignored by the server, and names may be compared without case.
         let matches = |row: Certificate| {
             let is_wanted = !row.is_gone()
-                && row
-                    .name
-                    .as_deref()
-                    .is_some_and(|own| own.eq_ignore_ascii_case(name));
+                && row.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
             is_wanted.then(|| row.held())
         };
         let mut found = self.api.list(CERTIFICATES, &query, matches).await?;
@@ -276,44 +246,28 @@ impl Orchestrator for Rancher {
     }
 
     async fn create(&self, name: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        let row: Certificate = self
-            .api
-            .post(CERTIFICATES, Body::Json(body(upload, Some(name))))
-            .await?;
+        let row: Certificate =
+            self.api.post(CERTIFICATES, Body::Json(body(upload, Some(name)))).await?;
         Ok(row.held())
     }
 
     async fn replace(&self, id: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        let row: Certificate = self
-            .api
-            .put(&format!("{CERTIFICATES}/{id}"), body(upload, None))
-            .await?;
+        let row: Certificate =
+            self.api.put(&format!("{CERTIFICATES}/{id}"), body(upload, None)).await?;
         Ok(row.held())
     }
 
     async fn reveal(&self, id: &str) -> Result<Revealed, OrchestratorError> {
         // The one answer that shows the key of an existing certificate (seen on Rancher 1.6.30).
-        let row: Certificate = self
-            .api
-            .post(&format!("{CERTIFICATES}/{id}/?{UPDATE}"), Body::Empty)
-            .await?;
-        let chain = format!(
-            "{}\n{}",
-            row.cert.unwrap_or_default(),
-            row.cert_chain.unwrap_or_default()
-        );
-        Ok(Revealed {
-            chain,
-            key: row.key,
-        })
+        let row: Certificate =
+            self.api.post(&format!("{CERTIFICATES}/{id}/?{UPDATE}"), Body::Empty).await?;
+        let chain =
+            format!("{}\n{}", row.cert.unwrap_or_default(), row.cert_chain.unwrap_or_default());
+        Ok(Revealed { chain, key: row.key })
     }
 
     async fn balancers(&self) -> Result<Vec<Service>, OrchestratorError> {
-        self.api
-            .list(BALANCERS, "", |row: ServiceRow| {
-                Some(row.service(BALANCERS))
-            })
-            .await
+        self.api.list(BALANCERS, "", |row: ServiceRow| Some(row.service(BALANCERS))).await
     }
 
     async fn own_service(&self) -> Result<Option<Service>, OrchestratorError> {
@@ -324,12 +278,7 @@ impl Orchestrator for Rancher {
         let query = format!("uuid={}", base::encode(&uuid));
         let is_own =
             |row: ServiceRow| (row.uuid.as_deref() == Some(&uuid)).then(|| row.service(SERVICES));
-        Ok(self
-            .api
-            .list(SERVICES, &query, is_own)
-            .await?
-            .into_iter()
-            .next())
+        Ok(self.api.list(SERVICES, &query, is_own).await?.into_iter().next())
     }
 
     async fn wake(&self, id: &str) -> Result<(), OrchestratorError> {
@@ -367,11 +316,7 @@ mod tests {
     fn balancers_of_both_ages_list_their_certificates() {
         let new = r#"{"id":"1s3","state":"active","lbConfig":{"defaultCertificateId":"1c3","certificateIds":["1c4"]}}"#;
         let old = r#"{"id":"1s3","state":"inactive","lbConfig":null,"defaultCertificateId":"1c3","certificateIds":null}"#;
-        let read = |text| {
-            serde_json::from_str::<ServiceRow>(text)
-                .unwrap()
-                .service(BALANCERS)
-        };
+        let read = |text| serde_json::from_str::<ServiceRow>(text).unwrap().service(BALANCERS);
         assert_eq!(read(new).certificates, ["1c3", "1c4"]);
         assert_eq!(read(old).certificates, ["1c3"]);
         assert!(read(new).is_active && !read(old).is_active);

@@ -111,25 +111,17 @@ pub struct Failure {
 impl Failure {
     /// A failure of a kind that the table has.
     pub fn of(trouble: Trouble, text: impl Into<String>) -> Self {
-        Self {
-            trouble: Some(trouble),
-            text: text.into(),
-            address: None,
-        }
+        Self { trouble: Some(trouble), text: text.into(), address: None }
     }
 
     /// The same with the address that a problem gives.
     pub(crate) fn with_address_of(self, problem: &Problem) -> Self {
-        Self {
-            address: problem.instance.clone(),
-            ..self
-        }
+        Self { address: problem.instance.clone(), ..self }
     }
 
     /// The clock of its kind; what has none is tried again as soon as what fails at Rancher.
     pub(crate) fn clock(&self) -> Clock {
-        self.trouble
-            .map_or(Clock::Setback, |trouble| trouble.row().clock)
+        self.trouble.map_or(Clock::Setback, |trouble| trouble.row().clock)
     }
 }
 
@@ -147,11 +139,7 @@ impl From<OrchestratorError> for Failure {
 
 impl From<String> for Failure {
     fn from(text: String) -> Self {
-        Self {
-            trouble: None,
-            text,
-            address: None,
-        }
+        Self { trouble: None, text, address: None }
     }
 }
 
@@ -239,13 +227,7 @@ const fn row(
     clock: Clock,
     advice: &'static str,
 ) -> Row {
-    Row {
-        trouble,
-        seen,
-        reaction,
-        clock,
-        advice,
-    }
+    Row { trouble, seen, reaction, clock, advice }
 }
 
 /// Every kind of failure.
@@ -506,10 +488,7 @@ impl Trouble {
     /// Its row.
     pub fn row(self) -> &'static Row {
         // A test shows that every kind has one.
-        TABLE
-            .iter()
-            .find(|row| row.trouble == self)
-            .unwrap_or(&TABLE[0])
+        TABLE.iter().find(|row| row.trouble == self).unwrap_or(&TABLE[0])
     }
 
     /// What a person can do about it, if anything.
@@ -569,22 +548,14 @@ impl Trouble {
                 | Self::Caa
                 | Self::CaaLookup
         );
-        if is_another {
-            Self::AccountNotMade
-        } else {
-            trouble
-        }
+        if is_another { Self::AccountNotMade } else { trouble }
     }
 
     /// What the refusal of an order means that was opened: one that is not authorized has lost its authorizations, or
     /// is finalized for other names, and says nothing about the account.
     pub(crate) fn of_order(problem: &Problem) -> Self {
         let trouble = Self::of_refusal(problem);
-        if trouble == Self::AccountRefused {
-            Self::Refused
-        } else {
-            trouble
-        }
+        if trouble == Self::AccountRefused { Self::Refused } else { trouble }
     }
 
     /// What the error of a challenge means.
@@ -635,21 +606,12 @@ pub fn word(trouble: Option<Trouble>) -> String {
 /// one type for both, and "DNS problem: SERVFAIL looking up CAA for example.com" in the text, after "While processing
 /// CAA for" where it looks again before it issues (boulder `va/caa.go`, `bdns/problem.go`).
 fn has_lost_caa(problem: &Problem) -> bool {
-    const SIGNS: [&str; 5] = [
-        "looking up caa",
-        "servfail",
-        "timed out",
-        "timeout",
-        "lookup failed",
-    ];
+    const SIGNS: [&str; 5] =
+        ["looking up caa", "servfail", "timed out", "timeout", "lookup failed"];
     let is_lost = |kind: &str, detail: &str| {
         let detail = detail.to_lowercase();
         // A name without an address is told by the same type.
-        let signs = if kind == "caa" {
-            &SIGNS[..]
-        } else {
-            &SIGNS[..1]
-        };
+        let signs = if kind == "caa" { &SIGNS[..] } else { &SIGNS[..1] };
         signs.iter().any(|sign| detail.contains(sign))
     };
     let mut subs = problem.names.iter().map(|(_, sub)| sub);
@@ -669,13 +631,8 @@ pub fn render() -> String {
             Reaction::Person => "a person must act",
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "| {} | {reaction} | {} | {} |",
-            row.seen,
-            row.clock.text(),
-            row.advice
-        );
+        let _ =
+            writeln!(text, "| {} | {reaction} | {} | {} |", row.seen, row.clock.text(), row.advice);
     }
     text
 }

@@ -164,9 +164,7 @@ impl<W: World> Reconciler<W> {
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let balancers = self.balancers(rancher_fault.as_deref()).await;
         let webroot_fault = self.webroot_fault().await;
-        let asked = self
-            .asked(&wanted.entries, &assigned.entries, &assigned.left, now)
-            .await;
+        let asked = self.asked(&wanted.entries, &assigned.entries, &assigned.left, now).await;
         let gathering = Gathering {
             view,
             rancher_fault,
@@ -195,10 +193,7 @@ impl<W: World> Reconciler<W> {
             wishes: Vec::new(),
             refused: Vec::new(),
         };
-        let taken = assigned
-            .entries
-            .iter()
-            .filter_map(|own| own.remote.as_ref());
+        let taken = assigned.entries.iter().filter_map(|own| own.remote.as_ref());
         let taken = taken.map(|held| held.id.clone()).collect();
         for (entry, assigned) in wanted.entries.into_iter().zip(assigned.entries) {
             self.decide(&gathering, entry, assigned, &mut pass);
@@ -277,17 +272,12 @@ impl<W: World> Reconciler<W> {
         }
         let absent = DiskCopy::Absent;
         let unknown = self.unknown_copy(gathering, &primary, present);
-        let disk = unknown
-            .as_ref()
-            .or_else(|| present.map(|lineage| &lineage.copy))
-            .unwrap_or(&absent);
+        let disk =
+            unknown.as_ref().or_else(|| present.map(|lineage| &lineage.copy)).unwrap_or(&absent);
         let remote = gathering.remote(&assigned);
         let record = engine.recorded(&primary, &gathering.account, gathering.now);
         let names = entry.names.iter();
-        let waiting: NameSet = names
-            .filter(|name| record.name(name).is_some())
-            .cloned()
-            .collect();
+        let waiting: NameSet = names.filter(|name| record.name(name).is_some()).cloned().collect();
         let facts = Facts {
             names: &entry.names,
             waiting: &waiting,
@@ -332,12 +322,8 @@ impl<W: World> Reconciler<W> {
         }
         let of_certificate = |subject| engine.ledger().failures(&subject) > 0;
         let was_looked_at = has_failed
-            || of_certificate(Subject::Attempt {
-                certificate: primary.clone(),
-            })
-            || of_certificate(Subject::Push {
-                certificate: primary.clone(),
-            })
+            || of_certificate(Subject::Attempt { certificate: primary.clone() })
+            || of_certificate(Subject::Push { certificate: primary.clone() })
             || matches!(pending, Pending::Order(order) if order.was_looked_at());
         let live = present.and_then(|lineage| {
             let record = lineage.record.as_ref()?;
@@ -395,9 +381,7 @@ impl<W: World> Reconciler<W> {
                 held: &gathering.view.held,
                 is_ephemeral: gathering.is_ephemeral,
             };
-            let record = self
-                .engine
-                .recorded(&primary, &gathering.account, gathering.now);
+            let record = self.engine.recorded(&primary, &gathering.account, gathering.now);
             let plan = unsettled(names, false, &around, &record, gathering.now);
             drop(record);
             let target = Target {
@@ -408,10 +392,7 @@ impl<W: World> Reconciler<W> {
             };
             let work = plan.map_or(Work::Nothing, Work::Settle);
             let job = Job::of(work, primary, target);
-            pass.jobs.extend(job.map(|job| Job {
-                lineage: Some(lineage.name.clone()),
-                ..job
-            }));
+            pass.jobs.extend(job.map(|job| Job { lineage: Some(lineage.name.clone()), ..job }));
         }
     }
 
@@ -438,10 +419,8 @@ impl<W: World> Reconciler<W> {
         if present.is_some_and(|lineage| lineage.record.is_some()) {
             return None;
         }
-        let fault = self
-            .unreadable
-            .iter()
-            .find(|(lineage, _)| assign::is_named_after(lineage, primary));
+        let fault =
+            self.unreadable.iter().find(|(lineage, _)| assign::is_named_after(lineage, primary));
         fault.map(|(_, fault)| DiskCopy::Unknown(fault.clone().into()))
     }
 }
@@ -464,9 +443,7 @@ fn known(lineages: &[Arc<Lineage>]) -> Known {
         .iter()
         .filter_map(|lineage| lineage.record.as_ref())
         .flat_map(|record| &record.versions);
-    versions
-        .filter_map(|version| Some((version.leaf?, version.directory.clone())))
-        .collect()
+    versions.filter_map(|version| Some((version.leaf?, version.directory.clone()))).collect()
 }
 
 /// What a pass has gathered beside the certificates.

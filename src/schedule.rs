@@ -82,9 +82,7 @@ pub fn after_change(changes: u32) -> Duration {
 /// At most one certificate per directory and set of names in this time: a day, or a third of the lifetime of the
 /// last one, if that is shorter.
 pub fn floor(last_lifetime: Option<Duration>) -> Duration {
-    last_lifetime.map_or(Duration::DAY, |lifetime: Duration| {
-        (lifetime / 3_i32).min(Duration::DAY)
-    })
+    last_lifetime.map_or(Duration::DAY, |lifetime: Duration| (lifetime / 3_i32).min(Duration::DAY))
 }
 
 /// After failed validations and refusals by the CA: Let's Encrypt's own advice (its integration guide).
@@ -137,19 +135,14 @@ mod tests {
     use super::*;
 
     fn minutes(durations: &[Duration]) -> Vec<i64> {
-        durations
-            .iter()
-            .map(|duration| duration.whole_minutes())
-            .collect()
+        durations.iter().map(|duration| duration.whole_minutes()).collect()
     }
 
     #[test]
     fn waits_after_failures_grow_to_their_ceiling() {
         let refusals: Vec<_> = (1..=6).map(after_refusal).collect();
         assert_eq!(minutes(&refusals), [1, 10, 100, 1440, 1440, 1440]);
-        let setbacks: Vec<_> = (1..=4)
-            .map(|n| after_setback(n, Duration::minutes(5)))
-            .collect();
+        let setbacks: Vec<_> = (1..=4).map(|n| after_setback(n, Duration::minutes(5))).collect();
         assert_eq!(minutes(&setbacks), [5, 10, 15, 15]);
         assert_eq!(after_setback(9, Duration::HOUR), Duration::HOUR);
         let outages: Vec<_> = (3..=10).map(after_outage).collect();

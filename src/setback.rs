@@ -37,26 +37,13 @@ impl Setback {
 
     /// Something failed and is tried again at a time.
     pub fn failure_until(what: impl Into<Failure>, until: OffsetDateTime) -> Self {
-        Self {
-            until: Some(until),
-            ..Self::failure(what)
-        }
+        Self { until: Some(until), ..Self::failure(what) }
     }
 
     /// Something failed and is tried again by the next pass.
     pub fn failure(what: impl Into<Failure>) -> Self {
-        let Failure {
-            trouble,
-            text,
-            address,
-        } = what.into();
-        Self {
-            reason: text,
-            trouble,
-            until: None,
-            is_failure: true,
-            address,
-        }
+        let Failure { trouble, text, address } = what.into();
+        Self { reason: text, trouble, until: None, is_failure: true, address }
     }
 
     /// What a person can do about it, if anything.
@@ -75,9 +62,6 @@ impl Setback {
 
 impl From<UsedUp> for Setback {
     fn from(used_up: UsedUp) -> Self {
-        Self {
-            until: used_up.opens,
-            ..Self::failure(used_up.reason)
-        }
+        Self { until: used_up.opens, ..Self::failure(used_up.reason) }
     }
 }

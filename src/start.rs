@@ -98,16 +98,10 @@ pub async fn warn_if_ephemeral<W: World>(engine: &Engine<W>) {
 /// Writes into the lock who holds it and since when; for people only, the kernel's lock is what counts.
 pub fn sign_lock(mut lock: &File, now: OffsetDateTime) {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let text = format!(
-        "process {} on {} since {}\n",
-        std::process::id(),
-        host.trim(),
-        timestamp(now)
-    );
-    let signed = lock
-        .set_len(0)
-        .and_then(|()| lock.rewind())
-        .and_then(|()| lock.write_all(text.as_bytes()));
+    let text =
+        format!("process {} on {} since {}\n", std::process::id(), host.trim(), timestamp(now));
+    let signed =
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(text.as_bytes()));
     if let Err(error) = signed {
         debug!(%error, "lock not signed");
     }

@@ -113,13 +113,8 @@ pub enum Health {
 
 impl Health {
     /// Every one, worst first.
-    pub const ALL: [Self; 5] = [
-        Self::AtRisk,
-        Self::Attention,
-        Self::Waiting,
-        Self::Working,
-        Self::Well,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::AtRisk, Self::Attention, Self::Waiting, Self::Working, Self::Well];
 
     /// As people read it.
     pub fn label(self) -> &'static str {
@@ -237,9 +232,7 @@ impl Status {
                 certificate::of(&row, &served, snapshot, &failed, now)
             })
             .collect();
-        status
-            .certificates
-            .sort_by(|a, b| a.urgency().cmp(&b.urgency()));
+        status.certificates.sort_by(|a, b| a.urgency().cmp(&b.urgency()));
         status.notices.clone_from(&report.notices);
         status.last_pass = snapshot.last_pass.map(|times| Pass {
             ended_at: times.ended_at,
@@ -289,12 +282,9 @@ impl Status {
     /// The certificate that has this name, the primary one or another.
     pub fn certificate(&self, name: &str) -> Option<&Certificate> {
         let all = &self.certificates;
-        all.iter()
-            .find(|certificate| certificate.name == name)
-            .or_else(|| {
-                all.iter()
-                    .find(|certificate| certificate.names.iter().any(|own| own == name))
-            })
+        all.iter().find(|certificate| certificate.name == name).or_else(|| {
+            all.iter().find(|certificate| certificate.names.iter().any(|own| own == name))
+        })
     }
 }
 

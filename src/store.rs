@@ -59,11 +59,7 @@ pub struct StoreError {
 impl StoreError {
     /// What could not be done with which file; the action is a verb.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self {
-            action,
-            path: path.to_owned(),
-            source,
-        }
+        Self { action, path: path.to_owned(), source }
     }
 
     /// Whether the file is simply not there.
@@ -146,9 +142,7 @@ impl<D: Disk> Store<D> {
         let own = [CERTIFICATES, PENDING, STUCK, ACCOUNTS].map(|name| self.own(name));
         let certbots = ["live", "archive", "renewal"].map(|name| self.root.join(name));
         for folder in own.iter().chain(&certbots) {
-            self.disk
-                .make_folder(folder)
-                .during("make the folder", folder)?;
+            self.disk.make_folder(folder).during("make the folder", folder)?;
         }
         let above = [self.root.clone(), self.root.join(OWN)];
         let root = self.root.parent().map(Path::to_owned);
@@ -190,10 +184,7 @@ impl<D: Disk> Store<D> {
         let folder = self.own(ACCOUNTS);
         let names = self.list_or_nothing(&folder)?;
         let mut records = Vec::new();
-        for name in names
-            .iter()
-            .filter(|name| name.ends_with(".json") && !name.starts_with('.'))
-        {
+        for name in names.iter().filter(|name| name.ends_with(".json") && !name.starts_with('.')) {
             if let Some(Ok(record)) = self.read_json(&folder.join(name))? {
                 records.push(record);
             }
@@ -203,11 +194,7 @@ impl<D: Disk> Store<D> {
 
     /// Keeps an account.
     pub fn save_account(&self, record: &AccountRecord) -> Result<(), StoreError> {
-        self.write_json(
-            &self.own(ACCOUNTS),
-            &account_file(&record.directory),
-            record,
-        )
+        self.write_json(&self.own(ACCOUNTS), &account_file(&record.directory), record)
     }
 
     /// What was last learned from labels, if that is on record.
@@ -278,9 +265,9 @@ impl<D: Disk> Store<D> {
         path: &Path,
     ) -> Result<Option<Result<T, String>>, StoreError> {
         match self.read(path) {
-            Ok(content) => Ok(Some(
-                serde_json::from_slice(&content).map_err(|error| error.to_string()),
-            )),
+            Ok(content) => {
+                Ok(Some(serde_json::from_slice(&content).map_err(|error| error.to_string())))
+            }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -294,9 +281,7 @@ impl<D: Disk> Store<D> {
     ) -> Result<(), StoreError> {
         let path = folder.join(name);
         let text = json(value, &path)?;
-        self.disk
-            .write(folder, &[(name, &text)], Safe::Now)
-            .during("write", &path)
+        self.disk.write(folder, &[(name, &text)], Safe::Now).during("write", &path)
     }
 
     fn list_or_nothing(&self, folder: &Path) -> Result<Vec<String>, StoreError> {
@@ -347,18 +332,15 @@ impl<D: Disk> Store<D> {
 }
 
 fn json(value: &impl Serialize, path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(io::Error::other)
-        .during("write", path)?;
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(io::Error::other).during("write", path)?;
     text.push(b'\n');
     Ok(text)
 }
 
 /// The last part of one of our paths.
 fn file_name(path: &Path) -> &str {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("file")
+    path.file_name().and_then(|name| name.to_str()).unwrap_or("file")
 }
 
 /// Whether a power failure may have left this of `whole`: its beginning, or less, behind which nothing was written.
@@ -370,18 +352,10 @@ fn is_torn(present: &[u8], whole: &[u8]) -> bool {
 
 /// A file name that an operator recognizes: host and path of the directory URL.
 fn account_file(directory: &str) -> String {
-    let place = directory
-        .split_once("://")
-        .map_or(directory, |(_, place)| place);
+    let place = directory.split_once("://").map_or(directory, |(_, place)| place);
     let safe: String = place
         .chars()
-        .map(|char| {
-            if char.is_ascii_alphanumeric() || ".-".contains(char) {
-                char
-            } else {
-                '_'
-            }
-        })
+        .map(|char| if char.is_ascii_alphanumeric() || ".-".contains(char) { char } else { '_' })
         .take(200)
         .collect();
     format!("{}.json", safe.trim_start_matches('.'))

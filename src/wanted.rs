@@ -66,10 +66,8 @@ impl Wanted {
             places.by_set.insert(entry.names.set(), place);
         }
         let mut claims = wanted.claims(announcements);
-        let announced: Vec<(NameSet, String)> = claims
-            .iter()
-            .map(|claim| (claim.names.set(), claim.holder.service.clone()))
-            .collect();
+        let announced: Vec<(NameSet, String)> =
+            claims.iter().map(|claim| (claim.names.set(), claim.holder.service.clone())).collect();
         // Those that hold the name they claim go first; what is left over claims again in the next round.
         let holds = |claim: &Claim| holders.get(claim.names.primary()) == Some(&claim.holder);
         while !claims.is_empty() {
@@ -85,36 +83,22 @@ impl Wanted {
                 wanted.entries[*place].origins.insert(service);
             }
         }
-        wanted
-            .entries
-            .sort_by(|a, b| a.names.primary().cmp(b.names.primary()));
+        wanted.entries.sort_by(|a, b| a.names.primary().cmp(b.names.primary()));
         wanted
     }
 
     /// All wanted names.
     pub fn names(&self) -> NameSet {
-        self.entries
-            .iter()
-            .flat_map(|entry| entry.names.iter())
-            .cloned()
-            .collect()
+        self.entries.iter().flat_map(|entry| entry.names.iter()).cloned().collect()
     }
 
     fn claims(&mut self, announcements: &[Announcement]) -> Vec<Claim> {
         let mut claims = Vec::new();
-        for Announcement {
-            uuid,
-            service,
-            label,
-        } in announcements
-        {
+        for Announcement { uuid, service, label } in announcements {
             let (entries, bad) = parse_list(label);
             let notices = bad.iter().map(|bad| format!("{service} announces {bad}"));
             self.notices.extend(notices);
-            let holder = Holder {
-                uuid: uuid.clone(),
-                service: service.clone(),
-            };
+            let holder = Holder { uuid: uuid.clone(), service: service.clone() };
             let mut own: BTreeMap<DomainName, Names> = BTreeMap::new();
             for names in entries {
                 match own.get_mut(names.primary()) {
@@ -124,10 +108,7 @@ impl Wanted {
                     }
                 }
             }
-            claims.extend(own.into_values().map(|names| Claim {
-                holder: holder.clone(),
-                names,
-            }));
+            claims.extend(own.into_values().map(|names| Claim { holder: holder.clone(), names }));
         }
         claims
     }
@@ -175,13 +156,8 @@ impl Wanted {
     }
 
     fn add(&mut self, names: Names, origin: &str, places: &mut Places) {
-        places
-            .by_primary
-            .insert(names.primary().clone(), self.entries.len());
-        self.entries.push(Entry {
-            names,
-            origins: BTreeSet::from([origin.to_owned()]),
-        });
+        places.by_primary.insert(names.primary().clone(), self.entries.len());
+        self.entries.push(Entry { names, origins: BTreeSet::from([origin.to_owned()]) });
     }
 }
 
@@ -211,21 +187,16 @@ mod tests {
     }
 
     fn merge(domains: &str, labels: &[(&str, &str)], holders: &Holders) -> Wanted {
-        let announcements: Vec<_> = labels
-            .iter()
-            .map(|(uuid, label)| announcement(uuid, label))
-            .collect();
+        let announcements: Vec<_> =
+            labels.iter().map(|(uuid, label)| announcement(uuid, label)).collect();
         Wanted::merge(&parse_list(domains).0, &announcements, holders)
     }
 
     #[track_caller]
     fn check(domains: &str, labels: &[(&str, &str)], entries: &[&str], notices: usize) {
         let wanted = merge(domains, labels, &Holders::new());
-        let texts: Vec<String> = wanted
-            .entries
-            .iter()
-            .map(|entry| entry.names.to_string())
-            .collect();
+        let texts: Vec<String> =
+            wanted.entries.iter().map(|entry| entry.names.to_string()).collect();
         assert_eq!(texts, entries);
         assert_eq!(wanted.notices.len(), notices, "{:?}", wanted.notices);
         let reversed: Vec<_> = labels.iter().rev().copied().collect();
@@ -238,12 +209,7 @@ mod tests {
 
     #[test]
     fn entries_merge_as_the_design_says() {
-        check(
-            "a.test.com, a.test.com b.test.com",
-            &[],
-            &["a.test.com b.test.com"],
-            0,
-        );
+        check("a.test.com, a.test.com b.test.com", &[], &["a.test.com b.test.com"], 0);
         check("a.test.com", &[("1", "a.test.com")], &["a.test.com"], 0);
         // Equal sets in DOMAINS: the first one names the certificate, also where sets become equal by merging.
         check(
@@ -267,10 +233,7 @@ mod tests {
         // Equal sets are one certificate, whoever is asked first names it.
         check(
             "",
-            &[
-                ("1", "a.test.com b.test.com"),
-                ("2", "b.test.com a.test.com"),
-            ],
+            &[("1", "a.test.com b.test.com"), ("2", "b.test.com a.test.com")],
             &["a.test.com b.test.com"],
             0,
         );
@@ -284,10 +247,7 @@ mod tests {
         // The lowest uuid wins a primary name; the extra names of the other become their own.
         check(
             "",
-            &[
-                ("2", "a.test.com x.test.com"),
-                ("1", "a.test.com y.test.com"),
-            ],
+            &[("2", "a.test.com x.test.com"), ("1", "a.test.com y.test.com")],
             &["a.test.com y.test.com", "x.test.com"],
             1,
         );
@@ -311,23 +271,9 @@ mod tests {
         let before = merge("", &[("5", "a.test.com")], &Holders::new());
         let labels = [("1", "a.test.com y.test.com"), ("5", "a.test.com")];
         let after = merge("", &labels, &before.holders);
-        assert_eq!(
-            after
-                .holders
-                .get(&"a.test.com".parse().unwrap())
-                .unwrap()
-                .uuid,
-            "5"
-        );
+        assert_eq!(after.holders.get(&"a.test.com".parse().unwrap()).unwrap().uuid, "5");
         let without_memory = merge("", &labels, &Holders::new());
-        assert_eq!(
-            without_memory
-                .holders
-                .get(&"a.test.com".parse().unwrap())
-                .unwrap()
-                .uuid,
-            "1"
-        );
+        assert_eq!(without_memory.holders.get(&"a.test.com".parse().unwrap()).unwrap().uuid, "1");
     }
 
     #[test]

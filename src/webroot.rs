@@ -35,10 +35,7 @@ impl Webroot {
             Some(address) => Way::Through(address.to_owned()),
             None => Way::Resolved,
         };
-        Ok(Self {
-            folder: webroot.join(FOLDER),
-            probe: Probe::new(way, port, connect_timeout)?,
-        })
+        Ok(Self { folder: webroot.join(FOLDER), probe: Probe::new(way, port, connect_timeout)? })
     }
 
     async fn run<T: Send + 'static>(
@@ -81,11 +78,7 @@ fn make_folders(folder: &Path) -> io::Result<()> {
 
 impl Challenge for Webroot {
     async fn publish(&self, challenge: &Http01) -> io::Result<()> {
-        let Http01 {
-            token,
-            key_authorization,
-            ..
-        } = challenge.clone();
+        let Http01 { token, key_authorization, .. } = challenge.clone();
         self.run(move |folder| {
             make_folders(folder)?;
             let path = folder.join(token.as_str());
@@ -169,17 +162,7 @@ mod tests {
 
     /// Tokens, and what would lead out of the folder.
     fn texts() -> impl Strategy<Value = String> {
-        let odd = [
-            "",
-            ".",
-            "..",
-            "../sentinel",
-            "/etc/passwd",
-            "a/b",
-            "a\0b",
-            "a\n",
-            ".tmp",
-        ];
+        let odd = ["", ".", "..", "../sentinel", "/etc/passwd", "a/b", "a\0b", "a\n", ".tmp"];
         let long = prop_oneof![Just(255_usize), Just(256), Just(5000)];
         prop_oneof![
             proptest::sample::select(odd.to_vec()).prop_map(str::to_owned),

@@ -114,10 +114,7 @@ impl Authority {
             tls_root_pem: tls.root_pem,
             tasks: Arc::clone(&shared.tasks),
         };
-        Ok(Self {
-            shared,
-            running: Arc::new(running),
-        })
+        Ok(Self { shared, running: Arc::new(running) })
     }
 
     /// The URL that clients are given.

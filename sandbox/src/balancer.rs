@@ -76,18 +76,9 @@ impl Balancer {
         let version = serving.read(&shared.borrow(), service);
         let state = Arc::new(watch::Sender::new(serving));
         let mut tasks = JoinSet::new();
-        tasks.spawn(follow(
-            shared,
-            Arc::clone(&state),
-            service.to_owned(),
-            version,
-        ));
+        tasks.spawn(follow(shared, Arc::clone(&state), service.to_owned(), version));
         tasks.spawn(accept(listener, Arc::clone(&state)));
-        Ok(Self {
-            address,
-            state,
-            _tasks: tasks,
-        })
+        Ok(Self { address, state, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -205,9 +196,7 @@ async fn connection(socket: TcpStream, state: &watch::Sender<Serving>) -> io::Re
     let key = {
         let hello = start.client_hello();
         let serving = state.borrow();
-        serving
-            .pair(hello.server_name())
-            .map(|pair| Arc::clone(&pair.key))
+        serving.pair(hello.server_name()).map(|pair| Arc::clone(&pair.key))
     };
     let Some(key) = key else {
         let mut socket = start.io;
@@ -264,9 +253,7 @@ impl Pair {
         let file = format!("{cert}\n{}", chain.unwrap_or_default());
         // What cannot be read ends the chain without a word, unless it is the leaf.
         let certificates: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(file.as_bytes())
-                .map_while(Result::ok)
-                .collect();
+            CertificateDer::pem_slice_iter(file.as_bytes()).map_while(Result::ok).collect();
         let leaf = certificates.first().ok_or("no certificate")?.clone();
         let pair = CertifiedKey::new(certificates, key);
         match pair.keys_match() {
@@ -285,18 +272,15 @@ impl Pair {
 
     /// Whether a wildcard name covers the name, with one label in its place.
     fn covers_by_wildcard(&self, name: &str) -> bool {
-        name.split_once('.')
-            .is_some_and(|(_, parent)| self.names.contains(&format!("*.{parent}")))
+        name.split_once('.').is_some_and(|(_, parent)| self.names.contains(&format!("*.{parent}")))
     }
 }
 
 fn names(leaf: &CertificateDer<'_>) -> Result<Vec<String>, String> {
     let (_, leaf) = parse_x509_certificate(leaf).map_err(|error| error.to_string())?;
     let subject = leaf.subject().iter_common_name();
-    let mut names: Vec<String> = subject
-        .filter_map(|name| name.as_str().ok())
-        .map(str::to_lowercase)
-        .collect();
+    let mut names: Vec<String> =
+        subject.filter_map(|name| name.as_str().ok()).map(str::to_lowercase).collect();
     if let Ok(Some(extension)) = leaf.subject_alternative_name() {
         for name in &extension.value.general_names {
             if let GeneralName::DNSName(name) = name {
@@ -320,22 +304,17 @@ pub async fn handshake(
         .map_err(io::Error::other)?;
     let config = match roots_pem {
         Some(pem) => builder.with_root_certificates(roots(pem)?),
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(TakesAnything(provider))),
+        None => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(TakesAnything(provider)))
+        }
     };
     let config = config.with_no_client_auth();
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let socket = TcpStream::connect(address).await?;
-    let mut stream = TlsConnector::from(Arc::new(config))
-        .connect(name, socket)
-        .await?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
     let (_, connection) = stream.get_ref();
     let chain = connection.peer_certificates().unwrap_or_default();
-    let chain = chain
-        .iter()
-        .map(|certificate| certificate.to_vec())
-        .collect();
+    let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
     // What was wanted is there; how the other side takes the end does not matter.
     drop(stream.shutdown().await);
     Ok(chain)

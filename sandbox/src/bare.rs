@@ -106,11 +106,8 @@ impl Bare {
         tokens: Arc<Tokens>,
     ) -> Result<Self, Failure> {
         let roots = Certificate::from_pem_bundle(roots_pem.as_bytes())?;
-        let client = Client::builder()
-            .tls_certs_only(roots)
-            .no_proxy()
-            .tcp_nodelay(true)
-            .build()?;
+        let client =
+            Client::builder().tls_certs_only(roots).no_proxy().tcp_nodelay(true).build()?;
         let directory = client.get(directory).send().await?.json().await?;
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
@@ -128,10 +125,7 @@ impl Bare {
             tokens,
         };
         let url = text(&bare.directory["newAccount"]).to_owned();
-        bare.account = bare
-            .post(&url, Some(json!({"termsOfServiceAgreed": true})))
-            .await?
-            .location;
+        bare.account = bare.post(&url, Some(json!({"termsOfServiceAgreed": true}))).await?.location;
         Ok(bare)
     }
 
@@ -165,14 +159,9 @@ impl Bare {
         let authorization_url = text(&order["authorizations"][0]).to_owned();
         let mut authorization = self.post(&authorization_url, None).await?.json()?;
         if authorization["status"] == "pending" {
-            let challenges = authorization["challenges"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            let challenge = challenges
-                .iter()
-                .find(|each| each["type"] == "http-01")
-                .ok_or("no HTTP-01")?;
+            let challenges = authorization["challenges"].as_array().cloned().unwrap_or_default();
+            let challenge =
+                challenges.iter().find(|each| each["type"] == "http-01").ok_or("no HTTP-01")?;
             let token = text(&challenge["token"]);
             let answer = format!("{token}.{}", self.thumbprint);
             self.tokens.all().insert(token.to_owned(), answer);
@@ -190,10 +179,7 @@ impl Bare {
         params.distinguished_name = rcgen::DistinguishedName::new();
         let request = params.serialize_request(&key)?;
         let csr = json!({"csr": encoded(request.der())});
-        let mut order = self
-            .post(text(&order["finalize"]), Some(csr))
-            .await?
-            .json()?;
+        let mut order = self.post(text(&order["finalize"]), Some(csr)).await?.json()?;
         let mut pause = Duration::from_millis(4);
         while order["status"] == "processing" {
             tokio::time::sleep(pause).await;
@@ -216,11 +202,8 @@ impl Bare {
                 None => self.new_nonce().await?,
             };
             let jws = self.sign(url, &fresh, payload.as_ref())?;
-            let request = self
-                .client
-                .post(url)
-                .header("Content-Type", "application/jose+json")
-                .body(jws);
+            let request =
+                self.client.post(url).header("Content-Type", "application/jose+json").body(jws);
             let response = request.send().await?;
             let status = response.status();
             let header = |name: &str| {
@@ -251,11 +234,7 @@ impl Bare {
     }
 
     async fn new_nonce(&self) -> Result<String, Failure> {
-        let response = self
-            .client
-            .head(text(&self.directory["newNonce"]))
-            .send()
-            .await?;
+        let response = self.client.head(text(&self.directory["newNonce"])).send().await?;
         let nonce = response.headers().get("replay-nonce").ok_or("no nonce")?;
         Ok(nonce.to_str()?.to_owned())
     }
@@ -268,18 +247,12 @@ impl Bare {
             header["kid"] = self.account.clone().into();
         }
         let protected = encoded(header.to_string());
-        let payload = payload
-            .map(|payload| encoded(payload.to_string()))
-            .unwrap_or_default();
+        let payload = payload.map(|payload| encoded(payload.to_string())).unwrap_or_default();
         let message = format!("{protected}.{payload}");
-        let signature = self
-            .key
-            .sign(&SystemRandom::new(), message.as_bytes())
-            .map_err(|_| "no signature")?;
-        Ok(
-            json!({"protected": protected, "payload": payload, "signature": encoded(signature)})
-                .to_string(),
-        )
+        let signature =
+            self.key.sign(&SystemRandom::new(), message.as_bytes()).map_err(|_| "no signature")?;
+        Ok(json!({"protected": protected, "payload": payload, "signature": encoded(signature)})
+            .to_string())
     }
 }
 

@@ -116,9 +116,7 @@ impl LeafContent {
         if let Some(name) = &self.common_name
             && name.len() <= LONGEST_COMMON_NAME
         {
-            params
-                .distinguished_name
-                .push(DnType::CommonName, name.as_str());
+            params.distinguished_name.push(DnType::CommonName, name.as_str());
         }
         params.not_before = self.not_before;
         params.not_after = self.not_after;
@@ -132,9 +130,7 @@ impl LeafContent {
 /// Random, because the default is made from the key, and a renewal may keep its key.
 fn serial() -> SerialNumber {
     let mut bytes = [0; 18];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the system has random bytes");
+    SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
     // Serials are positive and have no leading zero.
     bytes[0] = bytes[0] & 0x7f | 0x01;
     SerialNumber::from_slice(&bytes)
@@ -190,10 +186,7 @@ impl CertificateAuthority {
             intermediates.push(issuer);
         }
         intermediates.reverse();
-        Self {
-            root,
-            intermediates,
-        }
+        Self { root, intermediates }
     }
 
     /// The root, PEM.
@@ -203,10 +196,7 @@ impl CertificateAuthority {
 
     /// The intermediates, PEM each, the one that signs leaves first.
     pub fn intermediates(&self) -> Vec<String> {
-        self.intermediates
-            .iter()
-            .map(CertifiedIssuer::pem)
-            .collect()
+        self.intermediates.iter().map(CertifiedIssuer::pem).collect()
     }
 
     /// The intermediates as they follow a leaf.
@@ -220,9 +210,7 @@ impl CertificateAuthority {
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         let issuer = self.intermediates.first().unwrap_or(&*self.root);
-        params
-            .signed_by(key, issuer)
-            .expect("a leaf of plain parameters can be signed")
+        params.signed_by(key, issuer).expect("a leaf of plain parameters can be signed")
     }
 
     /// Makes a key and signs a leaf for it.
@@ -263,11 +251,7 @@ pub fn self_signed(names: &[&str], not_before: OffsetDateTime, not_after: Offset
         .params()
         .self_signed(&key)
         .expect("a leaf of plain parameters can be signed");
-    Pair {
-        cert_pem: certificate.pem(),
-        key_pem: key.serialize_pem(),
-        chain_pem: String::new(),
-    }
+    Pair { cert_pem: certificate.pem(), key_pem: key.serialize_pem(), chain_pem: String::new() }
 }
 
 /// A certificate of a company that has nothing to do with any ACME authority, with its chain.
@@ -305,8 +289,5 @@ pub fn server_config(more_hosts: &[&str]) -> ServerTls {
         .with_single_cert(vec![leaf.der().clone()], key)
         .expect("the key was made for this certificate");
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    ServerTls {
-        config: Arc::new(config),
-        root_pem: authority.root_pem(),
-    }
+    ServerTls { config: Arc::new(config), root_pem: authority.root_pem() }
 }

@@ -147,10 +147,7 @@ impl Default for Gate {
 impl Gate {
     /// A closed gate.
     pub fn new() -> Self {
-        Self {
-            reached: Arc::new(watch::Sender::new(0)),
-            passes: Arc::new(Semaphore::new(0)),
-        }
+        Self { reached: Arc::new(watch::Sender::new(0)), passes: Arc::new(Semaphore::new(0)) }
     }
 
     /// Resolves when at least `times` requests have come to this gate.
@@ -204,12 +201,7 @@ impl Faults {
         times: u32,
         what: What,
     ) {
-        self.script().push(Fault {
-            matches: Box::new(matches),
-            skip,
-            times,
-            what,
-        });
+        self.script().push(Fault { matches: Box::new(matches), skip, times, what });
     }
 
     /// From here on every request may go wrong.
@@ -230,11 +222,7 @@ impl Faults {
 
     /// How many requests to `endpoint` have come.
     pub fn count(&self, endpoint: &str) -> usize {
-        self.seen
-            .borrow()
-            .iter()
-            .filter(|seen| seen.endpoint == endpoint)
-            .count()
+        self.seen.borrow().iter().filter(|seen| seen.endpoint == endpoint).count()
     }
 
     /// Resolves when `done` says so of what was asked.
@@ -247,11 +235,7 @@ impl Faults {
     /// Notes a request and says what goes wrong with it. The index is for [`Faults::answered`].
     pub fn take(&self, mut seen: Seen) -> (usize, Option<What>) {
         let mut what = None;
-        for fault in self
-            .script()
-            .iter_mut()
-            .filter(|fault| (fault.matches)(&seen))
-        {
+        for fault in self.script().iter_mut().filter(|fault| (fault.matches)(&seen)) {
             if fault.skip > 0 {
                 fault.skip -= 1;
             } else if fault.times > 0 && what.is_none() {
@@ -260,10 +244,7 @@ impl Faults {
             }
         }
         if what.is_none() {
-            what = self
-                .chance()
-                .as_mut()
-                .and_then(|chance| chance.draw(seen.endpoint));
+            what = self.chance().as_mut().and_then(|chance| chance.draw(seen.endpoint));
         }
         seen.fault = what.as_ref().map(What::name);
         let mut index = 0;

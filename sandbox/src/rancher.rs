@@ -139,9 +139,8 @@ impl Rancher {
     pub fn key(&self, role: Role) -> (String, String) {
         let model = self.shared.borrow();
         let mut keys = model.keys.iter();
-        let (access, (secret, _)) = keys
-            .find(|(_, (_, owner))| *owner == role)
-            .expect("every role has a key");
+        let (access, (secret, _)) =
+            keys.find(|(_, (_, owner))| *owner == role).expect("every role has a key");
         (access.clone(), secret.clone())
     }
 
@@ -192,9 +191,7 @@ impl Rancher {
     /// Opens the port of the API, unless it is open.
     pub async fn open_api(&self) -> io::Result<()> {
         let shared = Arc::clone(&self.shared);
-        self.api
-            .open(&self.api_faults, Arc::new(Api { shared }))
-            .await
+        self.api.open(&self.api_faults, Arc::new(Api { shared })).await
     }
 
     /// Serves the API over TLS as well, as behind a proxy, until the server is dropped.
@@ -267,10 +264,7 @@ impl Rancher {
     /// Changes a certificate as an operator would; derived fields follow `cert`.
     pub fn change_certificate(&self, id: &str, edit: impl FnOnce(&mut Held)) {
         change(&self.shared, |model| {
-            model
-                .row(id)
-                .expect("there is such a certificate")
-                .change(edit);
+            model.row(id).expect("there is such a certificate").change(edit);
         });
     }
 

@@ -36,9 +36,7 @@ impl Message {
     /// A header as text; empty if it is not there.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
@@ -55,11 +53,7 @@ impl Receiver {
         let faults = Faults::default();
         let taken = Arc::new(watch::Sender::new(Vec::new()));
         let answers = Arc::new(Taking(Arc::clone(&taken)));
-        Ok(Self {
-            server: Server::start(None, faults.clone(), answers).await?,
-            faults,
-            taken,
-        })
+        Ok(Self { server: Server::start(None, faults.clone(), answers).await?, faults, taken })
     }
 
     /// An address of it; the path is the secret.
@@ -94,11 +88,7 @@ struct Taking(Arc<watch::Sender<Vec<Message>>>);
 
 impl Answers for Taking {
     fn name(&self, request: &Asked) -> (&'static str, String) {
-        let endpoint = if request.method() == Method::POST {
-            "notice"
-        } else {
-            "heartbeat"
-        };
+        let endpoint = if request.method() == Method::POST { "notice" } else { "heartbeat" };
         (endpoint, request.uri().path().to_owned())
     }
 

@@ -93,16 +93,8 @@ impl Server {
         answers: Arc<impl Answers>,
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(
-            listener,
-            tls.map(TlsAcceptor::from),
-            faults,
-            answers,
-        ));
-        Ok(Self {
-            address,
-            task: AbortOnDrop(task),
-        })
+        let task = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), faults, answers));
+        Ok(Self { address, task: AbortOnDrop(task) })
     }
 
     /// Ends it; when this resolves, the port refuses connections.
@@ -169,10 +161,7 @@ async fn connection(
         let (faults, answers) = (faults.clone(), answers.clone());
         async move {
             let (parts, body) = request.into_parts();
-            let body = Limited::new(body, 64 << 20)
-                .collect()
-                .await
-                .map_err(io::Error::other)?;
+            let body = Limited::new(body, 64 << 20).collect().await.map_err(io::Error::other)?;
             let mut request = Request::from_parts(parts, body.to_bytes());
             request.extensions_mut().insert(Peer(peer));
             answer(request, &faults, &*answers).await
@@ -195,11 +184,7 @@ async fn answer(
     answers: &impl Answers,
 ) -> io::Result<Response<Body>> {
     let (endpoint, subject) = answers.name(&request);
-    let path = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str())
-        .to_owned();
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let user_agent = request.headers().get(http::header::USER_AGENT);
     let user_agent = user_agent.and_then(|name| name.to_str().ok());
     let seen = Seen {
@@ -219,11 +204,7 @@ async fn answer(
             faults.answered(index, prepared.status().as_u16());
             return Ok(prepared.clone().map(whole));
         }
-        Some(What::Later {
-            status,
-            after,
-            form,
-        }) => {
+        Some(What::Later { status, after, form }) => {
             faults.answered(index, *status);
             let later = Response::builder()
                 .status(*status)
@@ -282,18 +263,13 @@ async fn answer(
 }
 
 fn whole(body: Bytes) -> Body {
-    Full::new(body)
-        .map_err(|never: Infallible| match never {})
-        .boxed_unsync()
+    Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 /// Half of the body, then an error, which closes the connection in the middle of the answer.
 fn half(body: Bytes) -> Body {
     let half = body.slice(..body.len() / 2);
-    let frames = vec![
-        Ok(http_body::Frame::data(half)),
-        Err(io::Error::other("cut")),
-    ];
+    let frames = vec![Ok(http_body::Frame::data(half)), Err(io::Error::other("cut"))];
     http_body_util::StreamBody::new(Frames(frames.into_iter())).boxed_unsync()
 }
 

@@ -53,29 +53,18 @@ impl Town {
             fs::create_dir(folder.path().join(name))?;
         }
         let web = WebServer::start(folder.path().join("www")).await?;
-        let mut settings = [
-            AuthoritySettings::production(),
-            AuthoritySettings::staging(),
-        ];
+        let mut settings = [AuthoritySettings::production(), AuthoritySettings::staging()];
         for settings in &mut settings {
             settings.validation_port = web.port();
             change(settings);
         }
         let [production, staging] = settings;
-        let (production, staging) = (
-            Authority::start(production).await?,
-            Authority::start(staging).await?,
-        );
+        let (production, staging) =
+            (Authority::start(production).await?, Authority::start(staging).await?);
         let roots = format!("{}{}", production.tls_root_pem(), staging.tls_root_pem());
         fs::write(folder.path().join("acme-roots.pem"), roots)?;
         let rancher = Rancher::start(RancherSettings::default()).await?;
-        Ok(Self {
-            production,
-            staging,
-            rancher,
-            web,
-            folder,
-        })
+        Ok(Self { production, staging, rancher, web, folder })
     }
 
     /// A path in the folder of this town.
@@ -111,15 +100,12 @@ impl Town {
             ("SELF_CHECK_ADDRESS", "127.0.0.1".to_owned()),
             ("LISTEN", "off".to_owned()),
         ];
-        vars.into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+        vars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A service that announces names through metadata. Answers what to call it there.
     pub fn announce(&self, stack: &str, name: &str, hosts: &str) -> String {
-        self.rancher
-            .add_service(ServiceSpec::new(stack, name).label(LABEL, hosts))
+        self.rancher.add_service(ServiceSpec::new(stack, name).label(LABEL, hosts))
     }
 }
 

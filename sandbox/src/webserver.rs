@@ -81,10 +81,7 @@ impl WebServer {
     ) -> io::Result<Self> {
         let faults = Faults::default();
         let settings = Arc::default();
-        let files = Files {
-            root: root.into(),
-            settings: Arc::clone(&settings),
-        };
+        let files = Files { root: root.into(), settings: Arc::clone(&settings) };
         Ok(Self {
             server: Server::start_at(at, tls, faults.clone(), Arc::new(files)).await?,
             faults,
@@ -117,10 +114,7 @@ struct Files {
 
 impl Answers for Files {
     fn name(&self, request: &Asked) -> (&'static str, String) {
-        let is_challenge = request
-            .uri()
-            .path()
-            .starts_with("/.well-known/acme-challenge/");
+        let is_challenge = request.uri().path().starts_with("/.well-known/acme-challenge/");
         let endpoint = if is_challenge { "challenge" } else { "file" };
         (endpoint, host(request).to_owned())
     }
@@ -128,11 +122,7 @@ impl Answers for Files {
     async fn answer(&self, request: Asked) -> Response<Bytes> {
         let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let settings = settings.clone();
-        if settings
-            .missing_hosts
-            .iter()
-            .any(|missing| missing == host(&request))
-        {
+        if settings.missing_hosts.iter().any(|missing| missing == host(&request)) {
             return status(StatusCode::NOT_FOUND);
         }
         if let Some(location) = settings.redirect.as_ref().and_then(|to| to.of(&request)) {
@@ -160,10 +150,7 @@ impl Files {
         if path.is_dir() {
             let asked = request.uri().path();
             if !asked.ends_with('/') {
-                let host = request
-                    .headers()
-                    .get(HOST)
-                    .and_then(|host| host.to_str().ok());
+                let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
                 return moved(&format!("http://{}{asked}/", host.unwrap_or("localhost")));
             }
             if path != self.root && !others_may(&path, 0o001) {
@@ -191,10 +178,7 @@ impl Files {
 
 impl Redirect {
     fn of(&self, request: &Asked) -> Option<String> {
-        let path = request
-            .uri()
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         match self {
             Self::Https(443) => Some(format!("https://{}{path}", host(request))),
             Self::Https(port) => Some(format!("https://{}:{port}{path}", host(request))),
@@ -226,10 +210,7 @@ fn parts(path: &str) -> Option<Vec<String>> {
 
 /// The host without its port.
 fn host(request: &Asked) -> &str {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let host = host.unwrap_or("localhost");
     host.rsplit_once(':').map_or(host, |(name, _)| name)
 }

@@ -119,19 +119,13 @@ struct World {
 impl World {
     async fn start(change: impl FnOnce(&mut AuthoritySettings)) -> Self {
         let (web, web_faults) = (Arc::new(Web::default()), Faults::default());
-        let web_server = Server::start(None, web_faults.clone(), Arc::clone(&web))
-            .await
-            .expect("a free port");
+        let web_server =
+            Server::start(None, web_faults.clone(), Arc::clone(&web)).await.expect("a free port");
         let mut settings = AuthoritySettings::staging();
         settings.validation_port = web_server.port();
         change(&mut settings);
         let authority = Authority::start(settings).await.expect("a free port");
-        Self {
-            authority,
-            web,
-            web_faults,
-            web_server,
-        }
+        Self { authority, web, web_faults, web_server }
     }
 
     async fn client(&self) -> Client {
@@ -156,10 +150,7 @@ impl World {
         for authorization in client.authorizations(&order).await {
             if authorization["status"] == "pending" {
                 let challenge = http01(&authorization)["url"].clone();
-                client
-                    .post(text(&challenge), Some(json!({})))
-                    .await
-                    .expect_status(200);
+                client.post(text(&challenge), Some(json!({}))).await.expect_status(200);
             }
         }
         self.settled(url).await;
@@ -189,11 +180,7 @@ impl World {
     async fn issue(&self, client: &Client, names: &[&str]) -> String {
         let (_, order) = self.ready(client, names).await;
         let (_, csr) = request(names);
-        let order = client
-            .finalize(&order, &csr)
-            .await
-            .expect_status(200)
-            .json();
+        let order = client.finalize(&order, &csr).await.expect_status(200).json();
         assert_eq!(order["status"], "valid");
         let chain = client.get(text(&order["certificate"])).await;
         chain.expect_status(200).text()
@@ -241,11 +228,7 @@ impl Answer {
     fn expect_problem(&self, status: u16, kind: &str) -> String {
         let problem = self.json();
         let kind = format!("urn:ietf:params:acme:error:{kind}");
-        assert_eq!(
-            (self.status, text(&problem["type"])),
-            (status, kind.as_str()),
-            "{problem}"
-        );
+        assert_eq!((self.status, text(&problem["type"])), (status, kind.as_str()), "{problem}");
         assert_eq!(problem["status"], status);
         assert_eq!(self.header("content-type"), "application/problem+json");
         text(&problem["detail"]).to_owned()
@@ -304,12 +287,7 @@ impl Client {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random)
             .expect("a P-256 key");
         let base = authority.directory_url().replace("/directory", "");
-        Self {
-            http,
-            base,
-            key,
-            account: Mutex::default(),
-        }
+        Self { http, base, key, account: Mutex::default() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -363,10 +341,7 @@ impl Client {
     }
 
     async fn try_send(&self, url: &str, jws: &Value) -> reqwest::Result<Answer> {
-        let request = self
-            .http
-            .post(url)
-            .header("content-type", "application/jose+json");
+        let request = self.http.post(url).header("content-type", "application/jose+json");
         let answer = request.body(jws.to_string()).send().await?;
         Ok(Answer {
             status: answer.status().as_u16(),
@@ -404,10 +379,8 @@ impl Client {
     }
 
     async fn new_order(&self, names: &[&str]) -> Answer {
-        let identifiers: Vec<Value> = names
-            .iter()
-            .map(|name| json!({"type": "dns", "value": name}))
-            .collect();
+        let identifiers: Vec<Value> =
+            names.iter().map(|name| json!({"type": "dns", "value": name})).collect();
         let payload = json!({"identifiers": identifiers});
         self.post(&self.url("new-order"), Some(payload)).await
     }
@@ -428,32 +401,24 @@ impl Client {
     }
 
     async fn finalize(&self, order: &Value, csr: &str) -> Answer {
-        self.post(text(&order["finalize"]), Some(json!({"csr": csr})))
-            .await
+        self.post(text(&order["finalize"]), Some(json!({"csr": csr}))).await
     }
 
     /// Tells HTTP-01 of an authorization.
     async fn tell(&self, authorization: &Value) -> Answer {
-        self.post(text(&http01(authorization)["url"]), Some(json!({})))
-            .await
+        self.post(text(&http01(authorization)["url"]), Some(json!({}))).await
     }
 }
 
 /// Certificates of a chain, as DER.
 fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .expect("a PEM chain")
+    CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().expect("a PEM chain")
 }
 
 fn names_of(certificate: &X509Certificate<'_>) -> Vec<String> {
     let names = certificate.subject_alternative_name().expect("readable");
     let names = names.expect("leaves have alternative names").value;
-    names
-        .general_names
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    names.general_names.iter().map(ToString::to_string).collect()
 }
 
 #[tokio::test]
@@ -480,38 +445,21 @@ async fn name_becomes_a_certificate() {
     let (key, csr) = request(&["a.example", "www.a.example"]);
     let answer = client.finalize(&order, &csr).await.expect_status(200);
     assert_eq!(answer.header("location"), url);
-    let certificate = client
-        .get(text(&answer.json()["certificate"]))
-        .await
-        .expect_status(200);
-    assert_eq!(
-        certificate.header("content-type"),
-        "application/pem-certificate-chain"
-    );
+    let certificate = client.get(text(&answer.json()["certificate"])).await.expect_status(200);
+    assert_eq!(certificate.header("content-type"), "application/pem-certificate-chain");
 
     let chain = chain(&certificate.text());
     assert_eq!(chain.len(), 3);
     let (_, leaf) = X509Certificate::from_der(&chain[0]).expect("a certificate");
-    assert_eq!(
-        names_of(&leaf),
-        ["DNSName(a.example)", "DNSName(www.a.example)"]
-    );
-    assert_eq!(
-        leaf.public_key().subject_public_key.data.as_ref(),
-        key.public_key_raw()
-    );
-    assert_eq!(
-        leaf.issuer().to_string(),
-        "C=US, O=Let's Encrypt, CN=(STAGING) Ersatz Emmer YR2"
-    );
+    assert_eq!(names_of(&leaf), ["DNSName(a.example)", "DNSName(www.a.example)"]);
+    assert_eq!(leaf.public_key().subject_public_key.data.as_ref(), key.public_key_raw());
+    assert_eq!(leaf.issuer().to_string(), "C=US, O=Let's Encrypt, CN=(STAGING) Ersatz Emmer YR2");
     let root = self::chain(&world.authority.issuing_root_pem());
     for (below, above) in chain.iter().zip(chain.iter().skip(1).chain(&root)) {
         let (_, below) = X509Certificate::from_der(below).expect("a certificate");
         let (_, above) = X509Certificate::from_der(above).expect("a certificate");
         assert_eq!(below.issuer(), above.subject());
-        below
-            .verify_signature(Some(above.public_key()))
-            .expect("signed by the next");
+        below.verify_signature(Some(above.public_key())).expect("signed by the next");
     }
 
     let issued = world.authority.issued();
@@ -519,20 +467,10 @@ async fn name_becomes_a_certificate() {
     assert_eq!(issued[0].names, ["a.example", "www.a.example"]);
     assert_eq!(issued[0].order, url);
     assert_eq!(Some(&issued[0].account), client.account().as_ref());
-    assert_eq!(
-        issued[0].not_after - issued[0].not_before,
-        Duration::from_hours(90 * 24)
-    );
-    assert_eq!(
-        leaf.validity().not_before.to_datetime(),
-        issued[0].not_before
-    );
+    assert_eq!(issued[0].not_after - issued[0].not_before, Duration::from_hours(90 * 24));
+    assert_eq!(leaf.validity().not_before.to_datetime(), issued[0].not_before);
     let hash = digest(&SHA256, &chain[0]);
-    let hex: String = hash
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(issued[0].leaf_sha256, hex);
     let validations = world.authority.validations();
     assert!(validations.len() == 2 && validations.iter().all(|each| each.ok));
@@ -540,19 +478,10 @@ async fn name_becomes_a_certificate() {
     hosts.sort();
     assert_eq!(hosts, ["a.example", "www.a.example"]);
     let seen = world.authority.faults().seen();
-    let finalize = seen
-        .iter()
-        .find(|seen| seen.endpoint == "finalize")
-        .expect("it was asked");
+    let finalize = seen.iter().find(|seen| seen.endpoint == "finalize").expect("it was asked");
     assert_eq!(finalize.subject, "a.example,www.a.example");
-    let order = seen
-        .iter()
-        .find(|seen| seen.endpoint == "new-order")
-        .expect("it was asked");
-    assert_eq!(
-        (order.subject.as_str(), order.status),
-        ("a.example,www.a.example", Some(201))
-    );
+    let order = seen.iter().find(|seen| seen.endpoint == "new-order").expect("it was asked");
+    assert_eq!((order.subject.as_str(), order.status), ("a.example,www.a.example", Some(201)));
 }
 
 #[tokio::test]
@@ -561,19 +490,9 @@ async fn directory_says_where_everything_is() {
     let client = Client::new(&world.authority);
     let mut keys = Vec::new();
     for _ in 0..2 {
-        let answer = client
-            .http
-            .get(world.authority.directory_url())
-            .send()
-            .await;
+        let answer = client.http.get(world.authority.directory_url()).send().await;
         let directory: Value = answer.expect("it answers").json().await.expect("JSON");
-        for key in [
-            "newNonce",
-            "newAccount",
-            "newOrder",
-            "revokeCert",
-            "keyChange",
-        ] {
+        for key in ["newNonce", "newAccount", "newOrder", "revokeCert", "keyChange"] {
             assert!(text(&directory[key]).starts_with(&client.base), "{key}");
         }
         let object = directory.as_object().expect("an object");
@@ -597,11 +516,7 @@ async fn nonce_is_good_for_one_request() {
     let url = client.url("new-order");
     let nonce = client.nonce().await;
     let sign = |nonce: &str| {
-        let signature = Signature {
-            url: &url,
-            nonce: nonce.to_owned(),
-            by_key: false,
-        };
+        let signature = Signature { url: &url, nonce: nonce.to_owned(), by_key: false };
         client.sign(
             &signature,
             Some(&json!({"identifiers": [{"type": "dns", "value": "a.example"}]})),
@@ -612,10 +527,7 @@ async fn nonce_is_good_for_one_request() {
     refused.expect_problem(400, "badNonce");
     let fresh = refused.header("replay-nonce");
     client.send(&url, &sign(&fresh)).await.expect_status(201);
-    client
-        .send(&url, &sign("made-up"))
-        .await
-        .expect_problem(400, "badNonce");
+    client.send(&url, &sign("made-up")).await.expect_problem(400, "badNonce");
 }
 
 #[tokio::test]
@@ -642,28 +554,16 @@ async fn signature_and_url_are_checked() {
     let mut jws = signed_for(&url, false).await;
     let other = json!({"identifiers": [{"type": "dns", "value": "b.example"}]});
     jws["payload"] = json!(encoded(other.to_string()));
-    let detail = client
-        .send(&url, &jws)
-        .await
-        .expect_problem(400, "malformed");
+    let detail = client.send(&url, &jws).await.expect_problem(400, "malformed");
     assert!(detail.ends_with("JWS verification error"), "{detail}");
     let stranger = Client::new(&world.authority);
     *stranger.account.lock().expect("nobody panicked") = client.account();
-    stranger
-        .new_order(&["a.example"])
-        .await
-        .expect_problem(400, "malformed");
+    stranger.new_order(&["a.example"]).await.expect_problem(400, "malformed");
     let jws = signed_for(&client.url("new-acct"), false).await;
-    let detail = client
-        .send(&url, &jws)
-        .await
-        .expect_problem(400, "malformed");
+    let detail = client.send(&url, &jws).await.expect_problem(400, "malformed");
     assert!(detail.contains("'url' incorrect"), "{detail}");
     let jws = signed_for(&url, true).await;
-    client
-        .send(&url, &jws)
-        .await
-        .expect_problem(400, "malformed");
+    client.send(&url, &jws).await.expect_problem(400, "malformed");
 
     let mut jws = signed_for(&url, false).await;
     let protected = json!({"alg": "RS256", "nonce": client.nonce().await, "url": url, "kid": "x"});
@@ -673,11 +573,7 @@ async fn signature_and_url_are_checked() {
     assert_eq!(answer.json()["algorithms"], json!(["ES256"]));
 
     let jws = signed_for(&url, false).await.to_string();
-    let answer = client
-        .http
-        .post(&url)
-        .header("content-type", "application/json")
-        .body(jws);
+    let answer = client.http.post(&url).header("content-type", "application/json").body(jws);
     assert_eq!(answer.send().await.expect("it answers").status(), 415);
     assert!(world.authority.orders().is_empty());
 }
@@ -693,10 +589,7 @@ async fn same_key_is_the_same_account() {
 
     let asks = json!({"onlyReturnExisting": true});
     let new_account = client.url("new-acct");
-    client
-        .post(&new_account, Some(asks.clone()))
-        .await
-        .expect_status(200);
+    client.post(&new_account, Some(asks.clone())).await.expect_status(200);
     let other = Client::new(&world.authority);
     let answer = other.post(&new_account, Some(asks)).await;
     answer.expect_problem(400, "accountDoesNotExist");
@@ -710,31 +603,14 @@ async fn account_changes_its_contacts_and_goes() {
     let client = world.client().await;
     let url = client.account().expect("it is registered");
     let contact = |address: &str| Some(json!({"contact": [address]}));
-    client
-        .post(&url, contact("mailto:new@a.example"))
-        .await
-        .expect_status(200);
-    assert_eq!(
-        world.authority.accounts()[0].contact,
-        ["mailto:new@a.example"]
-    );
-    client
-        .post(&url, contact("mailto:nobody"))
-        .await
-        .expect_problem(400, "invalidContact");
-    client
-        .post(&url, contact("tel:1"))
-        .await
-        .expect_problem(400, "unsupportedContact");
+    client.post(&url, contact("mailto:new@a.example")).await.expect_status(200);
+    assert_eq!(world.authority.accounts()[0].contact, ["mailto:new@a.example"]);
+    client.post(&url, contact("mailto:nobody")).await.expect_problem(400, "invalidContact");
+    client.post(&url, contact("tel:1")).await.expect_problem(400, "unsupportedContact");
 
-    let answer = client
-        .post(&url, Some(json!({"status": "deactivated"})))
-        .await;
+    let answer = client.post(&url, Some(json!({"status": "deactivated"}))).await;
     assert_eq!(answer.expect_status(200).json()["status"], "deactivated");
-    client
-        .new_order(&["a.example"])
-        .await
-        .expect_problem(403, "unauthorized");
+    client.new_order(&["a.example"]).await.expect_problem(403, "unauthorized");
     client.register().await.expect_problem(403, "unauthorized");
 }
 
@@ -745,22 +621,14 @@ async fn forgotten_account_is_unknown_and_its_key_can_come_back() {
     let before = client.account();
     let (order, _) = client.order(&["a.example"]).await;
     world.authority.forget_accounts();
-    client
-        .get(&order)
-        .await
-        .expect_problem(400, "accountDoesNotExist");
+    client.get(&order).await.expect_problem(400, "accountDoesNotExist");
     client.register().await.expect_status(201);
     assert_ne!(client.account(), before);
     client.get(&order).await.expect_problem(404, "malformed");
     client.order(&["a.example"]).await;
 
-    world
-        .authority
-        .deactivate_account(&client.account().expect("it is registered"));
-    client
-        .new_order(&["a.example"])
-        .await
-        .expect_problem(403, "unauthorized");
+    world.authority.deactivate_account(&client.account().expect("it is registered"));
+    client.new_order(&["a.example"]).await.expect_problem(403, "unauthorized");
 }
 
 #[tokio::test]
@@ -770,10 +638,7 @@ async fn failed_validation_leaves_the_reason_in_the_challenge() {
     let (url, order) = client.order(&["a.example"]).await;
     let order_after = world.tell(&client, &url).await;
     assert_eq!(order_after["status"], "invalid");
-    assert!(
-        order_after.get("error").is_none(),
-        "Boulder tells nothing in the order"
-    );
+    assert!(order_after.get("error").is_none(), "Boulder tells nothing in the order");
     let authorization = &client.authorizations(&order).await[0];
     assert_eq!(authorization["status"], "invalid");
     let error = &http01(authorization)["error"];
@@ -782,23 +647,14 @@ async fn failed_validation_leaves_the_reason_in_the_challenge() {
         text(&error["detail"]).starts_with("127.0.0.1: Invalid response from http://a.example/")
     );
     assert!(text(&error["detail"]).ends_with(": 404"));
-    client
-        .tell(authorization)
-        .await
-        .expect_problem(400, "malformed");
+    client.tell(authorization).await.expect_problem(400, "malformed");
     let (_, csr) = request(&["a.example"]);
-    client
-        .finalize(&order, &csr)
-        .await
-        .expect_problem(403, "orderNotReady");
+    client.finalize(&order, &csr).await.expect_problem(403, "orderNotReady");
 
     world.authority.set(|settings| settings.order_errors = true);
     let (url, _) = client.order(&["a.example"]).await;
     let order = world.tell(&client, &url).await;
-    assert_eq!(
-        order["error"]["type"],
-        "urn:ietf:params:acme:error:unauthorized"
-    );
+    assert_eq!(order["error"]["type"], "urn:ietf:params:acme:error:unauthorized");
     let validations = world.authority.validations();
     assert_eq!(validations.iter().filter(|each| !each.ok).count(), 2);
 }
@@ -809,16 +665,9 @@ async fn validation(world: &World, name: &str, page: impl FnOnce(&str, &str)) ->
     let (url, order) = client.order(&[name]).await;
     let authorization = &client.authorizations(&order).await[0];
     let token = text(&http01(authorization)["token"]);
-    page(
-        &format!("/.well-known/acme-challenge/{token}"),
-        &client.key_authorization(token),
-    );
+    page(&format!("/.well-known/acme-challenge/{token}"), &client.key_authorization(token));
     world.tell(&client, &url).await;
-    world
-        .authority
-        .validations()
-        .pop()
-        .and_then(|last| last.error)
+    world.authority.validations().pop().and_then(|last| last.error)
 }
 
 #[tokio::test]
@@ -829,9 +678,8 @@ async fn tokens_are_fetched_by_the_rules_of_boulder() {
         .await
         .expect("a free port");
     let world = World::start(|settings| settings.validation_tls_port = secure.port()).await;
-    let other = Server::start(None, Faults::default(), Arc::clone(&web))
-        .await
-        .expect("a free port");
+    let other =
+        Server::start(None, Faults::default(), Arc::clone(&web)).await.expect("a free port");
     let (port, other_port) = (world.web_server.port(), other.port());
     let serve = |path: &str, body: &str| world.web.publish(path, body);
 
@@ -841,69 +689,41 @@ async fn tokens_are_fetched_by_the_rules_of_boulder() {
             (None, None) => {}
             (Some(problem), Some((kind, detail))) => {
                 assert_eq!(problem.kind, kind, "{what}: {}", problem.detail);
-                assert!(
-                    problem.detail.contains(detail),
-                    "{what}: {}",
-                    problem.detail
-                );
+                assert!(problem.detail.contains(detail), "{what}: {}", problem.detail);
             }
             (problem, _) => panic!("{what}: {problem:?}"),
         }
     };
     check("plain", None, &|path, key| serve(path, key)).await;
-    check("white space behind", None, &|path, key| {
-        serve(path, &format!("{key} \r\n"))
-    })
-    .await;
+    check("white space behind", None, &|path, key| serve(path, &format!("{key} \r\n"))).await;
     let mismatch = Some(("unauthorized", "did not match this challenge"));
-    check("white space before", mismatch, &|path, key| {
-        serve(path, &format!(" {key}"))
-    })
-    .await;
-    check("byte order mark", mismatch, &|path, key| {
-        serve(path, &format!("\u{feff}{key}"))
-    })
-    .await;
+    check("white space before", mismatch, &|path, key| serve(path, &format!(" {key}"))).await;
+    check("byte order mark", mismatch, &|path, key| serve(path, &format!("\u{feff}{key}"))).await;
     let longest = |key: &str, length: usize| format!("{key}{}", " ".repeat(length - key.len()));
-    check("127 bytes", None, &|path, key| {
-        serve(path, &longest(key, 127))
-    })
-    .await;
+    check("127 bytes", None, &|path, key| serve(path, &longest(key, 127))).await;
     let refused = Some(("unauthorized", "Invalid response from http://a.example/"));
-    check("128 bytes", refused, &|path, key| {
-        serve(path, &longest(key, 128))
-    })
-    .await;
+    check("128 bytes", refused, &|path, key| serve(path, &longest(key, 128))).await;
 
     for status in [301, 302, 307, 308] {
         check("redirect", None, &|path, key| {
-            world
-                .web
-                .redirect(path, status, "http://other.example/elsewhere?x=1");
+            world.web.redirect(path, status, "http://other.example/elsewhere?x=1");
             serve("/elsewhere", key);
         })
         .await;
     }
-    assert_eq!(
-        world.web.hosts().last().map(String::as_str),
-        Some("other.example")
-    );
+    assert_eq!(world.web.hosts().last().map(String::as_str), Some("other.example"));
     check("relative redirect", None, &|path, key| {
         world.web.redirect(path, 302, "/elsewhere");
         serve("/elsewhere", key);
     })
     .await;
     check("own port", None, &|path, key| {
-        world
-            .web
-            .redirect(path, 302, format!("http://a.example:{port}/elsewhere"));
+        world.web.redirect(path, 302, format!("http://a.example:{port}/elsewhere"));
         serve("/elsewhere", key);
     })
     .await;
     check("to https", None, &|path, key| {
-        world
-            .web
-            .redirect(path, 301, format!("https://a.example{path}"));
+        world.web.redirect(path, 301, format!("https://a.example{path}"));
         web.publish(path, key);
     })
     .await;
@@ -912,66 +732,34 @@ async fn tokens_are_fetched_by_the_rules_of_boulder() {
         move |path: &str, _: &str| web.redirect(path, status, to.clone())
     };
     for (what, status, target, why) in [
-        (
-            "303",
-            303,
-            "/x".to_owned(),
-            "disallowed redirect status code",
-        ),
+        ("303", 303, "/x".to_owned(), "disallowed redirect status code"),
         (
             "port",
             302,
             format!("http://a.example:{other_port}/x"),
             "Invalid port in redirect target",
         ),
-        (
-            "scheme",
-            302,
-            "ftp://a.example/x".to_owned(),
-            "Invalid protocol scheme",
-        ),
-        (
-            "address",
-            302,
-            "http://127.0.0.1/x".to_owned(),
-            "Invalid host in redirect target",
-        ),
-        (
-            "path",
-            302,
-            format!("/{}", "x".repeat(2000)),
-            "2001 bytes long",
-        ),
+        ("scheme", 302, "ftp://a.example/x".to_owned(), "Invalid protocol scheme"),
+        ("address", 302, "http://127.0.0.1/x".to_owned(), "Invalid host in redirect target"),
+        ("path", 302, format!("/{}", "x".repeat(2000)), "2001 bytes long"),
     ] {
         check(what, Some(("connection", why)), &to(status, target)).await;
     }
-    check(
-        "loop",
-        Some(("connection", "Redirect loop detected")),
-        &|path, _| {
-            world.web.redirect(path, 302, path);
-        },
-    )
+    check("loop", Some(("connection", "Redirect loop detected")), &|path, _| {
+        world.web.redirect(path, 302, path);
+    })
     .await;
     check("ten redirects", None, &|path, key| {
         world.web.redirect(path, 302, "/1");
-        (1..10).for_each(|n| {
-            world
-                .web
-                .redirect(format!("/{n}"), 302, format!("/{}", n + 1))
-        });
+        (1..10).for_each(|n| world.web.redirect(format!("/{n}"), 302, format!("/{}", n + 1)));
         serve("/10", key);
     })
     .await;
-    check(
-        "eleven redirects",
-        Some(("connection", "Too many redirects")),
-        &|path, key| {
-            world.web.redirect(path, 302, "/0");
-            world.web.redirect("/0", 302, "/1");
-            serve("/10", key);
-        },
-    )
+    check("eleven redirects", Some(("connection", "Too many redirects")), &|path, key| {
+        world.web.redirect(path, 302, "/0");
+        world.web.redirect("/0", 302, "/1");
+        serve("/10", key);
+    })
     .await;
 }
 
@@ -988,10 +776,7 @@ async fn unreachable_names_say_why() {
     };
     let (kind, detail) = failure("nowhere.example").await;
     assert_eq!(kind, "dns");
-    assert!(
-        detail.contains("NXDOMAIN looking up A for nowhere.example"),
-        "{detail}"
-    );
+    assert!(detail.contains("NXDOMAIN looking up A for nowhere.example"), "{detail}");
 
     let nobody = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = nobody.local_addr().expect("it is bound");
@@ -1013,10 +798,7 @@ async fn unreachable_names_say_why() {
     world.web_faults.add("page", 1, What::Close);
     let (kind, detail) = failure("closed.example").await;
     assert_eq!(kind, "connection");
-    assert!(
-        detail.starts_with("127.0.0.1: Fetching http://closed.example/"),
-        "{detail}"
-    );
+    assert!(detail.starts_with("127.0.0.1: Fetching http://closed.example/"), "{detail}");
 }
 
 #[tokio::test]
@@ -1034,18 +816,11 @@ async fn unfinished_order_is_returned_again() {
     let (ready, _) = world.ready(&client, &["a.example", "b.example"]).await;
     assert_eq!(ready, url);
     assert_eq!(client.order(&["a.example", "b.example"]).await.0, url);
-    world
-        .authority
-        .set(|settings| settings.reuse_orders = false);
+    world.authority.set(|settings| settings.reuse_orders = false);
     let (other, order) = client.order(&["a.example", "b.example"]).await;
     assert_ne!(other, url);
-    assert_eq!(
-        order["status"], "ready",
-        "its authorizations were valid already"
-    );
-    world
-        .authority
-        .set(|settings| settings.reuse_authorizations = false);
+    assert_eq!(order["status"], "ready", "its authorizations were valid already");
+    world.authority.set(|settings| settings.reuse_authorizations = false);
     let (_, order) = client.order(&["a.example", "b.example"]).await;
     assert_eq!(order["status"], "pending");
     world.authority.set(|settings| settings.reuse_orders = true);
@@ -1064,27 +839,14 @@ async fn second_tell_is_a_conflict_or_a_second_validation() {
     gate.reached(1).await;
     let shown = client.authorizations(&order).await[0]["status"].clone();
     assert_eq!(shown, "pending");
-    client
-        .tell(authorization)
-        .await
-        .expect_problem(409, "conflict");
-    world
-        .authority
-        .set(|settings| settings.second_tell = SecondTell::Accept);
+    client.tell(authorization).await.expect_problem(409, "conflict");
+    world.authority.set(|settings| settings.second_tell = SecondTell::Accept);
     client.tell(authorization).await.expect_status(200);
     gate.reached(2).await;
     gate.open();
-    world
-        .authority
-        .until(|state| state.validations().len() == 2)
-        .await;
-    client
-        .tell(authorization)
-        .await
-        .expect_problem(400, "malformed");
-    world
-        .authority
-        .set(|settings| settings.reuse_orders = false);
+    world.authority.until(|state| state.validations().len() == 2).await;
+    client.tell(authorization).await.expect_problem(400, "malformed");
+    world.authority.set(|settings| settings.reuse_orders = false);
     let (_, order) = world.ready(&client, &["a.example"]).await;
     let authorization = &client.authorizations(&order).await[0];
     let answer = client.tell(authorization).await.expect_status(200);
@@ -1098,33 +860,16 @@ async fn order_is_finalized_once_and_only_for_its_names() {
     let client = world.client().await;
     let (_, order) = world.ready(&client, &["a.example"]).await;
     let (_, other) = request(&["a.example", "b.example"]);
-    let detail = client
-        .finalize(&order, &other)
-        .await
-        .expect_problem(403, "unauthorized");
-    assert!(
-        detail.contains("CSR does not specify same identifiers"),
-        "{detail}"
-    );
-    client
-        .finalize(&order, "AAAA")
-        .await
-        .expect_problem(400, "badCSR");
+    let detail = client.finalize(&order, &other).await.expect_problem(403, "unauthorized");
+    assert!(detail.contains("CSR does not specify same identifiers"), "{detail}");
+    client.finalize(&order, "AAAA").await.expect_problem(400, "badCSR");
     let (_, csr) = request(&["a.example"]);
-    let mut forged = BASE64_URL_SAFE_NO_PAD
-        .decode(&csr)
-        .expect("it was just encoded");
+    let mut forged = BASE64_URL_SAFE_NO_PAD.decode(&csr).expect("it was just encoded");
     let last = forged.last_mut().expect("it is not empty");
     *last ^= 1;
-    client
-        .finalize(&order, &encoded(&forged))
-        .await
-        .expect_problem(400, "badCSR");
+    client.finalize(&order, &encoded(&forged)).await.expect_problem(400, "badCSR");
     client.finalize(&order, &csr).await.expect_status(200);
-    let detail = client
-        .finalize(&order, &csr)
-        .await
-        .expect_problem(403, "orderNotReady");
+    let detail = client.finalize(&order, &csr).await.expect_problem(403, "orderNotReady");
     assert!(detail.contains("(\"valid\")"), "{detail}");
     assert_eq!(world.authority.issued().len(), 1);
 }
@@ -1154,10 +899,7 @@ async fn processing_takes_its_time_and_says_when_to_come_back() {
     world.settled(&url).await;
     let order = client.get(&url).await.json();
     assert_eq!(order["status"], "valid");
-    client
-        .get(text(&order["certificate"]))
-        .await
-        .expect_status(200);
+    client.get(text(&order["certificate"])).await.expect_status(200);
 }
 
 #[tokio::test]
@@ -1167,20 +909,11 @@ async fn deactivated_authorization_ends_its_order() {
     let (url, order) = client.order(&["a.example"]).await;
     let authorization = text(&order["authorizations"][0]);
     let give_up = Some(json!({"status": "deactivated"}));
-    let answer = client
-        .post(authorization, give_up.clone())
-        .await
-        .expect_status(200);
+    let answer = client.post(authorization, give_up.clone()).await.expect_status(200);
     assert_eq!(answer.json()["status"], "deactivated");
     assert_eq!(client.get(&url).await.json()["status"], "invalid");
-    client
-        .post(authorization, give_up)
-        .await
-        .expect_problem(400, "malformed");
-    assert_eq!(
-        world.authority.authorizations()[0].status,
-        AuthorizationStatus::Deactivated
-    );
+    client.post(authorization, give_up).await.expect_problem(400, "malformed");
+    assert_eq!(world.authority.authorizations()[0].status, AuthorizationStatus::Deactivated);
     let (next, _) = client.order(&["a.example"]).await;
     assert_ne!(next, url);
 }
@@ -1192,23 +925,14 @@ async fn expired_and_forgotten_orders_are_unknown() {
     let (url, order) = client.order(&["a.example"]).await;
     world.authority.expire_order(&url);
     client.get(&url).await.expect_problem(404, "malformed");
-    client
-        .get(text(&order["authorizations"][0]))
-        .await
-        .expect_problem(404, "malformed");
+    client.get(text(&order["authorizations"][0])).await.expect_problem(404, "malformed");
     let (_, csr) = request(&["a.example"]);
-    client
-        .finalize(&order, &csr)
-        .await
-        .expect_problem(404, "malformed");
+    client.finalize(&order, &csr).await.expect_problem(404, "malformed");
     let (next, _) = client.order(&["a.example"]).await;
     assert_ne!(next, url);
     world.authority.forget_order(&next);
     client.get(&next).await.expect_problem(404, "malformed");
-    client
-        .get(&client.url("order/1/2"))
-        .await
-        .expect_problem(404, "malformed");
+    client.get(&client.url("order/1/2")).await.expect_problem(404, "malformed");
 }
 
 #[tokio::test]
@@ -1228,50 +952,30 @@ async fn limits_say_when_to_come_back() {
     let client = world.client().await;
     let limited = |answer: &Answer, words: &str| {
         let detail = answer.expect_problem(429, "rateLimited");
-        assert!(
-            detail.starts_with(words) && detail.contains(" UTC: see https://"),
-            "{detail}"
-        );
+        assert!(detail.starts_with(words) && detail.contains(" UTC: see https://"), "{detail}");
         let wait: u64 = answer.header("retry-after").parse().expect("seconds");
         assert!((1..=3600).contains(&wait), "{wait}");
     };
     let (url, _) = client.order(&["broken.example"]).await;
     world.tell(&client, &url).await;
     let answer = client.new_order(&["broken.example", "fine.example"]).await;
-    limited(
-        &answer,
-        "too many failed authorizations (1) for \"broken.example\"",
-    );
+    limited(&answer, "too many failed authorizations (1) for \"broken.example\"");
 
     world.issue(&client, &["a.example"]).await;
     let answer = client.new_order(&["b.a.example"]).await;
-    limited(
-        &answer,
-        "too many certificates (1) already issued for \"a.example\"",
-    );
+    limited(&answer, "too many certificates (1) already issued for \"a.example\"");
     world.issue(&client, &["a.example"]).await;
     let answer = client.new_order(&["a.example"]).await;
-    limited(
-        &answer,
-        "too many certificates (2) already issued for this exact set",
-    );
+    limited(&answer, "too many certificates (2) already issued for this exact set");
 
-    world
-        .authority
-        .set(|settings| settings.limits.orders_per_account = one);
+    world.authority.set(|settings| settings.limits.orders_per_account = one);
     client.order(&["c.example"]).await;
     let answer = client.new_order(&["d.example"]).await;
-    limited(
-        &answer,
-        "too many new orders (1) from this account in the last 1h0m0s",
-    );
+    limited(&answer, "too many new orders (1) from this account in the last 1h0m0s");
     let other = world.client().await;
     other.order(&["broken.example"]).await;
     let third = Client::new(&world.authority);
-    limited(
-        &third.register().await,
-        "too many new registrations (2) from this IP address",
-    );
+    limited(&third.register().await, "too many new registrations (2) from this IP address");
     client.register().await.expect_status(200);
 }
 
@@ -1285,10 +989,7 @@ async fn refused_names_are_told() {
     let client = world.client().await;
     let answer = client.new_order(&["a.example", "paused.example"]).await;
     let detail = answer.expect_problem(429, "rateLimited");
-    assert!(
-        detail.contains("certificates for paused.example and"),
-        "{detail}"
-    );
+    assert!(detail.contains("certificates for paused.example and"), "{detail}");
     assert!(detail.contains("Please visit: https://"), "{detail}");
     assert!(answer.headers.get("retry-after").is_none());
     let answer = client.new_order(&["a.example", "bank.example"]).await;
@@ -1296,10 +997,7 @@ async fn refused_names_are_told() {
     let subproblems = answer.json()["subproblems"].clone();
     assert_eq!(subproblems.as_array().map(Vec::len), Some(1));
     assert_eq!(subproblems[0]["identifier"]["value"], "bank.example");
-    client
-        .new_order(&["bad_name.example"])
-        .await
-        .expect_problem(400, "malformed");
+    client.new_order(&["bad_name.example"]).await.expect_problem(400, "malformed");
     client.new_order(&[]).await.expect_problem(400, "malformed");
 }
 
@@ -1328,19 +1026,12 @@ async fn certificates_can_be_wrong_or_without_common_name() {
     assert_eq!(chain(&pem).len(), 4);
     assert_ne!(world.authority.intermediates()[0], before[0]);
     let issued = world.authority.issued();
-    assert_eq!(
-        issued[1].not_after - issued[1].not_before,
-        Duration::from_secs(60)
-    );
+    assert_eq!(issued[1].not_after - issued[1].not_before, Duration::from_secs(60));
 
     world.authority.set(|settings| settings.wrong_key = true);
     let (_, order) = client.order(&["a.example"]).await;
     let (key, csr) = request(&["a.example"]);
-    let order = client
-        .finalize(&order, &csr)
-        .await
-        .expect_status(200)
-        .json();
+    let order = client.finalize(&order, &csr).await.expect_status(200).json();
     let pem = client.get(text(&order["certificate"])).await.text();
     let der = leaf(&pem);
     let (_, certificate) = X509Certificate::from_der(&der).expect("a certificate");
@@ -1372,14 +1063,8 @@ async fn two_authorities_know_nothing_of_each_other() {
     let mut settings = AuthoritySettings::production();
     settings.validation_port = port;
     let production = Authority::start(settings).await.expect("a free port");
-    assert_ne!(
-        staging.authority.issuing_root_pem(),
-        production.issuing_root_pem()
-    );
-    assert_ne!(
-        staging.authority.directory_url(),
-        production.directory_url()
-    );
+    assert_ne!(staging.authority.issuing_root_pem(), production.issuing_root_pem());
+    assert_ne!(staging.authority.directory_url(), production.directory_url());
     let client = Client::new(&production);
     client.register().await.expect_status(201);
     client.order(&["a.example"]).await;
@@ -1393,10 +1078,7 @@ async fn faults_can_answer_with_problems() {
     let client = world.client().await;
     let busy = Problem::new(503, "rateLimited", "Service busy; retry later.")
         .retry_after(RetryAfter::Seconds(60));
-    world
-        .authority
-        .faults()
-        .add("new-order", 1, What::Answer(busy.response()));
+    world.authority.faults().add("new-order", 1, What::Answer(busy.response()));
     let answer = client.new_order(&["a.example"]).await;
     answer.expect_problem(503, "rateLimited");
     assert_eq!(answer.header("retry-after"), "60");
@@ -1427,12 +1109,8 @@ fn certificates_of_others_verify() {
     let der = chain(&bought.full_chain_pem());
     let (_, leaf) = X509Certificate::from_der(&der[0]).expect("a certificate");
     let (_, above) = X509Certificate::from_der(&der[1]).expect("a certificate");
-    leaf.verify_signature(Some(above.public_key()))
-        .expect("signed by the intermediate");
-    assert_eq!(
-        leaf.public_key().subject_public_key.data.as_ref(),
-        key.public_key_raw()
-    );
+    leaf.verify_signature(Some(above.public_key())).expect("signed by the intermediate");
+    assert_eq!(leaf.public_key().subject_public_key.data.as_ref(), key.public_key_raw());
     assert_eq!(leaf.validity().not_after.to_datetime(), until);
     let der = chain(&own.full_chain_pem());
     let (_, leaf) = X509Certificate::from_der(&der[0]).expect("a certificate");

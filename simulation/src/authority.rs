@@ -115,10 +115,7 @@ pub struct Authority {
 impl Authority {
     /// Both directories, with keys from these bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
-        let seed = bytes
-            .iter()
-            .take(8)
-            .fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let seed = bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         let mut dice = Dice::new(seed);
         let week = StdDuration::from_hours(24 * 7);
         let hour = StdDuration::from_hours(1);
@@ -149,9 +146,7 @@ impl Authority {
         };
         let production = directory(PRODUCTION, "Simulated", Limits::lets_encrypt());
         let staging = directory(STAGING, "(STAGING) Simulated", staging);
-        Self {
-            directories: [production, staging],
-        }
+        Self { directories: [production, staging] }
     }
 
     /// Both directories.
@@ -167,8 +162,6 @@ impl Authority {
     /// The directory that a URL lies in.
     pub fn of(&mut self, url: &str) -> Option<&mut Directory> {
         let host = |url: &str| url.split('/').nth(2).map(str::to_owned);
-        self.directories
-            .iter_mut()
-            .find(|directory| host(directory.url) == host(url))
+        self.directories.iter_mut().find(|directory| host(directory.url) == host(url))
     }
 }

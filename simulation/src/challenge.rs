@@ -22,12 +22,7 @@ fn fault(text: &str) -> io::Error {
 }
 
 fn call<'a>(what: &'static str, on: &'a str, is_effect: bool) -> Call<'a> {
-    Call {
-        port: Port::Challenge,
-        what,
-        on,
-        is_effect,
-    }
+    Call { port: Port::Challenge, what, on, is_effect }
 }
 
 impl State {
@@ -39,10 +34,7 @@ impl State {
             Route::BrokenOutside => is_inside,
         };
         let is_there = |content: &String| *content == challenge.key_authorization;
-        let mut found = self
-            .places
-            .iter()
-            .filter_map(|place| place.webroot.get(&challenge.token));
+        let mut found = self.places.iter().filter_map(|place| place.webroot.get(&challenge.token));
         is_reached && found.any(is_there)
     }
 }
@@ -71,8 +63,7 @@ impl Challenge for Life {
                 Err("not our token".to_owned())
             }
         };
-        self.call(call("checks", name.as_str(), false), act, str::to_owned)
-            .await
+        self.call(call("checks", name.as_str(), false), act, str::to_owned).await
     }
 
     async fn withdraw(&self, token: &Token) -> io::Result<()> {
@@ -82,17 +73,13 @@ impl Challenge for Life {
             }
             Ok(())
         };
-        self.call(call("withdraws", token.as_str(), true), act, fault)
-            .await
+        self.call(call("withdraws", token.as_str(), true), act, fault).await
     }
 
     async fn published(&self) -> io::Result<Vec<(Token, String)>> {
         let act = |state: &mut State| {
             let webroot = &state.home(self.instance).webroot;
-            Ok(webroot
-                .iter()
-                .map(|(token, content)| (token.clone(), content.clone()))
-                .collect())
+            Ok(webroot.iter().map(|(token, content)| (token.clone(), content.clone())).collect())
         };
         self.call(call("lists", "webroot", false), act, fault).await
     }

@@ -95,11 +95,7 @@ pub fn year(story: Story, lifetime: i64) -> Result<Cost, Violation> {
                 Story::Restarts => switch.restart(),
                 Story::PowerFailures => fail_power(&mut state),
                 Story::Outages => {
-                    let weather = if day % 7 == 0 {
-                        Weather::Down
-                    } else {
-                        Weather::Fair
-                    };
+                    let weather = if day % 7 == 0 { Weather::Down } else { Weather::Fair };
                     state.trouble.set(Port::Authority, weather);
                 }
                 Story::LostVolumes if day % 30 == 29 => {
@@ -163,28 +159,15 @@ fn begin(state: &mut State, story: Story, lifetime: i64) {
     state.trouble.crashes = vec![None];
     let name = "www.example.com";
     let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
-    let wish = names.map(|names| Wish {
-        names,
-        is_fixed: true,
-        since: now,
-    });
+    let wish = names.map(|names| Wish { names, is_fixed: true, since: now });
     state.town.wish(1, wish, now);
     // Somebody who is to be woken: where there is nobody, a debt may end without.
-    state.rancher.balancers = vec![Balancer {
-        lists: Vec::new(),
-        is_active: true,
-    }];
+    state.rancher.balancers = vec![Balancer { lists: Vec::new(), is_active: true }];
     if story == Story::BrokenName {
         state.town.lead(name, Route::BrokenOutside, now);
     }
     if story == Story::Flaky {
-        for port in [
-            Port::Authority,
-            Port::Challenge,
-            Port::Disk,
-            Port::Metadata,
-            Port::Rancher,
-        ] {
+        for port in [Port::Authority, Port::Challenge, Port::Disk, Port::Metadata, Port::Rancher] {
             state.trouble.set(port, Weather::Flaky(50));
         }
     }
@@ -192,11 +175,7 @@ fn begin(state: &mut State, story: Story, lifetime: i64) {
 
 fn fail_power(state: &mut State) {
     let after = 1 + state.dice.below(80);
-    state.trouble.crashes[0] = Some(Crash {
-        after,
-        is_before: false,
-        loss: Loss::Some,
-    });
+    state.trouble.crashes[0] = Some(Crash { after, is_before: false, loss: Loss::Some });
 }
 
 /// The table as it stands in `README.md`: certificates / orders / failed validations; or the promise that was broken

@@ -35,13 +35,8 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::FirstIssue,
-        Self::Renewal,
-        Self::Upgrade,
-        Self::Restore,
-        Self::Push,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::FirstIssue, Self::Renewal, Self::Upgrade, Self::Restore, Self::Push];
 
     /// How many certificates it is worth.
     fn certificates(self) -> u64 {
@@ -57,10 +52,7 @@ pub const PROMISED: Duration = Duration::hours(2);
 /// In this time even what was lost by a defect is made good, at a cost that is seen then.
 pub(crate) const LONG: Duration = Duration::days(3);
 /// What is wanted: a name for itself, and a group.
-const WISHES: [&str; 2] = [
-    "www.example.com",
-    "www.example.com shop.example.com pay.example.com",
-];
+const WISHES: [&str; 2] = ["www.example.com", "www.example.com shop.example.com pay.example.com"];
 
 /// Runs a scenario for some names and crashes once; answers how many effects there were and what was broken.
 pub fn run(
@@ -101,11 +93,7 @@ pub(crate) fn wish(outside: &Outside, names: &str) {
     let mut state = outside.state();
     let now = state.now();
     for (number, names) in (0..).zip(parse_list(names).0) {
-        let wish = Wish {
-            names,
-            is_fixed: number % 2 == 0,
-            since: now,
-        };
+        let wish = Wish { names, is_fixed: number % 2 == 0, since: now };
         state.town.wish(number, Some(wish), now);
     }
 }
@@ -134,10 +122,8 @@ async fn before(outside: &Outside, scenario: Scenario) {
             let mut state = outside.state();
             let now = state.now();
             let mut dice = state.dice.fork();
-            let validity = Validity {
-                from: now - Duration::days(400),
-                until: now - Duration::days(1),
-            };
+            let validity =
+                Validity { from: now - Duration::days(400), until: now - Duration::days(1) };
             let old = Issuer::new("Bought", &mut dice).pems(
                 &["www.example.com".to_owned()],
                 validity,
@@ -208,11 +194,7 @@ fn every_effect_for(
             (false, Loss::Some),
             (true, Loss::Some),
         ] {
-            let crash = Crash {
-                after,
-                is_before,
-                loss,
-            };
+            let crash = Crash { after, is_before, loss };
             let (_, violation) = run(scenario, Some(crash), names, patience, prepare);
             crashes += 1;
             if let Some(violation) = violation {

@@ -85,10 +85,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
 const CASES: [Case; 20] = [
     Case {
         name: "the order in flight is not synced",
-        defect: Defect {
-            unsynced: Some("/pending"),
-            ..NONE
-        },
+        defect: Defect { unsynced: Some("/pending"), ..NONE },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::NoExtraCertificate,
         says: "",
@@ -106,180 +103,126 @@ const CASES: [Case; 20] = [
     },
     Case {
         name: "a certificate is pushed before its files are on the disk",
-        defect: Defect {
-            unsynced: Some("/archive/"),
-            ..NONE
-        },
+        defect: Defect { unsynced: Some("/archive/"), ..NONE },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::StoredFirst,
         says: "",
     },
     Case {
         name: "the account key is not on the disk before it is used",
-        defect: Defect {
-            unsynced: Some("/accounts"),
-            ..NONE
-        },
+        defect: Defect { unsynced: Some("/accounts"), ..NONE },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::NoExtraCertificate,
         says: "",
     },
     Case {
         name: "the debt of a wake-up is not written down",
-        defect: Defect {
-            unwritten: Some("/wake-owed"),
-            ..NONE
-        },
+        defect: Defect { unwritten: Some("/wake-owed"), ..NONE },
         trial: Trial::Crash(Scenario::Push),
         breaks: Promise::FreshInTheEnd,
         says: "",
     },
     Case {
         name: "tokens are left in the webroot",
-        defect: Defect {
-            keeps_tokens: true,
-            ..NONE
-        },
+        defect: Defect { keeps_tokens: true, ..NONE },
         trial: Trial::Crash(Scenario::FirstIssue),
         breaks: Promise::FreshInTheEnd,
         says: "",
     },
     Case {
         name: "waits are forgotten at a restart",
-        defect: Defect {
-            forgotten: Some("/store/rancher-lets-encrypt/ledger.jsonl"),
-            ..NONE
-        },
+        defect: Defect { forgotten: Some("/store/rancher-lets-encrypt/ledger.jsonl"), ..NONE },
         trial: Trial::Restarts,
         breaks: Promise::BrokenNameIsCheap,
         says: "",
     },
     Case {
         name: "names learned from labels are not kept",
-        defect: Defect {
-            forgotten: Some("/store/rancher-lets-encrypt/names.json"),
-            ..NONE
-        },
+        defect: Defect { forgotten: Some("/store/rancher-lets-encrypt/names.json"), ..NONE },
         trial: Trial::Silence,
         breaks: Promise::FreshInTheEnd,
         says: "",
     },
     Case {
         name: "nobody looks whose certificate it is",
-        defect: Defect {
-            replaces_all: true,
-            ..NONE
-        },
+        defect: Defect { replaces_all: true, ..NONE },
         trial: Trial::Bought,
         breaks: Promise::ForeignIsLeft,
         says: "",
     },
     Case {
         name: "a staging certificate passes for a better one",
-        defect: Defect {
-            trusts_staging: true,
-            ..NONE
-        },
+        defect: Defect { trusts_staging: true, ..NONE },
         trial: Trial::Renewal,
         breaks: Promise::NeverWorse,
         says: "",
     },
     Case {
         name: "the first certificate is pushed again when that has expired",
-        defect: Defect {
-            replays: true,
-            ..NONE
-        },
+        defect: Defect { replays: true, ..NONE },
         trial: Trial::SecondRenewal,
         breaks: Promise::NeverWorse,
         says: "an expired certificate over a valid one",
     },
     Case {
         name: "the first certificate is pushed again while that is valid",
-        defect: Defect {
-            replays: true,
-            ..NONE
-        },
+        defect: Defect { replays: true, ..NONE },
         trial: Trial::MoreNames,
         breaks: Promise::NeverWorse,
         says: "an older certificate over a newer one",
     },
     Case {
         name: "a name of a label is overlooked",
-        defect: Defect {
-            curtails_labels: true,
-            ..NONE
-        },
+        defect: Defect { curtails_labels: true, ..NONE },
         trial: Trial::Renewal,
         breaks: Promise::NeverWorse,
         says: "loses b.example.com, which is wanted",
     },
     Case {
         name: "nobody looks what Rancher holds",
-        defect: Defect {
-            overlooks: true,
-            ..NONE
-        },
+        defect: Defect { overlooks: true, ..NONE },
         trial: Trial::LostVolume,
         breaks: Promise::LostVolumeIsFree,
         says: "",
     },
     Case {
         name: "a request has no time limit",
-        defect: Defect {
-            unanswered: Some("broken.example.com"),
-            ..NONE
-        },
+        defect: Defect { unanswered: Some("broken.example.com"), ..NONE },
         trial: Trial::Queue,
         breaks: Promise::NobodyWaits,
         says: "",
     },
     Case {
         name: "nothing is ever at risk",
-        defect: Defect {
-            hides_risk: true,
-            ..NONE
-        },
+        defect: Defect { hides_risk: true, ..NONE },
         trial: Trial::Expiry,
         breaks: Promise::HeardInTime,
         says: "",
     },
     Case {
         name: "what is told of a certificate that comes to expire gets lost",
-        defect: Defect {
-            swallows_notices: true,
-            ..NONE
-        },
+        defect: Defect { swallows_notices: true, ..NONE },
         trial: Trial::Expiry,
         breaks: Promise::HeardInTime,
         says: "",
     },
     Case {
         name: "what is told of a name that cannot be certified gets lost",
-        defect: Defect {
-            swallows_notices: true,
-            ..NONE
-        },
+        defect: Defect { swallows_notices: true, ..NONE },
         trial: Trial::Broken,
         breaks: Promise::HeardInTime,
         says: "",
     },
     Case {
         name: "nobody counts the names of a certificate",
-        defect: Defect {
-            ignores_limits: true,
-            ..NONE
-        },
+        defect: Defect { ignores_limits: true, ..NONE },
         trial: Trial::Overfull,
         breaks: Promise::LimitsAreKnown,
         says: "an order for 101 names was opened",
     },
     Case {
         name: "nobody keeps account of the authority's limits",
-        defect: Defect {
-            ignores_limits: true,
-            ..NONE
-        },
+        defect: Defect { ignores_limits: true, ..NONE },
         trial: Trial::Crowd,
         breaks: Promise::LimitsAreKnown,
         says: "",
@@ -291,9 +234,7 @@ pub fn attempt(trial: Trial, defect: Defect) -> Option<Violation> {
     let Trial::Crash(scenario) = trial else {
         return on_virtual_clock(attempt_over_time(trial, defect));
     };
-    every_effect(scenario, defect, LONG)
-        .err()
-        .map(|(_, violation)| violation)
+    every_effect(scenario, defect, LONG).err().map(|(_, violation)| violation)
 }
 
 async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
@@ -330,10 +271,8 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
                 let mut state = outside.state();
                 let now = state.now();
                 let mut dice = state.dice.fork();
-                let validity = Validity {
-                    from: now - Duration::days(10),
-                    until: now + Duration::days(380),
-                };
+                let validity =
+                    Validity { from: now - Duration::days(10), until: now + Duration::days(380) };
                 let bought =
                     Issuer::new("Bought", &mut dice).pems(&[fixed.to_owned()], validity, &mut dice);
                 state.rancher.paste(fixed, &bought, now);
@@ -342,10 +281,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             live_for(&outside, Duration::days(2)).await;
         }
         Trial::Renewal => {
-            wish(
-                &outside,
-                &format!("{fixed}, shop.example.com b.example.com"),
-            );
+            wish(&outside, &format!("{fixed}, shop.example.com b.example.com"));
             while_missing(&outside, LONG).await;
             outside.state().trouble.defect = defect;
             live_for(&outside, Duration::days(70)).await;
@@ -421,10 +357,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
 
 /// The broken name is the first in the only place that there is.
 async fn queue_up(outside: &Outside, defect: Defect) {
-    let habits = Habits {
-        concurrency: 1,
-        ..Habits::default()
-    };
+    let habits = Habits { concurrency: 1, ..Habits::default() };
     let broken = "broken.example.com";
     let begun = {
         let mut state = outside.state();
@@ -475,10 +408,7 @@ async fn listen_for(outside: &Outside, time: Duration) {
 }
 
 async fn restart_often(outside: &Outside) {
-    let habits = Habits {
-        self_check: SelfCheck::Off,
-        ..Habits::default()
-    };
+    let habits = Habits { self_check: SelfCheck::Off, ..Habits::default() };
     for _ in 0..200 {
         tokio::select! {
             biased;

@@ -82,12 +82,8 @@ impl Drive {
         takes_room: bool,
         change: impl FnOnce(&mut Files, usize) -> io::Result<T>,
     ) -> io::Result<T> {
-        let call = Call {
-            port: Port::Disk,
-            what,
-            on: path.to_str().unwrap_or_default(),
-            is_effect: true,
-        };
+        let call =
+            Call { port: Port::Disk, what, on: path.to_str().unwrap_or_default(), is_effect: true };
         let act = |state: &mut State| {
             let now = state.now();
             let place = state.home(self.instance);
@@ -116,14 +112,13 @@ impl Drive {
 impl OpenFile for Opened {
     fn write(&mut self, content: &[u8]) -> io::Result<()> {
         let id = self.id;
-        self.drive
-            .change("writes", &self.path, true, |files, room| {
-                files.write(id, &content[..content.len().min(room)])?;
-                if room < content.len() {
-                    return Err(io::ErrorKind::StorageFull.into());
-                }
-                Ok(())
-            })
+        self.drive.change("writes", &self.path, true, |files, room| {
+            files.write(id, &content[..content.len().min(room)])?;
+            if room < content.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -131,8 +126,7 @@ impl OpenFile for Opened {
             return Ok(());
         }
         let id = self.id;
-        self.drive
-            .change("syncs", &self.path, false, |files, _| files.sync_file(id))
+        self.drive.change("syncs", &self.path, false, |files, _| files.sync_file(id))
     }
 
     fn sync_content(&self) -> io::Result<()> {
@@ -146,9 +140,7 @@ impl OpenFile for Opened {
 
     fn set_length(&self, length: u64) -> io::Result<()> {
         let id = self.id;
-        self.drive.change("cuts", &self.path, false, |files, _| {
-            files.set_length(id, length)
-        })
+        self.drive.change("cuts", &self.path, false, |files, _| files.set_length(id, length))
     }
 }
 
@@ -215,8 +207,7 @@ impl FileSystem for Drive {
     }
 
     fn is_folder(&self, path: &Path) -> bool {
-        self.look(path, |files| files.is_folder(path, true))
-            .unwrap_or(false)
+        self.look(path, |files| files.is_folder(path, true)).unwrap_or(false)
     }
 
     fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -228,9 +219,7 @@ impl FileSystem for Drive {
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        self.change("makes folder", folder, true, |files, _| {
-            files.create_folder(folder)
-        })
+        self.change("makes folder", folder, true, |files, _| files.create_folder(folder))
     }
 
     fn create_file(&self, path: &Path) -> io::Result<Opened> {
@@ -244,9 +233,7 @@ impl FileSystem for Drive {
     }
 
     fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
-        self.change("links", path, true, |files, _| {
-            files.create_link(target, path)
-        })
+        self.change("links", path, true, |files, _| files.create_link(target, path))
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -265,9 +252,7 @@ impl FileSystem for Drive {
         if self.is_unsynced(folder) {
             return Ok(());
         }
-        self.change("syncs folder", folder, false, |files, _| {
-            files.sync_folder(folder)
-        })
+        self.change("syncs folder", folder, false, |files, _| files.sync_folder(folder))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -278,9 +263,7 @@ impl FileSystem for Drive {
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
         self.look(folder, |files| files.is_folder(folder, false))?;
-        self.change("removes folder", folder, false, |files, _| {
-            files.remove(folder)
-        })
+        self.change("removes folder", folder, false, |files, _| files.remove(folder))
     }
 
     fn is_lost_with_container(&self, _: &Path) -> bool {
@@ -290,10 +273,6 @@ impl FileSystem for Drive {
 
 impl Drive {
     fn opened(&self, path: &Path, id: usize) -> Opened {
-        Opened {
-            drive: self.clone(),
-            path: path.to_owned(),
-            id,
-        }
+        Opened { drive: self.clone(), path: path.to_owned(), id }
     }
 }

@@ -74,10 +74,7 @@ impl Ears {
                 let is_meant =
                     |name: &str| is_named(notice, name) || is_cut && worst.contains(name);
                 for name in names(&is_meant) {
-                    self.certificates
-                        .entry(name)
-                        .or_default()
-                        .insert(notice.kind);
+                    self.certificates.entry(name).or_default().insert(notice.kind);
                 }
             }
             // It repeats what was told.
@@ -165,9 +162,7 @@ async fn tell(
                 state.note(line);
             }
             let wishes = state.town.wishes.values();
-            let wished: Vec<String> = wishes
-                .map(|wish| wish.names.primary().to_string())
-                .collect();
+            let wished: Vec<String> = wishes.map(|wish| wish.names.primary().to_string()).collect();
             state.ears(instance).hear(&queued.notice, &status, &wished);
         }
         outbox.delivered(queued.id);
@@ -186,12 +181,7 @@ async fn tell(
 /// Where that is not possible all is kept in memory, as the daemon does: a full disk is what people must hear of.
 async fn save(engine: &Engine<Life>, outbox: &Outbox) {
     let outbox = outbox.clone();
-    drop(
-        engine
-            .store
-            .run(move |store| store.save_outbox(&outbox))
-            .await,
-    );
+    drop(engine.store.run(move |store| store.save_outbox(&outbox)).await);
 }
 
 impl State {

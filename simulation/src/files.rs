@@ -47,11 +47,8 @@ const ROOT: usize = 0;
 
 impl Default for Files {
     fn default() -> Self {
-        let root = Node::Folder {
-            names: BTreeMap::new(),
-            synced: BTreeMap::new(),
-            unsynced: Vec::new(),
-        };
+        let root =
+            Node::Folder { names: BTreeMap::new(), synced: BTreeMap::new(), unsynced: Vec::new() };
         Self {
             nodes: BTreeMap::from([(ROOT, (root, 0))]),
             next: 1,
@@ -145,10 +142,7 @@ impl Files {
 
     fn place(&self, path: &Path) -> io::Result<(usize, String)> {
         let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(not_found)?;
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(not_found)?;
         Ok((self.find(folder, true)?, name.to_owned()))
     }
 
@@ -157,10 +151,7 @@ impl Files {
         let Some((node, version)) = self.nodes.get_mut(&folder) else {
             return Err(not_found());
         };
-        let Node::Folder {
-            names, unsynced, ..
-        } = node
-        else {
+        let Node::Folder { names, unsynced, .. } = node else {
             return Err(io::ErrorKind::NotADirectory.into());
         };
         *version = self.version;
@@ -210,11 +201,7 @@ impl Files {
 
     /// The names in a folder.
     pub fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        Ok(self
-            .names(self.find(folder, true)?)?
-            .keys()
-            .cloned()
-            .collect())
+        Ok(self.names(self.find(folder, true)?)?.keys().cloned().collect())
     }
 
     /// Where a link leads.
@@ -227,20 +214,14 @@ impl Files {
 
     /// Makes a folder.
     pub fn create_folder(&mut self, path: &Path) -> io::Result<()> {
-        let node = Node::Folder {
-            names: BTreeMap::new(),
-            synced: BTreeMap::new(),
-            unsynced: Vec::new(),
-        };
+        let node =
+            Node::Folder { names: BTreeMap::new(), synced: BTreeMap::new(), unsynced: Vec::new() };
         self.add(path, node).map(drop)
     }
 
     /// Makes a file and answers its number.
     pub fn create_file(&mut self, path: &Path) -> io::Result<usize> {
-        let node = Node::File {
-            content: Vec::new(),
-            synced: Vec::new(),
-        };
+        let node = Node::File { content: Vec::new(), synced: Vec::new() };
         self.add(path, node)
     }
 
@@ -281,14 +262,7 @@ impl Files {
     pub fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
         let id = self.find(folder, true)?;
         match self.nodes.get_mut(&id) {
-            Some((
-                Node::Folder {
-                    names,
-                    synced,
-                    unsynced,
-                },
-                _,
-            )) => {
+            Some((Node::Folder { names, synced, unsynced }, _)) => {
                 for change in unsynced.drain(..) {
                     apply(synced, &change);
                 }

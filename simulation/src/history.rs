@@ -48,8 +48,6 @@ impl History {
     pub fn last(&self) -> Vec<String> {
         let mut last: Vec<&(u64, OffsetDateTime, String)> = self.last.iter().flatten().collect();
         last.sort();
-        last.into_iter()
-            .map(|(_, at, line)| format!("{} {line}", timestamp(*at)))
-            .collect()
+        last.into_iter().map(|(_, at, line)| format!("{} {line}", timestamp(*at))).collect()
     }
 }

@@ -85,9 +85,7 @@ pub struct Issuer {
 
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Issuer")
-            .field("serial", &self.serial)
-            .finish_non_exhaustive()
+        f.debug_struct("Issuer").field("serial", &self.serial).finish_non_exhaustive()
     }
 }
 
@@ -99,10 +97,7 @@ impl Issuer {
         let intermediate =
             CertifiedIssuer::signed_by(authority(&format!("{name} E1"), 2), key(dice), &root)
                 .expect("an intermediate of plain parameters can be signed");
-        Self {
-            intermediate,
-            serial: 1000,
-        }
+        Self { intermediate, serial: 1000 }
     }
 
     /// The intermediate, PEM.
@@ -129,11 +124,7 @@ impl Issuer {
         let bytes = dice.bytes();
         let secret = key_pem(&bytes);
         let key = KeyPair::from_pem(secret.reveal()).expect("any 32 bytes are a key");
-        Pems {
-            leaf: self.sign(names, validity, &key),
-            chain: self.chain(),
-            key: secret,
-        }
+        Pems { leaf: self.sign(names, validity, &key), chain: self.chain(), key: secret }
     }
 }
 
@@ -144,11 +135,7 @@ pub fn self_signed(names: &[String], validity: Validity, dice: &mut Dice) -> Pem
     let leaf = leaf(names, validity, dice.below(1 << 40))
         .self_signed(&key)
         .expect("a leaf of plain parameters can be signed");
-    Pems {
-        leaf: leaf.pem(),
-        chain: String::new(),
-        key: secret,
-    }
+    Pems { leaf: leaf.pem(), chain: String::new(), key: secret }
 }
 
 /// A signing request: the names in it, sorted, and the public key.

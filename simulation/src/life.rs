@@ -110,11 +110,7 @@ impl Life {
         act: impl FnOnce(&mut State) -> Result<T, E>,
         fault: impl Fn(&str) -> E,
     ) -> Result<T, E> {
-        let way = self
-            .outside
-            .state()
-            .dice
-            .time(Duration::ZERO, Duration::milliseconds(150));
+        let way = self.outside.state().dice.time(Duration::ZERO, Duration::milliseconds(150));
         tokio::time::sleep(way.unsigned_abs()).await;
         if self.is_over() {
             return std::future::pending().await;
@@ -144,11 +140,7 @@ impl Drive {
             return Err(fault("the process is gone"));
         }
         let mut state = self.outside.state();
-        let crash = if call.is_effect {
-            self.count(&mut state)
-        } else {
-            None
-        };
+        let crash = if call.is_effect { self.count(&mut state) } else { None };
         if let Some(true) = crash {
             self.crash(&mut state, call, "before");
             return Err(fault("the process is gone"));

@@ -148,11 +148,7 @@ impl Outside {
             effects: 0,
             dice,
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            labels: Arc::default(),
-            freed: Arc::default(),
-        }
+        Self { state: Arc::new(Mutex::new(state)), labels: Arc::default(), freed: Arc::default() }
     }
 
     /// The state, for a look or a change that takes no time.

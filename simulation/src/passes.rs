@@ -44,11 +44,7 @@ pub fn count(names: u32, route: Route) -> Passes {
             for number in 1..=names {
                 let name = format!("n{number}.example.com");
                 let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
-                let wish = names.map(|names| Wish {
-                    names,
-                    is_fixed: true,
-                    since: now,
-                });
+                let wish = names.map(|names| Wish { names, is_fixed: true, since: now });
                 state.town.wish(number, wish, now);
                 state.town.lead(&name, route, now);
             }
@@ -78,11 +74,7 @@ pub fn render() -> String {
     let cases = [
         ("nothing to do", 1, Route::Well),
         ("50 names that nobody reaches", BROKEN, Route::Broken),
-        (
-            "50 names that the authority does not reach",
-            BROKEN,
-            Route::BrokenOutside,
-        ),
+        ("50 names that the authority does not reach", BROKEN, Route::BrokenOutside),
     ];
     let mut text = String::from(
         "| passes per hour | in the first | in the one with most after it | on average in a day |\n| --- | --- | --- | --- |\n",
@@ -90,10 +82,7 @@ pub fn render() -> String {
     for (what, names, route) in cases {
         let passes = count(names, route);
         let average = passes.all / HOURS as u64;
-        text += &format!(
-            "| {what} | {} | {} | {average} |\n",
-            passes.first, passes.most
-        );
+        text += &format!("| {what} | {} | {} | {average} |\n", passes.first, passes.most);
     }
     text
 }

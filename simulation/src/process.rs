@@ -50,10 +50,7 @@ pub struct Habits {
 
 impl Default for Habits {
     fn default() -> Self {
-        Self {
-            self_check: SelfCheck::Require,
-            concurrency: 8,
-        }
+        Self { self_check: SelfCheck::Require, concurrency: 8 }
     }
 }
 
@@ -101,11 +98,8 @@ pub async fn supervise(outside: Outside, instance: usize, habits: Habits, switch
             let mut state = outside.state();
             state.places[instance].is_running = false;
             state.promises.calm_since = None;
-            let longest = if state.dice.chance(50) {
-                Duration::days(3)
-            } else {
-                Duration::minutes(10)
-            };
+            let longest =
+                if state.dice.chance(50) { Duration::days(3) } else { Duration::minutes(10) };
             state.dice.time(Duration::seconds(5), longest)
         };
         outside.freed.notify_waiters();
@@ -158,22 +152,12 @@ pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
 async fn run(life: Life, habits: Habits) {
     let (rules, domains, defect) = {
         let state = life.outside.state();
-        (
-            state.promises.rules,
-            state.town.domains(),
-            state.trouble.defect,
-        )
+        (state.promises.rules, state.town.domains(), state.trouble.defect)
     };
-    let (production, staging) = if defect.trusts_staging {
-        (STAGING, PRODUCTION)
-    } else {
-        (PRODUCTION, STAGING)
-    };
-    let replace_foreign = if defect.replaces_all {
-        ReplaceForeign::Always
-    } else {
-        rules.replace_foreign
-    };
+    let (production, staging) =
+        if defect.trusts_staging { (STAGING, PRODUCTION) } else { (PRODUCTION, STAGING) };
+    let replace_foreign =
+        if defect.replaces_all { ReplaceForeign::Always } else { rules.replace_foreign };
     let settings = Settings {
         policy: Policy {
             is_staging: rules.is_staging,
@@ -183,26 +167,15 @@ async fn run(life: Life, habits: Habits) {
             replace_foreign,
         },
         email: None,
-        loop_time: if defect.is_restless {
-            Duration::SECOND
-        } else {
-            rules.loop_time
-        },
+        loop_time: if defect.is_restless { Duration::SECOND } else { rules.loop_time },
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,
         left_out: Vec::new(),
-        ca_limits: if defect.ignores_limits {
-            CaLimits::None
-        } else {
-            CaLimits::Auto
-        },
+        ca_limits: if defect.ignores_limits { CaLimits::None } else { CaLimits::Auto },
     };
-    let store = Arc::new(Store::new(
-        Arc::clone(life.disk()),
-        Path::new("/store"),
-        Path::new("/webroot"),
-    ));
+    let store =
+        Arc::new(Store::new(Arc::clone(life.disk()), Path::new("/store"), Path::new("/webroot")));
     let engine = Arc::new(start::open_engine(life, store, settings, &|_| ()).await);
     start::sweep_webroot(&engine).await;
     let reconciler = Reconciler::start(Arc::clone(&engine), domains, true).await;

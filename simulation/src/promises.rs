@@ -92,11 +92,7 @@ impl Rules {
     /// Before this a certificate is not to be renewed.
     pub fn earliest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
         let lifetime = leaf.not_after - leaf.not_before;
-        let part = if lifetime < Duration::days(10) {
-            lifetime / 2
-        } else {
-            lifetime / 3
-        };
+        let part = if lifetime < Duration::days(10) { lifetime / 2 } else { lifetime / 3 };
         let left = match self.renew_before {
             Some(before) if before * 2 < lifetime => before,
             Some(_) | None => part,
@@ -209,11 +205,7 @@ impl Promises {
     /// Keeps the first violation.
     pub fn break_promise(&mut self, promise: Promise, text: String, history: Vec<String>) {
         if self.violation.is_none() {
-            self.violation = Some(Violation {
-                promise,
-                text,
-                history,
-            });
+            self.violation = Some(Violation { promise, text, history });
         }
     }
 

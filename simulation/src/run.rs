@@ -56,10 +56,7 @@ const LAST_PATIENCE: Duration = Duration::days(10);
 /// Runs a seed for some time; loud, if every line is to be seen.
 pub fn run(seed: u64, length: Duration, is_loud: bool) -> Outcome {
     let (plan, dice) = Plan::draw(seed);
-    let plan = Plan {
-        length: plan.length.min(length),
-        ..plan
-    };
+    let plan = Plan { length: plan.length.min(length), ..plan };
     on_virtual_clock(async {
         let mut dice = dice;
         let outside = Outside::new(dice.fork(), 2);
@@ -116,10 +113,7 @@ fn prepare(outside: &Outside, plan: &Plan, is_loud: bool) {
         directory.lifetime = plan.lifetime;
     }
     state.rancher.gives_keys = plan.gives_keys;
-    state.rancher.balancers = vec![Balancer {
-        is_active: true,
-        lists: Vec::new(),
-    }];
+    state.rancher.balancers = vec![Balancer { is_active: true, lists: Vec::new() }];
 }
 
 async fn in_the_end(outside: &Outside, plan: &Plan) {

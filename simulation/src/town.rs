@@ -61,8 +61,7 @@ impl Town {
 
     /// Changes where a name leads.
     pub fn lead(&mut self, name: &str, route: Route, now: OffsetDateTime) {
-        self.leads
-            .insert(name.to_owned(), Lead { route, since: now });
+        self.leads.insert(name.to_owned(), Lead { route, since: now });
     }
 
     /// Wants a certificate, or no longer wants it.

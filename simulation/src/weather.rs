@@ -246,9 +246,7 @@ impl World {
     }
 
     fn breaks_route(&mut self) {
-        let route = *self
-            .dice
-            .pick(&[Route::Broken, Route::BrokenOutside, Route::Silent]);
+        let route = *self.dice.pick(&[Route::Broken, Route::BrokenOutside, Route::Silent]);
         let Some(name) = self.any_name() else {
             return;
         };
@@ -264,9 +262,8 @@ impl World {
     fn any_name(&mut self) -> Option<String> {
         let state = self.outside.state();
         let wishes = state.town.wishes.values();
-        let names: Vec<String> = wishes
-            .flat_map(|wish| wish.names.iter().map(ToString::to_string))
-            .collect();
+        let names: Vec<String> =
+            wishes.flat_map(|wish| wish.names.iter().map(ToString::to_string)).collect();
         (!names.is_empty()).then(|| self.dice.pick(&names).clone())
     }
 
@@ -399,23 +396,16 @@ impl World {
     }
 
     fn spoils_another(&mut self) {
-        let port = *self
-            .dice
-            .pick(&[Port::Metadata, Port::Challenge, Port::Disk]);
+        let port = *self.dice.pick(&[Port::Metadata, Port::Challenge, Port::Disk]);
         self.spoils(port);
     }
 
     fn crashes(&mut self) {
         let mut state = self.outside.state();
-        let loss = *self
-            .dice
-            .pick(&[Loss::Nothing, Loss::Everything, Loss::Some]);
+        let loss = *self.dice.pick(&[Loss::Nothing, Loss::Everything, Loss::Some]);
         let running = state.places.iter().position(|place| place.is_running);
-        state.trouble.crashes[running.unwrap_or(0)] = Some(Crash {
-            after: 1 + self.dice.below(120),
-            is_before: self.dice.chance(300),
-            loss,
-        });
+        state.trouble.crashes[running.unwrap_or(0)] =
+            Some(Crash { after: 1 + self.dice.below(120), is_before: self.dice.chance(300), loss });
     }
 
     fn starts_second(&mut self) {
@@ -430,11 +420,7 @@ impl World {
             } else {
                 "a second instance begins on a volume of its own"
             });
-            state.places[1] = Place {
-                is_there: true,
-                home,
-                ..Place::default()
-            };
+            state.places[1] = Place { is_there: true, home, ..Place::default() };
         }
         self.switches[1].turn(true);
         self.later(Duration::hours(1), Duration::days(20), End::Second);
@@ -476,10 +462,6 @@ fn new_names(names: Vec<DomainName>) -> Option<Names> {
 /// Somebody's wish, in a state that is being changed.
 fn set_wish(state: &mut State, number: u32, names: Option<Names>, is_fixed: bool) {
     let now = state.now();
-    let wish = names.map(|names| Wish {
-        names,
-        is_fixed,
-        since: now,
-    });
+    let wish = names.map(|names| Wish { names, is_fixed, since: now });
     state.town.wish(number, wish, now);
 }

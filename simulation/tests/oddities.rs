@@ -116,9 +116,7 @@ impl Client {
     }
 
     async fn download(&self, order: &Order) -> Result<String, AuthorityError> {
-        self.life
-            .download(&self.account, &order.url, "certificate")
-            .await
+        self.life.download(&self.account, &order.url, "certificate").await
     }
 
     fn issued(&self) -> u64 {
@@ -230,10 +228,7 @@ fn order_is_forgotten_when_no_answer_gets_through() {
             assert_eq!(client.status(&order).await, OrderStatus::Ready);
             client.download(&order).await.expect_err("there is none");
         }
-        client
-            .finalize(&order, NAME)
-            .await
-            .expect("it gets through");
+        client.finalize(&order, NAME).await.expect("it gets through");
         wait(Duration::MINUTE).await;
         assert_eq!(client.status(&order).await, OrderStatus::Valid);
         assert_eq!(client.issued(), 3);

@@ -41,10 +41,6 @@ fn promises_hold_in_a_changing_world() {
 #[test]
 fn a_seed_happens_twice_in_the_same_way() {
     for seed in [3, 5] {
-        assert_eq!(
-            run(seed, LENGTH, false).digest,
-            run(seed, LENGTH, false).digest,
-            "{seed}"
-        );
+        assert_eq!(run(seed, LENGTH, false).digest, run(seed, LENGTH, false).digest, "{seed}");
     }
 }

@@ -28,9 +28,7 @@ impl Dates {
     pub(super) fn at(&self, url: &str) -> Option<OffsetDateTime> {
         let dates = self.lock();
         let (date, at) = dates.get(&host(url)?)?;
-        time::Duration::try_from(at.elapsed())
-            .ok()
-            .and_then(|passed| date.checked_add(passed))
+        time::Duration::try_from(at.elapsed()).ok().and_then(|passed| date.checked_add(passed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (OffsetDateTime, Instant)>> {
@@ -57,10 +55,7 @@ mod tests {
         let url = "https://ca.test:14000/acme/order/1";
         dates.note(url, &headers);
         assert_eq!(dates.at("https://ca.test:14000/directory"), None);
-        headers.insert(
-            DATE,
-            HeaderValue::from_static("Sun, 22 Nov 2026 12:00:00 GMT"),
-        );
+        headers.insert(DATE, HeaderValue::from_static("Sun, 22 Nov 2026 12:00:00 GMT"));
         dates.note(url, &headers);
         tokio::time::advance(std::time::Duration::from_secs(90)).await;
         let there = dates.at("https://ca.test:14000/directory");

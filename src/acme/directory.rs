@@ -150,15 +150,10 @@ impl Directory {
             return Ok(nonce);
         }
         let endpoints = self.endpoints().await?;
-        let answer = self
-            .transport
-            .head(&endpoints.new_nonce, self.about())
-            .await?;
+        let answer = self.transport.head(&endpoints.new_nonce, self.about()).await?;
         let answer = self.transport.sort(answer, self.about());
         let answer = answer.map_err(no_refusal)?;
-        answer
-            .nonce
-            .ok_or_else(|| self.about().no_answer("it gives no nonce"))
+        answer.nonce.ok_or_else(|| self.about().no_answer("it gives no nonce"))
     }
 
     fn keep_nonce(&self, nonce: Option<String>) {
@@ -268,10 +263,7 @@ fn keep<T>(all: &mut BTreeMap<String, T>, url: &str, seen: T) {
 
 /// Everybody may read a directory and have a nonce: whatever fails there is no refusal of ours.
 fn no_refusal(error: AuthorityError) -> AuthorityError {
-    AuthorityError {
-        kind: AuthorityErrorKind::Unavailable,
-        ..error
-    }
+    AuthorityError { kind: AuthorityErrorKind::Unavailable, ..error }
 }
 
 /// Reads the key of an account.

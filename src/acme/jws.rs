@@ -67,12 +67,7 @@ impl AccountKey {
         let (x, y) = point
             .and_then(|point| point.split_at_checked(32))
             .ok_or("its public key is no point")?;
-        let jwk = Jwk {
-            crv: "P-256",
-            kty: "EC",
-            x: base64url(x),
-            y: base64url(y),
-        };
+        let jwk = Jwk { crv: "P-256", kty: "EC", x: base64url(x), y: base64url(y) };
         Ok(Self { pair, random, jwk })
     }
 
@@ -93,23 +88,13 @@ impl AccountKey {
             Signer::Key => (Some(&self.jwk), None),
             Signer::Account(url) => (None, Some(url)),
         };
-        let protected = base64url(&json(&Protected {
-            alg: "ES256",
-            jwk,
-            kid,
-            nonce,
-            url,
-        }));
+        let protected = base64url(&json(&Protected { alg: "ES256", jwk, kid, nonce, url }));
         let payload = base64url(payload.unwrap_or_default());
         let signature = self
             .pair
             .sign(&self.random, format!("{protected}.{payload}").as_bytes())
             .map_err(|_| "the system has no random bytes")?;
-        Ok(json(&Signed {
-            protected,
-            payload,
-            signature: base64url(signature.as_ref()),
-        }))
+        Ok(json(&Signed { protected, payload, signature: base64url(signature.as_ref()) }))
     }
 }
 
@@ -122,11 +107,7 @@ pub(super) fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let padded = [
-            chunk[0],
-            *chunk.get(1).unwrap_or(&0),
-            *chunk.get(2).unwrap_or(&0),
-        ];
+        let padded = [chunk[0], *chunk.get(1).unwrap_or(&0), *chunk.get(2).unwrap_or(&0)];
         let bits = u32::from_be_bytes([0, padded[0], padded[1], padded[2]]);
         for place in 0..=chunk.len() {
             let index = (bits >> (18 - 6 * place)) & 63;
@@ -169,18 +150,14 @@ mod tests {
 
     #[track_caller]
     fn check(key: &AccountKey, signer: Signer<'_>, payload: Option<&[u8]>) -> Value {
-        let body = key
-            .sign(signer, "n-1", "https://ca.test/1", payload)
-            .unwrap();
+        let body = key.sign(signer, "n-1", "https://ca.test/1", payload).unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         let [protected, text, signature] =
             ["protected", "payload", "signature"].map(|field| body[field].as_str().unwrap());
         assert_eq!(decoded(text), payload.unwrap_or_default());
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.pair.public_key());
         let signed = format!("{protected}.{text}");
-        public
-            .verify(signed.as_bytes(), &decoded(signature))
-            .unwrap();
+        public.verify(signed.as_bytes(), &decoded(signature)).unwrap();
         serde_json::from_slice(&decoded(protected)).unwrap()
     }
 
@@ -215,13 +192,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_says_so_without_showing_it() {
-        for text in [
-            "",
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        ] {
-            let error = AccountKey::parse(&Secret::new(text.to_owned()))
-                .err()
-                .unwrap();
+        for text in ["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            let error = AccountKey::parse(&Secret::new(text.to_owned())).err().unwrap();
             assert!(!error.is_empty() && !error.contains("AAAA"), "{error}");
         }
     }

@@ -124,9 +124,9 @@ impl From<&instant_acme::Problem> for Document {
             kind: sub.r#type.clone(),
             detail: sub.detail.clone(),
             identifier: match &sub.identifier {
-                Some(instant_acme::Identifier::Dns(name)) => Some(Identifier {
-                    value: name.clone(),
-                }),
+                Some(instant_acme::Identifier::Dns(name)) => {
+                    Some(Identifier { value: name.clone() })
+                }
                 Some(_) | None => None,
             },
         });
@@ -153,20 +153,12 @@ impl Document {
         });
         let mut singled: Vec<_> = singled.collect();
         if singled.is_empty() {
-            let sub = || Subproblem {
-                kind: kind.clone(),
-                detail: String::new(),
-            };
+            let sub = || Subproblem { kind: kind.clone(), detail: String::new() };
             let mentioned = mentioned(names, &detail).into_iter();
             singled.extend(mentioned.map(|name| (name.clone(), sub())));
         }
         let instance = self.instance.as_deref().or_else(|| address(&detail));
-        Problem {
-            instance: instance.map(one_line),
-            kind,
-            detail,
-            names: singled,
-        }
+        Problem { instance: instance.map(one_line), kind, detail, names: singled }
     }
 }
 
@@ -194,11 +186,7 @@ impl Failure {
         if is_no_directory {
             let why = format!("{} {}", self.status, error.problem);
             let problem = no_directory(directory, &why);
-            return AuthorityError {
-                kind: AuthorityErrorKind::Unavailable,
-                problem,
-                ..error
-            };
+            return AuthorityError { kind: AuthorityErrorKind::Unavailable, problem, ..error };
         }
         // What fails here fails for everybody.
         if error.kind == AuthorityErrorKind::Failed {
@@ -233,10 +221,7 @@ impl Failure {
     fn scope(&self, problem: &Problem) -> LimitScope {
         let of_account = ["new orders", "new registrations", "new accounts"];
         let has_time = self.retry_after.is_some() || date_in(&problem.detail).is_some();
-        if of_account
-            .iter()
-            .any(|limit| problem.detail.contains(limit))
-        {
+        if of_account.iter().any(|limit| problem.detail.contains(limit)) {
             LimitScope::Account
         } else if !has_time && problem.instance.is_some() {
             LimitScope::Paused
@@ -257,8 +242,7 @@ impl Failure {
             }
             AuthorityErrorKind::RateLimited(_) => {
                 let told = [self.retry_after, date_in(&problem.detail)];
-                told.into_iter()
-                    .find_map(|told| not_before(told, schedule::LONGEST_LIMIT, now))
+                told.into_iter().find_map(|told| not_before(told, schedule::LONGEST_LIMIT, now))
             }
             AuthorityErrorKind::BadNonce
             | AuthorityErrorKind::Refused
@@ -318,24 +302,17 @@ fn said(body: &[u8]) -> String {
 
 /// The text that is meant for people, wherever servers of all kinds put it.
 fn message(value: &Value) -> Option<String> {
-    const FIELDS: [&str; 6] = [
-        "detail",
-        "message",
-        "error_description",
-        "errors",
-        "error",
-        "title",
-    ];
+    const FIELDS: [&str; 6] =
+        ["detail", "message", "error_description", "errors", "error", "title"];
     match value {
         Value::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         Value::Array(values) => {
             let texts: Vec<String> = values.iter().filter_map(message).collect();
             Some(texts.join("; ")).filter(|text| !text.is_empty())
         }
-        Value::Object(fields) => FIELDS
-            .iter()
-            .filter_map(|field| fields.get(*field))
-            .find_map(message),
+        Value::Object(fields) => {
+            FIELDS.iter().filter_map(|field| fields.get(*field)).find_map(message)
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }
@@ -344,10 +321,7 @@ fn message(value: &Value) -> Option<String> {
 /// of certificates the domain that they are registered under.
 fn mentioned<'a>(names: &'a [DomainName], text: &str) -> Vec<&'a DomainName> {
     let is_apart = |char: char| !char.is_ascii_alphanumeric() && char != '.' && char != '-';
-    let words: Vec<&str> = text
-        .split(is_apart)
-        .map(|word| word.trim_matches('.'))
-        .collect();
+    let words: Vec<&str> = text.split(is_apart).map(|word| word.trim_matches('.')).collect();
     let is_of_domain = text.contains("already issued for");
     let is_below = |name: &DomainName, domain: &str| {
         let label = name.as_str().strip_suffix(domain);
@@ -372,9 +346,8 @@ fn address(text: &str) -> Option<&str> {
 /// Where an answer says that the terms of service are (RFC 8288).
 pub(super) fn terms_of_service(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(LINK).iter();
-    let links = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split('<').skip(1));
+    let links =
+        values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split('<').skip(1));
     let is_terms = |parameter: &str| {
         let relation = parameter.trim().strip_prefix("rel=").unwrap_or_default();
         let mut relations = relation.trim_matches('"').split_ascii_whitespace();
@@ -382,10 +355,7 @@ pub(super) fn terms_of_service(headers: &HeaderMap) -> Option<String> {
     };
     let mut terms = links.filter_map(|link| {
         let (address, parameters) = link.split_once('>')?;
-        parameters
-            .split([';', ','])
-            .any(is_terms)
-            .then_some(address)
+        parameters.split([';', ',']).any(is_terms).then_some(address)
     });
     terms.next().map(str::to_owned)
 }
@@ -394,9 +364,7 @@ pub(super) fn terms_of_service(headers: &HeaderMap) -> Option<String> {
 fn date_in(detail: &str) -> Option<RetryAfter> {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let text = detail.split_once("retry after ")?.1.get(..19)?;
-    time::PrimitiveDateTime::parse(text, format)
-        .ok()
-        .map(|at| RetryAfter::At(at.assume_utc()))
+    time::PrimitiveDateTime::parse(text, format).ok().map(|at| RetryAfter::At(at.assume_utc()))
 }
 
 #[cfg(test)]
@@ -410,12 +378,7 @@ mod tests {
     const ORDER: About<'static> = About::Order(&[]);
 
     fn answer(status: u16, body: impl Into<Vec<u8>>) -> Failure {
-        Failure {
-            status,
-            retry_after: None,
-            terms: None,
-            body: body.into(),
-        }
+        Failure { status, retry_after: None, terms: None, body: body.into() }
     }
 
     fn document(status: u16, kind: &str, detail: &str) -> Failure {
@@ -436,10 +399,7 @@ mod tests {
         use AuthorityErrorKind as K;
         for status in 502..=504 {
             assert_eq!(sort(status, "rateLimited", "Service busy"), K::Unavailable);
-            assert_eq!(
-                answer(status, "<html>").sort(ORDER, NOW).kind,
-                K::Unavailable
-            );
+            assert_eq!(answer(status, "<html>").sort(ORDER, NOW).kind, K::Unavailable);
         }
         for status in [500, 501, 505, 520] {
             assert_eq!(sort(status, "serverInternal", ""), K::Failed);
@@ -482,10 +442,7 @@ mod tests {
             assert_eq!(error.kind, AuthorityErrorKind::Unavailable);
             assert_eq!(error.problem.kind, Problem::NO_DIRECTORY);
             let text = error.to_string();
-            assert!(
-                text.starts_with("https://ca.test/dir is no ACME directory"),
-                "{text}"
-            );
+            assert!(text.starts_with("https://ca.test/dir is no ACME directory"), "{text}");
         }
         for failure in [
             document(500, "serverInternal", "no"),
@@ -501,10 +458,7 @@ mod tests {
         assert_eq!(refused.kind, AuthorityErrorKind::Refused);
         let made = About::Authority(DIRECTORY).no_sense("it is no JSON");
         assert_eq!(made.problem.kind, Problem::NO_DIRECTORY);
-        assert_eq!(
-            ORDER.no_sense("it is no JSON").kind,
-            AuthorityErrorKind::Failed
-        );
+        assert_eq!(ORDER.no_sense("it is no JSON").kind, AuthorityErrorKind::Failed);
     }
 
     #[test]
@@ -515,10 +469,7 @@ mod tests {
             (r#"{"message":" slow down "}"#, "slow down"),
             (r#"{"error":{"code":7,"message":"nested"}}"#, "nested"),
             (r#"{"error":"invalid_request"}"#, "invalid_request"),
-            (
-                r#"{"type":"about:blank","title":"Bad Gateway"}"#,
-                "Bad Gateway",
-            ),
+            (r#"{"type":"about:blank","title":"Bad Gateway"}"#, "Bad Gateway"),
             ("", "an empty answer"),
             (" \n", "an empty answer"),
             ("{}", "an answer that is no problem document: {}"),
@@ -540,18 +491,13 @@ mod tests {
         let text = "too many certificates, retry after 2026-11-23 01:02:03 UTC: see https://x.test";
         let at = datetime!(2026-11-23 01:02:03 UTC);
         let told = |failure: Failure, retry_after| {
-            let failure = Failure {
-                retry_after,
-                ..failure
-            };
+            let failure = Failure { retry_after, ..failure };
             failure.sort(ORDER, NOW).not_before
         };
         let limited = || document(429, "rateLimited", "");
         let hour = Some(RetryAfter::In(Duration::HOUR));
-        let (decade, past) = (
-            Some(RetryAfter::In(Duration::days(3650))),
-            Some(RetryAfter::At(NOW - Duration::DAY)),
-        );
+        let (decade, past) =
+            (Some(RetryAfter::In(Duration::days(3650))), Some(RetryAfter::At(NOW - Duration::DAY)));
         assert_eq!(told(document(429, "rateLimited", text), None), Some(at));
         assert_eq!(told(document(429, "rateLimited", text), past), Some(at));
         assert_eq!(told(limited(), None), None);
@@ -559,12 +505,7 @@ mod tests {
             assert_eq!(told(limited(), zero), None);
             assert_eq!(told(answer(503, ""), zero), None);
         }
-        for failure in [
-            limited(),
-            answer(503, ""),
-            answer(500, ""),
-            answer(429, "<html>"),
-        ] {
+        for failure in [limited(), answer(503, ""), answer(500, ""), answer(429, "<html>")] {
             assert_eq!(told(failure, hour), Some(NOW + Duration::HOUR));
         }
         assert_eq!(told(limited(), decade), Some(NOW + Duration::days(8)));
@@ -576,35 +517,18 @@ mod tests {
     fn a_limit_holds_for_names_or_for_everything_or_until_a_person_acts() {
         use LimitScope as S;
         let scope = |detail: &str, retry_after| {
-            let failure = Failure {
-                retry_after,
-                ..document(429, "rateLimited", detail)
-            };
+            let failure = Failure { retry_after, ..document(429, "rateLimited", detail) };
             let kind = failure.sort(ORDER, NOW).kind;
-            let AuthorityErrorKind::RateLimited(scope) = kind else {
-                panic!("{detail}: {kind:?}")
-            };
+            let AuthorityErrorKind::RateLimited(scope) = kind else { panic!("{detail}: {kind:?}") };
             scope
         };
         let hour = Some(RetryAfter::In(Duration::HOUR));
         let past = Some(RetryAfter::At(NOW - Duration::DAY));
         let see = "too many certificates (5) already issued for this exact set of identifiers, see https://ca.test";
         for (detail, retry_after, expected) in [
-            (
-                "too many new orders (300) from this account",
-                hour,
-                S::Account,
-            ),
-            (
-                "too many new orders (300): see https://ca.test",
-                None,
-                S::Account,
-            ),
-            (
-                "too many new registrations (10) from this IP address",
-                hour,
-                S::Account,
-            ),
+            ("too many new orders (300) from this account", hour, S::Account),
+            ("too many new orders (300): see https://ca.test", None, S::Account),
+            ("too many new registrations (10) from this IP address", hour, S::Account),
             ("too many requests", None, S::Names),
             (see, hour, S::Names),
             // Its time is over, and was told all the same.
@@ -664,19 +588,13 @@ mod tests {
         let address = Some("https://ca.test/terms");
         let action = "userActionRequired";
         let told = say(action, "new terms", address, None);
-        assert_eq!(
-            told,
-            "userActionRequired: new terms; see https://ca.test/terms"
-        );
+        assert_eq!(told, "userActionRequired: new terms; see https://ca.test/terms");
         let told = say(action, "agree to https://ca.test/terms.", address, None);
         assert_eq!(told, "userActionRequired: agree to https://ca.test/terms.");
         let told = say(action, "new terms", address, Some("https://ca.test/other"));
         assert!(!told.contains("other"), "{told}");
         let told = say(action, "new terms", None, address);
-        assert_eq!(
-            told,
-            "userActionRequired: new terms; see https://ca.test/terms"
-        );
+        assert_eq!(told, "userActionRequired: new terms; see https://ca.test/terms");
         // They are no news to somebody whose account is closed.
         let told = say("unauthorized", "closed", None, address);
         assert_eq!(told, "unauthorized: closed");
@@ -700,13 +618,7 @@ mod tests {
         ] {
             assert_eq!(terms(&[index, link]), found, "{link}");
         }
-        for link in [
-            index,
-            "",
-            "<",
-            ">;rel=terms-of-service",
-            "<a;rel=terms-of-service",
-        ] {
+        for link in [index, "", "<", ">;rel=terms-of-service", "<a;rel=terms-of-service"] {
             assert_eq!(terms(&[link]), None, "{link}");
         }
     }
@@ -717,15 +629,9 @@ mod tests {
             [{"type":"urn:ietf:params:acme:error:caa","detail":"blocked","identifier":{"type":"dns","value":"a.example.com"}}, {}]}"#;
         let problem = answer(400, body).sort(ORDER, NOW).problem;
         assert_eq!(problem.kind, "rejectedIdentifier");
-        let sub = Subproblem {
-            kind: "caa".to_owned(),
-            detail: "blocked".to_owned(),
-        };
+        let sub = Subproblem { kind: "caa".to_owned(), detail: "blocked".to_owned() };
         assert_eq!(problem.names, [("a.example.com".parse().unwrap(), sub)]);
-        assert_eq!(
-            problem.to_string(),
-            "rejectedIdentifier: no; a.example.com: blocked"
-        );
+        assert_eq!(problem.to_string(), "rejectedIdentifier: no; a.example.com: blocked");
     }
 
     #[test]
@@ -739,10 +645,7 @@ mod tests {
             about.collect::<Vec<_>>().join(" ")
         };
         for (detail, expected) in [
-            (
-                "Cannot issue for \"www.example.com\": policy forbids",
-                "www.example.com",
-            ),
+            ("Cannot issue for \"www.example.com\": policy forbids", "www.example.com"),
             (
                 "too many failed authorizations (5) for \"b.example.org\" in the last 1h0m0s",
                 "b.example.org",
@@ -753,10 +656,7 @@ mod tests {
                 "too many certificates (50) already issued for \"example.com\" in the last 168h0m0s",
                 "example.com www.example.com",
             ),
-            (
-                "too many certificates (5) already issued for this exact set of identifiers",
-                "",
-            ),
+            ("too many certificates (5) already issued for this exact set of identifiers", ""),
         ] {
             assert_eq!(about(detail), expected, "{detail}");
         }

@@ -100,13 +100,7 @@ pub(super) fn authorization(
             },
         })
     });
-    let authorization = Authorization {
-        url: url.to_owned(),
-        name,
-        status,
-        challenge,
-        error,
-        not_before: None,
-    };
+    let authorization =
+        Authorization { url: url.to_owned(), name, status, challenge, error, not_before: None };
     Ok((authorization, challenge_url))
 }

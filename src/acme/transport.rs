@@ -51,11 +51,7 @@ pub(super) struct Answer {
 
 impl Transport {
     pub(super) fn new(client: Client, now: Now) -> Self {
-        Self {
-            client,
-            dates: Dates::default(),
-            now,
-        }
+        Self { client, dates: Dates::default(), now }
     }
 
     /// What time it is by the host of a URL, if that has said so.
@@ -82,10 +78,7 @@ impl Transport {
     ) -> Result<Answer, AuthorityError> {
         let request = self.client.post(address(url, about)?);
         let request = request
-            .header(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/jose+json"),
-            )
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/jose+json"))
             .body(signed);
         self.send(url, request, about).await
     }
@@ -157,10 +150,7 @@ mod tests {
     #[test]
     fn only_what_can_be_asked_is_an_address() {
         let about = About::Order(&[]);
-        for good in [
-            "https://ca.test/order?a=b",
-            "https://127.0.0.1:14000/authZ/1",
-        ] {
+        for good in ["https://ca.test/order?a=b", "https://127.0.0.1:14000/authZ/1"] {
             address(good, about).expect(good);
         }
         for bad in [

@@ -7,19 +7,11 @@ const DIRECTORY: &str = "https://ca.test/directory";
 const ACCOUNT: &str = "https://ca.test/account/1";
 
 fn set(names: &str) -> NameSet {
-    names
-        .split_whitespace()
-        .map(|name| name.parse().unwrap())
-        .collect()
+    names.split_whitespace().map(|name| name.parse().unwrap()).collect()
 }
 
 fn asked(names: &NameSet, is_renewal: bool) -> Asked<'_> {
-    Asked {
-        directory: DIRECTORY,
-        account: ACCOUNT,
-        names,
-        is_renewal,
-    }
+    Asked { directory: DIRECTORY, account: ACCOUNT, names, is_renewal }
 }
 
 /// An order and its certificate.
@@ -41,30 +33,20 @@ fn an_order_that_is_open_takes_no_certificate() {
         levels.spend_certificate(&asked(&names, false), &LETS_ENCRYPT, NOW);
     }
     let more = set("more.example.com");
-    assert!(
-        levels
-            .check(&asked(&more, false), &LETS_ENCRYPT, NOW)
-            .is_err()
-    );
+    assert!(levels.check(&asked(&more, false), &LETS_ENCRYPT, NOW).is_err());
 }
 
 #[test]
 fn orders_at_work_keep_their_places_until_they_are_given_back() {
     let mut levels = Levels::default();
     let all: Vec<NameSet> = under("example.com").take(48).collect();
-    let reserved: Vec<_> = all
-        .iter()
-        .map(|it| levels.reserve(&asked(it, false)))
-        .collect();
+    let reserved: Vec<_> = all.iter().map(|it| levels.reserve(&asked(it, false))).collect();
     let names = set("one.example.com more.example.com");
     let asked = asked(&names, false);
     assert_eq!(levels.check(&asked, &LETS_ENCRYPT, NOW), Ok(()));
     let last = levels.reserve(&asked);
     let used_up = levels.check(&asked, &LETS_ENCRYPT, NOW).unwrap_err();
-    let (refill, text) = (
-        LETS_ENCRYPT.certificates_per_domain.refill,
-        "49 of 50 new certificates",
-    );
+    let (refill, text) = (LETS_ENCRYPT.certificates_per_domain.refill, "49 of 50 new certificates");
     assert!(used_up.reason.starts_with(text), "{used_up:?}");
     assert_eq!(used_up.opens, Some(NOW + slack(refill)));
     levels.release(last);
@@ -106,13 +88,7 @@ fn under(domain: &'static str) -> impl Iterator<Item = NameSet> {
 #[test]
 fn each_limit_is_kept_and_opens_with_one_refill() {
     let cases: [(&str, Vec<NameSet>, bool, usize, i64); 4] = [
-        (
-            "50 new certificates for example.com",
-            under("example.com").collect(),
-            false,
-            49,
-            12_096,
-        ),
+        ("50 new certificates for example.com", under("example.com").collect(), false, 49, 12_096),
         (
             "50 new certificates for example.co.uk",
             under("example.co.uk").collect(),
@@ -129,9 +105,7 @@ fn each_limit_is_kept_and_opens_with_one_refill() {
         ),
         (
             "300 new orders of this account",
-            (0..400)
-                .map(|number| set(&format!("n{number}.com")))
-                .collect(),
+            (0..400).map(|number| set(&format!("n{number}.com"))).collect(),
             false,
             299,
             36,
@@ -175,23 +149,13 @@ fn a_name_that_keeps_failing_is_not_asked_for_and_stands_in_no_other_way() {
     for _ in 0..5 {
         levels.fail(DIRECTORY, ACCOUNT, name, &LETS_ENCRYPT, NOW);
     }
-    let used_up = levels
-        .check(&asked(&broken, true), &LETS_ENCRYPT, NOW)
-        .unwrap_err();
+    let used_up = levels.check(&asked(&broken, true), &LETS_ENCRYPT, NOW).unwrap_err();
     assert!(
-        used_up
-            .reason
-            .starts_with("5 of 5 failed validations of broken.example.com in 1 hours"),
+        used_up.reason.starts_with("5 of 5 failed validations of broken.example.com in 1 hours"),
         "{used_up:?}"
     );
-    assert_eq!(
-        used_up.opens,
-        Some(NOW + Duration::minutes(12) + slack(Duration::minutes(12)))
-    );
-    assert_eq!(
-        levels.check(&asked(&set("a.example.com"), false), &LETS_ENCRYPT, NOW),
-        Ok(())
-    );
+    assert_eq!(used_up.opens, Some(NOW + Duration::minutes(12) + slack(Duration::minutes(12))));
+    assert_eq!(levels.check(&asked(&set("a.example.com"), false), &LETS_ENCRYPT, NOW), Ok(()));
 }
 
 #[test]
@@ -201,24 +165,16 @@ fn a_success_ends_the_row_of_failures_that_would_pause_a_name() {
     let mut levels = Levels::default();
     let mut now = NOW;
     // Fifteen a day: after 82 days the authority would pause it.
-    while levels
-        .check(&asked(&names, true), &LETS_ENCRYPT, now)
-        .is_ok()
-    {
+    while levels.check(&asked(&names, true), &LETS_ENCRYPT, now).is_ok() {
         levels.fail(DIRECTORY, ACCOUNT, name, &LETS_ENCRYPT, now);
         now += Duration::minutes(96);
     }
     let days = (now - NOW).whole_days();
     assert!((80..=84).contains(&days), "{days}");
-    let used_up = levels
-        .check(&asked(&names, true), &LETS_ENCRYPT, now)
-        .unwrap_err();
+    let used_up = levels.check(&asked(&names, true), &LETS_ENCRYPT, now).unwrap_err();
     assert!(used_up.reason.contains("in a row"), "{used_up:?}");
     levels.succeed(DIRECTORY, ACCOUNT, name);
-    assert_eq!(
-        levels.check(&asked(&names, true), &LETS_ENCRYPT, now),
-        Ok(())
-    );
+    assert_eq!(levels.check(&asked(&names, true), &LETS_ENCRYPT, now), Ok(()));
 }
 
 #[test]
@@ -231,22 +187,14 @@ fn an_order_that_came_to_nothing_gives_its_certificate_back() {
         assert_eq!((spent.len(), back.len()), (3, 2));
     }
     let used: Vec<_> = levels.iter(NOW).map(|level| level.bucket).collect();
-    assert!(
-        matches!(used.as_slice(), [Bucket::Orders { .. }]),
-        "{used:?}"
-    );
+    assert!(matches!(used.as_slice(), [Bucket::Orders { .. }]), "{used:?}");
 }
 
 #[test]
 fn too_many_names_are_refused_for_good() {
     let names: NameSet = under("example.com").take(101).flatten().collect();
-    let used_up = Levels::default()
-        .check(&asked(&names, true), &LETS_ENCRYPT, NOW)
-        .unwrap_err();
-    assert!(
-        used_up.reason.starts_with("101 names in one certificate"),
-        "{used_up:?}"
-    );
+    let used_up = Levels::default().check(&asked(&names, true), &LETS_ENCRYPT, NOW).unwrap_err();
+    assert!(used_up.reason.starts_with("101 names in one certificate"), "{used_up:?}");
     assert_eq!(used_up.opens, None);
 }
 
@@ -260,10 +208,7 @@ fn accounts_are_limited_too() {
     }
     assert_eq!(made, 9);
     let later = NOW + Duration::hours(3);
-    assert_eq!(
-        levels.check_account(DIRECTORY, &LETS_ENCRYPT, later),
-        Ok(())
-    );
+    assert_eq!(levels.check_account(DIRECTORY, &LETS_ENCRYPT, later), Ok(()));
     assert_eq!(levels.iter(later).count(), 0);
 }
 
@@ -276,10 +221,7 @@ fn what_a_clock_wrote_that_was_ahead_is_cut() {
         spend(&mut levels, &asked(&names, true), ahead);
     }
     levels.cut(NOW);
-    let opens = levels
-        .check(&asked(&names, true), &LETS_ENCRYPT, NOW)
-        .unwrap_err()
-        .opens;
+    let opens = levels.check(&asked(&names, true), &LETS_ENCRYPT, NOW).unwrap_err().opens;
     assert!(opens.unwrap() <= NOW + Duration::hours(35), "{opens:?}");
 }
 
@@ -289,10 +231,7 @@ fn a_level_is_one_flat_object_on_record() {
     let names = set("a.example.com");
     for level in spend(&mut levels, &asked(&names, false), NOW) {
         let text = serde_json::to_string(&level).unwrap();
-        assert!(
-            text.contains(r#""bucket":""#) && text.contains(r#""full_at":"2026"#),
-            "{text}"
-        );
+        assert!(text.contains(r#""bucket":""#) && text.contains(r#""full_at":"2026"#), "{text}");
         assert_eq!(serde_json::from_str::<Level>(&text).unwrap(), level);
     }
 }

@@ -57,23 +57,16 @@ pub(super) fn fitting(leaf: &X509Certificate<'_>, key: &Secret) -> Result<Secret
         PrivateKeyDer::Sec1(key) => to_pkcs8(spki, key.secret_sec1_der()),
         _ => return Err(broken("the private key has an unknown form")),
     };
-    let pkcs8 = pkcs8.map_err(|error| {
-        broken(format!(
-            "the private key cannot be written as PKCS#8: {error}"
-        ))
-    })?;
+    let pkcs8 = pkcs8
+        .map_err(|error| broken(format!("the private key cannot be written as PKCS#8: {error}")))?;
     Ok(Secret::new(to_pem(PRIVATE_KEY, &pkcs8)))
 }
 
 /// RFC 5958: the algorithm is the certificate's own, because the two are known to fit.
 fn to_pkcs8(spki: &[u8], inner: &[u8]) -> der::Result<Vec<u8>> {
     let spki = pkcs8::SubjectPublicKeyInfoRef::from_der(spki)?;
-    pkcs8::PrivateKeyInfo {
-        algorithm: spki.algorithm,
-        private_key: inner,
-        public_key: None,
-    }
-    .to_der()
+    pkcs8::PrivateKeyInfo { algorithm: spki.algorithm, private_key: inner, public_key: None }
+        .to_der()
 }
 
 /// What a key says about its public half.
@@ -175,10 +168,7 @@ fn rsa(der: &[u8]) -> der::Result<Half<'_>> {
 
 /// RFC 5915: the public half may be left out.
 fn point(der: &[u8]) -> der::Result<Option<Half<'_>>> {
-    const PUBLIC_KEY: Tag = Tag::ContextSpecific {
-        constructed: true,
-        number: TagNumber::N1,
-    };
+    const PUBLIC_KEY: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber::N1 };
     let mut reader = SliceReader::new(der)?;
     let found = reader.sequence(|inside| {
         let _version: u8 = inside.decode()?;

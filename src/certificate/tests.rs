@@ -24,9 +24,7 @@ pub(crate) fn params(names: &[&str], from: Duration, lifetime: Duration) -> Cert
 
 fn issuer(common_name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = params(&[], Duration::days(-100), Duration::days(2000));
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -53,9 +51,7 @@ pub(crate) fn leaf(names: &[&str], from: Duration, lifetime: Duration) -> Leaf {
 
 pub(crate) fn staging(names: &[&str], from: Duration, lifetime: Duration) -> Shown {
     let key = KeyPair::generate().unwrap();
-    let leaf = params(names, from, lifetime)
-        .signed_by(&key, &*STAGING)
-        .unwrap();
+    let leaf = params(names, from, lifetime).signed_by(&key, &*STAGING).unwrap();
     Shown::parse(&leaf.pem(), &STAGING.pem()).unwrap()
 }
 
@@ -73,21 +69,10 @@ fn a_leaf_is_read_with_names_dates_and_marks() {
         leaf.names().collect::<Vec<_>>(),
         ["*.w.example.com", "a.example.com", "b.example.com"]
     );
-    assert_eq!(
-        (leaf.not_before, leaf.lifetime()),
-        (NOW, Duration::days(90))
-    );
+    assert_eq!((leaf.not_before, leaf.lifetime()), (NOW, Duration::days(90)));
     assert!(!leaf.is_self_signed && !leaf.is_marked_staging);
-    assert!(
-        staging(&names, Duration::ZERO, Duration::DAY)
-            .leaf
-            .is_marked_staging
-    );
-    assert!(
-        self_signed(&names, Duration::ZERO, Duration::DAY)
-            .leaf
-            .is_self_signed
-    );
+    assert!(staging(&names, Duration::ZERO, Duration::DAY).leaf.is_marked_staging);
+    assert!(self_signed(&names, Duration::ZERO, Duration::DAY).leaf.is_self_signed);
     let covered = |name: &str| leaf.covers(&name.parse().unwrap());
     assert!(covered("a.example.com") && covered("x.w.example.com"));
     assert!(
@@ -105,10 +90,7 @@ fn the_same_certificates_are_the_same_however_they_are_parted() {
     let (leaf, rest) = chain.split_at(behind);
     let whole = Shown::parse(&chain, "").unwrap();
     assert_eq!(Shown::parse(leaf, rest).unwrap(), whole);
-    assert_eq!(
-        Shown::parse(&leaf.replace('\n', "\r\n"), &format!("text\n{rest}")).unwrap(),
-        whole
-    );
+    assert_eq!(Shown::parse(&leaf.replace('\n', "\r\n"), &format!("text\n{rest}")).unwrap(), whole);
     assert_ne!(Shown::parse(leaf, "").unwrap(), whole);
     assert_ne!(Shown::parse(leaf, &chain).unwrap(), whole);
 }
@@ -123,11 +105,7 @@ fn a_chain_is_not_taken_for_the_leaf_that_is_missing_before_it() {
 
 #[test]
 fn what_is_no_certificate_is_broken() {
-    for text in [
-        "",
-        "garbage",
-        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-    ] {
+    for text in ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
         assert!(matches!(Shown::parse(text, ""), Err(Flaw(_))), "{text}");
     }
 }
@@ -187,7 +165,5 @@ fn a_huge_chain_is_read_in_one_go() {
     let huge = format!("{chain}{}", behind.repeat(5000));
     let key = crate::bundle::Secret::new(key);
     let bundle = crate::bundle::Bundle::parse(&huge, &key).unwrap();
-    bundle
-        .verify(&bundle.leaf().domain_names(), NOW)
-        .unwrap_err();
+    bundle.verify(&bundle.leaf().domain_names(), NOW).unwrap_err();
 }

@@ -38,25 +38,16 @@ pub async fn get(
 ) -> Result<(StatusCode, String), NoAnswer> {
     let url = format!("{}{path}", base(address));
     let wrong = |error: String| NoAnswer::Wrong(format!("{url}: {error}"));
-    let builder = client::with_roots(
-        client::builder(connect_timeout).no_proxy(),
-        &Roots::default(),
-    );
+    let builder =
+        client::with_roots(client::builder(connect_timeout).no_proxy(), &Roots::default());
     let client = builder
         .and_then(|builder| builder.build().map_err(|error| client::explain(&error)))
         .map_err(wrong)?;
     let response = client.get(&url).send().await.map_err(|error| {
-        if error.is_connect() {
-            NoAnswer::NobodyThere
-        } else {
-            wrong(client::explain(&error))
-        }
+        if error.is_connect() { NoAnswer::NobodyThere } else { wrong(client::explain(&error)) }
     })?;
     let status = response.status();
-    let body = response
-        .text()
-        .await
-        .map_err(|error| wrong(client::explain(&error)))?;
+    let body = response.text().await.map_err(|error| wrong(client::explain(&error)))?;
     Ok((status, body))
 }
 
@@ -64,10 +55,7 @@ pub async fn get(
 pub async fn status(address: SocketAddr, connect_timeout: Duration) -> Result<Status, NoAnswer> {
     let (status, body) = get(address, "/status.json", connect_timeout).await?;
     if status != StatusCode::OK {
-        return Err(NoAnswer::Wrong(format!(
-            "{}: answered {status}",
-            base(address)
-        )));
+        return Err(NoAnswer::Wrong(format!("{}: answered {status}", base(address))));
     }
     serde_json::from_str(&body).map_err(|error| {
         NoAnswer::Wrong(format!(

@@ -29,9 +29,8 @@ pub fn status(status: &Status) -> String {
         let heads = ["STATE", "CERTIFICATE", "EXPIRES", "NEXT"];
         for (index, row) in table(heads, &rows).into_iter().enumerate() {
             line(&mut text, &row);
-            if let Some(certificate) = index
-                .checked_sub(1)
-                .and_then(|at| status.certificates.get(at))
+            if let Some(certificate) =
+                index.checked_sub(1).and_then(|at| status.certificates.get(at))
             {
                 trouble(&mut text, certificate);
             }
@@ -48,11 +47,7 @@ pub fn status(status: &Status) -> String {
 /// What a pass would do.
 pub fn plan(status: &Status) -> String {
     let rows = status.certificates.iter().map(|certificate| {
-        [
-            certificate.action.to_lowercase(),
-            certificate.names.join(" "),
-            certificate.reason.clone(),
-        ]
+        [certificate.action.to_lowercase(), certificate.names.join(" "), certificate.reason.clone()]
     });
     let rows: Vec<_> = rows.collect();
     let mut text = String::new();
@@ -159,11 +154,7 @@ fn trouble(text: &mut String, certificate: &Certificate) {
 }
 
 fn surroundings(text: &mut String, status: &Status) {
-    for part in status
-        .surroundings
-        .iter()
-        .filter(|part| part.health.needs_attention())
-    {
+    for part in status.surroundings.iter().filter(|part| part.health.needs_attention()) {
         line(text, &format!("\n{}: {}", part.name, part.detail));
         if let Some(advice) = &part.advice {
             line(text, &format!("    what to do:    {advice}"));
@@ -232,19 +223,12 @@ fn ago(at: OffsetDateTime, now: OffsetDateTime) -> String {
 /// How far away a time is, in its two largest units at most.
 pub fn distance(left: Duration) -> String {
     let text = span(left.abs());
-    if left.is_negative() {
-        format!("{text} ago")
-    } else {
-        format!("in {text}")
-    }
+    if left.is_negative() { format!("{text} ago") } else { format!("in {text}") }
 }
 
 fn span(time: Duration) -> String {
-    let (days, hours, minutes) = (
-        time.whole_days(),
-        time.whole_hours() % 24,
-        time.whole_minutes() % 60,
-    );
+    let (days, hours, minutes) =
+        (time.whole_days(), time.whole_hours() % 24, time.whole_minutes() % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{} s", time.whole_seconds()),
         (0, 0, minutes) => format!("{minutes} min"),
@@ -259,12 +243,7 @@ fn span(time: Duration) -> String {
 fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let heads = heads.map(str::to_owned);
     let all = || std::iter::once(&heads).chain(rows);
-    let width = |column: usize| {
-        all()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     all()
         .map(|row| {
@@ -278,11 +257,7 @@ fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Vec<String> 
 /// What comes from outside must not steer the terminal.
 fn printable(text: &str) -> String {
     let plain = |char: char| {
-        if char.is_control() && char != '\n' {
-            ' '
-        } else {
-            char
-        }
+        if char.is_control() && char != '\n' { ' ' } else { char }
     };
     text.chars().map(plain).collect()
 }
@@ -317,10 +292,7 @@ mod tests {
 
     #[test]
     fn columns_stand_under_each_other_and_lines_end_without_spaces() {
-        let rows = [
-            ["a".to_owned(), String::new()],
-            ["bbb".to_owned(), "c".to_owned()],
-        ];
+        let rows = [["a".to_owned(), String::new()], ["bbb".to_owned(), "c".to_owned()]];
         assert_eq!(table(["X", "YY"], &rows), ["X    YY", "a", "bbb  c"]);
     }
 

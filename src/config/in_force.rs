@@ -30,10 +30,7 @@ impl Config {
             ("DYNAMIC_CONFIG", boolean(self.reads_labels)),
             ("STAGING", boolean(self.is_staging)),
             ("CERTBOT_EMAIL", or_unset(self.email.clone())),
-            (
-                "RENEW_BEFORE_DAYS",
-                days.unwrap_or_else(|| "automatic".to_owned()),
-            ),
+            ("RENEW_BEFORE_DAYS", days.unwrap_or_else(|| "automatic".to_owned())),
             ("LOOP_TIME", self.loop_time.as_secs().to_string()),
             ("CERTBOT_WEBROOT", self.webroot.display().to_string()),
             ("LETSENCRYPT_ROOTDIR", self.store.display().to_string()),
@@ -59,14 +56,8 @@ impl Config {
                 .to_owned(),
             ),
             ("HOST_CHECK_PORT", self.self_check_port.to_string()),
-            (
-                "SELF_CHECK_ADDRESS",
-                or_unset(self.self_check_address.clone()),
-            ),
-            (
-                "CONNECT_TIMEOUT",
-                self.connect_timeout.as_secs().to_string(),
-            ),
+            ("SELF_CHECK_ADDRESS", or_unset(self.self_check_address.clone())),
+            ("CONNECT_TIMEOUT", self.connect_timeout.as_secs().to_string()),
             (
                 "REPLACE_FOREIGN",
                 match self.replace_foreign {
@@ -77,11 +68,7 @@ impl Config {
                 .to_owned(),
             ),
             ("CONCURRENCY", self.concurrency.to_string()),
-            (
-                "LISTEN",
-                self.listen
-                    .map_or_else(|| "off".to_owned(), |address| address.to_string()),
-            ),
+            ("LISTEN", self.listen.map_or_else(|| "off".to_owned(), |address| address.to_string())),
             ("NOTIFY_URL", set(self.notify_url.is_some())),
             (
                 "NOTIFY_FORMAT",

@@ -26,21 +26,11 @@ pub struct Setting {
 }
 
 const fn given(name: &'static str, meaning: &'static str) -> Setting {
-    Setting {
-        name,
-        default: "given by Rancher",
-        meaning,
-        injected: true,
-    }
+    Setting { name, default: "given by Rancher", meaning, injected: true }
 }
 
 const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
-    Setting {
-        name,
-        default,
-        meaning,
-        injected: false,
-    }
+    Setting { name, default, meaning, injected: false }
 }
 
 /// Every variable that is read.
@@ -53,10 +43,7 @@ pub const SETTINGS: &[Setting] = &[
         "CATTLE_ACCESS_KEY",
         "API key; `CATTLE_ENVIRONMENT_ACCESS_KEY`, which Rancher gives to a container with two roles, wins",
     ),
-    given(
-        "CATTLE_SECRET_KEY",
-        "its secret; `CATTLE_ENVIRONMENT_SECRET_KEY` likewise",
-    ),
+    given("CATTLE_SECRET_KEY", "its secret; `CATTLE_ENVIRONMENT_SECRET_KEY` likewise"),
     setting(
         "RANCHER_CA_FILE",
         "-",
@@ -83,37 +70,17 @@ pub const SETTINGS: &[Setting] = &[
         "use the staging directory, whose certificates no browser trusts; `False` when all works",
     ),
     setting("CERTBOT_EMAIL", "empty", "contact of the ACME account"),
-    setting(
-        "EMAIL",
-        "empty",
-        "the same, when `CERTBOT_EMAIL` is not set",
-    ),
+    setting("EMAIL", "empty", "the same, when `CERTBOT_EMAIL` is not set"),
     setting(
         "RENEW_BEFORE_DAYS",
         "automatic",
         "days before expiry; automatic is a third of the lifetime (half, if it is under ten days), and a value of half the lifetime or more is not used",
     ),
-    setting(
-        "LOOP_TIME",
-        "`300`",
-        "longest time between two passes, seconds, at least 1",
-    ),
+    setting("LOOP_TIME", "`300`", "longest time between two passes, seconds, at least 1"),
     setting("CERTBOT_WEBROOT", "`/var/www`", "folder that nginx serves"),
-    setting(
-        "LETSENCRYPT_ROOTDIR",
-        "`/etc/letsencrypt`",
-        "the store, in certbot's layout",
-    ),
-    setting(
-        "ACME_DIRECTORY",
-        "Let's Encrypt",
-        "directory URL for production",
-    ),
-    setting(
-        "ACME_STAGING_DIRECTORY",
-        "Let's Encrypt staging",
-        "directory URL for staging",
-    ),
+    setting("LETSENCRYPT_ROOTDIR", "`/etc/letsencrypt`", "the store, in certbot's layout"),
+    setting("ACME_DIRECTORY", "Let's Encrypt", "directory URL for production"),
+    setting("ACME_STAGING_DIRECTORY", "Let's Encrypt staging", "directory URL for staging"),
     setting(
         "ACME_CA_FILE",
         "-",
@@ -145,11 +112,7 @@ pub const SETTINGS: &[Setting] = &[
         "`due`",
         "a certificate that is not ours: replace it when `due` (expired or about to), `never` (not even expired), `always`",
     ),
-    setting(
-        "CONCURRENCY",
-        "`8`",
-        "orders in flight at once, at most 100",
-    ),
+    setting("CONCURRENCY", "`8`", "orders in flight at once, at most 100"),
     setting(
         "LISTEN",
         "`0.0.0.0:8080`",
@@ -170,84 +133,45 @@ pub const SETTINGS: &[Setting] = &[
         "-",
         "called (GET) after each pass that ran to its end, for a service that misses it when the daemon is dead; it is a secret",
     ),
-    setting(
-        "LOG",
-        "`info`",
-        "tracing filter: `error`, `warn`, `info`, `debug`, `trace`",
-    ),
+    setting("LOG", "`info`", "tracing filter: `error`, `warn`, `info`, `debug`, `trace`"),
     setting("RUST_LOG", "-", "the same, when `LOG` is not set"),
     setting("LOG_FORMAT", "`text`", "`text` or `json`"),
 ];
 
 /// What is read besides, because Rancher sets it: the rows above tell of it.
-pub(super) const ALSO_READ: &[&str] = &[
-    "CATTLE_ENVIRONMENT_ACCESS_KEY",
-    "CATTLE_ENVIRONMENT_SECRET_KEY",
-    "CATTLE_CONFIG_URL_SCHEME",
-];
+pub(super) const ALSO_READ: &[&str] =
+    &["CATTLE_ENVIRONMENT_ACCESS_KEY", "CATTLE_ENVIRONMENT_SECRET_KEY", "CATTLE_CONFIG_URL_SCHEME"];
 
 /// The name of a variable that is read, if it is one.
 pub(super) fn known(name: &str) -> Option<&'static str> {
     let names = SETTINGS.iter().map(|setting| setting.name);
-    names
-        .chain(ALSO_READ.iter().copied())
-        .find(|known| *known == name)
+    names.chain(ALSO_READ.iter().copied()).find(|known| *known == name)
 }
 
 /// Variables of the ancestors that have no effect here, and what happens instead.
 pub const ANCESTORS: &[(&str, &str)] = &[
-    (
-        "CONNECT_WAIT",
-        "failed connections are tried again on a clock that survives restarts",
-    ),
+    ("CONNECT_WAIT", "failed connections are tried again on a clock that survives restarts"),
     (
         "HOST_CHECK_LOOP_TIME",
         "nothing waits at start; each name is checked right before its own order",
     ),
-    (
-        "VALID_ISSUERS",
-        "issuers are never judged by name, so nothing has to be listed",
-    ),
-    (
-        "CERT_VOLUME",
-        "the volume is named in docker-compose.yml, its folder by LETSENCRYPT_ROOTDIR",
-    ),
+    ("VALID_ISSUERS", "issuers are never judged by name, so nothing has to be listed"),
+    ("CERT_VOLUME", "the volume is named in docker-compose.yml, its folder by LETSENCRYPT_ROOTDIR"),
     ("EULA", "running the daemon accepts the terms of the CA"),
     ("API_VERSION", "STAGING chooses the directory"),
-    (
-        "CERT_NAME",
-        "the first name of each certificate names it at Rancher",
-    ),
-    (
-        "PUBLIC_KEY_TYPE",
-        "keys are P-256, new for each certificate",
-    ),
-    (
-        "RENEWAL_TIME",
-        "each certificate is renewed at a time of its own",
-    ),
-    (
-        "RENEWAL_PERIOD_DAYS",
-        "RENEW_BEFORE_DAYS, or nothing: a third of the lifetime",
-    ),
+    ("CERT_NAME", "the first name of each certificate names it at Rancher"),
+    ("PUBLIC_KEY_TYPE", "keys are P-256, new for each certificate"),
+    ("RENEWAL_TIME", "each certificate is renewed at a time of its own"),
+    ("RENEWAL_PERIOD_DAYS", "RENEW_BEFORE_DAYS, or nothing: a third of the lifetime"),
     ("RUN_ONCE", "the daemon keeps running"),
-    (
-        "PROVIDER",
-        "control is proven by HTTP-01 through the webroot",
-    ),
+    ("PROVIDER", "control is proven by HTTP-01 through the webroot"),
     (
         "DNS_RESOLVERS",
         "names are resolved as the container resolves them; SELF_CHECK_ADDRESS overrides",
     ),
     ("VOLUME_NAME", "the volume is named in docker-compose.yml"),
-    (
-        "STORAGE_DRIVER",
-        "the volume driver stands in docker-compose.yml",
-    ),
-    (
-        "STORAGE_DRIVER_OPT",
-        "the volume driver stands in docker-compose.yml",
-    ),
+    ("STORAGE_DRIVER", "the volume driver stands in docker-compose.yml"),
+    ("STORAGE_DRIVER_OPT", "the volume driver stands in docker-compose.yml"),
 ];
 
 pub(super) fn notes(vars: &BTreeMap<String, String>) -> Vec<String> {
@@ -262,10 +186,7 @@ pub(super) fn notes(vars: &BTreeMap<String, String>) -> Vec<String> {
 pub fn render() -> String {
     let mut table = String::from("| variable | default | meaning |\n| --- | --- | --- |\n");
     for setting in SETTINGS {
-        table += &format!(
-            "| `{}` | {} | {} |\n",
-            setting.name, setting.default, setting.meaning
-        );
+        table += &format!("| `{}` | {} | {} |\n", setting.name, setting.default, setting.meaning);
     }
     table
 }

@@ -70,10 +70,7 @@ fn every_fault_of_every_variable_is_listed_at_once_without_secrets() {
 fn what_rancher_gives_is_asked_for_with_its_labels() {
     let missing = Config::from_vars([], &files).unwrap_err();
     let named: Vec<_> = missing.0.iter().map(|fault| fault.name).collect();
-    assert_eq!(
-        named,
-        ["CATTLE_URL", "CATTLE_ACCESS_KEY", "CATTLE_SECRET_KEY"]
-    );
+    assert_eq!(named, ["CATTLE_URL", "CATTLE_ACCESS_KEY", "CATTLE_SECRET_KEY"]);
     let text = missing.to_string();
     assert!(text.contains("io.rancher.container.agent.role"), "{text}");
     assert!(!text.contains("localhost"), "{text}");
@@ -169,11 +166,7 @@ fn a_variable_that_is_not_text_is_a_fault_with_all_others() {
             (OsString::from("OTHER"), bytes()),
             (OsString::from_vec(vec![0xff]), bytes()),
         ];
-        let others = [
-            ("CATTLE_URL", "http://r.test"),
-            ("STAGING", "x"),
-            ("LOOP_TIME", "x"),
-        ];
+        let others = [("CATTLE_URL", "http://r.test"), ("STAGING", "x"), ("LOOP_TIME", "x")];
         let others = others.map(|(name, value)| (name.into(), value.into()));
         let others = others.into_iter().filter(|(other, _)| other != name);
         let faults = Config::from_vars(vars.into_iter().chain(others), &files).unwrap_err();
@@ -192,11 +185,7 @@ fn files_of_roots_that_cannot_be_used_are_told_with_all_other_faults() {
         ("/empty.pem", "no certificate"),
         ("/broken.pem", "certificate 1"),
     ] {
-        let wrong = [
-            ("RANCHER_CA_FILE", file),
-            ("ACME_CA_FILE", file),
-            ("STAGING", "prod"),
-        ];
+        let wrong = [("RANCHER_CA_FILE", file), ("ACME_CA_FILE", file), ("STAGING", "prod")];
         let faults = config(&wrong).unwrap_err();
         let named: BTreeSet<_> = faults.0.iter().map(|fault| fault.name).collect();
         assert_eq!(named, wrong.map(|(name, _)| name).into());
@@ -230,31 +219,18 @@ fn ranchers_own_ca_file_is_used_when_it_exists_and_is_good() {
     assert!(unused.notes[0].starts_with("/var/lib/rancher/etc/ssl/ca.crt is not used"));
     let other = with("/empty.pem", &[("RANCHER_CA_FILE", "/roots.pem")]);
     assert!(other.rancher_ca.is_some() && other.notes.is_empty());
-    let row = SETTINGS
-        .iter()
-        .find(|setting| setting.name == "RANCHER_CA_FILE");
+    let row = SETTINGS.iter().find(|setting| setting.name == "RANCHER_CA_FILE");
     assert!(row.unwrap().meaning.contains(table::RANCHER_CA));
 }
 
 #[test]
 fn booleans_are_read_in_any_case_and_two_roles_win() {
-    for (text, is_staging) in [
-        ("False", false),
-        ("no", false),
-        ("0", false),
-        ("TRUE", true),
-        ("Yes", true),
-    ] {
-        assert_eq!(
-            config(&[("STAGING", text)]).unwrap().is_staging,
-            is_staging,
-            "{text}"
-        );
+    for (text, is_staging) in
+        [("False", false), ("no", false), ("0", false), ("TRUE", true), ("Yes", true)]
+    {
+        assert_eq!(config(&[("STAGING", text)]).unwrap().is_staging, is_staging, "{text}");
     }
-    let two = [
-        ("CATTLE_ENVIRONMENT_ACCESS_KEY", "a2"),
-        ("CATTLE_ENVIRONMENT_SECRET_KEY", "s2"),
-    ];
+    let two = [("CATTLE_ENVIRONMENT_ACCESS_KEY", "a2"), ("CATTLE_ENVIRONMENT_SECRET_KEY", "s2")];
     let config = config(&two).unwrap();
     assert_eq!(config.rancher_access_key.reveal(), "a2");
     assert_eq!(config.rancher_secret_key.reveal(), "s2");

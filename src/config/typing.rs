@@ -79,11 +79,7 @@ pub(super) struct Typing<'a> {
 
 impl<'a> Typing<'a> {
     pub(super) fn new(read: ReadFile<'a>, notes: Vec<String>) -> Self {
-        Self {
-            read,
-            faults: Vec::new(),
-            notes,
-        }
+        Self { read, faults: Vec::new(), notes }
     }
 
     pub(super) fn config(mut self, raw: Raw) -> Result<Config, Faults> {
@@ -149,9 +145,7 @@ impl<'a> Typing<'a> {
                 table::LETS_ENCRYPT_STAGING,
                 &["https"],
             ),
-            acme_ca: raw
-                .acme_ca_file
-                .and_then(|file| self.roots("ACME_CA_FILE", file)),
+            acme_ca: raw.acme_ca_file.and_then(|file| self.roots("ACME_CA_FILE", file)),
             ca_limits: self
                 .choice(
                     "CA_LIMITS",
@@ -216,19 +210,11 @@ impl<'a> Typing<'a> {
             rancher_access_key,
             rancher_secret_key,
         };
-        if self.faults.is_empty() {
-            Ok(config)
-        } else {
-            Err(Faults(self.faults))
-        }
+        if self.faults.is_empty() { Ok(config) } else { Err(Faults(self.faults)) }
     }
 
     fn fault(&mut self, name: &'static str, value: Option<String>, accepted: impl Into<String>) {
-        self.faults.push(Fault {
-            name,
-            value,
-            accepted: accepted.into(),
-        });
+        self.faults.push(Fault { name, value, accepted: accepted.into() });
     }
 
     /// An address that may hold a token: checked, never shown.
@@ -276,11 +262,7 @@ impl<'a> Typing<'a> {
             Some(value) => {
                 // A URL may carry a password.
                 let shown = (!value.contains('@')).then_some(value);
-                self.fault(
-                    name,
-                    shown,
-                    format!("an {} URL with a host", schemes.join(" or ")),
-                );
+                self.fault(name, shown, format!("an {} URL with a host", schemes.join(" or ")));
                 None
             }
             None => None,
@@ -307,9 +289,7 @@ impl<'a> Typing<'a> {
         words: &[(&str, T)],
     ) -> Option<T> {
         let value = value?;
-        let found = words
-            .iter()
-            .find(|(word, _)| word.eq_ignore_ascii_case(&value));
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&value));
         if found.is_none() {
             let accepted: Vec<_> = words.iter().map(|(word, _)| *word).collect();
             self.fault(name, Some(value), format!("one of {}", accepted.join(", ")));
@@ -345,10 +325,7 @@ impl<'a> Typing<'a> {
         let Some(value) = value else {
             return Duration::from_secs(default);
         };
-        let seconds = value
-            .parse()
-            .ok()
-            .filter(|seconds| (1..=most).contains(seconds));
+        let seconds = value.parse().ok().filter(|seconds| (1..=most).contains(seconds));
         if seconds.is_none() {
             self.fault(name, Some(value), format!("whole seconds from 1 to {most}"));
         }
@@ -407,11 +384,7 @@ impl<'a> Typing<'a> {
                 .split_once('@')
                 .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
         if !plausible {
-            self.fault(
-                name,
-                Some(value.clone()),
-                "one plain mail address, or nothing",
-            );
+            self.fault(name, Some(value.clone()), "one plain mail address, or nothing");
         }
         Some(value)
     }
@@ -419,9 +392,8 @@ impl<'a> Typing<'a> {
     fn address(&mut self, value: Option<String>) -> Option<String> {
         let value = value?;
         let is_ip = value.parse::<std::net::IpAddr>().is_ok();
-        let is_host = value
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let is_host =
+            value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
         if !is_ip && !is_host {
             self.fault(
                 "SELF_CHECK_ADDRESS",
@@ -500,10 +472,7 @@ pub(super) fn variables() -> Vec<String> {
             fields: &'static [&'static str],
             _: V,
         ) -> Result<V::Value, Self::Error> {
-            self.0 = fields
-                .iter()
-                .map(|field| field.to_ascii_uppercase())
-                .collect();
+            self.0 = fields.iter().map(|field| field.to_ascii_uppercase()).collect();
             Err(serde::de::Error::custom("the fields were wanted"))
         }
 

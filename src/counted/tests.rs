@@ -7,10 +7,8 @@ use crate::ports::LimitScope;
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
 fn counts() -> Arc<Counts> {
-    let directories = Directories {
-        production: "https://ca/p".to_owned(),
-        staging: "https://ca/s".to_owned(),
-    };
+    let directories =
+        Directories { production: "https://ca/p".to_owned(), staging: "https://ca/s".to_owned() };
     Arc::new(Counts::new(directories, || NOW))
 }
 
@@ -57,12 +55,7 @@ fn every_answer_of_an_authority_has_its_kind_and_directory() {
         let error = AuthorityError::new(kind, "so");
         assert!(counted.noted::<()>("https://ca/p", Err(error)).is_err());
     }
-    for url in [
-        "https://ca/p",
-        "https://ca/s",
-        "https://old/1",
-        "https://old/2",
-    ] {
+    for url in ["https://ca/p", "https://ca/s", "https://old/1", "https://old/2"] {
         assert_eq!(counted.noted(url, Ok(1)), Ok(1));
     }
     let tally = counts.tally();

@@ -114,13 +114,7 @@ pub struct Allowed {
 /// Staging never replaces better; what is better on disk is still brought to Rancher. What is left alone and about to
 /// expire is told.
 pub fn staging(facts: &Facts<'_>, judged: Judged, now: OffsetDateTime) -> Allowed {
-    let Judged {
-        on_disk,
-        at_rancher,
-        action,
-        pushes_first,
-        why,
-    } = judged;
+    let Judged { on_disk, at_rancher, action, pushes_first, why } = judged;
     let mut allowed = Allowed {
         on_disk,
         at_rancher,
@@ -192,9 +186,7 @@ pub(super) fn may_obtain(
     let stored_well = facts.disk.whole().filter(|stored| {
         policy.is_staging || policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
     });
-    let present = stored_well
-        .map(|stored| &stored.shown.leaf)
-        .filter(|leaf| leaf.is_current(now));
+    let present = stored_well.map(|stored| &stored.shown.leaf).filter(|leaf| leaf.is_current(now));
     let is_overdue =
         |stored: &Stored| schedule::overdue_at(&stored.shown.leaf, policy.renew_before) <= now;
     let overrules = stored_well.is_some_and(is_overdue) && !record.is_overruled();
@@ -204,10 +196,7 @@ pub(super) fn may_obtain(
         let leaf = &stored.shown.leaf;
         leaf.names_equal(&names.set())
             && stored.directory.as_deref() == Some(directory)
-            && now
-                < leaf
-                    .not_before
-                    .saturating_add(crate::budget::RENEWAL_WITHIN)
+            && now < leaf.not_before.saturating_add(crate::budget::RENEWAL_WITHIN)
     });
     let mut plan = OrderPlan {
         lineage: around.lineage.map(str::to_owned),
@@ -220,10 +209,7 @@ pub(super) fn may_obtain(
             can_wait: allowed.on_disk == OnDisk::Due && !facts.is_asked,
         },
         is_wanted: true,
-        is_first: facts
-            .disk
-            .whole()
-            .is_none_or(|stored| !stored.shown.leaf.is_current(now)),
+        is_first: facts.disk.whole().is_none_or(|stored| !stored.shown.leaf.is_current(now)),
         is_resumed: false,
         is_change: allowed.on_disk == OnDisk::Unfit && present.is_some(),
         left_out,
@@ -305,9 +291,7 @@ impl Opening<'_> {
         let names = plan.order.set();
         match self.pending {
             Pending::Unreadable(why) => {
-                return Err(Setback::failure(format!(
-                    "the order in flight cannot be read: {why}"
-                )));
+                return Err(Setback::failure(format!("the order in flight cannot be read: {why}")));
             }
             Pending::Order(order)
                 if order.directory == self.directory
@@ -369,14 +353,11 @@ fn resting(order: &PendingOrder, now: OffsetDateTime) -> Result<(), Setback> {
 /// What is only due waits for an order that may still bring a certificate; what has none, or is overdue, does not.
 fn stuck_holds(aside: &[PendingOrder], directory: &str, names: &Names) -> Result<(), Setback> {
     let set = names.set();
-    let stuck = aside
-        .iter()
-        .find(|order| order.directory == directory && order.names.set() == set);
+    let stuck = aside.iter().find(|order| order.directory == directory && order.names.set() == set);
     match stuck {
-        Some(order) => Err(Setback::failure(Failure::of(
-            Trouble::OrderStuck,
-            order.why_it_is_stuck(),
-        ))),
+        Some(order) => {
+            Err(Setback::failure(Failure::of(Trouble::OrderStuck, order.why_it_is_stuck())))
+        }
         None => Ok(()),
     }
 }
@@ -450,11 +431,7 @@ fn names_to_order(
     record: &impl OnRecord,
     now: OffsetDateTime,
 ) -> Result<Ordered, Setback> {
-    let waits = |name: &DomainName| {
-        record
-            .name(name)
-            .filter(|wait| wait.is_refused || !overrules)
-    };
+    let waits = |name: &DomainName| record.name(name).filter(|wait| wait.is_refused || !overrules);
     let mut names = facts.names.clone();
     if let Some(leaf) = present {
         let surplus = leaf.domain_names().into_iter().filter(|name| {
@@ -473,10 +450,8 @@ fn names_to_order(
             !leaf.covers(name) || may_be_given_up(leaf, record.failures(name), renew_before, now)
         })
     };
-    let (waiting, order): (Vec<_>, Vec<_>) = names
-        .iter()
-        .cloned()
-        .partition(|name| waits(name).is_some());
+    let (waiting, order): (Vec<_>, Vec<_>) =
+        names.iter().cloned().partition(|name| waits(name).is_some());
     let order = Names::new(order).filter(|_| waiting.iter().all(goes));
     let Some(names) = order else {
         let longest = waiting.iter().filter_map(waits).map(|wait| wait.setback);
@@ -485,9 +460,7 @@ fn names_to_order(
         };
         // When it goes on without the names that fail, or has expired.
         let others = waiting.len() < facts.names.iter().count();
-        let is_hopeless = waiting
-            .iter()
-            .all(|name| !is_served(name) || is_hopeless(name));
+        let is_hopeless = waiting.iter().all(|name| !is_served(name) || is_hopeless(name));
         let ends = match (last_quarter, present) {
             (Some(quarter), _) if others && is_hopeless => Some(quarter),
             (_, Some(leaf)) => Some(leaf.not_after),
@@ -498,10 +471,7 @@ fn names_to_order(
         }
         return Err(setback);
     };
-    Ok(Ordered {
-        names,
-        left_out: waiting.into_iter().filter(is_served).collect(),
-    })
+    Ok(Ordered { names, left_out: waiting.into_iter().filter(is_served).collect() })
 }
 
 fn is_covered_elsewhere(
@@ -511,10 +481,7 @@ fn is_covered_elsewhere(
     now: OffsetDateTime,
 ) -> bool {
     let id = facts.held_id();
-    let others = around
-        .held
-        .iter()
-        .filter(|held| Some(held.id.as_str()) != id);
+    let others = around.held.iter().filter(|held| Some(held.id.as_str()) != id);
     others.into_iter().any(|held| {
         held.content.as_ref().is_ok_and(|shown| {
             provenance(facts.known, held, shown).is_some()

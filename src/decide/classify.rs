@@ -43,11 +43,7 @@ pub struct Policy {
 impl Policy {
     /// The directory URL that is wanted.
     pub fn wanted_directory(&self) -> &str {
-        if self.is_staging {
-            &self.staging_directory
-        } else {
-            &self.production_directory
-        }
+        if self.is_staging { &self.staging_directory } else { &self.production_directory }
     }
 
     /// Whether it is neither self-signed nor staging, given the directory URL it came from where that is known.
@@ -203,13 +199,7 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
     let pushes_first = matches!(action, Action::Issue | Action::Renew)
         && at_rancher == AtRancher::Replaceable
         && facts.disk_is_better(now);
-    Judged {
-        on_disk,
-        at_rancher,
-        action,
-        pushes_first,
-        why,
-    }
+    Judged { on_disk, at_rancher, action, pushes_first, why }
 }
 
 impl<'a> Facts<'a> {
@@ -252,14 +242,12 @@ impl<'a> Facts<'a> {
                     ),
                 )
             }
-            DiskCopy::Unknown(unread) => (
-                OnDisk::Unknown,
-                format!("the store cannot tell: {}", unread.why),
-            ),
-            DiskCopy::Lost(unread) if self.is_kept_there(now) => (
-                OnDisk::Lost,
-                format!("the store has lost what is on record: {}", unread.why),
-            ),
+            DiskCopy::Unknown(unread) => {
+                (OnDisk::Unknown, format!("the store cannot tell: {}", unread.why))
+            }
+            DiskCopy::Lost(unread) if self.is_kept_there(now) => {
+                (OnDisk::Lost, format!("the store has lost what is on record: {}", unread.why))
+            }
             DiskCopy::Lost(unread) => (
                 OnDisk::Missing,
                 format!(
@@ -267,14 +255,12 @@ impl<'a> Facts<'a> {
                     unread.why
                 ),
             ),
-            DiskCopy::Absent => (
-                OnDisk::Missing,
-                "there is no certificate in the store".to_owned(),
-            ),
-            DiskCopy::Broken(why) => (
-                OnDisk::Missing,
-                format!("the certificate in the store is broken: {why}"),
-            ),
+            DiskCopy::Absent => {
+                (OnDisk::Missing, "there is no certificate in the store".to_owned())
+            }
+            DiskCopy::Broken(why) => {
+                (OnDisk::Missing, format!("the certificate in the store is broken: {why}"))
+            }
             DiskCopy::Whole(stored) => {
                 self.fitness(&stored.shown.leaf, stored.directory.as_deref(), now)
             }
@@ -307,25 +293,14 @@ impl<'a> Facts<'a> {
             return (OnDisk::Unfit, "staging to production".to_owned());
         }
         let lacks = |name: &&DomainName| !leaf.covers(name) && !self.waiting.contains(*name);
-        let lacking: Vec<&str> = self
-            .names
-            .iter()
-            .filter(lacks)
-            .map(DomainName::as_str)
-            .collect();
+        let lacking: Vec<&str> = self.names.iter().filter(lacks).map(DomainName::as_str).collect();
         if !lacking.is_empty() {
-            return (
-                OnDisk::Unfit,
-                format!("names changed: it lacks {}", lacking.join(" ")),
-            );
+            return (OnDisk::Unfit, format!("names changed: it lacks {}", lacking.join(" ")));
         }
         if due_at(leaf, self.policy.renew_before) <= now {
             return (OnDisk::Due, expiring(leaf.not_after, now));
         }
-        (
-            OnDisk::Fresh,
-            format!("fresh until {}", timestamp(leaf.not_after)),
-        )
+        (OnDisk::Fresh, format!("fresh until {}", timestamp(leaf.not_after)))
     }
 
     fn at_rancher(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtRancher, String) {
@@ -334,10 +309,7 @@ impl<'a> Facts<'a> {
                 return (AtRancher::Unknown, format!("Rancher cannot tell: {why}"));
             }
             RemoteCopy::Absent => {
-                return (
-                    AtRancher::Replaceable,
-                    "Rancher does not have it".to_owned(),
-                );
+                return (AtRancher::Replaceable, "Rancher does not have it".to_owned());
             }
             RemoteCopy::Held(held) => held,
         };
@@ -363,10 +335,7 @@ impl<'a> Facts<'a> {
             && !is_worse_kind
             && self.is_newer(&shown.leaf, *directory, on_disk, now)
         {
-            return (
-                AtRancher::Newer,
-                "Rancher has a better copy of ours".to_owned(),
-            );
+            return (AtRancher::Newer, "Rancher has a better copy of ours".to_owned());
         }
         self.replaceability(held, shown, ours, now)
     }
@@ -382,9 +351,7 @@ impl<'a> Facts<'a> {
         on_disk: OnDisk,
         now: OffsetDateTime,
     ) -> bool {
-        let older = self
-            .disk_leaf()
-            .filter(|leaf| leaf.not_before < there.not_before);
+        let older = self.disk_leaf().filter(|leaf| leaf.not_before < there.not_before);
         match self.fitness(there, directory, now).0 {
             OnDisk::Fresh => on_disk != OnDisk::Fresh || older.is_some(),
             OnDisk::Due => {
@@ -434,14 +401,12 @@ impl<'a> Facts<'a> {
                 AtRancher::Replaceable,
                 "replaced: not ours, and REPLACE_FOREIGN=always".to_owned(),
             ),
-            ReplaceForeign::Due if left <= Duration::ZERO => (
-                AtRancher::Replaceable,
-                format!("replaced: not ours, and expired on {until}"),
-            ),
-            ReplaceForeign::Due if is_about_to_expire => (
-                AtRancher::Replaceable,
-                format!("replaced: not ours, and expires on {until}"),
-            ),
+            ReplaceForeign::Due if left <= Duration::ZERO => {
+                (AtRancher::Replaceable, format!("replaced: not ours, and expired on {until}"))
+            }
+            ReplaceForeign::Due if is_about_to_expire => {
+                (AtRancher::Replaceable, format!("replaced: not ours, and expires on {until}"))
+            }
             ReplaceForeign::Due | ReplaceForeign::Never => {
                 let missing: Vec<&str> = self
                     .names
@@ -454,10 +419,8 @@ impl<'a> Facts<'a> {
                 } else {
                     format!("; it does not cover {}", missing.join(" "))
                 };
-                let why = format!(
-                    "`{}` at Rancher is not ours, valid until {until}{lacks}",
-                    held.name
-                );
+                let why =
+                    format!("`{}` at Rancher is not ours, valid until {until}{lacks}", held.name);
                 (AtRancher::Foreign, why)
             }
         }
@@ -499,25 +462,19 @@ impl<'a> Facts<'a> {
     /// Neither self-signed nor staging.
     pub(super) fn disk_is_production(&self) -> bool {
         self.disk.whole().is_some_and(|stored| {
-            self.policy
-                .is_production(&stored.shown.leaf, stored.directory.as_deref())
+            self.policy.is_production(&stored.shown.leaf, stored.directory.as_deref())
         })
     }
 
     pub(super) fn remote_is_production(&self) -> bool {
         self.held().is_some_and(|(held, shown)| {
-            self.policy
-                .is_production(&shown.leaf, self.ours(held, shown).flatten())
+            self.policy.is_production(&shown.leaf, self.ours(held, shown).flatten())
         })
     }
 }
 
 fn expiring(not_after: OffsetDateTime, now: OffsetDateTime) -> String {
-    let word = if not_after <= now {
-        "expired"
-    } else {
-        "expires"
-    };
+    let word = if not_after <= now { "expired" } else { "expires" };
     format!("expiring: it {word} on {}", timestamp(not_after))
 }
 

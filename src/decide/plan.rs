@@ -88,17 +88,14 @@ pub(super) fn plan(
         }
         Action::Restore => {
             may_push()?;
-            let key = facts
-                .held_leaf()
-                .and_then(|leaf| record.key(&leaf.fingerprint));
+            let key = facts.held_leaf().and_then(|leaf| record.key(&leaf.fingerprint));
             key.map_or(Ok(()), Err)?;
             Work::Restore
         }
         Action::Issue | Action::Renew => match may_obtain(facts, allowed, around, record, now) {
-            Ok(plan) => Work::Obtain {
-                plan,
-                pushes_first: allowed.pushes_first && may_push().is_ok(),
-            },
+            Ok(plan) => {
+                Work::Obtain { plan, pushes_first: allowed.pushes_first && may_push().is_ok() }
+            }
             // What is valid goes up even while a better one has to wait.
             Err(_) if allowed.pushes_first && may_push().is_ok() => Work::Push,
             // What may have been issued does not wait for a name that has to.
@@ -125,11 +122,7 @@ pub fn unsettled(
     let is_open = |order: &PendingOrder| {
         let asks_nobody = matches!(
             order.stage(now),
-            Stage::Received
-                | Stage::Lapsed {
-                    may_be_issued: false,
-                    ..
-                }
+            Stage::Received | Stage::Lapsed { may_be_issued: false, .. }
         );
         order.is_to_be_seen_to(now)
             && (asks_nobody || record.authority_of_opened(&order.directory).is_none())
@@ -138,10 +131,7 @@ pub fn unsettled(
         Pending::Order(order) => Some(&**order),
         Pending::None | Pending::Unreadable(_) => None,
     };
-    let order = pending
-        .into_iter()
-        .chain(around.aside)
-        .find(|order| is_open(order))?;
+    let order = pending.into_iter().chain(around.aside).find(|order| is_open(order))?;
     let is_part = order.names.set().is_subset(&wanted.set());
     Some(OrderPlan {
         lineage: around.lineage.map(str::to_owned),
@@ -186,15 +176,10 @@ pub(super) fn next(
         Pending::None | Pending::Unreadable(_) => None,
     };
     for order in pending.into_iter().chain(around.aside) {
-        add(
-            order.rests_until(now),
-            "the order in flight is looked at again".to_owned(),
-        );
+        add(order.rests_until(now), "the order in flight is looked at again".to_owned());
     }
     if verdict.action == Action::Keep {
-        let due = facts
-            .disk_leaf()
-            .map(|leaf| schedule::due_at(leaf, facts.policy.renew_before));
+        let due = facts.disk_leaf().map(|leaf| schedule::due_at(leaf, facts.policy.renew_before));
         add(due, "renewal".to_owned());
     }
     all.into_iter().min_by_key(|next| next.at)

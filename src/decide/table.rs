@@ -60,15 +60,8 @@ pub enum Action {
 
 impl Action {
     /// Every one.
-    pub const ALL: [Self; 7] = [
-        Self::Keep,
-        Self::Push,
-        Self::Issue,
-        Self::Renew,
-        Self::Restore,
-        Self::Leave,
-        Self::Wait,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Keep, Self::Push, Self::Issue, Self::Renew, Self::Restore, Self::Leave, Self::Wait];
 }
 
 impl OnDisk {
@@ -86,13 +79,8 @@ impl OnDisk {
 
 impl AtRancher {
     /// The columns of the table, left to right.
-    pub const COLUMNS: [Self; 5] = [
-        Self::Unknown,
-        Self::Replaceable,
-        Self::Same,
-        Self::Newer,
-        Self::Foreign,
-    ];
+    pub const COLUMNS: [Self; 5] =
+        [Self::Unknown, Self::Replaceable, Self::Same, Self::Newer, Self::Foreign];
 }
 
 /// Looks the pair up. "I could not tell" is never "it is not there": `Unknown` on either side waits, unless a certificate
@@ -131,24 +119,16 @@ pub fn is_possible(on_disk: OnDisk, at_rancher: AtRancher) -> bool {
 /// The table as it stands in `README.md`.
 pub fn render() -> String {
     let cell = |row, column| {
-        if is_possible(row, column) {
-            decide(row, column).to_string()
-        } else {
-            "-".to_owned()
-        }
+        if is_possible(row, column) { decide(row, column).to_string() } else { "-".to_owned() }
     };
     let mut table = String::from("| on disk \\ at Rancher |");
-    AtRancher::COLUMNS
-        .iter()
-        .for_each(|column| table += &format!(" {column:?} |"));
+    AtRancher::COLUMNS.iter().for_each(|column| table += &format!(" {column:?} |"));
     table += "\n| --- |";
     AtRancher::COLUMNS.iter().for_each(|_| table += " --- |");
     table += "\n";
     for row in OnDisk::ROWS {
         table += &format!("| {row:?} |");
-        AtRancher::COLUMNS
-            .iter()
-            .for_each(|column| table += &format!(" {} |", cell(row, *column)));
+        AtRancher::COLUMNS.iter().for_each(|column| table += &format!(" {} |", cell(row, *column)));
         table += "\n";
     }
     table

@@ -66,10 +66,7 @@ fn wait(what: &str, until: Option<i64>) -> Option<Setback> {
 
 impl OnRecord for Record {
     fn name(&self, name: &DomainName) -> Option<NameWait> {
-        let (until, _) = self
-            .names
-            .get(name.as_str())
-            .filter(|(until, _)| *until > 0)?;
+        let (until, _) = self.names.get(name.as_str()).filter(|(until, _)| *until > 0)?;
         Some(NameWait {
             setback: Setback::failure_until(format!("{name} failed"), hours(*until)),
             is_refused: true,
@@ -77,9 +74,7 @@ impl OnRecord for Record {
     }
 
     fn failures(&self, name: &DomainName) -> u32 {
-        self.names
-            .get(name.as_str())
-            .map_or(0, |(_, failures)| *failures)
+        self.names.get(name.as_str()).map_or(0, |(_, failures)| *failures)
     }
 
     fn attempt(&self) -> Option<Setback> {
@@ -111,10 +106,7 @@ impl OnRecord for Record {
     }
 
     fn limits(&self, _names: &NameSet, _is_renewal: bool) -> Option<UsedUp> {
-        self.limits.map(|until| UsedUp {
-            reason: "limit".to_owned(),
-            opens: Some(hours(until)),
-        })
+        self.limits.map(|until| UsedUp { reason: "limit".to_owned(), opens: Some(hours(until)) })
     }
 
     fn next_change(&self) -> Option<OffsetDateTime> {
@@ -168,11 +160,7 @@ impl World {
     fn on_disk(mut self, shown: Shown) -> Self {
         let directory = Some(PRODUCTION.to_owned());
         self.known.insert(shown.leaf.fingerprint, directory.clone());
-        self.disk = DiskCopy::Whole(Stored {
-            shown,
-            directory,
-            stored_at: None,
-        });
+        self.disk = DiskCopy::Whole(Stored { shown, directory, stored_at: None });
         self
     }
 
@@ -203,12 +191,8 @@ impl World {
     }
 
     fn verdict_at(&self, now: OffsetDateTime) -> Verdict {
-        let waiting: NameSet = self
-            .names
-            .iter()
-            .filter(|name| self.record.name(name).is_some())
-            .cloned()
-            .collect();
+        let waiting: NameSet =
+            self.names.iter().filter(|name| self.record.name(name).is_some()).cloned().collect();
         let remote = match self.held.first() {
             _ if self.is_unknown => RemoteCopy::Unknown("503"),
             Some(held) => RemoteCopy::Held(held),
@@ -267,28 +251,18 @@ fn order(text: &str, directory: &str) -> PendingOrder {
 fn names_that_wait_are_left_out_but_not_one_that_is_served() {
     let group = || world("a.example.com b.example.com");
     assert_eq!(group().ordered().unwrap(), "a.example.com b.example.com");
-    assert_eq!(
-        group().failing("b.example.com", 1, 1).ordered().unwrap(),
-        "a.example.com"
-    );
-    let both = group()
-        .failing("a.example.com", 1, 1)
-        .failing("b.example.com", 2, 1);
+    assert_eq!(group().failing("b.example.com", 1, 1).ordered().unwrap(), "a.example.com");
+    let both = group().failing("a.example.com", 1, 1).failing("b.example.com", 2, 1);
     assert_eq!(both.ordered().unwrap_err(), "b.example.com failed");
     let served = |left| group().served(with_left(&["a.example.com", "b.example.com"], left));
     let fails = served(29).failing("b.example.com", 1, 9);
     assert_eq!(fails.ordered().unwrap_err(), "b.example.com failed");
-    let part = group()
-        .served(with_left(&["a.example.com"], 29))
-        .failing("b.example.com", 1, 1);
+    let part = group().served(with_left(&["a.example.com"], 29)).failing("b.example.com", 1, 1);
     assert_eq!(part.ordered().unwrap(), "a.example.com");
     // Surplus names stay while somebody wants them, and go when they fail and another certificate of ours covers them.
     let surplus = with_left(&["a.example.com", "c.example.com", "gone.example.com"], 29);
     let surplus = group().served(surplus);
-    assert_eq!(
-        surplus.ordered().unwrap(),
-        "a.example.com b.example.com c.example.com"
-    );
+    assert_eq!(surplus.ordered().unwrap(), "a.example.com b.example.com c.example.com");
     let fails = surplus.failing("c.example.com", 1, 1);
     assert_eq!(fails.ordered().unwrap_err(), "c.example.com failed");
     let mut elsewhere = fails.at_rancher(with_left(&["c.example.com"], 80));
@@ -311,18 +285,10 @@ fn a_dead_name_is_left_out_while_there_is_time_to_renew_the_others() {
     assert!(group(10, 3).ordered().is_err());
     assert!(group(7, 2).ordered().is_err());
     let verdict = group(7, 3).verdict();
-    assert!(
-        verdict.why.contains("without b.example.com"),
-        "{}",
-        verdict.why
-    );
+    assert!(verdict.why.contains("without b.example.com"), "{}", verdict.why);
     assert_eq!(group(7, 3).ordered().unwrap(), "a.example.com");
     // It is told when that will be.
-    let next = group(9, 3)
-        .failing("b.example.com", 24 * 8, 3)
-        .verdict()
-        .next
-        .unwrap();
+    let next = group(9, 3).failing("b.example.com", 24 * 8, 3).verdict().next.unwrap();
     assert!(next.at <= hours(40) && hours(1) < next.at, "{next:?}");
 }
 
@@ -382,12 +348,7 @@ fn limits_are_advice_once_a_day_when_a_certificate_is_overdue() {
     overdue.record.limits = Some(50);
     overdue.ordered().unwrap();
     overdue.record.floor = Some(2);
-    assert!(
-        overdue
-            .ordered()
-            .unwrap_err()
-            .contains("asked for less than a day ago")
-    );
+    assert!(overdue.ordered().unwrap_err().contains("asked for less than a day ago"));
     overdue.record.floor = None;
     overdue.record.is_overruled = true;
     assert_eq!(overdue.ordered().unwrap_err(), "limit");
@@ -405,10 +366,7 @@ fn an_order_that_rests_or_is_stuck_holds_back_what_can_wait() {
     let mut stuck = order("a.example.com", PRODUCTION);
     stuck.finalizing(hours(-30));
     stuck.put_aside();
-    let with = |world: World| World {
-        aside: vec![stuck.clone()],
-        ..world
-    };
+    let with = |world: World| World { aside: vec![stuck.clone()], ..world };
     // What is not there, or overdue, is ordered all the same.
     with(world("a.example.com")).ordered().unwrap();
     let served = |left| with(world("a.example.com").served(with_left(&["a.example.com"], left)));
@@ -419,10 +377,7 @@ fn an_order_that_rests_or_is_stuck_holds_back_what_can_wait() {
     assert!(matches!(served(29).verdict().asks, Work::Settle(_)));
     let mut rested = stuck.clone();
     rested.rest_until(hours(20), "so it is");
-    let due = World {
-        aside: vec![rested],
-        ..served(29)
-    };
+    let due = World { aside: vec![rested], ..served(29) };
     let verdict = due.verdict();
     let setback = verdict.held_back.unwrap();
     assert!(setback.is_failure && setback.reason.contains("https://ca.test/order/1"));
@@ -437,13 +392,8 @@ fn the_earliest_of_all_that_will_happen_is_told() {
     let verdict = keeps.verdict();
     assert_eq!(verdict.action, Action::Keep);
     let next = verdict.next.unwrap();
-    assert_eq!(
-        (next.at, &*next.what),
-        (hours(1), "b.example.com is tried again")
-    );
-    let alone = world("a.example.com")
-        .served(with_left(&["a.example.com"], 80))
-        .verdict();
+    assert_eq!((next.at, &*next.what), (hours(1), "b.example.com is tried again"));
+    let alone = world("a.example.com").served(with_left(&["a.example.com"], 80)).verdict();
     assert_eq!(alone.next.unwrap().what, "renewal");
 }
 
@@ -485,16 +435,12 @@ fn small_worlds() -> Vec<World> {
         |mut world, _| {
             // Ours, and newer.
             let newer = with_left(&["a.example.com", "b.example.com"], 85);
-            world
-                .known
-                .insert(newer.leaf.fingerprint, Some(PRODUCTION.to_owned()));
+            world.known.insert(newer.leaf.fingerprint, Some(PRODUCTION.to_owned()));
             world.at_rancher(newer)
         },
         |mut world, _| {
             let older = with_left(&["a.example.com", "b.example.com"], 5);
-            world
-                .known
-                .insert(older.leaf.fingerprint, Some(PRODUCTION.to_owned()));
+            world.known.insert(older.leaf.fingerprint, Some(PRODUCTION.to_owned()));
             world.at_rancher(older)
         },
         |world, _| {
@@ -556,43 +502,23 @@ fn every_promise_holds_in_every_small_world() {
     for world in small_worlds() {
         let verdict = world.verdict();
         let what = || format!("{verdict:#?} in {world:#?}");
-        *seen
-            .entry(format!("{:?} {:?}", verdict.on_disk, verdict.at_rancher))
-            .or_default() += 1;
+        *seen.entry(format!("{:?} {:?}", verdict.on_disk, verdict.at_rancher)).or_default() += 1;
         let is_ordered = matches!(&verdict.asks, Work::Obtain { plan, .. } if !plan.is_resumed);
         let is_resumed = matches!(&verdict.asks, Work::Obtain { plan, .. } if plan.is_resumed);
-        let writes = matches!(
-            verdict.asks,
-            Work::Push
-                | Work::Obtain {
-                    pushes_first: true,
-                    ..
-                }
-        );
+        let writes = matches!(verdict.asks, Work::Push | Work::Obtain { pushes_first: true, .. });
         // 1. No order is opened while the floor holds, or what came is not judged yet.
         if is_ordered {
             assert_eq!(world.record.floor, None, "{}", what());
-            assert!(
-                !matches!(world.pending, Pending::Unreadable(_)),
-                "{}",
-                what()
-            );
+            assert!(!matches!(world.pending, Pending::Unreadable(_)), "{}", what());
         }
         // 2. No order contains a name that waits.
         if let Work::Obtain { plan, .. } = &verdict.asks {
-            let waits = plan
-                .order
-                .iter()
-                .any(|name| world.record.name(name).is_some());
+            let waits = plan.order.iter().any(|name| world.record.name(name).is_some());
             assert!(!waits || plan.standing.overrules, "{}", what());
         }
         // 3. What is not ours is not touched.
         let foreign = verdict.at_rancher == AtRancher::Foreign;
-        assert!(
-            !foreign || !writes && !is_ordered && !is_resumed,
-            "{}",
-            what()
-        );
+        assert!(!foreign || !writes && !is_ordered && !is_resumed, "{}", what());
         // 4. Nothing is written over a better one: not by staging, not over a newer copy of ours.
         let newer = verdict.at_rancher == AtRancher::Newer;
         assert!(!newer || !writes, "{}", what());
@@ -617,22 +543,14 @@ fn every_promise_holds_in_every_small_world() {
         // "I could not tell" is never "it is not there".
         let is_unknown = verdict.on_disk == OnDisk::Unknown
             || verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Overdue;
-        assert!(
-            !is_unknown || !writes && !is_ordered && !is_resumed,
-            "{}",
-            what()
-        );
+        assert!(!is_unknown || !writes && !is_ordered && !is_resumed, "{}", what());
         // Production is not ordered onto a store that would be lost.
         let is_lost = world.is_ephemeral && !world.policy.is_staging;
         assert!(!(is_lost && is_ordered), "{}", what());
         // The table alone decides, but for what the filter holds back or changes.
         let table = table::decide(verdict.on_disk, verdict.at_rancher);
         let is_changed_by_filter = world.policy.is_staging || matches!(verdict.asks, Work::Push);
-        assert!(
-            table == verdict.action || is_changed_by_filter,
-            "{}",
-            what()
-        );
+        assert!(table == verdict.action || is_changed_by_filter, "{}", what());
     }
     // Every cell that is possible was seen.
     for row in OnDisk::ROWS {
@@ -643,11 +561,7 @@ fn every_promise_holds_in_every_small_world() {
             let is_excused = matches!(row, OnDisk::Lost)
                 && matches!(column, AtRancher::Unknown | AtRancher::Foreign)
                 || matches!((row, column), (OnDisk::Lost, AtRancher::Replaceable));
-            assert_eq!(
-                seen.contains_key(&cell),
-                is_possible && !is_excused,
-                "{cell}"
-            );
+            assert_eq!(seen.contains_key(&cell), is_possible && !is_excused, "{cell}");
         }
     }
 }

@@ -66,10 +66,7 @@ impl Overlay {
         if let Some(node) = changed.get(path) {
             return Some(node.clone());
         }
-        let mut above = path
-            .ancestors()
-            .skip(1)
-            .filter_map(|above| changed.get(above));
+        let mut above = path.ancestors().skip(1).filter_map(|above| changed.get(above));
         matches!(above.next(), Some(Node::Gone)).then_some(Node::Gone)
     }
 

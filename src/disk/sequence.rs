@@ -268,21 +268,13 @@ impl<F: FileSystem> Disk for F {
             drop(file.set_length(before));
         }
         written?;
-        if is_new {
-            self.sync_folder(parent(path))
-        } else {
-            Ok(())
-        }
+        if is_new { self.sync_folder(parent(path)) } else { Ok(()) }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.rename_over(from, to)?;
         self.sync_folder(parent(to))?;
-        if parent(from) == parent(to) {
-            Ok(())
-        } else {
-            self.sync_folder(parent(from))
-        }
+        if parent(from) == parent(to) { Ok(()) } else { self.sync_folder(parent(from)) }
     }
 
     fn remove(&self, path: &Path, safe: Safe) -> io::Result<()> {
@@ -290,11 +282,7 @@ impl<F: FileSystem> Disk for F {
             Ok(Kind::Folder) => self.remove_folder(path),
             Ok(Kind::Other) | Err(_) => self.remove_file(path),
         };
-        if unless_gone(removed)? {
-            settled(self, parent(path), safe)
-        } else {
-            Ok(())
-        }
+        if unless_gone(removed)? { settled(self, parent(path), safe) } else { Ok(()) }
     }
 
     fn clear(&self, folder: &Path, files: &[&str]) -> io::Result<()> {

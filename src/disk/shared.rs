@@ -69,10 +69,7 @@ mod tests {
 
     /// Waits until so many want the folder synced.
     fn until_asked(shared: &Shared, path: &Path, count: u64) {
-        while lock(&shared.0)
-            .get(path)
-            .is_none_or(|folder| *lock(&folder.asked) < count)
-        {
+        while lock(&shared.0).get(path).is_none_or(|folder| *lock(&folder.asked) < count) {
             std::thread::yield_now();
         }
     }

@@ -57,10 +57,7 @@ impl<W: World> Engine<W> {
             return None;
         }
         all.extend(claims.iter().cloned());
-        Some(Claimed {
-            claims,
-            all: Arc::clone(&self.claims),
-        })
+        Some(Claimed { claims, all: Arc::clone(&self.claims) })
     }
 
     /// Whether an attempt works on this.

@@ -56,14 +56,12 @@ impl<W: World> Engine<W> {
         until: OffsetDateTime,
         what: impl Into<Failure>,
     ) -> Wait {
-        self.note_failure(subject, |_| until, what.into(), None, |_| None)
-            .await
+        self.note_failure(subject, |_| until, what.into(), None, |_| None).await
     }
 
     /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at Rancher does.
     pub async fn fail(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
-        self.fail_by_clock(subject, what.into(), None, |_| None)
-            .await
+        self.fail_by_clock(subject, what.into(), None, |_| None).await
     }
 
     /// The same, unless the same subject was found to fail since a time: one look counts once, however many certificates
@@ -108,8 +106,7 @@ impl<W: World> Engine<W> {
     ) -> Wait {
         let (now, loop_time, clock) = (self.now(), self.settings.loop_time, what.clock());
         let until = |failures| now + clock.after(failures, loop_time);
-        self.note_failure(subject, until, what, limits, counted)
-            .await
+        self.note_failure(subject, until, what, limits, counted).await
     }
 
     /// `limits` are those that the failure takes from. `counted` finds the wait of a failure that was noted already and is
@@ -143,15 +140,9 @@ impl<W: World> Engine<W> {
             let failures = ledger.failures(&subject).saturating_add(1);
             // What is waited for already is not over sooner because something else went wrong besides.
             let until = until(failures);
-            let longer = ledger
-                .waiting(&subject, now)
-                .filter(|wait| until < wait.until);
+            let longer = ledger.waiting(&subject, now).filter(|wait| until < wait.until);
             let wait = match longer {
-                Some(longer) => Wait {
-                    failures,
-                    failed_at: Some(now),
-                    ..longer.clone()
-                },
+                Some(longer) => Wait { failures, failed_at: Some(now), ..longer.clone() },
                 None => Wait {
                     failures,
                     until,
@@ -174,9 +165,7 @@ impl<W: World> Engine<W> {
 
     /// Notes a name that an authority has validated.
     pub async fn note_validated(&self, account: &Account, name: &DomainName) {
-        let line = self
-            .ledger()
-            .validated(&account.directory, &account.url, name, self.now());
+        let line = self.ledger().validated(&account.directory, &account.url, name, self.now());
         self.write(line).await;
     }
 
@@ -201,14 +190,10 @@ impl<W: World> Engine<W> {
         let now = self.now();
         let lines = {
             let mut ledger = self.ledger();
-            let others = ledger
-                .waits()
-                .filter(|(subject, wait)| is_of_other(subject, wait));
+            let others = ledger.waits().filter(|(subject, wait)| is_of_other(subject, wait));
             let others: Vec<Subject> = others.map(|(subject, _)| subject.clone()).collect();
             let others = others.iter();
-            others
-                .filter_map(|subject| ledger.clear(subject, now))
-                .collect()
+            others.filter_map(|subject| ledger.clear(subject, now)).collect()
         };
         self.write_all(lines).await;
     }
@@ -241,9 +226,7 @@ impl<W: World> Engine<W> {
         let lines = {
             let mut ledger = self.ledger();
             let lifted = lifted.iter();
-            lifted
-                .filter_map(|subject| ledger.lift(subject, now))
-                .collect()
+            lifted.filter_map(|subject| ledger.lift(subject, now)).collect()
         };
         self.write_all(lines).await;
     }
@@ -297,17 +280,8 @@ impl<W: World> Engine<W> {
         let ledger = self.ledger();
         let directory = self.settings.policy.wanted_directory();
         let is_waiting = |name: &&DomainName| {
-            ledger
-                .waiting(&refusals(directory, account, name), now)
-                .is_some()
-                || ledger
-                    .waiting(
-                        &Subject::SelfCheck {
-                            name: (*name).clone(),
-                        },
-                        now,
-                    )
-                    .is_some()
+            ledger.waiting(&refusals(directory, account, name), now).is_some()
+                || ledger.waiting(&Subject::SelfCheck { name: (*name).clone() }, now).is_some()
         };
         names.filter(is_waiting).cloned().collect()
     }
@@ -325,10 +299,8 @@ impl<W: World> Engine<W> {
         let ledger = self.ledger();
         let directory = self.settings.policy.wanted_directory();
         let waits = names.iter().flat_map(|name| {
-            let subjects = [
-                refusals(directory, account, name),
-                Subject::SelfCheck { name: name.clone() },
-            ];
+            let subjects =
+                [refusals(directory, account, name), Subject::SelfCheck { name: name.clone() }];
             subjects.map(|subject| ledger.waiting(&subject, now).cloned())
         });
         waits.flatten().max_by_key(|wait| wait.until)
@@ -337,10 +309,7 @@ impl<W: World> Engine<W> {
 
 /// Whether the authority itself has said that it wants to be left alone: no setting changes that, nor does a person here.
 fn is_told(wait: &Wait) -> bool {
-    matches!(
-        wait.trouble,
-        Some(Trouble::Limited | Trouble::AccountLimited | Trouble::Overloaded)
-    )
+    matches!(wait.trouble, Some(Trouble::Limited | Trouble::AccountLimited | Trouble::Overloaded))
 }
 
 /// The clock of failed validations and refusals of a name.

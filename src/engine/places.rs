@@ -28,28 +28,19 @@ pub struct Places {
 impl Places {
     /// So many places.
     pub fn new(count: usize, freed: Arc<Notify>) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(count)),
-            freed,
-        }
+        Self { free: Arc::new(Semaphore::new(count)), freed }
     }
 
     /// Takes a place, if one is free.
     pub fn take(&self) -> Option<Place> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(Place {
-            _permit: permit,
-            freed: Arc::clone(&self.freed),
-        })
+        Some(Place { _permit: permit, freed: Arc::clone(&self.freed) })
     }
 
     /// Waits for a place.
     pub async fn wait(&self) -> Option<Place> {
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        Some(Place {
-            _permit: permit,
-            freed: Arc::clone(&self.freed),
-        })
+        Some(Place { _permit: permit, freed: Arc::clone(&self.freed) })
     }
 }
 
@@ -67,10 +58,7 @@ pub struct Workplaces {
 impl Workplaces {
     /// Those of orders.
     pub fn of_orders(&self) -> Room<'_> {
-        Room {
-            orders: &self.orders,
-            checks: &self.checks,
-        }
+        Room { orders: &self.orders, checks: &self.checks }
     }
 }
 

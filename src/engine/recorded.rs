@@ -74,9 +74,7 @@ impl<W: World> Recorded<'_, W> {
         if self.clock.is_some() {
             return self.clock.clone();
         }
-        let subject = Subject::Account {
-            directory: directory.to_owned(),
-        };
+        let subject = Subject::Account { directory: directory.to_owned() };
         let account = self.waiting(&subject);
         let is_limit = |setback: &Setback| setback.trouble == Some(Trouble::AccountLimited);
         account
@@ -89,16 +87,10 @@ impl<W: World> OnRecord for Recorded<'_, W> {
     fn name(&self, name: &DomainName) -> Option<NameWait> {
         let refused = self.waiting(&refusals(self.directory(), self.account, name));
         if let Some(setback) = refused {
-            return Some(NameWait {
-                setback,
-                is_refused: true,
-            });
+            return Some(NameWait { setback, is_refused: true });
         }
         let setback = self.waiting(&Subject::SelfCheck { name: name.clone() })?;
-        Some(NameWait {
-            setback,
-            is_refused: false,
-        })
+        Some(NameWait { setback, is_refused: false })
     }
 
     fn failures(&self, name: &DomainName) -> u32 {
@@ -140,20 +132,13 @@ impl<W: World> OnRecord for Recorded<'_, W> {
 
     fn limits(&self, names: &NameSet, is_renewal: bool) -> Option<UsedUp> {
         let limits = self.engine.limits(self.directory())?;
-        let asked = Asked {
-            directory: self.directory(),
-            account: self.account,
-            names,
-            is_renewal,
-        };
+        let asked = Asked { directory: self.directory(), account: self.account, names, is_renewal };
         self.ledger.levels().check(&asked, limits, self.now).err()
     }
 
     fn next_change(&self) -> Option<OffsetDateTime> {
         let certificate = self.certificate.to_owned();
-        let wait = self
-            .ledger
-            .waiting(&Subject::Change { certificate }, self.now)?;
+        let wait = self.ledger.waiting(&Subject::Change { certificate }, self.now)?;
         Some(wait.until)
     }
 

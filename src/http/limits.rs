@@ -34,10 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            connections: 64,
-            lifetime: Duration::from_secs(60),
-        }
+        Self { connections: 64, lifetime: Duration::from_secs(60) }
     }
 }
 
@@ -108,13 +105,8 @@ impl<L: Listener> Listener for Limited<L> {
             // Dropped or sent, both end it.
             drop(tokio::time::timeout(lifetime, ended).await);
         });
-        let connection = Connection {
-            stream,
-            end,
-            number,
-            open: Arc::clone(&self.open),
-            _place: place,
-        };
+        let connection =
+            Connection { stream, end, number, open: Arc::clone(&self.open), _place: place };
         (connection, address)
     }
 
@@ -225,10 +217,7 @@ mod tests {
         lifetime: Duration,
     ) -> (mpsc::UnboundedSender<DuplexStream>, Limited<Handed>) {
         let (connects, connected) = mpsc::unbounded_channel();
-        let limits = Limits {
-            connections,
-            lifetime,
-        };
+        let limits = Limits { connections, lifetime };
         (connects, Limited::new(Handed(connected), limits))
     }
 

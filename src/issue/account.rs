@@ -26,8 +26,7 @@ const MOST_LOST: usize = 10;
 impl<W: World> Engine<W> {
     /// URL of the account at the wanted authority; empty while there is none.
     pub async fn account_url(&self) -> String {
-        self.account_url_at(self.settings.policy.wanted_directory())
-            .await
+        self.account_url_at(self.settings.policy.wanted_directory()).await
     }
 
     /// URL of the account at an authority; empty while there is none. When that cannot be read, it is the one that
@@ -54,9 +53,7 @@ impl<W: World> Attempt<'_, W> {
         if let Some(account) = self.known_account(directory).await? {
             return Ok(account);
         }
-        let subject = Subject::Account {
-            directory: directory.to_owned(),
-        };
+        let subject = Subject::Account { directory: directory.to_owned() };
         // Before anything is counted as asked: nothing is while the authority is left alone.
         {
             let certificate = self.plan.entry.primary().as_str();
@@ -97,12 +94,7 @@ impl<W: World> Attempt<'_, W> {
                 let key = self.engine.world.new_key().map_err(|error| {
                     Setback::failure(format!("no account key could be made: {error}"))
                 })?;
-                AccountRecord {
-                    directory: directory.to_owned(),
-                    key,
-                    url: None,
-                    lost: Vec::new(),
-                }
+                AccountRecord { directory: directory.to_owned(), key, url: None, lost: Vec::new() }
             }
         };
         self.save_account(&record).await?;
@@ -110,9 +102,7 @@ impl<W: World> Attempt<'_, W> {
         self.take_account_budget(directory).await?;
         let contact = self.engine.settings.email.as_deref();
         let url = self
-            .ask_patiently(directory, || {
-                self.authority().register(directory, &record.key, contact)
-            })
+            .ask_patiently(directory, || self.authority().register(directory, &record.key, contact))
             .await?;
         debug!(directory, account = url, "account made");
         record.url = Some(url.clone());
@@ -121,11 +111,7 @@ impl<W: World> Attempt<'_, W> {
         let line = self.engine.ledger().registered(directory, &url, now);
         self.engine.write(line).await;
         info!(directory, account = url, "account on record");
-        Ok(Account {
-            directory: record.directory,
-            url,
-            key: record.key,
-        })
+        Ok(Account { directory: record.directory, url, key: record.key })
     }
 
     /// Whether the authority has forgotten the account of an order.
@@ -161,35 +147,18 @@ impl<W: World> Attempt<'_, W> {
     pub(super) async fn known_account(&self, directory: &str) -> Result<Option<Account>, Stop> {
         let record = self.account_record(directory).await?;
         Ok(record.and_then(|record| {
-            let AccountRecord {
-                directory,
-                key,
-                url,
-                ..
-            } = record;
-            url.map(|url| Account {
-                directory,
-                url,
-                key,
-            })
+            let AccountRecord { directory, key, url, .. } = record;
+            url.map(|url| Account { directory, url, key })
         }))
     }
 
     async fn account_record(&self, directory: &str) -> Result<Option<AccountRecord>, Stop> {
         let directory = directory.to_owned();
-        Ok(self
-            .engine
-            .store
-            .run(move |store| store.account(&directory))
-            .await?)
+        Ok(self.engine.store.run(move |store| store.account(&directory)).await?)
     }
 
     async fn save_account(&self, record: &AccountRecord) -> Result<(), Stop> {
         let record = record.clone();
-        Ok(self
-            .engine
-            .store
-            .run(move |store| store.save_account(&record))
-            .await?)
+        Ok(self.engine.store.run(move |store| store.save_account(&record)).await?)
     }
 }

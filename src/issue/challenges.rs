@@ -111,10 +111,7 @@ impl<W: World> Attempt<'_, W> {
         let Some(account) = self.account_of(work).await? else {
             return Ok(Shown::Gone);
         };
-        let urls = work
-            .state
-            .as_ref()
-            .map_or_else(Vec::new, |state| state.authorizations.clone());
+        let urls = work.state.as_ref().map_or_else(Vec::new, |state| state.authorizations.clone());
         let order_url = work.url();
         if urls.is_empty() {
             let why = "the order lists no authorizations";
@@ -155,9 +152,8 @@ impl<W: World> Attempt<'_, W> {
         order: &str,
         url: &str,
     ) -> Result<Authorization, Stop> {
-        let authorization = self
-            .ask(account, || self.authority().look_at(account, order, url))
-            .await?;
+        let authorization =
+            self.ask(account, || self.authority().look_at(account, order, url)).await?;
         debug!(lineage = self.lineage, domain = %authorization.name, status = ?authorization.status, "authorization looked at");
         Ok(authorization)
     }
@@ -167,13 +163,10 @@ impl<W: World> Attempt<'_, W> {
     async fn publish(&self, work: &mut Work, tasks: &[Task]) -> Result<(), Stop> {
         let mut is_new = false;
         for task in tasks {
-            work.order
-                .challenges
-                .entry(task.url.clone())
-                .or_insert_with(|| {
-                    is_new = true;
-                    PublishedChallenge::of(task.challenge.token.clone())
-                });
+            work.order.challenges.entry(task.url.clone()).or_insert_with(|| {
+                is_new = true;
+                PublishedChallenge::of(task.challenge.token.clone())
+            });
         }
         if is_new {
             self.note(&work.order, work.slot).await?;
@@ -184,9 +177,8 @@ impl<W: World> Attempt<'_, W> {
             if let Err(error) = published {
                 let detail =
                     format!("the challenge file cannot be written into the webroot: {error}");
-                let subject = Subject::Attempt {
-                    certificate: self.plan.entry.primary().to_string(),
-                };
+                let subject =
+                    Subject::Attempt { certificate: self.plan.entry.primary().to_string() };
                 let what = Failure::of(Trouble::Disk, detail);
                 return Err(Setback::from(self.engine.fail(subject, what).await).into());
             }
@@ -291,9 +283,7 @@ impl<W: World> Attempt<'_, W> {
         let mut failed: Option<Setback> = None;
         let mut overruled: Option<String> = None;
         while let Some((task, result)) = results.next().await {
-            let subject = Subject::SelfCheck {
-                name: task.name.clone(),
-            };
+            let subject = Subject::SelfCheck { name: task.name.clone() };
             match result {
                 Ok(()) => {
                     debug!(lineage = self.lineage, domain = %task.name, "self-check passed");
@@ -338,11 +328,8 @@ impl<W: World> Attempt<'_, W> {
         work.pace = Pace::new(now);
         let order = work.url();
         for (position, task) in tasks.iter().enumerate() {
-            let told = self
-                .ask(account, || {
-                    self.authority().tell(account, &order, &task.url)
-                })
-                .await;
+            let told =
+                self.ask(account, || self.authority().tell(account, &order, &task.url)).await;
             match told {
                 Ok(()) => {}
                 Err(Stop::Authority(error)) => match error.kind {
@@ -454,11 +441,7 @@ impl<W: World> Attempt<'_, W> {
             }
         }
         // An order whose authorizations are all valid is ready (RFC 8555, section 7.1.6): no need to look.
-        Ok(Shown::Order(if is_dead {
-            OrderStatus::Invalid
-        } else {
-            OrderStatus::Ready
-        }))
+        Ok(Shown::Order(if is_dead { OrderStatus::Invalid } else { OrderStatus::Ready }))
     }
 
     /// An authorization that stays pending for an hour after it was told, without a reason, is given up with its order.
@@ -479,11 +462,8 @@ impl<W: World> Attempt<'_, W> {
         let order = work.url();
         for task in &lost {
             warn!(domain = %task.name, "authorization pending for an hour, given up");
-            let given_up = self
-                .ask(account, || {
-                    self.authority().deactivate(account, &order, &task.url)
-                })
-                .await;
+            let given_up =
+                self.ask(account, || self.authority().deactivate(account, &order, &task.url)).await;
             match given_up {
                 Ok(()) => {}
                 // Kept by the authority or not: nothing comes of this order.
@@ -499,9 +479,7 @@ impl<W: World> Attempt<'_, W> {
             }
         }
         if !lost.is_empty() {
-            work.error = Some(AuthorityError::gone(
-                "its authorization stayed pending for an hour",
-            ));
+            work.error = Some(AuthorityError::gone("its authorization stayed pending for an hour"));
         }
         Ok(!lost.is_empty())
     }
@@ -513,10 +491,7 @@ impl<W: World> Attempt<'_, W> {
         work: &mut Work,
     ) -> Result<Reasons, Stop> {
         let (mut has_waited, mut is_news) = (false, false);
-        let urls = work
-            .state
-            .as_ref()
-            .map_or_else(Vec::new, |state| state.authorizations.clone());
+        let urls = work.state.as_ref().map_or_else(Vec::new, |state| state.authorizations.clone());
         let order = work.url();
         for url in &urls {
             let authorization = match self.look_at(account, &order, url).await {
@@ -614,16 +589,10 @@ impl<W: World> Attempt<'_, W> {
                 }
                 let since = told_since(order, authorization);
                 let what = failure(name, authorization.error.as_ref());
-                self.engine
-                    .fail_validation(&account.directory, since, subject, what)
-                    .await;
+                self.engine.fail_validation(&account.directory, since, subject, what).await;
                 order.failed.insert(authorization.url.clone());
                 if let Err(stop) = self.save(order, work.slot).await {
-                    debug!(
-                        lineage = self.lineage,
-                        ?stop,
-                        "failed authorization not marked"
-                    );
+                    debug!(lineage = self.lineage, ?stop, "failed authorization not marked");
                 }
             }
         }
@@ -644,20 +613,9 @@ fn failure(name: &DomainName, error: Option<&Problem>) -> Failure {
 }
 
 fn task(authorization: Authorization) -> Result<Task, Stop> {
-    let Authorization {
-        url,
-        name,
-        challenge,
-        error,
-        ..
-    } = authorization;
+    let Authorization { url, name, challenge, error, .. } = authorization;
     let Some(challenge) = challenge else {
         return Err(AuthorityError::refused("the authority offers no HTTP-01 challenge").into());
     };
-    Ok(Task {
-        url,
-        name,
-        challenge,
-        error,
-    })
+    Ok(Task { url, name, challenge, error })
 }

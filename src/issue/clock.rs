@@ -23,11 +23,8 @@ fn skew<W: World>(
     theirs: Option<OffsetDateTime>,
 ) -> Option<(&'static str, Duration)> {
     let (theirs, now) = (theirs?, engine.now());
-    let (ahead, skew) = if theirs < now {
-        ("ahead of", now - theirs)
-    } else {
-        ("behind", theirs - now)
-    };
+    let (ahead, skew) =
+        if theirs < now { ("ahead of", now - theirs) } else { ("behind", theirs - now) };
     (SKEW_WARNED < skew).then_some((ahead, skew))
 }
 
@@ -62,9 +59,7 @@ pub(crate) async fn trust_dates<W: World>(
         let theirs = engine.world.authority().time(directory, answered).await;
         theirs.map_err(|error| {
             let what = "our clock cannot be compared with the authority's";
-            Setback::failure(format!(
-                "{what} before what is not ours is replaced: {error}"
-            ))
+            Setback::failure(format!("{what} before what is not ours is replaced: {error}"))
         })
     };
     if skew(engine, time(Answered::Before).await?).is_none() {

@@ -107,13 +107,7 @@ impl<W: World> Attempt<'_, W> {
             let now = self.engine.now();
             let stage = work.order.stage(now);
             let next = step(stage, shown, wanted, now);
-            debug!(
-                lineage = self.lineage,
-                ?stage,
-                ?shown,
-                ?next,
-                "next step of the order"
-            );
+            debug!(lineage = self.lineage, ?stage, ?shown, ?next, "next step of the order");
             shown = match next {
                 Step::Open => self.open(&mut work).await?,
                 Step::Look => self.look(&mut work).await?,
@@ -155,9 +149,7 @@ impl<W: World> Attempt<'_, W> {
             return Ok(Shown::Gone);
         };
         let url = work.url();
-        let looked = self
-            .ask(&account, || self.authority().look(&account, &url))
-            .await;
+        let looked = self.ask(&account, || self.authority().look(&account, &url)).await;
         let state = match looked {
             Ok(state) => state,
             Err(stop) => {
@@ -323,12 +315,8 @@ impl<W: World> Attempt<'_, W> {
         let reason = order.why_it_rests(now);
         self.withdraw_all(&order).await;
         order.put_aside();
-        let pause = Pause {
-            not_before,
-            is_wanted: false,
-            is_first: false,
-            is_stuck: order.is_stuck(now),
-        };
+        let pause =
+            Pause { not_before, is_wanted: false, is_first: false, is_stuck: order.is_stuck(now) };
         let until = order.rest(pause, now);
         let directory = order.directory.clone();
         let lineage = self.lineage.clone();

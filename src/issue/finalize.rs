@@ -57,11 +57,8 @@ impl<W: World> Attempt<'_, W> {
         debug!(lineage = self.lineage, "finalize noted");
         work.pace = Pace::new(now);
         let url = work.url();
-        let finalized = self
-            .ask_once(&account, || {
-                self.authority().finalize(&account, &url, &request)
-            })
-            .await;
+        let finalized =
+            self.ask_once(&account, || self.authority().finalize(&account, &url, &request)).await;
         let error = match finalized {
             Ok(state) => {
                 debug!(lineage = self.lineage, status = ?state.status, "order finalized");
@@ -117,12 +114,9 @@ impl<W: World> Attempt<'_, W> {
     async fn not_sent(&self, work: &mut Work) -> Result<(), Stop> {
         let before = work.order.clone();
         work.order.not_finalized();
-        self.give_back_last(&before, work.order.last_finalized_at())
-            .await;
+        self.give_back_last(&before, work.order.last_finalized_at()).await;
         if !work.order.may_be_issued() && self.plan.is_change {
-            self.engine
-                .take_back_change(self.plan.entry.primary())
-                .await;
+            self.engine.take_back_change(self.plan.entry.primary()).await;
         }
         self.save(&work.order, work.slot).await
     }

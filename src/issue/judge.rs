@@ -44,9 +44,7 @@ impl<W: World> Attempt<'_, W> {
         let (directory, set) = (work.order.directory.clone(), work.order.names.set());
         if self.is_stored(&bundle).await? {
             debug!(lineage = self.lineage, "stored before, order cleared now");
-            self.engine
-                .note_issued(&directory, set, bundle.leaf(), received_at)
-                .await;
+            self.engine.note_issued(&directory, set, bundle.leaf(), received_at).await;
             self.forget(&work.order, work.slot).await?;
             return Ok(Driven::Ended(End::Lapsed));
         }
@@ -54,16 +52,10 @@ impl<W: World> Attempt<'_, W> {
             directory: Some(directory.clone()),
             source: Source::Issued,
             // One that is late was not due already when it was issued.
-            at: work
-                .order
-                .first_finalized_at()
-                .map_or(received_at, |asked| asked.min(received_at)),
+            at: work.order.first_finalized_at().map_or(received_at, |asked| asked.min(received_at)),
         };
-        self.store_bundle(&work.order, wanted, &bundle, &origin)
-            .await?;
-        self.engine
-            .note_issued(&directory, set, bundle.leaf(), received_at)
-            .await;
+        self.store_bundle(&work.order, wanted, &bundle, &origin).await?;
+        self.engine.note_issued(&directory, set, bundle.leaf(), received_at).await;
         debug!(lineage = self.lineage, "issue noted");
         self.forget_stored(&work.order, work.slot).await?;
         debug!(lineage = self.lineage, "order cleared");
@@ -82,11 +74,8 @@ impl<W: World> Attempt<'_, W> {
     ) -> Result<(), Stop> {
         // Names that waited were left out: it is this certificate all the same.
         let is_part = order.names.set().is_subset(&self.plan.entry.set());
-        let names = if is_part || wanted.is_wanted {
-            self.plan.entry.clone()
-        } else {
-            order.names.clone()
-        };
+        let names =
+            if is_part || wanted.is_wanted { self.plan.entry.clone() } else { order.names.clone() };
         let (lineage, bundle, origin) = (self.lineage.clone(), bundle.clone(), origin.clone());
         let now = self.engine.now();
         let policy = self.engine.settings.policy.clone();
@@ -110,10 +99,7 @@ impl<W: World> Attempt<'_, W> {
     /// Whether it is in the store: a crash came before the order was cleared.
     async fn is_stored(&self, bundle: &Bundle) -> Result<bool, Stop> {
         let (lineage, leaf) = (self.lineage.clone(), bundle.leaf().fingerprint);
-        let is_stored = self
-            .engine
-            .store
-            .run(move |store| store.is_stored(&lineage, &leaf));
+        let is_stored = self.engine.store.run(move |store| store.is_stored(&lineage, &leaf));
         Ok(is_stored.await?)
     }
 }

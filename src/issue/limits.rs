@@ -95,9 +95,7 @@ impl<W: World> Attempt<'_, W> {
             Ok(line) => line,
             Err(used_up) => {
                 // All the others need not find out by themselves.
-                let subject = Subject::Account {
-                    directory: directory.to_owned(),
-                };
+                let subject = Subject::Account { directory: directory.to_owned() };
                 let until = used_up.opens.unwrap_or(now + Duration::DAY);
                 let what = Failure::of(Trouble::AccountLimited, used_up.reason);
                 let wait = self.engine.fail_until(subject, until, what).await;
@@ -112,9 +110,7 @@ impl<W: World> Attempt<'_, W> {
     pub(super) async fn give_back(&self, order: &PendingOrder) {
         self.not_issued(order, order.times_finalized(), None).await;
         if self.plan.is_change {
-            self.engine
-                .take_back_change(self.plan.entry.primary())
-                .await;
+            self.engine.take_back_change(self.plan.entry.primary()).await;
         }
     }
 
@@ -140,11 +136,7 @@ impl<W: World> Attempt<'_, W> {
         };
         let limits = self.engine.limits(&order.directory);
         let now = self.engine.now();
-        let back = NotIssued {
-            last,
-            times,
-            before,
-        };
+        let back = NotIssued { last, times, before };
         let line = self.engine.ledger().not_issued(&asked, limits, back, now);
         self.engine.write(line).await;
     }
@@ -154,8 +146,6 @@ impl<W: World> Attempt<'_, W> {
         let certificate = self.plan.entry.primary().to_string();
         let until = self.engine.now() + Duration::DAY;
         warn!(names = %self.plan.entry, brake, "about to expire, the authority is asked all the same");
-        self.engine
-            .fail_until(Subject::Overruled { certificate }, until, brake)
-            .await;
+        self.engine.fail_until(Subject::Overruled { certificate }, until, brake).await;
     }
 }

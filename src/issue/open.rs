@@ -43,11 +43,8 @@ impl<W: World> Attempt<'_, W> {
             return Ok(Shown::Gone);
         };
         self.reserve(&account, &work.order);
-        let opened = self
-            .ask(&account, || {
-                self.authority().open(&account, &work.order.names)
-            })
-            .await;
+        let opened =
+            self.ask(&account, || self.authority().open(&account, &work.order.names)).await;
         let state = match opened {
             Ok(state) => state,
             Err(Stop::Authority(error)) => {

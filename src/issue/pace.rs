@@ -16,10 +16,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(now: OffsetDateTime) -> Self {
-        Self {
-            since: now,
-            next: FIRST,
-        }
+        Self { since: now, next: FIRST }
     }
 
     /// How long to wait before the next look; or when a later pass should look, if that is too long to wait here.
@@ -38,11 +35,7 @@ impl Pace {
                 time
             }
         };
-        if now + time <= patience {
-            Ok(time)
-        } else {
-            Err(now + time.max(SLOWEST))
-        }
+        if now + time <= patience { Ok(time) } else { Err(now + time.max(SLOWEST)) }
     }
 }
 
@@ -71,9 +64,6 @@ mod tests {
         assert_eq!(pace.next(Some(NOW + three), NOW), Ok(three));
         // A time that is over is no leave to look without a pause.
         assert_eq!(pace.next(Some(NOW - three), NOW), Ok(FIRST));
-        assert_eq!(
-            pace.next(Some(NOW + Duration::HOUR), NOW),
-            Err(NOW + Duration::HOUR)
-        );
+        assert_eq!(pace.next(Some(NOW + Duration::HOUR), NOW), Err(NOW + Duration::HOUR));
     }
 }

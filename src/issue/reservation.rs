@@ -18,10 +18,7 @@ pub(super) struct Reservation {
 
 impl Reservation {
     pub(super) fn new(ledger: Arc<Mutex<Ledger>>) -> Self {
-        Self {
-            ledger,
-            kept: Mutex::default(),
-        }
+        Self { ledger, kept: Mutex::default() }
     }
 
     /// Keeps a place instead of the one that was kept before; `ledger` is the one that is locked already.

@@ -162,11 +162,7 @@ fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTim
 fn concerned<'a>(names: &'a Names, problem: &Problem) -> Vec<&'a DomainName> {
     let singled: Vec<&DomainName> = problem.names.iter().map(|(name, _)| name).collect();
     let concerned: Vec<_> = names.iter().filter(|name| singled.contains(name)).collect();
-    if concerned.is_empty() {
-        names.iter().collect()
-    } else {
-        concerned
-    }
+    if concerned.is_empty() { names.iter().collect() } else { concerned }
 }
 
 /// What an answer shows of the authority.
@@ -288,9 +284,7 @@ impl<W: World> Attempt<'_, W> {
     where
         F: Future<Output = Result<T, AuthorityError>> + Send,
     {
-        let breaker = Subject::Authority {
-            directory: directory.to_owned(),
-        };
+        let breaker = Subject::Authority { directory: directory.to_owned() };
         if let Some(wait) = self.engine.open_breaker(&breaker) {
             let kind = match wait.trouble {
                 Some(Trouble::NoDirectory) => Problem::NO_DIRECTORY,
@@ -307,9 +301,7 @@ impl<W: World> Attempt<'_, W> {
             Err(error) if error.kind == AuthorityErrorKind::Unavailable => {
                 info!(lineage = self.lineage, %error, "no usable answer from the authority");
                 let what = Failure::of(Trouble::of(error), error.to_string());
-                self.engine
-                    .note_outage(breaker, error.not_before, what)
-                    .await;
+                self.engine.note_outage(breaker, error.not_before, what).await;
             }
             // Nothing is known of others by it.
             Err(error) if error.kind == AuthorityErrorKind::Failed => {

@@ -54,36 +54,18 @@ pub(crate) struct Adapters {
 impl Adapters {
     pub(crate) fn new(config: &Config) -> Result<Self, Faults> {
         let mut faults = Vec::new();
-        let rancher_roots = Roots {
-            extra: config.rancher_ca.clone(),
-            is_extra_only: false,
-        };
-        let acme_roots = Roots {
-            is_extra_only: config.acme_ca.is_some(),
-            extra: config.acme_ca.clone(),
-        };
+        let rancher_roots = Roots { extra: config.rancher_ca.clone(), is_extra_only: false };
+        let acme_roots =
+            Roots { is_extra_only: config.acme_ca.is_some(), extra: config.acme_ca.clone() };
         let mut build = |name, builder: Result<reqwest::ClientBuilder, String>| {
             let built = builder
                 .and_then(|builder| builder.build().map_err(|error| client::explain(&error)));
-            built
-                .map_err(|accepted| {
-                    faults.push(Fault {
-                        name,
-                        value: None,
-                        accepted,
-                    })
-                })
-                .ok()
+            built.map_err(|accepted| faults.push(Fault { name, value: None, accepted })).ok()
         };
         let timeout = config.connect_timeout;
-        let rancher = build(
-            "RANCHER_CA_FILE",
-            client::with_roots(client::builder(timeout), &rancher_roots),
-        );
-        let acme = build(
-            "ACME_CA_FILE",
-            client::with_roots(client::builder(timeout), &acme_roots),
-        );
+        let rancher =
+            build("RANCHER_CA_FILE", client::with_roots(client::builder(timeout), &rancher_roots));
+        let acme = build("ACME_CA_FILE", client::with_roots(client::builder(timeout), &acme_roots));
         // Plain HTTP on the host's own network: no roots, no proxy.
         let metadata = build(
             "RANCHER_METADATA_URL",
@@ -96,13 +78,7 @@ impl Adapters {
             timeout,
         );
         let webroot = webroot
-            .map_err(|accepted| {
-                faults.push(Fault {
-                    name: "SELF_CHECK",
-                    value: None,
-                    accepted,
-                })
-            })
+            .map_err(|accepted| faults.push(Fault { name: "SELF_CHECK", value: None, accepted }))
             .ok();
         let (Some(rancher), Some(acme), Some(metadata), Some(webroot)) =
             (rancher, acme, metadata, webroot)

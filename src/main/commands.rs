@@ -107,10 +107,7 @@ async fn tell_progress(mut seen: watch::Receiver<Snapshot>) {
             .filter(|((_, how), _)| *how == Ended::Failed)
             .map(|(_, count)| count)
             .sum();
-        let certificates = snapshot
-            .report
-            .as_ref()
-            .map_or(0, |report| report.rows.len());
+        let certificates = snapshot.report.as_ref().map_or(0, |report| report.rows.len());
         eprintln!("{ended} done, {failed} of them in vain; {certificates} certificate(s) in all");
     }
     std::future::pending().await
@@ -167,11 +164,8 @@ pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
         Err(faults) => return refuse(&faults),
     };
     let store = store(config, &world);
-    let request = RenewalRequest {
-        certificate: certificate.clone(),
-        asked_at: now(),
-        taken_at: None,
-    };
+    let request =
+        RenewalRequest { certificate: certificate.clone(), asked_at: now(), taken_at: None };
     if let Err(error) = store.prepare().and_then(|()| store.ask_renewal(&request)) {
         return fail(&error.to_string());
     }
@@ -210,16 +204,8 @@ pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: 
     let Some(report) = preflight.check(now(), stop).await else {
         return fail("stopped; the token was taken away");
     };
-    print(&if form.json {
-        report.json()
-    } else {
-        report.render()
-    });
-    if report.verdict == Grade::Fail {
-        ExitCode::from(ATTENTION)
-    } else {
-        ExitCode::SUCCESS
-    }
+    print(&if form.json { report.json() } else { report.render() });
+    if report.verdict == Grade::Fail { ExitCode::from(ATTENTION) } else { ExitCode::SUCCESS }
 }
 
 /// Checks the settings and shows those in force.
@@ -284,10 +270,7 @@ async fn known_certificates(config: &Config) -> Result<Status, ExitCode> {
         Phase::Starting | Phase::Waiting { .. } | Phase::StandingBy { .. } => {
             log_to_stderr(config);
             let seen = look(config, false).await?;
-            Ok(Status {
-                phase: status.phase,
-                ..seen
-            })
+            Ok(Status { phase: status.phase, ..seen })
         }
     }
 }
@@ -314,10 +297,7 @@ async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
     let mut reconciler = Reconciler::start(Arc::clone(&engine), domains, reads_labels).await;
     reconciler.read_labels().await;
     let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
-    let snapshot = Snapshot {
-        report: Some(Arc::new(pass.report)),
-        ..Snapshot::default()
-    };
+    let snapshot = Snapshot { report: Some(Arc::new(pass.report)), ..Snapshot::default() };
     let status = live::of(&engine, &program(config), &snapshot, &[], now());
     Ok(status.without_daemon(asks_rancher))
 }
@@ -340,11 +320,8 @@ fn domain_name(text: &str) -> Result<DomainName, ExitCode> {
 
 fn unknown(name: &DomainName, status: &Status) -> String {
     const MOST: usize = 20;
-    let known: Vec<&str> = status
-        .certificates
-        .iter()
-        .map(|certificate| certificate.name.as_str())
-        .collect();
+    let known: Vec<&str> =
+        status.certificates.iter().map(|certificate| certificate.name.as_str()).collect();
     let (shown, more) = (known.len().min(MOST), known.len().saturating_sub(MOST));
     let mut text =
         format!("no certificate for {name} is wanted: it stands neither in DOMAINS nor in a label");
@@ -361,11 +338,7 @@ fn unknown(name: &DomainName, status: &Status) -> String {
 
 /// 0 only if everything is well.
 fn exit_code(status: &Status) -> ExitCode {
-    if status.health == Health::Well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(ATTENTION)
-    }
+    if status.health == Health::Well { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) }
 }
 
 fn answer(status: &Status, form: Form, render: fn(&Status) -> String) {

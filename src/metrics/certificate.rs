@@ -77,10 +77,7 @@ fn copies(
     of: impl Fn(&Whole) -> OffsetDateTime,
 ) -> impl Iterator<Item = (Labels, f64)> {
     all.iter().flat_map(move |certificate| {
-        let places = [
-            ("store", &certificate.on_disk),
-            ("rancher", &certificate.at_rancher),
-        ];
+        let places = [("store", &certificate.on_disk), ("rancher", &certificate.at_rancher)];
         let samples = places.map(|(place, copy)| {
             let mut labels = name(certificate);
             labels.push(("place", place.to_owned()));
@@ -98,10 +95,7 @@ fn summed(seen: &Seen<'_>) -> Vec<Family> {
     };
     let healths = seen.status.counts();
     let mut troubles: BTreeMap<Option<Trouble>, usize> = BTreeMap::new();
-    for problem in all
-        .iter()
-        .filter_map(|certificate| certificate.problem.as_ref())
-    {
+    for problem in all.iter().filter_map(|certificate| certificate.problem.as_ref()) {
         *troubles.entry(problem.kind).or_insert(0) += 1;
     }
     let of_kind = |kind| number(troubles.get(&kind).copied().unwrap_or(0));

@@ -67,14 +67,7 @@ fn commas_part_certificates_and_white_space_joins_names() {
     let (entries, bad) =
         parse_list(" a.example.com,\tb.example.com  www.b.example.com ,, _x.y *.z.w a.b.example ");
     let texts: Vec<String> = entries.iter().map(Names::to_string).collect();
-    assert_eq!(
-        texts,
-        [
-            "a.example.com",
-            "b.example.com www.b.example.com",
-            "a.b.example"
-        ]
-    );
+    assert_eq!(texts, ["a.example.com", "b.example.com www.b.example.com", "a.b.example"]);
     assert_eq!(bad.len(), 2);
 }
 
@@ -85,32 +78,17 @@ fn a_record_is_read_by_syntax_alone() {
         let name: DomainName = serde_json::from_value(good.into()).unwrap();
         assert_eq!(name.as_str(), good);
     }
-    for bad in [
-        "",
-        "A.example.com",
-        "../etc",
-        "a_b.example.com",
-        "a.example.com.",
-        "\u{e4}.example.com",
-    ] {
-        assert!(
-            serde_json::from_value::<DomainName>(bad.into()).is_err(),
-            "{bad}"
-        );
+    for bad in
+        ["", "A.example.com", "../etc", "a_b.example.com", "a.example.com.", "\u{e4}.example.com"]
+    {
+        assert!(serde_json::from_value::<DomainName>(bad.into()).is_err(), "{bad}");
     }
 }
 
 #[test]
 fn a_message_names_the_text_and_shortens_it() {
-    let error = "a\nb"
-        .repeat(100)
-        .parse::<DomainName>()
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("`a\\nb") && error.contains('…') && !error.contains('\n'),
-        "{error}"
-    );
+    let error = "a\nb".repeat(100).parse::<DomainName>().unwrap_err().to_string();
+    assert!(error.starts_with("`a\\nb") && error.contains('…') && !error.contains('\n'), "{error}");
 }
 
 proptest! {

@@ -61,10 +61,7 @@ impl Door {
         match request.send().await {
             // What it says besides is not read.
             Ok(response) => judge(response.status(), retry_after(response.headers())),
-            Err(error) => Sent::Failed {
-                why: explain(&error),
-                retry_after: None,
-            },
+            Err(error) => Sent::Failed { why: explain(&error), retry_after: None },
         }
     }
 }
@@ -75,9 +72,7 @@ fn judge(status: StatusCode, retry_after: Option<RetryAfter>) -> Sent {
     if status.is_success() {
         Sent::Delivered
     } else if status.is_redirection() {
-        Sent::Refused {
-            why: format!("{why}: redirects are not followed"),
-        }
+        Sent::Refused { why: format!("{why}: redirects are not followed") }
     } else if status.is_client_error() && !may_pass.contains(&status) {
         Sent::Refused { why }
     } else {

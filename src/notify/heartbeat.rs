@@ -48,9 +48,5 @@ pub async fn beat(client: Client, url: Secret, mut snapshot: watch::Receiver<Sna
 async fn call(client: &Client, url: &Secret) -> Result<(), String> {
     let answer = client.get(url.reveal()).send().await;
     let status = answer.map_err(|error| explain(&error))?.status();
-    if status.is_success() {
-        Ok(())
-    } else {
-        Err(format!("answered {}", status.as_u16()))
-    }
+    if status.is_success() { Ok(()) } else { Err(format!("answered {}", status.as_u16())) }
 }

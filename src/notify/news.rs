@@ -95,10 +95,7 @@ pub struct News {
 impl News {
     /// What is new about how everything stands. Before the loop turns nothing is known, and nothing is new.
     pub fn between(told: &Told, status: &Status, now: OffsetDateTime) -> Self {
-        let mut news = Self {
-            told: told.clone(),
-            notices: Vec::new(),
-        };
+        let mut news = Self { told: told.clone(), notices: Vec::new() };
         if status.phase == Phase::Running {
             news.look_at_surroundings(status, now);
             news.look_at_certificates(status, now);
@@ -146,18 +143,15 @@ impl News {
         }
         let round = self.told.round.take();
         let round = self.told.round.insert(
-            round
-                .filter(|round| is_within(round.began_at, ROUND, now))
-                .unwrap_or(Round {
-                    began_at: now,
-                    singles: 0,
-                    is_summed_up: false,
-                }),
+            round.filter(|round| is_within(round.began_at, ROUND, now)).unwrap_or(Round {
+                began_at: now,
+                singles: 0,
+                is_summed_up: false,
+            }),
         );
         if round.singles + items.len() <= SINGLES {
             round.singles += items.len();
-            self.notices
-                .extend(items.iter().map(|item| item.notice.clone()));
+            self.notices.extend(items.iter().map(|item| item.notice.clone()));
         } else if round.is_summed_up {
             // They are found again, and told in the next round.
             return;
@@ -182,11 +176,8 @@ impl News {
         if parts.any(|part| tells.contains(&part.name.as_str()) && is_unsure(part)) {
             return Vec::new();
         }
-        let wanted: BTreeSet<&str> = status
-            .certificates
-            .iter()
-            .map(|certificate| certificate.name.as_str())
-            .collect();
+        let wanted: BTreeSet<&str> =
+            status.certificates.iter().map(|certificate| certificate.name.as_str()).collect();
         let known = &mut self.told.certificates;
         known.retain(|name, open| wanted.contains(name.as_str()) || !open.told.is_empty());
         known
@@ -215,11 +206,7 @@ impl News {
             return;
         }
         // After a clock was set back the time on record may lie far ahead.
-        let at = self
-            .told
-            .digest_at
-            .unwrap_or(now + DIGEST)
-            .min(now + DIGEST);
+        let at = self.told.digest_at.unwrap_or(now + DIGEST).min(now + DIGEST);
         self.told.digest_at = Some(at);
         if now < at {
             return;

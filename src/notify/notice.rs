@@ -151,13 +151,11 @@ impl Notice {
         lines.extend(link.iter().map(|link| format!("Address: {link}")));
         lines.push(time_left(certificate, now));
         let next = certificate.next.as_ref();
-        lines.extend(next.map(|next| {
-            format!(
-                "{}, at {}",
-                sentence(&one_line(&next.what)),
-                timestamp(next.at)
-            )
-        }));
+        lines.extend(
+            next.map(|next| {
+                format!("{}, at {}", sentence(&one_line(&next.what)), timestamp(next.at))
+            }),
+        );
         let name = &certificate.name;
         let is_over = certificate.expires_at.is_some_and(|at| at <= now);
         let title = match kind {
@@ -170,11 +168,7 @@ impl Notice {
             | Kind::Recovered
             | Kind::Digest => format!("{name} {}", kind.claim().0),
         };
-        Self {
-            certificate: Some(name.clone()),
-            url: link,
-            ..Self::new(kind, title, &lines, now)
-        }
+        Self { certificate: Some(name.clone()), url: link, ..Self::new(kind, title, &lines, now) }
     }
 
     /// What was told of a certificate is over.
@@ -203,22 +197,12 @@ impl Notice {
         let advice = part.advice.as_deref();
         lines.extend(advice.map(|advice| format!("What to do: {advice}")));
         lines.push(format!("Since: {}", timestamp(since)));
-        Self::new(
-            Kind::Trouble,
-            format!("trouble with {}", part.name),
-            &lines,
-            now,
-        )
+        Self::new(Kind::Trouble, format!("trouble with {}", part.name), &lines, now)
     }
 
     /// Something that everything depends on works again.
     pub(super) fn works_again(name: &str, was: &str, now: OffsetDateTime) -> Self {
-        Self::new(
-            Kind::Recovered,
-            format!("{name} works again"),
-            &[before(was)],
-            now,
-        )
+        Self::new(Kind::Recovered, format!("{name} works again"), &[before(was)], now)
     }
 
     /// Many notices of one kind as one.
@@ -241,14 +225,7 @@ impl Notice {
             count => format!("{count} things are still wrong"),
         };
         let notice = Self::new(Kind::Digest, title, &listed(wrong.iter().cloned()), now);
-        Self {
-            severity: if is_critical {
-                Severity::Critical
-            } else {
-                notice.severity
-            },
-            ..notice
-        }
+        Self { severity: if is_critical { Severity::Critical } else { notice.severity }, ..notice }
     }
 
     /// Title and text.
@@ -302,10 +279,8 @@ fn time_left(certificate: &Certificate, now: OffsetDateTime) -> String {
 fn listed(lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
     let more = lines.len().saturating_sub(MOST_LISTED);
     // A line of a list is short, so that the list is not cut.
-    let mut listed: Vec<String> = lines
-        .take(MOST_LISTED)
-        .map(|line| cut(line, LONGEST / (2 * MOST_LISTED)))
-        .collect();
+    let mut listed: Vec<String> =
+        lines.take(MOST_LISTED).map(|line| cut(line, LONGEST / (2 * MOST_LISTED))).collect();
     if more > 0 {
         listed.push(format!("and {more} more"));
     }

@@ -48,8 +48,7 @@ impl Outbox {
     pub fn add(&mut self, notice: Notice, now: OffsetDateTime) {
         if MOST <= self.queue.len() {
             let is_mild = |queued: &Queued| queued.notice.severity < Severity::Critical;
-            self.queue
-                .remove(self.queue.iter().position(is_mild).unwrap_or(0));
+            self.queue.remove(self.queue.iter().position(is_mild).unwrap_or(0));
             self.dropped += 1;
         }
         self.last_id += 1;
@@ -107,8 +106,7 @@ impl Outbox {
     /// Drops what was tried for too long; answers how many.
     pub fn expire(&mut self, now: OffsetDateTime) -> usize {
         let before = self.queue.len();
-        self.queue
-            .retain(|queued| now - queued.created_at < LONGEST);
+        self.queue.retain(|queued| now - queued.created_at < LONGEST);
         let expired = before - self.queue.len();
         self.dropped += u64::try_from(expired).unwrap_or(u64::MAX);
         expired

@@ -48,10 +48,7 @@ fn turning(folder: &std::path::Path) -> Turning<RealDisk> {
 }
 
 fn failed(retry_after: Option<RetryAfter>) -> Sent {
-    Sent::Failed {
-        why: "answered 503".to_owned(),
-        retry_after,
-    }
+    Sent::Failed { why: "answered 503".to_owned(), retry_after }
 }
 
 #[tokio::test]
@@ -79,9 +76,7 @@ async fn what_is_refused_waits_a_day_and_gives_way_to_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let mut turning = turning(folder.path());
     turning.finish(1, failed(None)).await;
-    let refused = Sent::Refused {
-        why: "answered 404".to_owned(),
-    };
+    let refused = Sent::Refused { why: "answered 404".to_owned() };
     turning.finish(1, refused).await;
     assert_eq!(turning.closed_until, Some(NOW + Duration::minutes(2)));
     turning.finish(2, Sent::Delivered).await;

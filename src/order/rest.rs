@@ -38,15 +38,9 @@ impl Pause {
         }
         let longest = if self.is_wanted { WANTED } else { LONGEST };
         let growing = (FIRST * 2_i32.pow(rests.min(12))).min(longest);
-        let asked = self
-            .not_before
-            .map_or(Duration::ZERO, |at| (at - now).min(longest));
+        let asked = self.not_before.map_or(Duration::ZERO, |at| (at - now).min(longest));
         // A person waits for an hour at most, looking again and again.
-        let most = if self.is_first && rests < 30 {
-            WHILE_SOMEBODY_WAITS
-        } else {
-            longest
-        };
+        let most = if self.is_first && rests < 30 { WHILE_SOMEBODY_WAITS } else { longest };
         now.saturating_add(growing.max(asked).min(most))
     }
 }
@@ -62,16 +56,8 @@ pub(super) fn finalize_again_at(
     if MOST_FINALIZES <= times {
         return None;
     }
-    let wait = if times <= 1 {
-        Duration::minutes(1)
-    } else {
-        Duration::HOUR
-    };
+    let wait = if times <= 1 { Duration::minutes(1) } else { Duration::HOUR };
     // What lies further ahead was written by a clock that was ahead.
     let is_credible = last <= now.saturating_add(wait);
-    Some(if is_credible {
-        last.saturating_add(wait)
-    } else {
-        now
-    })
+    Some(if is_credible { last.saturating_add(wait) } else { now })
 }

@@ -13,10 +13,7 @@ use crate::ports::OrderStatus;
 
 /// The stages, top to bottom, as they stand in the table.
 pub(super) fn stages(now: OffsetDateTime) -> [(&'static str, Stage); 9] {
-    let stuck = |is_aside| Stage::Stuck {
-        is_aside,
-        is_spent: true,
-    };
+    let stuck = |is_aside| Stage::Stuck { is_aside, is_spent: true };
     let finalized = |times| Stage::Finalized { times, last: now };
     [
         ("Intended", Stage::Intended),
@@ -27,13 +24,7 @@ pub(super) fn stages(now: OffsetDateTime) -> [(&'static str, Stage); 9] {
         ("Received", Stage::Received),
         ("Stuck", stuck(false)),
         ("Stuck, aside", stuck(true)),
-        (
-            "Lapsed",
-            Stage::Lapsed {
-                may_be_issued: true,
-                is_long_ago: false,
-            },
-        ),
+        ("Lapsed", Stage::Lapsed { may_be_issued: true, is_long_ago: false }),
     ]
 }
 
@@ -82,15 +73,10 @@ fn end_word(end: End) -> &'static str {
 /// The table of the machine, of an order that is wanted.
 pub fn render() -> String {
     let now = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
-    let wanted = Wanted {
-        is_wanted: true,
-        is_first: false,
-    };
+    let wanted = Wanted { is_wanted: true, is_first: false };
     let stages = stages(now);
     let mut table = String::from("| the authority shows |");
-    stages
-        .iter()
-        .for_each(|(name, _)| table += &format!(" {name} |"));
+    stages.iter().for_each(|(name, _)| table += &format!(" {name} |"));
     table += "\n| --- |";
     stages.iter().for_each(|_| table += " --- |");
     table += "\n";

@@ -3,23 +3,13 @@ use super::table::stages;
 use super::*;
 use crate::certificate::tests::NOW;
 
-const WANTED: Wanted = Wanted {
-    is_wanted: true,
-    is_first: false,
-};
+const WANTED: Wanted = Wanted { is_wanted: true, is_first: false };
 
 fn order() -> PendingOrder {
     let names = crate::names::parse_list("a.example.com").0.remove(0);
     let (directory, account) = ("https://ca.test/dir", "https://ca.test/account/1");
     let key = Secret::new("key");
-    PendingOrder::intend(
-        names,
-        directory.to_owned(),
-        account.to_owned(),
-        key,
-        false,
-        NOW,
-    )
+    PendingOrder::intend(names, directory.to_owned(), account.to_owned(), key, false, NOW)
 }
 
 fn state(status: OrderStatus, certificate: Option<&str>) -> Order {
@@ -47,10 +37,7 @@ fn finalized(times: i32) -> PendingOrder {
 }
 
 fn lapsed(may_be_issued: bool) -> Stage {
-    Stage::Lapsed {
-        may_be_issued,
-        is_long_ago: false,
-    }
+    Stage::Lapsed { may_be_issued, is_long_ago: false }
 }
 
 #[test]
@@ -61,22 +48,13 @@ fn what_may_have_been_issued_is_looked_at_before_the_clock_alone_ends_it() {
     assert_eq!(next(&order, Shown::Nothing), Step::Look);
     assert_eq!(next(&order, Shown::Silence), Step::Rest);
     let valid = state(OrderStatus::Valid, Some("https://ca.test/cert/1"));
-    assert_eq!(
-        next(&order, Shown::Order(OrderStatus::Processing)),
-        Step::End(End::Lapsed)
-    );
+    assert_eq!(next(&order, Shown::Order(OrderStatus::Processing)), Step::End(End::Lapsed));
     order.observe(&valid, late);
-    assert_eq!(
-        next(&order, Shown::Order(OrderStatus::Valid)),
-        Step::Download
-    );
+    assert_eq!(next(&order, Shown::Order(OrderStatus::Valid)), Step::Download);
     let later = late + Duration::days(30);
     let long_ago = step(order.stage(later), Shown::Silence, WANTED, later);
     assert_eq!(long_ago, Step::End(End::Lapsed));
-    assert_eq!(
-        step(lapsed(false), Shown::Nothing, WANTED, late),
-        Step::End(End::Lapsed)
-    );
+    assert_eq!(step(lapsed(false), Shown::Nothing, WANTED, late), Step::End(End::Lapsed));
 }
 
 #[test]
@@ -94,15 +72,10 @@ fn every_stage_has_a_step_for_every_answer() {
     for (name, stage) in stages(NOW) {
         for (answer, shown) in ANSWERS {
             for is_wanted in [true, false] {
-                let wanted = Wanted {
-                    is_wanted,
-                    is_first: false,
-                };
+                let wanted = Wanted { is_wanted, is_first: false };
                 let step = step(stage, shown, wanted, NOW);
-                let may_be_issued = !matches!(
-                    stage,
-                    Stage::Intended | Stage::Opened | Stage::Lapsed { .. }
-                );
+                let may_be_issued =
+                    !matches!(stage, Stage::Intended | Stage::Opened | Stage::Lapsed { .. });
                 // What may have been issued ends only by the authority's own words, or with its life.
                 if let (true, Step::End(end)) = (may_be_issued, step) {
                     assert!(end.gives_back() || end == End::Gone, "{name} {answer}");
@@ -118,10 +91,7 @@ fn every_stage_has_a_step_for_every_answer() {
                 }
                 // Nothing new is asked for what nobody wants.
                 if !is_wanted {
-                    assert!(!matches!(
-                        step,
-                        Step::Open | Step::Authorize | Step::Finalize
-                    ));
+                    assert!(!matches!(step, Step::Open | Step::Authorize | Step::Finalize));
                 }
                 // Two looks in a row need an answer in between: no stage looks again at what it was just shown.
                 if let Shown::Order(_) | Shown::Gone | Shown::Silence = shown {
@@ -133,10 +103,7 @@ fn every_stage_has_a_step_for_every_answer() {
 }
 
 fn stuck(is_aside: bool) -> Stage {
-    Stage::Stuck {
-        is_aside,
-        is_spent: false,
-    }
+    Stage::Stuck { is_aside, is_spent: false }
 }
 
 #[test]
@@ -175,12 +142,9 @@ fn an_order_is_put_aside_only_after_a_look() {
     let invalid = next(Shown::Order(OrderStatus::Invalid));
     assert_eq!(invalid, Step::End(End::Invalid));
     assert_eq!(next(Shown::Gone), Step::End(End::Gone));
-    for shown in [
-        Shown::Order(OrderStatus::Processing),
-        Shown::Silence,
-        Shown::NoChain,
-        Shown::NotReady,
-    ] {
+    for shown in
+        [Shown::Order(OrderStatus::Processing), Shown::Silence, Shown::NoChain, Shown::NotReady]
+    {
         assert_eq!(next(shown), Step::PutAside, "{shown:?}");
     }
 }
@@ -188,10 +152,8 @@ fn an_order_is_put_aside_only_after_a_look() {
 #[test]
 fn a_life_that_the_authority_names_ends_an_order() {
     let mut order = order();
-    let short = Order {
-        expires: Some(NOW + Duration::hours(8)),
-        ..state(OrderStatus::Pending, None)
-    };
+    let short =
+        Order { expires: Some(NOW + Duration::hours(8)), ..state(OrderStatus::Pending, None) };
     order.opened(&short);
     assert_eq!(order.stage(NOW + Duration::hours(7)), Stage::Opened);
     assert_eq!(order.stage(NOW + Duration::hours(8)), lapsed(false));
@@ -220,10 +182,7 @@ fn finalize_is_sent_again_after_a_minute_then_rarer_and_three_times_at_most() {
 #[test]
 fn a_limit_at_finalize_takes_the_note_back() {
     let mut order = finalized(1);
-    assert_eq!(
-        step(order.stage(NOW), Shown::Limited, WANTED, NOW),
-        Step::TakeBack
-    );
+    assert_eq!(step(order.stage(NOW), Shown::Limited, WANTED, NOW), Step::TakeBack);
     order.not_finalized();
     assert_eq!(order.stage(NOW), Stage::Opened);
 }
@@ -241,53 +200,27 @@ fn a_valid_order_that_names_no_certificate_is_waited_for() {
 fn what_somebody_else_finalized_counts_as_finalized() {
     let mut order = opened();
     order.observe(&state(OrderStatus::Processing, None), NOW);
-    assert_eq!(
-        order.stage(NOW),
-        Stage::Finalized {
-            times: 1,
-            last: NOW
-        }
-    );
+    assert_eq!(order.stage(NOW), Stage::Finalized { times: 1, last: NOW });
 }
 
 #[test]
 fn rests_grow_and_heed_the_authority_for_an_hour_at_most() {
-    let pause = Pause {
-        not_before: None,
-        is_wanted: true,
-        is_first: false,
-        is_stuck: false,
-    };
+    let pause = Pause { not_before: None, is_wanted: true, is_first: false, is_stuck: false };
     let rests = |pause: Pause, count: usize| -> Vec<i64> {
         let mut order = finalized(1);
         let rest = |_| (order.rest(pause, NOW) - NOW).whole_seconds();
         (0..count).map(rest).collect()
     };
-    assert_eq!(
-        rests(pause, 9),
-        [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]
-    );
-    let asked = |time| Pause {
-        not_before: Some(NOW + time),
-        ..pause
-    };
+    assert_eq!(rests(pause, 9), [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+    let asked = |time| Pause { not_before: Some(NOW + time), ..pause };
     assert_eq!(rests(asked(Duration::minutes(10)), 1), [600]);
     assert_eq!(rests(asked(Duration::hours(7)), 1), [3600]);
     // While a person could be waiting it is looked at in between.
-    let first = Pause {
-        is_first: true,
-        ..asked(Duration::minutes(10))
-    };
+    let first = Pause { is_first: true, ..asked(Duration::minutes(10)) };
     assert_eq!(rests(first, 3), [120, 120, 120]);
-    let unwanted = Pause {
-        is_wanted: false,
-        ..pause
-    };
+    let unwanted = Pause { is_wanted: false, ..pause };
     assert_eq!(rests(unwanted, 13).last(), Some(&86_400));
-    let stuck = Pause {
-        is_stuck: true,
-        ..pause
-    };
+    let stuck = Pause { is_stuck: true, ..pause };
     assert_eq!(rests(stuck, 2), [86_400, 86_400]);
 }
 

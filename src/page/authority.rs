@@ -15,9 +15,7 @@ pub(super) fn window(budget: &Budget) -> String {
 
 /// Where an authority is, shortly.
 pub(super) fn host(directory: &str) -> &str {
-    let rest = directory
-        .split_once("://")
-        .map_or(directory, |(_, rest)| rest);
+    let rest = directory.split_once("://").map_or(directory, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
 }
 
@@ -28,10 +26,7 @@ mod tests {
     #[test]
     fn an_authority_is_called_by_its_host() {
         let table = [
-            (
-                "https://acme-v02.api.letsencrypt.org/directory",
-                "acme-v02.api.letsencrypt.org",
-            ),
+            ("https://acme-v02.api.letsencrypt.org/directory", "acme-v02.api.letsencrypt.org"),
             ("https://127.0.0.1:14000/dir", "127.0.0.1:14000"),
             ("nonsense", "nonsense"),
             ("", ""),

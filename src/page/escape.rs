@@ -74,10 +74,7 @@ mod tests {
         check("moc\u{202e}.elgoog", "moc�.elgoog");
         check("\u{2066}a\u{2069}\u{200f}\u{61c}", "�a���");
         check("pay\u{200b}pal\u{feff}\u{e0041}", "pay�pal��");
-        check(
-            "شبكة 網路 zażółć 👩\u{200d}🔧",
-            "شبكة 網路 zażółć 👩\u{200d}🔧",
-        );
+        check("شبكة 網路 zażółć 👩\u{200d}🔧", "شبكة 網路 zażółć 👩\u{200d}🔧");
     }
 
     #[test]

@@ -61,9 +61,8 @@ fn of(whole: &Whole, due: Option<OffsetDateTime>, now: OffsetDateTime) -> Option
     let due = due.filter(|due| whole.not_before < *due && *due < whole.not_after);
     let (issued, expires) = (day(whole.not_before), day(whole.not_after));
     let renewal = due.map(day);
-    let renewal_words = renewal
-        .as_ref()
-        .map_or_else(String::new, |day| format!(", renewal due {day}"));
+    let renewal_words =
+        renewal.as_ref().map_or_else(String::new, |day| format!(", renewal due {day}"));
     Some(Life {
         words: format!(
             "Issued {issued}{renewal_words}, expires {expires}: {}",
@@ -71,14 +70,10 @@ fn of(whole: &Whole, due: Option<OffsetDateTime>, now: OffsetDateTime) -> Option
         ),
         issued,
         expires,
-        renewal: due.zip(renewal).map(|(due, day)| Mark {
-            at: place(due),
-            label: format!("renewal due {day}"),
-        }),
-        now: Mark {
-            at: place(now),
-            label: "now".to_owned(),
-        },
+        renewal: due
+            .zip(renewal)
+            .map(|(due, day)| Mark { at: place(due), label: format!("renewal due {day}") }),
+        now: Mark { at: place(now), label: "now".to_owned() },
     })
 }
 

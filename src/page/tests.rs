@@ -51,10 +51,7 @@ fn certificate(name: &str, health: Health) -> Certificate {
             what: "push".to_owned(),
             error: Some("refused".to_owned()),
         }),
-        next: Some(Next {
-            at: NOW,
-            what: "renewal".to_owned(),
-        }),
+        next: Some(Next { at: NOW, what: "renewal".to_owned() }),
         on_disk: whole("disk"),
         at_rancher: whole("rancher"),
         balancers: Some(vec!["stack/balancer".to_owned()]),
@@ -88,12 +85,8 @@ fn budget(number: u32) -> Budget {
 /// Something of everything.
 fn full() -> Status {
     let mut broken = certificate("b", Health::AtRisk);
-    broken.on_disk = Copy::Broken {
-        why: "torn".to_owned(),
-    };
-    broken.at_rancher = Copy::Unknown {
-        why: "not read".to_owned(),
-    };
+    broken.on_disk = Copy::Broken { why: "torn".to_owned() };
+    broken.at_rancher = Copy::Unknown { why: "not read".to_owned() };
     let mut status = running();
     status.certificates = vec![broken, certificate("a", Health::Well)];
     status.notices = vec!["left out".to_owned()];
@@ -116,10 +109,7 @@ fn full() -> Status {
         detail: "away".to_owned(),
         advice: Some("check `CATTLE_URL`".to_owned()),
     }];
-    status.settings = vec![Setting {
-        name: "DOMAINS".to_owned(),
-        value: "a".to_owned(),
-    }];
+    status.settings = vec![Setting { name: "DOMAINS".to_owned(), value: "a".to_owned() }];
     status
 }
 
@@ -135,14 +125,8 @@ fn the_title_says_the_state_first() {
     let text = || "text".to_owned();
     assert_eq!(title(&with(Phase::Starting)), "Starting");
     assert_eq!(title(&with(Phase::NotRunning)), "Not running");
-    assert_eq!(
-        title(&with(Phase::Waiting { reason: text() })),
-        "Not started"
-    );
-    assert_eq!(
-        title(&with(Phase::StandingBy { holder: text() })),
-        "Standing by"
-    );
+    assert_eq!(title(&with(Phase::Waiting { reason: text() })), "Not started");
+    assert_eq!(title(&with(Phase::StandingBy { holder: text() })), "Standing by");
     assert_eq!(title(&running()), "Nothing wanted");
     for (health, begins) in Health::ALL.into_iter().zip([
         "At risk",
@@ -161,10 +145,7 @@ fn the_title_says_the_state_first() {
 #[test]
 fn worst_ones_come_first_and_are_open() {
     let page = render(&full()).unwrap();
-    let place = |text: &str| {
-        page.find(text)
-            .unwrap_or_else(|| panic!("no {text}: {page}"))
-    };
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}: {page}"));
     assert!(place("id=\"c-b\" class=\"card\" data-state=\"at-risk\" open>") < place("id=\"c-a\""));
     assert!(place("id=\"c-a\" class=\"card\" data-state=\"well\">") < place("id=\"notices\""));
     assert!(page.contains("href=\"#at-risk\"") && page.contains("<h3 id=\"at-risk\""));
@@ -188,12 +169,7 @@ fn same_copies_and_problems_are_told_once() {
 
 #[test]
 fn only_https_addresses_are_linked() {
-    for link in [
-        "javascript:alert(1)",
-        "http://ca.example/",
-        "//ca.example",
-        "",
-    ] {
+    for link in ["javascript:alert(1)", "http://ca.example/", "//ca.example", ""] {
         let mut status = running();
         status.certificates = vec![certificate("a", Health::Attention)];
         status.certificates[0].problem = Some(problem(link));
@@ -258,9 +234,6 @@ fn no_text_of_others_becomes_markup_anywhere() {
         } else {
             assert_eq!(markup(&page), markup(&plain), "{hostile}");
         }
-        assert!(
-            !page.contains("alert(1)>") && !page.contains("<b>`"),
-            "{hostile}"
-        );
+        assert!(!page.contains("alert(1)>") && !page.contains("<b>`"), "{hostile}");
     }
 }

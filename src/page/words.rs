@@ -32,9 +32,7 @@ impl fmt::Display for Moment {
 /// A time for machines.
 pub(super) fn machine(at: OffsetDateTime) -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    at.to_offset(UtcOffset::UTC)
-        .format(format)
-        .unwrap_or_default()
+    at.to_offset(UtcOffset::UTC).format(format).unwrap_or_default()
 }
 
 /// The day of a time.
@@ -140,10 +138,7 @@ pub(super) struct Piece<'a> {
 
 /// The pieces of a text of ours.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
-    text.split('`').enumerate().map(|(at, text)| Piece {
-        text,
-        is_code: at % 2 == 1,
-    })
+    text.split('`').enumerate().map(|(at, text)| Piece { text, is_code: at % 2 == 1 })
 }
 
 #[cfg(test)]
@@ -230,11 +225,7 @@ mod tests {
         let told: Vec<(&str, bool)> = pieces("check `CATTLE_URL` and Rancher")
             .map(|piece| (piece.text, piece.is_code))
             .collect();
-        let expected = [
-            ("check ", false),
-            ("CATTLE_URL", true),
-            (" and Rancher", false),
-        ];
+        let expected = [("check ", false), ("CATTLE_URL", true), (" and Rancher", false)];
         assert_eq!(told, expected);
     }
 }

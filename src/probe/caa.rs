@@ -20,12 +20,7 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flags = if self.is_critical { 128 } else { 0 };
         let Self { tag, value, .. } = self;
-        write!(
-            f,
-            "{flags} {} \"{}\"",
-            tag.escape_debug(),
-            value.escape_debug()
-        )
+        write!(f, "{flags} {} \"{}\"", tag.escape_debug(), value.escape_debug())
     }
 }
 
@@ -75,13 +70,7 @@ impl Ruling {
 }
 
 /// Properties that authorities know, besides `issue`.
-const KNOWN: [&str; 5] = [
-    "issuewild",
-    "iodef",
-    "issuemail",
-    "contactemail",
-    "contactphone",
-];
+const KNOWN: [&str; 5] = ["issuewild", "iodef", "issuemail", "contactemail", "contactphone"];
 
 /// Our only validation method (RFC 8657, section 4).
 const METHOD: &str = "http-01";
@@ -89,9 +78,7 @@ const METHOD: &str = "http-01";
 /// Judges the records of the closest name that has any.
 pub fn judge(records: &[Record], asker: Asker<'_>) -> Ruling {
     let is_known = |record: &&Record| record.tag == "issue" || KNOWN.contains(&record.tag.as_str());
-    let unknown = records
-        .iter()
-        .find(|record| record.is_critical && !is_known(record));
+    let unknown = records.iter().find(|record| record.is_critical && !is_known(record));
     if let Some(unknown) = unknown {
         return Ruling::Critical(unknown.tag.clone());
     }
@@ -116,16 +103,11 @@ fn judge_one(value: &str, asker: Asker<'_>) -> Ruling {
         },
     };
     let of = |tag: &str| {
-        let found = parameters
-            .iter()
-            .filter(|(own, _)| own.eq_ignore_ascii_case(tag));
+        let found = parameters.iter().filter(|(own, _)| own.eq_ignore_ascii_case(tag));
         found.map(|(_, value)| *value).collect::<Vec<_>>()
     };
     let is_allowed = |methods: &&str| methods.split(',').any(|method| method == METHOD);
-    if let Some(methods) = of("validationmethods")
-        .iter()
-        .find(|methods| !is_allowed(methods))
-    {
+    if let Some(methods) = of("validationmethods").iter().find(|methods| !is_allowed(methods)) {
         return Ruling::OtherMethods((*methods).to_owned());
     }
     let Some(identity) = identity else {
@@ -184,10 +166,7 @@ mod tests {
     #[track_caller]
     fn check(records: &[&str], expected: &Ruling) {
         let identities = ["ca.test".to_owned(), "ca2.test".to_owned()];
-        let asker = Asker {
-            identities: Some(&identities),
-            account: Some(OWN),
-        };
+        let asker = Asker { identities: Some(&identities), account: Some(OWN) };
         let records: Vec<Record> = records.iter().map(|text| record(text)).collect();
         assert_eq!(judge(&records, asker), *expected, "{records:?}");
     }
@@ -210,10 +189,7 @@ mod tests {
             (vec!["issue \t CA.Test \t"], allowed()),
             (vec!["issue ca.test;"], allowed()),
             (vec!["issue ca.test ; "], allowed()),
-            (
-                vec!["issue ca2.test"],
-                Ruling::Allowed("ca2.test".to_owned()),
-            ),
+            (vec!["issue ca2.test"], Ruling::Allowed("ca2.test".to_owned())),
             (vec!["issue other.test"], OtherAuthorities),
             (vec!["issue sub.ca.test"], OtherAuthorities),
             (vec!["issue other.test", "issue ca.test"], allowed()),
@@ -229,33 +205,15 @@ mod tests {
             (vec!["!issue ca.test"], allowed()),
             // Properties that nobody knows.
             (vec!["future x", "issue ca.test"], allowed()),
-            (
-                vec!["!future x", "issue ca.test"],
-                Ruling::Critical("future".to_owned()),
-            ),
+            (vec!["!future x", "issue ca.test"], Ruling::Critical("future".to_owned())),
             // Methods.
             (vec!["issue ca.test; validationmethods=http-01"], allowed()),
-            (
-                vec!["issue ca.test; validationmethods=dns-01,http-01"],
-                allowed(),
-            ),
-            (
-                vec!["issue ca.test; validationmethods=dns-01"],
-                methods("dns-01"),
-            ),
-            (
-                vec!["issue ca.test; ValidationMethods=dns-01"],
-                methods("dns-01"),
-            ),
+            (vec!["issue ca.test; validationmethods=dns-01,http-01"], allowed()),
+            (vec!["issue ca.test; validationmethods=dns-01"], methods("dns-01")),
+            (vec!["issue ca.test; ValidationMethods=dns-01"], methods("dns-01")),
             (vec!["issue ca.test; validationmethods="], methods("")),
-            (
-                vec!["issue ca.test; validationmethods=HTTP-01"],
-                methods("HTTP-01"),
-            ),
-            (
-                vec!["issue other.test; validationmethods=http-01"],
-                OtherAuthorities,
-            ),
+            (vec!["issue ca.test; validationmethods=HTTP-01"], methods("HTTP-01")),
+            (vec!["issue other.test; validationmethods=http-01"], OtherAuthorities),
             // Accounts.
             (vec![&own], allowed()),
             (vec![&both], allowed()),
@@ -264,26 +222,14 @@ mod tests {
                 vec!["issue ca.test; accounturi=https://ca.test/acct/2"],
                 account("https://ca.test/acct/2"),
             ),
-            (
-                vec![
-                    "issue ca.test; accounturi=https://ca.test/acct/2",
-                    "issue ca.test",
-                ],
-                allowed(),
-            ),
+            (vec!["issue ca.test; accounturi=https://ca.test/acct/2", "issue ca.test"], allowed()),
             // The nearest miss is told.
             (
-                vec![
-                    "issue other.test",
-                    "issue ca.test; validationmethods=dns-01",
-                ],
+                vec!["issue other.test", "issue ca.test; validationmethods=dns-01"],
                 methods("dns-01"),
             ),
             (
-                vec![
-                    "issue ca.test; validationmethods=dns-01",
-                    "issue ca.test; accounturi=x",
-                ],
+                vec!["issue ca.test; validationmethods=dns-01", "issue ca.test; accounturi=x"],
                 account("x"),
             ),
             // Unknown parameters are nobody's business, malformed ones are.
@@ -303,10 +249,7 @@ mod tests {
     #[test]
     fn without_an_account_the_one_that_is_asked_for_is_named() {
         let identities = ["ca.test".to_owned()];
-        let asker = Asker {
-            identities: Some(&identities),
-            account: None,
-        };
+        let asker = Asker { identities: Some(&identities), account: None };
         let judged = |text: &str| judge(&[record(text)], asker);
         let one = Ruling::OneAccount(OWN.to_owned());
         assert_eq!(judged(&format!("issue ca.test; accounturi={OWN}")), one);
@@ -315,17 +258,11 @@ mod tests {
 
     #[test]
     fn without_identities_only_what_holds_for_everybody_is_judged() {
-        let asker = Asker {
-            identities: None,
-            account: None,
-        };
+        let asker = Asker { identities: None, account: None };
         for (text, ruling) in [
             ("issue ca.test", Ruling::Unknown),
             ("issue ca.test; accounturi=x", Ruling::Unknown),
-            (
-                "issue ca.test; validationmethods=dns-01",
-                Ruling::OtherMethods("dns-01".to_owned()),
-            ),
+            ("issue ca.test; validationmethods=dns-01", Ruling::OtherMethods("dns-01".to_owned())),
             ("issue ;", Ruling::OtherAuthorities),
             ("issuewild ;", Ruling::Open),
             ("!future x", Ruling::Critical("future".to_owned())),

@@ -89,9 +89,7 @@ impl std::fmt::Debug for Dns {
 
 /// Reads the address of a name server; its port is 53 unless it says otherwise.
 pub fn server(text: &str) -> Result<SocketAddr, String> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let address = text.parse().ok();
     let address =
         address.or_else(|| Some((bare.unwrap_or(text).parse::<IpAddr>().ok()?, 53).into()));
@@ -141,11 +139,7 @@ impl Dns {
         let builder = TokioResolver::builder_with_config(config, provider).with_options(options);
         let resolver = builder.build().map_err(|error| error.to_string())?;
         let resolver = Arc::new(resolver);
-        Ok(Self {
-            resolver,
-            servers,
-            limit,
-        })
+        Ok(Self { resolver, servers, limit })
     }
 
     /// Who is asked.
@@ -165,10 +159,8 @@ impl Dns {
 
     /// All addresses of a name, in the order in which a CA takes them.
     pub(super) async fn everywhere(&self, name: &str) -> Result<Vec<SocketAddr>, Nothing> {
-        let (v6, v4) = tokio::join!(
-            self.addresses(name, Family::V6),
-            self.addresses(name, Family::V4)
-        );
+        let (v6, v4) =
+            tokio::join!(self.addresses(name, Family::V6), self.addresses(name, Family::V4));
         match (v6, v4) {
             (Err(_), Err(nothing)) => Err(nothing),
             (v6, v4) => {
@@ -199,11 +191,7 @@ impl Dns {
         match tokio::time::timeout(self.limit, asked).await {
             Err(_) => Err(Nothing::Silence),
             Ok(Err(error)) => Err(nothing(&error)),
-            Ok(Ok(found)) => Ok(found
-                .answers()
-                .iter()
-                .map(|record| record.data.clone())
-                .collect()),
+            Ok(Ok(found)) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),
         }
     }
 }
@@ -293,14 +281,7 @@ mod tests {
         ] {
             assert_eq!(server(text).unwrap(), address.parse().unwrap(), "{text}");
         }
-        for wrong in [
-            "",
-            "dns.test",
-            "1.1.1.1:x",
-            "1.1.1.1:70000",
-            "[1.1.1.1",
-            "1.1.1.1\n",
-        ] {
+        for wrong in ["", "dns.test", "1.1.1.1:x", "1.1.1.1:70000", "[1.1.1.1", "1.1.1.1\n"] {
             assert!(server(wrong).unwrap_err().contains("IP address"), "{wrong}");
         }
     }

@@ -33,11 +33,9 @@ impl Place<'_> {
     /// The record or setting that led there.
     fn pointer(&self) -> String {
         match self.address {
-            Some(address) => format!(
-                "the {} record of {}",
-                Family::of(address).record(),
-                self.name
-            ),
+            Some(address) => {
+                format!("the {} record of {}", Family::of(address).record(), self.name)
+            }
             None => "SELF_CHECK_ADDRESS".to_owned(),
         }
     }
@@ -180,15 +178,9 @@ mod tests {
 
     fn troubles() -> Vec<(Trouble, &'static str)> {
         let url = || URL.to_owned();
-        let silent = |cause| Trouble::Silent {
-            url: url(),
-            why: "why".to_owned(),
-            cause,
-        };
-        let status = |status: u16| Trouble::Status {
-            url: url(),
-            status: status.try_into().unwrap(),
-        };
+        let silent = |cause| Trouble::Silent { url: url(), why: "why".to_owned(), cause };
+        let status =
+            |status: u16| Trouble::Status { url: url(), status: status.try_into().unwrap() };
         let limit = Duration::from_secs(30);
         vec![
             (silent(Cause::Refused), "run the balancer on 192.0.2.1"),
@@ -203,16 +195,10 @@ mod tests {
             (status(502), "no running container"),
             (status(503), "no running container"),
             (
-                Trouble::Foreign {
-                    url: url(),
-                    body: String::new(),
-                },
+                Trouble::Foreign { url: url(), body: String::new() },
                 "correct the A record of a.example.com",
             ),
-            (
-                Trouble::Elsewhere { url: url() },
-                "correct the A record of a.example.com",
-            ),
+            (Trouble::Elsewhere { url: url() }, "correct the A record of a.example.com"),
             (Trouble::Redirect(url()), "let no redirect"),
         ]
     }
@@ -232,10 +218,7 @@ mod tests {
             let mend = trouble(&found, place);
             assert!(mend.contains(words), "{found:?}: {mend}");
             seen.entry(mend).or_insert_with(BTreeSet::new).insert(words);
-            let behind = Place {
-                is_redirected: true,
-                ..place
-            };
+            let behind = Place { is_redirected: true, ..place };
             assert!(trouble(&found, behind).contains("redirects to https"));
         }
         assert!(seen.values().all(|words| words.len() == 1), "{seen:?}");
@@ -252,10 +235,7 @@ mod tests {
                 webroot: Path::new("/var/www"),
                 is_redirected: false,
             };
-            let foreign = Trouble::Foreign {
-                url: URL.to_owned(),
-                body: String::new(),
-            };
+            let foreign = Trouble::Foreign { url: URL.to_owned(), body: String::new() };
             trouble(&foreign, place)
         };
         assert!(mend(Some("2001:db8::1")).contains("the AAAA record of a.example.com"));

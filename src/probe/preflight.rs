@@ -115,11 +115,7 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
         if let Err(error) = withdrawn {
             let file = format!("{FOLDER}/{}", challenge.token.as_str());
             let says = format!("our token was not taken away: {error}");
-            steps.push(Step::warn(
-                Subject::Token,
-                says,
-                format!("remove the file {file}"),
-            ));
+            steps.push(Step::warn(Subject::Token, says, format!("remove the file {file}")));
         }
         Some(self.report(steps))
     }
@@ -238,17 +234,12 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
                 };
             }
         };
-        let shown = addresses
-            .iter()
-            .map(|address| match dns::oddness(*address) {
-                Some(what) => format!("{address} ({what}, which no public CA reaches)"),
-                None => address.to_string(),
-            });
+        let shown = addresses.iter().map(|address| match dns::oddness(*address) {
+            Some(what) => format!("{address} ({what}, which no public CA reaches)"),
+            None => address.to_string(),
+        });
         let says = format!("{record}: {}", shown.collect::<Vec<_>>().join(", "));
-        if addresses
-            .iter()
-            .all(|address| dns::oddness(*address).is_none())
-        {
+        if addresses.iter().all(|address| dns::oddness(*address).is_none()) {
             return Step::ok(subject, says);
         }
         Step::warn(
@@ -298,13 +289,7 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             .iter()
             .find(|account| account.directory == directory)
             .and_then(|account| account.url.as_deref());
-        let ruling = caa::judge(
-            records,
-            Asker {
-                identities: identities.as_deref().ok(),
-                account,
-            },
-        );
+        let ruling = caa::judge(records, Asker { identities: identities.as_deref().ok(), account });
         let shown: Vec<String> = records.iter().map(Record::to_string).collect();
         let seen = format!("CAA of {owner} ({})", shown.join(", "));
         let identity = identities.as_ref().ok().and_then(|all| all.first());
@@ -356,10 +341,8 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
     async fn identities(&self) -> Result<Vec<String>, String> {
         const LARGEST: usize = 64 * 1024;
         let config = self.config;
-        let roots = Roots {
-            is_extra_only: config.acme_ca.is_some(),
-            extra: config.acme_ca.clone(),
-        };
+        let roots =
+            Roots { is_extra_only: config.acme_ca.is_some(), extra: config.acme_ca.clone() };
         let client = client::with_roots(client::builder(config.connect_timeout), &roots)?;
         let client = client.build().map_err(|error| client::explain(&error))?;
         let url = config.wanted_directory();
@@ -391,18 +374,13 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             return vec![step.with_hops(visit.hops)];
         }
         let visits = addresses.iter().map(|address| async {
-            let way = Way::Pinned {
-                name: self.name.clone(),
-                address: *address,
-                dns: self.dns.clone(),
-            };
+            let way =
+                Way::Pinned { name: self.name.clone(), address: *address, dns: self.dns.clone() };
             (*address, self.visit(way, challenge).await)
         });
         let visits = join_all(visits).await;
         let arrives = |family: Family| {
-            let mut of = visits
-                .iter()
-                .filter(|(address, _)| Family::of(*address) == family);
+            let mut of = visits.iter().filter(|(address, _)| Family::of(*address) == family);
             of.any(|(_, visit)| visit.end.is_ok())
         };
         let (v4, v6) = (arrives(Family::V4), arrives(Family::V6));
@@ -413,20 +391,11 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             let step = self.lost(&address.to_string(), trouble, Some(*address), visit);
             let falls_back = v4 && Family::of(*address) == Family::V6;
             let step = match dial(trouble).filter(|_| visit.hops.len() == 1) {
-                Some(Cause::NoRoute) if v4 || v6 => Step {
-                    grade: Grade::Warn,
-                    ..step
-                },
+                Some(Cause::NoRoute) if v4 || v6 => Step { grade: Grade::Warn, ..step },
                 Some(_) if falls_back => {
-                    let says = format!(
-                        "{}; Let's Encrypt then tries IPv4, not every CA does",
-                        step.says
-                    );
-                    Step {
-                        grade: Grade::Warn,
-                        says,
-                        ..step
-                    }
+                    let says =
+                        format!("{}; Let's Encrypt then tries IPv4, not every CA does", step.says);
+                    Step { grade: Grade::Warn, says, ..step }
                 }
                 _ => step,
             };
@@ -436,19 +405,11 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
     }
 
     async fn visit(&self, way: Way, challenge: &Http01) -> Visit {
-        match Probe::new(
-            way,
-            self.config.self_check_port,
-            self.config.connect_timeout,
-        ) {
+        match Probe::new(way, self.config.self_check_port, self.config.connect_timeout) {
             Ok(probe) => probe.fetch(&self.name, challenge).await,
             Err(why) => Visit {
                 hops: Vec::new(),
-                end: Err(Trouble::Silent {
-                    url: self.name.to_string(),
-                    why,
-                    cause: Cause::Other,
-                }),
+                end: Err(Trouble::Silent { url: self.name.to_string(), why, cause: Cause::Other }),
             },
         }
     }

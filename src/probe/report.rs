@@ -68,30 +68,17 @@ pub struct Step {
 impl Step {
     /// A step that is as it should be.
     pub fn ok(subject: Subject, says: impl Into<String>) -> Self {
-        Self {
-            grade: Grade::Ok,
-            subject,
-            says: says.into(),
-            mend: None,
-            hops: Vec::new(),
-        }
+        Self { grade: Grade::Ok, subject, says: says.into(), mend: None, hops: Vec::new() }
     }
 
     /// A step with a remark.
     pub fn warn(subject: Subject, says: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            grade: Grade::Warn,
-            mend: Some(mend.into()),
-            ..Self::ok(subject, says)
-        }
+        Self { grade: Grade::Warn, mend: Some(mend.into()), ..Self::ok(subject, says) }
     }
 
     /// A step at which a CA would fail.
     pub fn fail(subject: Subject, says: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            grade: Grade::Fail,
-            ..Self::warn(subject, says, mend)
-        }
+        Self { grade: Grade::Fail, ..Self::warn(subject, says, mend) }
     }
 
     /// The same with the requests that were made.
@@ -138,11 +125,7 @@ impl Report {
             ),
         };
         Self {
-            verdict: steps
-                .iter()
-                .map(|step| step.grade)
-                .max()
-                .unwrap_or(Grade::Ok),
+            verdict: steps.iter().map(|step| step.grade).max().unwrap_or(Grade::Ok),
             name,
             directory,
             name_servers,
@@ -188,11 +171,7 @@ fn counted(count: usize, what: &str) -> String {
 }
 
 fn shown(hop: &Hop) -> String {
-    let Hop {
-        url,
-        address,
-        answer,
-    } = hop;
+    let Hop { url, address, answer } = hop;
     let from = address.map_or_else(String::new, |address| format!(" from {address}"));
     match answer {
         Answer::Status(status) => format!("{url}: {status}{from}"),

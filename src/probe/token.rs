@@ -55,11 +55,7 @@ mod tests {
 
     #[test]
     fn what_a_check_published_is_stray_once_no_check_can_use_it_any_more() {
-        let Http01 {
-            token,
-            key_authorization,
-            ..
-        } = challenge(NOW).unwrap();
+        let Http01 { token, key_authorization, .. } = challenge(NOW).unwrap();
         for (after, is_over) in [
             (Duration::ZERO, false),
             (LIFE - Duration::SECOND, false),

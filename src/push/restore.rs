@@ -42,26 +42,18 @@ pub async fn restore<W: World>(
     };
     let fail = async |what: Failure| {
         let text = format!("not restored from Rancher: {}", what.text);
-        let wait = engine
-            .fail(target.subject(), Failure { text, ..what })
-            .await;
+        let wait = engine.fail(target.subject(), Failure { text, ..what }).await;
         Err(wait.into())
     };
     let revealed = match engine.world.orchestrator().reveal(&held.id).await {
         Ok(revealed) => revealed,
         Err(error) => return fail(Failure::from(&error)).await,
     };
-    debug!(
-        name = held.name,
-        has_key = revealed.key.is_some(),
-        "certificate revealed"
-    );
+    debug!(name = held.name, has_key = revealed.key.is_some(), "certificate revealed");
     let Ok(shown) = &held.content else {
         return fail("it does not parse".into()).await;
     };
-    let subject = Subject::Key {
-        leaf: shown.leaf.fingerprint,
-    };
+    let subject = Subject::Key { leaf: shown.leaf.fingerprint };
     let until = engine.now() + ASK_AGAIN_AFTER;
     let Some(key) = revealed.key else {
         let detail = "Rancher holds our certificate but does not give its key back: it stays as it is until it is due";
@@ -72,22 +64,14 @@ pub async fn restore<W: World>(
         Ok(bundle) if bundle.shown() == shown => bundle,
         Ok(_) => return fail("it changed while it was asked for".into()).await,
         Err(flaw) => {
-            let detail = format!(
-                "what Rancher gives back for `{}` cannot be used: {flaw}",
-                held.name
-            );
+            let detail =
+                format!("what Rancher gives back for `{}` cannot be used: {flaw}", held.name);
             engine.fail_until(subject, until, detail.as_str()).await;
             return Err(Setback::failure_until(detail, until));
         }
     };
-    let directory = provenance(&target.view.known, held, shown)
-        .flatten()
-        .map(str::to_owned);
-    let origin = Origin {
-        directory,
-        source: Source::Restored,
-        at: engine.now(),
-    };
+    let directory = provenance(&target.view.known, held, shown).flatten().map(str::to_owned);
+    let origin = Origin { directory, source: Source::Restored, at: engine.now() };
     let (names, stored) = (target.names.clone(), bundle.clone());
     let lineage = lineage.map(str::to_owned);
     let stored = engine.store.run(move |store| {

@@ -21,12 +21,9 @@ use crate::store::ledger::Subject;
 pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(), Setback> {
     let generation = engine.wake_generation();
     let woken = match choose(engine.world.orchestrator(), pushed).await {
-        Ok(Choice::Wake(service)) => engine
-            .world
-            .orchestrator()
-            .wake(&service.id)
-            .await
-            .map(|()| Some(service.name)),
+        Ok(Choice::Wake(service)) => {
+            engine.world.orchestrator().wake(&service.id).await.map(|()| Some(service.name))
+        }
         Ok(Choice::NobodyThere) => Ok(None),
         Ok(Choice::NobodyActive) => Err(OrchestratorError::Conflict(
             "no balancer is active, nor our own service".to_owned(),
@@ -75,9 +72,6 @@ async fn choose(
     }
     let lists_pushed =
         |service: &Service| service.certificates.iter().any(|id| pushed.contains(id));
-    let best = balancers
-        .into_iter()
-        .filter(|service| service.is_active)
-        .max_by_key(lists_pushed);
+    let best = balancers.into_iter().filter(|service| service.is_active).max_by_key(lists_pushed);
     Ok(best.map_or(Choice::NobodyActive, Choice::Wake))
 }

@@ -91,13 +91,7 @@ impl Api {
     /// The API at `base`, with this key.
     pub fn new(client: Client, base: Base, access_key: Secret, secret_key: Secret) -> Self {
         let project = OnceCell::new_with(base.project.clone());
-        Self {
-            client,
-            base,
-            access_key,
-            secret_key,
-            project,
-        }
+        Self { client, base, access_key, secret_key, project }
     }
 
     /// Gets one resource; none if there is no such id.
@@ -125,9 +119,7 @@ impl Api {
             Body::Empty => Value::Object(serde_json::Map::new()),
             Body::Json(body) => body,
         };
-        self.ask(Method::POST, path, Some(body))
-            .await?
-            .read("POST", path)
+        self.ask(Method::POST, path, Some(body)).await?.read("POST", path)
     }
 
     /// Changes a resource.
@@ -136,9 +128,7 @@ impl Api {
         path: &str,
         body: Value,
     ) -> Result<T, OrchestratorError> {
-        self.ask(Method::PUT, path, Some(body))
-            .await?
-            .read("PUT", path)
+        self.ask(Method::PUT, path, Some(body)).await?.read("PUT", path)
     }
 
     /// Lists every row of a kind, and keeps what `keep` makes of it. Whole or not at all.
@@ -175,10 +165,8 @@ impl Api {
         for _ in 0..MOST_PAGES {
             let separator = if query.is_empty() { "" } else { "&" };
             let url = format!("{place}?limit={PAGE}{separator}{query}{marker}");
-            let page: Collection<T> = self
-                .send(Method::GET, &url, None)
-                .await?
-                .read("GET", place)?;
+            let page: Collection<T> =
+                self.send(Method::GET, &url, None).await?.read("GET", place)?;
             let mut data = page.data.into_iter();
             if overlaps && data.next().map(|row| row.id().to_owned()) != last {
                 return Ok(None);
@@ -198,10 +186,7 @@ impl Api {
                 )));
             };
             // Only the marker is taken from the server's URL: what stands around it may be another host.
-            match next
-                .strip_prefix('m')
-                .and_then(|offset| offset.parse::<u64>().ok())
-            {
+            match next.strip_prefix('m').and_then(|offset| offset.parse::<u64>().ok()) {
                 Some(offset) if offset > 0 => {
                     (marker, overlaps) = (format!("&marker=m{}", offset - 1), true)
                 }
@@ -246,9 +231,7 @@ impl Api {
         let mut projects = collection.data;
         match projects.len() {
             1 => Ok(projects.remove(0).id),
-            0 => Err(OrchestratorError::Denied(role_missing(
-                "it sees no environment",
-            ))),
+            0 => Err(OrchestratorError::Denied(role_missing("it sees no environment"))),
             _ => {
                 let listed: Vec<String> = projects
                     .iter()
@@ -286,26 +269,18 @@ impl Api {
         }
         let unavailable =
             |why: String| OrchestratorError::Unavailable(format!("{}: {why}", self.base.url));
-        let response = request
-            .send()
-            .await
-            .map_err(|error| unavailable(client::explain(&error)))?;
+        let response =
+            request.send().await.map_err(|error| unavailable(client::explain(&error)))?;
         let status = response.status();
         let headers = response.headers().clone();
         let body = client::read(response, LARGEST).await.map_err(unavailable)?;
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        Ok(Answer { status, headers, body })
     }
 }
 
 fn marker_of(next: &str) -> Option<&str> {
     let (_, query) = next.split_once('?')?;
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("marker="))
+    query.split('&').find_map(|pair| pair.strip_prefix("marker="))
 }
 
 fn role_missing(why: &str) -> String {
@@ -337,9 +312,7 @@ impl Answer {
     fn read<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, OrchestratorError> {
         // The query of a path may hold a marker or a filter, which say nothing to a person.
         let path = path.split('?').next().unwrap_or(path);
-        let path = path
-            .rsplit_once("/projects/")
-            .map_or(path, |(_, rest)| rest);
+        let path = path.rsplit_once("/projects/").map_or(path, |(_, rest)| rest);
         // An id in it may come from an answer.
         let what = one_line(&format!("{method} {path}"));
         if self.status.is_success() {
@@ -402,12 +375,7 @@ impl ErrorBody {
 
 /// What is wrong and where, without a word of the text: it may hold a key.
 fn without_content(error: &serde_json::Error) -> String {
-    format!(
-        "{:?} error at line {} column {}",
-        error.classify(),
-        error.line(),
-        error.column()
-    )
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
 }
 
 #[cfg(test)]

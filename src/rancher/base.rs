@@ -17,14 +17,9 @@ const DEFAULT_VERSION: &str = "v2-beta";
 impl Base {
     /// Reads `CATTLE_URL`: with or without version, environment, `/schemas`, doubled or final slashes.
     pub fn parse(url: &Url) -> Self {
-        let segments: Vec<&str> = url
-            .path()
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .collect();
-        let version = segments
-            .iter()
-            .position(|segment| VERSIONS.contains(segment));
+        let segments: Vec<&str> =
+            url.path().split('/').filter(|segment| !segment.is_empty()).collect();
+        let version = segments.iter().position(|segment| VERSIONS.contains(segment));
         let (before, after) = match version {
             Some(at) => (&segments[..=at], &segments[at + 1..]),
             None => (&segments[..], &segments[..0]),
@@ -45,10 +40,7 @@ impl Base {
             [kind, id, ..] if matches!(*kind, "projects" | "project") => Some((*id).to_owned()),
             _ => None,
         };
-        Self {
-            url: base.as_str().trim_end_matches('/').to_owned(),
-            project,
-        }
+        Self { url: base.as_str().trim_end_matches('/').to_owned(), project }
     }
 }
 
@@ -77,34 +69,14 @@ mod tests {
             ("http://r.test:8080/v1", "http://r.test:8080/v1", None),
             ("http://r.test:8080//v1/", "http://r.test:8080/v1", None),
             ("https://r.test/v1/schemas", "https://r.test/v1", None),
-            (
-                "https://r.test/v2-beta/schemas/",
-                "https://r.test/v2-beta",
-                None,
-            ),
-            (
-                "http://r.test/v1/projects/1a5",
-                "http://r.test/v1",
-                Some("1a5"),
-            ),
-            (
-                "http://r.test/v2-beta/projects/1a5/schemas",
-                "http://r.test/v2-beta",
-                Some("1a5"),
-            ),
+            ("https://r.test/v2-beta/schemas/", "https://r.test/v2-beta", None),
+            ("http://r.test/v1/projects/1a5", "http://r.test/v1", Some("1a5")),
+            ("http://r.test/v2-beta/projects/1a5/schemas", "http://r.test/v2-beta", Some("1a5")),
             ("http://r.test/rancher/v1", "http://r.test/rancher/v1", None),
-            (
-                "http://r.test/rancher",
-                "http://r.test/rancher/v2-beta",
-                None,
-            ),
+            ("http://r.test/rancher", "http://r.test/rancher/v2-beta", None),
         ] {
             let base = Base::parse(&Url::parse(text).unwrap());
-            assert_eq!(
-                (base.url.as_str(), base.project.as_deref()),
-                (url, project),
-                "{text}"
-            );
+            assert_eq!((base.url.as_str(), base.project.as_deref()), (url, project), "{text}");
         }
     }
 

@@ -68,39 +68,24 @@ struct Service {
 
 impl Service {
     fn label(&self) -> Option<&str> {
-        self.labels
-            .as_ref()?
-            .get(LABEL)?
-            .as_deref()
-            .filter(|label| !label.trim().is_empty())
+        self.labels.as_ref()?.get(LABEL)?.as_deref().filter(|label| !label.trim().is_empty())
     }
 
     fn is_gone(&self) -> bool {
-        matches!(
-            self.state.as_deref(),
-            Some("removing" | "removed" | "purging" | "purged")
-        )
+        matches!(self.state.as_deref(), Some("removing" | "removed" | "purging" | "purged"))
     }
 
     fn is_stopped(&self) -> bool {
         self.is_gone()
-            || matches!(
-                self.state.as_deref(),
-                Some("stopped" | "stopping" | "error" | "erroring")
-            )
+            || matches!(self.state.as_deref(), Some("stopped" | "stopping" | "error" | "erroring"))
     }
 
     fn announcement(self) -> Option<Announcement> {
         let label = self.label()?.to_owned();
         let name = self.name.unwrap_or_default();
-        let service = self
-            .stack_name
-            .map_or_else(|| name.clone(), |stack| format!("{stack}/{name}"));
-        Some(Announcement {
-            uuid: self.uuid?,
-            service,
-            label,
-        })
+        let service =
+            self.stack_name.map_or_else(|| name.clone(), |stack| format!("{stack}/{name}"));
+        Some(Announcement { uuid: self.uuid?, service, label })
     }
 }
 
@@ -145,23 +130,15 @@ impl Metadata {
         }
         let is_own =
             |service: &Service| service.environment_uuid.as_deref() == Some(environment.as_str());
-        let services = services
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|service| !service.is_gone());
-        let standalone = containers
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|container| {
-                container.service_uuid.is_none()
-                    && container.service_name.is_none()
-                    && !container.is_stopped()
-            });
-        let found: BTreeSet<Announcement> = services
-            .chain(standalone)
-            .filter(is_own)
-            .filter_map(Service::announcement)
-            .collect();
+        let services =
+            services.unwrap_or_default().into_iter().filter(|service| !service.is_gone());
+        let standalone = containers.unwrap_or_default().into_iter().filter(|container| {
+            container.service_uuid.is_none()
+                && container.service_name.is_none()
+                && !container.is_stopped()
+        });
+        let found: BTreeSet<Announcement> =
+            services.chain(standalone).filter(is_own).filter_map(Service::announcement).collect();
         // Lists come in another order after every reload.
         Ok(found.into_iter().collect())
     }
@@ -184,11 +161,7 @@ impl Metadata {
             let asked = Instant::now();
             let answer = self.poll(version.as_deref()).await;
             let mut polled = self.polled();
-            polled.quick = if asked.elapsed() < QUICK {
-                polled.quick.saturating_add(1)
-            } else {
-                0
-            };
+            polled.quick = if asked.elapsed() < QUICK { polled.quick.saturating_add(1) } else { 0 };
             match answer {
                 Ok(now) if polled.version.as_ref() == Some(&now) => polled.failures = 0,
                 // Whether all is well again is seen when the lists are read.
@@ -225,8 +198,7 @@ impl Metadata {
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        self.ask(&format!("{}/{VERSION}/{path}", self.url), None)
-            .await
+        self.ask(&format!("{}/{VERSION}/{path}", self.url), None).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -248,9 +220,8 @@ impl Metadata {
         if !status.is_success() {
             return Err(format!("{shown}: answered {status}: no data now"));
         }
-        let body = client::read(response, LARGEST)
-            .await
-            .map_err(|error| format!("{shown}: {error}"))?;
+        let body =
+            client::read(response, LARGEST).await.map_err(|error| format!("{shown}: {error}"))?;
         serde_json::from_slice(&body).map_err(|error| {
             format!(
                 "{shown}: the answer is not what the metadata service says ({:?} error)",

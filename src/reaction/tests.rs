@@ -18,11 +18,7 @@ fn each_answer_has_the_kind_of_its_meaning() {
         (K::Failed, T::Failed, T::Overloaded),
         (K::BadNonce, T::BadNonce, T::BadNonce),
         (K::RateLimited(LimitScope::Names), T::Limited, T::Limited),
-        (
-            K::RateLimited(LimitScope::Account),
-            T::AccountLimited,
-            T::AccountLimited,
-        ),
+        (K::RateLimited(LimitScope::Account), T::AccountLimited, T::AccountLimited),
         (K::RateLimited(LimitScope::Paused), T::Paused, T::Paused),
         (K::AccountUnknown, T::AccountUnknown, T::AccountUnknown),
         (K::Gone, T::OrderGone, T::OrderGone),
@@ -32,15 +28,9 @@ fn each_answer_has_the_kind_of_its_meaning() {
     for (kind, at_once, with_a_time) in answers {
         let error = AuthorityError::new(kind, problem("unauthorized"));
         assert_eq!(T::of(&error), at_once, "{kind:?}");
-        let later = AuthorityError {
-            not_before: Some(datetime!(2026-11-22 12:00 UTC)),
-            ..error
-        };
+        let later = AuthorityError { not_before: Some(datetime!(2026-11-22 12:00 UTC)), ..error };
         assert_eq!(T::of(&later), at_once, "{kind:?}, of our own");
-        let later = AuthorityError {
-            status: Some(503),
-            ..later
-        };
+        let later = AuthorityError { status: Some(503), ..later };
         assert_eq!(T::of(&later), with_a_time, "{kind:?}");
     }
     let no_directory = AuthorityError::unavailable(problem(Problem::NO_DIRECTORY));
@@ -64,20 +54,12 @@ fn each_answer_has_the_kind_of_its_meaning() {
         ("", T::Refused),
     ];
     for (kind, trouble) in refusals {
-        assert_eq!(
-            T::of(&AuthorityError::refused(problem(kind))),
-            trouble,
-            "{kind}"
-        );
+        assert_eq!(T::of(&AuthorityError::refused(problem(kind))), trouble, "{kind}");
         let is_of_order = matches!(
             trouble,
             T::NameRefused | T::KeyRefused | T::Misunderstood | T::Refused | T::Caa
         );
-        let of_new_account = if is_of_order {
-            T::AccountNotMade
-        } else {
-            trouble
-        };
+        let of_new_account = if is_of_order { T::AccountNotMade } else { trouble };
         let refused = AuthorityError::refused(problem(kind));
         assert_eq!(T::of_new_account(&refused), of_new_account, "{kind}");
         let is_of_account = trouble == T::AccountRefused;
@@ -119,10 +101,8 @@ fn each_answer_has_the_kind_of_its_meaning() {
 fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
     let check = |kind: &str, detail: &str, sub: Option<&str>, trouble: Trouble| {
         let name = || "a.example.com".parse().unwrap();
-        let sub = sub.map(|detail| Subproblem {
-            kind: "caa".to_owned(),
-            detail: detail.to_owned(),
-        });
+        let sub =
+            sub.map(|detail| Subproblem { kind: "caa".to_owned(), detail: detail.to_owned() });
         let problem = Problem {
             names: sub.into_iter().map(|sub| (name(), sub)).collect(),
             ..Problem::new(kind, detail)

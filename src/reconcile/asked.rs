@@ -33,11 +33,7 @@ impl<W: World> Reconciler<W> {
         left: &[Arc<Lineage>],
         now: OffsetDateTime,
     ) -> Asked {
-        let read = self
-            .engine
-            .store
-            .run(|store| store.renewal_requests())
-            .await;
+        let read = self.engine.store.run(|store| store.renewal_requests()).await;
         let requests = match read {
             Ok(requests) => requests,
             Err(error) => {
@@ -103,10 +99,7 @@ impl<W: World> Reconciler<W> {
             self.engine.lift_waits(&names.set(), &certificate).await;
             request.taken_at = Some(now);
             let taken = request.clone();
-            let saved = self
-                .engine
-                .store
-                .run(move |store| store.take_renewal(&taken));
+            let saved = self.engine.store.run(move |store| store.take_renewal(&taken));
             note(saved.await);
         }
         Some(request)
@@ -129,10 +122,7 @@ const BACKDATED: Duration = Duration::HOUR;
 
 /// Whether the live version came from an authority after it was asked for, to us or to another instance.
 fn is_newer(lineage: &Lineage, asked_at: OffsetDateTime) -> bool {
-    let version = lineage
-        .record
-        .as_ref()
-        .and_then(|record| record.live_version());
+    let version = lineage.record.as_ref().and_then(|record| record.live_version());
     let is_ours = version.is_some_and(|it| it.source == Source::Issued && asked_at < it.stored_at);
     let is_others = matches!(&lineage.copy, DiskCopy::Whole(stored)
         if asked_at < stored.shown.leaf.not_before.saturating_add(BACKDATED)

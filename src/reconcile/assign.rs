@@ -52,27 +52,15 @@ pub fn assign(
 ) -> Assignment {
     let stores = assign_lineages(entries, lineages, |lineage| worth(lineage, policy, now));
     let remotes = assign_held(entries, held);
-    let taken: BTreeSet<&str> = stores
-        .iter()
-        .flatten()
-        .map(|lineage| lineage.name.as_str())
-        .collect();
-    let left = lineages
-        .iter()
-        .filter(|lineage| !taken.contains(lineage.name.as_str()))
-        .cloned()
-        .collect();
+    let taken: BTreeSet<&str> =
+        stores.iter().flatten().map(|lineage| lineage.name.as_str()).collect();
+    let left =
+        lineages.iter().filter(|lineage| !taken.contains(lineage.name.as_str())).cloned().collect();
     let entries = stores
         .iter()
         .zip(remotes)
-        .map(|(lineage, remote)| Assigned {
-            lineage: lineage.clone(),
-            remote: remote.cloned(),
-        });
-    Assignment {
-        entries: entries.collect(),
-        left,
-    }
+        .map(|(lineage, remote)| Assigned { lineage: lineage.clone(), remote: remote.cloned() });
+    Assignment { entries: entries.collect(), left }
 }
 
 fn assign_lineages<O: Ord>(
@@ -95,27 +83,17 @@ fn assign_lineages<O: Ord>(
     type Candidates<'a> = Box<dyn Fn(&Entry) -> Vec<&'a Arc<Lineage>> + 'a>;
     let equal = |entry: &Entry| by_set.get(&entry.names.set()).cloned().unwrap_or_default();
     let primary = |entry: &Entry| {
-        by_primary
-            .get(&folder_name(entry.names.primary()))
-            .cloned()
-            .unwrap_or_default()
+        by_primary.get(&folder_name(entry.names.primary())).cloned().unwrap_or_default()
     };
     let rounds: [Candidates<'_>; 3] = [
         Box::new(|entry| {
-            equal(entry)
-                .into_iter()
-                .filter(|lineage| is_primary(lineage, entry))
-                .collect()
+            equal(entry).into_iter().filter(|lineage| is_primary(lineage, entry)).collect()
         }),
         Box::new(equal),
         Box::new(primary),
     ];
     for candidates in &rounds {
-        for (entry, found) in entries
-            .iter()
-            .zip(&mut found)
-            .filter(|(_, found)| found.is_none())
-        {
+        for (entry, found) in entries.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
             let free = candidates(entry)
                 .into_iter()
                 .filter(|lineage| !taken.contains(lineage.name.as_str()));
@@ -194,21 +172,14 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
             *lowest = held;
         }
         if let Ok(shown) = &held.content {
-            by_names
-                .entry(shown.leaf.names().collect())
-                .or_default()
-                .push(held);
+            by_names.entry(shown.leaf.names().collect()).or_default().push(held);
         }
     }
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let named = |entry: &Entry| by_name.get(entry.names.primary().as_str()).copied();
     let mut found: Vec<Option<&Held>> = entries.iter().map(named).collect();
     taken.extend(found.iter().flatten().map(|held| held.id.as_str()));
-    for (entry, found) in entries
-        .iter()
-        .zip(&mut found)
-        .filter(|(_, found)| found.is_none())
-    {
+    for (entry, found) in entries.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
         let set = entry.names.set();
         let sorted: Vec<&str> = set.iter().map(|name| name.as_str()).collect();
         let equal = by_names
@@ -270,10 +241,7 @@ pub fn of_lineage<'a>(
             return false;
         };
         let leaf = shown.leaf.fingerprint;
-        let is_on_record = record
-            .versions
-            .iter()
-            .any(|version| version.leaf == Some(leaf));
+        let is_on_record = record.versions.iter().any(|version| version.leaf == Some(leaf));
         // A mark says that it is ours, not of which lineage; the name does.
         let is_marked = || {
             is_named(held) && !known.contains_key(&leaf) && provenance(known, held, shown).is_some()

@@ -82,10 +82,7 @@ impl Job {
             live: None,
             lineage: None,
             work,
-            urgency: Urgency {
-                has_no_certificate: true,
-                ..Urgency::default()
-            },
+            urgency: Urgency { has_no_certificate: true, ..Urgency::default() },
         })
     }
 
@@ -133,10 +130,7 @@ pub struct Done {
 impl Done {
     /// What is told when the work itself broke down.
     pub fn after_panic(primary: String, names: Names, what: &'static str) -> Self {
-        tracing::error!(
-            domain = primary,
-            "the work on a certificate panicked, please report it"
-        );
+        tracing::error!(domain = primary, "the work on a certificate panicked, please report it");
         let setback = Setback::failure("an error in this program");
         Self {
             primary,
@@ -166,11 +160,9 @@ impl Job {
             Some(setback) if setback.is_failure => {
                 debug!(names = %self.target.names, error = setback.sentence(), "job not done")
             }
-            Some(setback) => debug!(
-                domain = self.primary,
-                reason = setback.reason,
-                "more to do later"
-            ),
+            Some(setback) => {
+                debug!(domain = self.primary, reason = setback.reason, "more to do later")
+            }
             None => debug!(domain = self.primary, "job done"),
         }
         Done {
@@ -231,8 +223,7 @@ impl Job {
                     return Ok(true);
                 }
                 let _place = room.pushes.wait().await;
-                self.push(engine, &obtained.bundle, Some(&obtained.directory), brought)
-                    .await?;
+                self.push(engine, &obtained.bundle, Some(&obtained.directory), brought).await?;
             }
         }
         Ok(false)
@@ -247,10 +238,9 @@ impl Job {
         let orchestrator = engine.world.orchestrator();
         let looked = match &self.target.remote {
             Some(held) => orchestrator.look(&held.id).await,
-            None => orchestrator
-                .find(self.primary.as_str())
-                .await
-                .map(|found| found.into_iter().next()),
+            None => {
+                orchestrator.find(self.primary.as_str()).await.map(|found| found.into_iter().next())
+            }
         };
         match looked {
             Ok(present) => {
@@ -288,12 +278,9 @@ impl Job {
                 return Err(Setback::failure(what));
             }
         };
-        let version = record.as_ref().and_then(|record| {
-            record
-                .versions
-                .iter()
-                .find(|version| version.number == live)
-        });
+        let version = record
+            .as_ref()
+            .and_then(|record| record.versions.iter().find(|version| version.number == live));
         let directory = version.and_then(|version| version.directory.as_deref());
         self.push(engine, &bundle, directory, brought).await
     }

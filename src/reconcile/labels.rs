@@ -80,11 +80,7 @@ impl<W: World> Reconciler<W> {
 
     pub(super) async fn wanted(&mut self) -> Wanted {
         let empty = Vec::new();
-        let announcements = if self.reads_labels {
-            &self.labels.announcements
-        } else {
-            &empty
-        };
+        let announcements = if self.reads_labels { &self.labels.announcements } else { &empty };
         let wanted = Wanted::merge(&self.domains, announcements, &self.labels.holders);
         for notice in &wanted.notices {
             if !self.notices.contains(notice) {
@@ -93,10 +89,7 @@ impl<W: World> Reconciler<W> {
         }
         self.notices = wanted.notices.iter().cloned().collect();
         if self.reads_labels && self.knows_labels {
-            let record = LabelsRecord {
-                holders: wanted.holders.clone(),
-                ..self.labels.clone()
-            };
+            let record = LabelsRecord { holders: wanted.holders.clone(), ..self.labels.clone() };
             self.save_labels(record).await;
         }
         wanted

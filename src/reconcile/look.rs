@@ -36,10 +36,7 @@ impl<W: World> Reconciler<W> {
         }
         match self.engine.world.orchestrator().certificates().await {
             Ok(held) => {
-                self.list = ListClock {
-                    was_well: true,
-                    ..ListClock::default()
-                };
+                self.list = ListClock { was_well: true, ..ListClock::default() };
                 Ok(held)
             }
             Err(error) => {

@@ -160,11 +160,9 @@ impl Row {
         let on_disk = Copy::from(disk);
         let renewal = |leaf: &Leaf| Renewal::of(leaf, renew_before);
         let ours = match remote {
-            RemoteCopy::Held(held) => held
-                .content
-                .as_ref()
-                .ok()
-                .filter(|shown| provenance(known, held, shown).is_some()),
+            RemoteCopy::Held(held) => {
+                held.content.as_ref().ok().filter(|shown| provenance(known, held, shown).is_some())
+            }
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
         };
         let renewal_at_rancher = ours.map(|shown| renewal(&shown.leaf));
@@ -217,12 +215,9 @@ impl Row {
         };
         match &verdict.held_back {
             None => verdict.why.clone(),
-            Some(setback) => format!(
-                "{} ({}: {})",
-                setback.sentence(),
-                verdict.action,
-                verdict.why
-            ),
+            Some(setback) => {
+                format!("{} ({}: {})", setback.sentence(), verdict.action, verdict.why)
+            }
         }
     }
 
@@ -236,9 +231,7 @@ impl Row {
 
     /// Whether a person should look at it.
     pub fn needs_attention(&self) -> bool {
-        self.verdict
-            .as_ref()
-            .is_some_and(|verdict| verdict.needs_attention)
+        self.verdict.as_ref().is_some_and(|verdict| verdict.needs_attention)
             || self.held_back().is_some_and(|setback| setback.is_failure)
     }
 }

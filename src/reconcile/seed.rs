@@ -29,12 +29,7 @@ impl<W: World> Reconciler<W> {
                 continue;
             }
             tracing::debug!(name = held.name, "ledger seeded from Rancher");
-            let asked = Asked {
-                directory,
-                account: "",
-                names: &names,
-                is_renewal: false,
-            };
+            let asked = Asked { directory, account: "", names: &names, is_renewal: false };
             self.engine.seed(&asked, leaf).await;
         }
     }

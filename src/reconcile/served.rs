@@ -30,10 +30,7 @@ impl<W: World> Reconciler<W> {
         let now = gathering.now;
         // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
         let matters = |lineage: &&Arc<Lineage>| {
-            let is_told = lineage
-                .record
-                .as_ref()
-                .is_none_or(|record| record.is_told_gone);
+            let is_told = lineage.record.as_ref().is_none_or(|record| record.is_told_gone);
             matches!(&lineage.copy, DiskCopy::Whole(stored) if now < stored.shown.leaf.not_after || !is_told)
         };
         let left: Vec<&Arc<Lineage>> = left.iter().filter(matters).collect();
@@ -66,14 +63,9 @@ impl<W: World> Reconciler<W> {
                 Some(balancer) => {
                     taken.extend(ours.map(|held| held.id.clone()));
                     let origins = [format!("listed by balancer {}", balancer.name)].into();
-                    let entry = Entry {
-                        names: record.names.clone(),
-                        origins,
-                    };
-                    let assigned = Assigned {
-                        lineage: Some(Arc::clone(lineage)),
-                        remote: ours.cloned(),
-                    };
+                    let entry = Entry { names: record.names.clone(), origins };
+                    let assigned =
+                        Assigned { lineage: Some(Arc::clone(lineage)), remote: ours.cloned() };
                     served.push((entry, assigned));
                 }
                 None if self.knows_labels => self.tell_gone(lineage).await,
@@ -84,11 +76,7 @@ impl<W: World> Reconciler<W> {
     }
 
     pub(super) async fn tell_gone(&mut self, lineage: &Lineage) {
-        let Some(record) = lineage
-            .record
-            .as_ref()
-            .filter(|record| !record.is_told_gone)
-        else {
+        let Some(record) = lineage.record.as_ref().filter(|record| !record.is_told_gone) else {
             return;
         };
         // An attempt may be storing another version: the next pass knows what came of it.
@@ -99,10 +87,7 @@ impl<W: World> Reconciler<W> {
         }
         info!(names = %record.names, "nobody wants this certificate any more and no balancer lists it, left to expire");
         let (name, record) = (lineage.name.clone(), record.clone());
-        let noted = self
-            .engine
-            .store
-            .run(move |store| store.note_gone(&name, &record));
+        let noted = self.engine.store.run(move |store| store.note_gone(&name, &record));
         match noted.await {
             // From here on the record knows; or it is another one, of which nothing was said yet.
             Ok(_) => drop(self.said.remove(&format!("gone {}", lineage.name))),

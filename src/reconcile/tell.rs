@@ -61,9 +61,7 @@ impl<W: World> Reconciler<W> {
         if !setback.is_failure || !self.is_news(names, &setback.reason) {
             return;
         }
-        let next_try = setback
-            .until
-            .map_or_else(|| "next pass".to_owned(), crate::text::timestamp);
+        let next_try = setback.until.map_or_else(|| "next pass".to_owned(), crate::text::timestamp);
         warn!(%names, error = setback.sentence(), next_try, "certificate not done");
     }
 

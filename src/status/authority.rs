@@ -171,9 +171,7 @@ fn budgets(on_record: &OnRecord<'_>, directory: &str, now: OffsetDateTime) -> Ve
 /// What a wait at an authority is about.
 fn about(subject: &Subject) -> Option<(&str, Waiting, String)> {
     match subject {
-        Subject::Name {
-            directory, name, ..
-        } => Some((directory, Waiting::Name, name.to_string())),
+        Subject::Name { directory, name, .. } => Some((directory, Waiting::Name, name.to_string())),
         Subject::Account { directory } => {
             Some((directory, Waiting::Account, "the account".to_owned()))
         }

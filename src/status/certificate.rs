@@ -210,10 +210,7 @@ impl Served {
 
 fn by_certificate(balancers: &Arc<[Service]>) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for balancer in balancers
-        .iter()
-        .filter(|balancer| balancer.folder.is_none())
-    {
+    for balancer in balancers.iter().filter(|balancer| balancer.folder.is_none()) {
         for id in &balancer.certificates {
             let names = all.entry(id.clone()).or_default();
             if !names.contains(&balancer.name) {
@@ -268,10 +265,7 @@ pub(super) fn of(
     if health == Health::Working && is_done(&name, snapshot) {
         health = Health::Well;
         "done, looked at again in the next pass".clone_into(&mut reason);
-        next = snapshot.next.map(|at| Next {
-            at,
-            what: "looked at again".to_owned(),
-        });
+        next = snapshot.next.map(|at| Next { at, what: "looked at again".to_owned() });
     }
     let stuck = row.stuck.as_ref().map(Problem::of);
     if left_out.is_some() || stuck.is_some() {
@@ -339,10 +333,7 @@ fn is_at_risk(row: &Row, now: OffsetDateTime) -> bool {
     if served.not_after <= now {
         return true;
     }
-    let is_left = row
-        .verdict
-        .as_ref()
-        .is_some_and(|verdict| verdict.action == Action::Leave);
+    let is_left = row.verdict.as_ref().is_some_and(|verdict| verdict.action == Action::Leave);
     let renewal = match row.at_rancher {
         report::Copy::Whole(_) => row.renewal_at_rancher.filter(|_| !is_left),
         report::Copy::Unknown(_) | report::Copy::Absent | report::Copy::Broken(_) => row.renewal,
@@ -387,21 +378,14 @@ fn last_try(row: &Row, last: Option<&Try>, failed: &Failed<'_>) -> Option<LastTr
         });
     }
     let wait = failed.of_certificate(&row.entry.names)?;
-    Some(LastTry {
-        at: wait.failed_at?,
-        what: "try".to_owned(),
-        error: Some(wait.detail.clone()),
-    })
+    Some(LastTry { at: wait.failed_at?, what: "try".to_owned(), error: Some(wait.detail.clone()) })
 }
 
 /// The earliest of all that happens by itself; what nothing is known of is looked at by the next pass.
 fn next(row: &Row, next_pass: Option<OffsetDateTime>, now: OffsetDateTime) -> Option<Next> {
     let verdict = row.verdict.as_ref()?;
     if let Some(next) = row.next().filter(|next| now < next.at) {
-        return Some(Next {
-            at: next.at,
-            what: next.what.clone(),
-        });
+        return Some(Next { at: next.at, what: next.what.clone() });
     }
     match verdict.action {
         Action::Keep | Action::Leave if row.held_back().is_none() => None,
@@ -411,10 +395,9 @@ fn next(row: &Row, next_pass: Option<OffsetDateTime>, now: OffsetDateTime) -> Op
         | Action::Issue
         | Action::Renew
         | Action::Restore
-        | Action::Wait => Some(Next {
-            at: next_pass?,
-            what: format!("next try: {}", verdict.action),
-        }),
+        | Action::Wait => {
+            Some(Next { at: next_pass?, what: format!("next try: {}", verdict.action) })
+        }
     }
 }
 

@@ -33,10 +33,7 @@ impl<'a> Failed<'a> {
                 | Subject::Overruled { .. } => {}
             }
         }
-        Self {
-            names,
-            certificates,
-        }
+        Self { names, certificates }
     }
 
     /// The last failure of a name.
@@ -48,9 +45,7 @@ impl<'a> Failed<'a> {
     pub(super) fn of_certificate(&self, names: &Names) -> Option<&'a Wait> {
         let own = self.certificates.get(names.primary().as_str()).copied();
         let of_names = names.iter().filter_map(|name| self.of_name(name));
-        own.into_iter()
-            .chain(of_names)
-            .max_by_key(|wait| wait.failed_at)
+        own.into_iter().chain(of_names).max_by_key(|wait| wait.failed_at)
     }
 }
 

@@ -9,18 +9,15 @@ impl Status {
     /// What is to be said before anything is known of certificates.
     pub(super) fn of_phase(mut self, phase: Phase) -> Self {
         (self.health, self.sentence) = match &phase {
-            Phase::Starting => (
-                Health::Working,
-                "Starting: the first pass has not ended yet.".to_owned(),
-            ),
-            Phase::Waiting { reason } => (
-                Health::Attention,
-                format!("Not started: the store cannot be used: {reason}"),
-            ),
-            Phase::StandingBy { holder } => (
-                Health::Well,
-                format!("Standing by: another instance holds the store: {holder}"),
-            ),
+            Phase::Starting => {
+                (Health::Working, "Starting: the first pass has not ended yet.".to_owned())
+            }
+            Phase::Waiting { reason } => {
+                (Health::Attention, format!("Not started: the store cannot be used: {reason}"))
+            }
+            Phase::StandingBy { holder } => {
+                (Health::Well, format!("Standing by: another instance holds the store: {holder}"))
+            }
             Phase::Running | Phase::NotRunning => (self.health, self.sentence),
         };
         self.phase = phase;
@@ -59,11 +56,8 @@ impl Status {
         self.health = worst.unwrap_or_default();
         let all = self.certificates.len();
         let is_bad = |health: Health| health.needs_attention();
-        self.needs_attention = self
-            .certificates
-            .iter()
-            .filter(|certificate| is_bad(certificate.health))
-            .count();
+        self.needs_attention =
+            self.certificates.iter().filter(|certificate| is_bad(certificate.health)).count();
         let at_risk = self.counts().get(&Health::AtRisk).copied().unwrap_or(0);
         let mut sentence = match (all, self.needs_attention) {
             (0, _) => self.nothing_wanted().to_owned(),
@@ -89,10 +83,7 @@ impl Status {
     }
 
     fn nothing_wanted(&self) -> &'static str {
-        let metadata = self
-            .surroundings
-            .iter()
-            .find(|part| part.name == "metadata");
+        let metadata = self.surroundings.iter().find(|part| part.name == "metadata");
         if metadata.is_some_and(|part| part.health != Health::Well) {
             "No names are known: DOMAINS has none, and the labels could not be read yet."
         } else if self.notices.is_empty() {

@@ -53,12 +53,9 @@ fn part(name: &str, fault: Option<(&str, Option<&str>)>, well: impl Into<String>
             detail: detail.to_owned(),
             advice: advice.map(str::to_owned),
         },
-        None => Part {
-            name: name.to_owned(),
-            health: Health::Well,
-            detail: well.into(),
-            advice: None,
-        },
+        None => {
+            Part { name: name.to_owned(), health: Health::Well, detail: well.into(), advice: None }
+        }
     }
 }
 
@@ -158,23 +155,16 @@ fn authority(on_record: &OnRecord<'_>, authorities: &[Authority]) -> Part {
         fault.map(|wait| format!("{}; until {}", wait.problem.what, timestamp(wait.until)));
     part(
         "CA",
-        detail.as_deref().map(|detail| {
-            (
-                detail,
-                fault.and_then(|wait| wait.problem.advice.as_deref()),
-            )
-        }),
+        detail
+            .as_deref()
+            .map(|detail| (detail, fault.and_then(|wait| wait.problem.advice.as_deref()))),
         directory,
     )
 }
 
 fn webroot(report: &Report) -> Part {
     let fault = report.webroot_fault.as_deref();
-    part(
-        "webroot",
-        fault.map(|fault| (fault, Trouble::Disk.advice())),
-        "can be read",
-    )
+    part("webroot", fault.map(|fault| (fault, Trouble::Disk.advice())), "can be read")
 }
 
 fn store(report: &Report) -> Part {

@@ -69,10 +69,7 @@ fn verdict(action: Action) -> Verdict {
 fn row(name: &str, days: i64, verdict: Verdict) -> Row {
     let leaf = with_left(name, days);
     Row {
-        entry: Entry {
-            names: names(name),
-            origins: BTreeSet::from(["DOMAINS".to_owned()]),
-        },
+        entry: Entry { names: names(name), origins: BTreeSet::from(["DOMAINS".to_owned()]) },
         verdict: Some(verdict),
         stuck: None,
         renewal: Some(Renewal {
@@ -103,10 +100,9 @@ fn first(name: &str) -> Row {
 
 fn held_back(row: Row, setback: Setback) -> Row {
     let verdict = row.verdict.clone().map(|verdict| Verdict {
-        next: setback.until.map(|at| decide::Next {
-            at,
-            what: format!("next try: {}", verdict.action),
-        }),
+        next: setback
+            .until
+            .map(|at| decide::Next { at, what: format!("next try: {}", verdict.action) }),
         held_back: Some(setback),
         ..verdict
     });
@@ -126,12 +122,7 @@ fn report(rows: Vec<Row>) -> Report {
         store_fault: None,
         is_ephemeral: false,
         webroot_fault: None,
-        labels: Labels {
-            are_read: true,
-            are_known: true,
-            read_at: Some(NOW),
-            fault: None,
-        },
+        labels: Labels { are_read: true, are_known: true, read_at: Some(NOW), fault: None },
         balancers: Some(Ok(Arc::new([]))),
         notices: Vec::new(),
     }
@@ -151,10 +142,7 @@ fn gathered(report: Report, ledger: &Ledger) -> Status {
     let snapshot = Snapshot {
         passes: 3,
         report: Some(Arc::new(report)),
-        last_pass: Some(PassTimes {
-            ended_at: NOW,
-            took: Duration::milliseconds(1500),
-        }),
+        last_pass: Some(PassTimes { ended_at: NOW, took: Duration::milliseconds(1500) }),
         next: Some(NOW + Duration::minutes(5)),
         ..Snapshot::default()
     };
@@ -192,25 +180,16 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
     stands(first("a.test"), Health::Working);
     let dns = failed(Trouble::NoAddress, "validation of a.test failed: dns");
     stands(held_back(first("a.test"), dns.clone()), Health::Attention);
-    stands(
-        held_back(row("a.test", 29, renew()), dns.clone()),
-        Health::Attention,
-    );
+    stands(held_back(row("a.test", 29, renew()), dns.clone()), Health::Attention);
     stands(held_back(row("a.test", 10, renew()), dns), Health::AtRisk);
     let later = Setback::later("the floor", NOW + DAY);
-    stands(
-        held_back(row("a.test", 29, renew()), later),
-        Health::Waiting,
-    );
+    stands(held_back(row("a.test", 29, renew()), later), Health::Waiting);
     let mut in_hand = row("a.test", 29, renew());
     in_hand.verdict = None;
     stands(in_hand, Health::Working);
     // What is not ours is well until it is about to end.
     stands(row("a.test", 29, verdict(Action::Leave)), Health::Well);
-    let at_risk = Verdict {
-        needs_attention: true,
-        ..verdict(Action::Leave)
-    };
+    let at_risk = Verdict { needs_attention: true, ..verdict(Action::Leave) };
     stands(row("a.test", 29, at_risk.clone()), Health::AtRisk);
     // Under the staging rule something is left alone that has long to live.
     stands(row("a.test", 80, at_risk), Health::Attention);
@@ -224,20 +203,11 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
     };
     stands(renewed(20), Health::Attention);
     stands(renewed(10), Health::AtRisk);
-    let unread = Verdict {
-        at_rancher: AtRancher::Unknown,
-        needs_attention: true,
-        ..verdict(Action::Wait)
-    };
-    let unread = Row {
-        at_rancher: Copy::Unknown("no answer".to_owned()),
-        ..row("a.test", 80, unread)
-    };
-    assert_eq!(
-        stands(unread, Health::Waiting).problem,
-        None,
-        "told beside Rancher"
-    );
+    let unread =
+        Verdict { at_rancher: AtRancher::Unknown, needs_attention: true, ..verdict(Action::Wait) };
+    let unread =
+        Row { at_rancher: Copy::Unknown("no answer".to_owned()), ..row("a.test", 80, unread) };
+    assert_eq!(stands(unread, Health::Waiting).problem, None, "told beside Rancher");
     // A better copy in the store is of no use to whoever is served the one at Rancher.
     let served = Row {
         at_rancher: Copy::Whole(with_left("a.test", -1)),
@@ -272,14 +242,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
     };
     let working = (Health::Working, "next try: Issue".to_owned());
     let well = (Health::Well, "looked at again".to_owned());
-    let last = |at, setback| {
-        Some(Try {
-            at,
-            what: "obtain",
-            setback,
-            brought: Brought::default(),
-        })
-    };
+    let last = |at, setback| Some(Try { at, what: "obtain", setback, brought: Brought::default() });
     assert_eq!(with(None), working);
     assert_eq!(with(last(NOW - DAY, None)), working);
     assert_eq!(with(last(NOW + Duration::SECOND, None)), well);
@@ -292,12 +255,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     let new = with_left("a.test", 80);
     let due_at = Some(schedule::due_at(&new, None));
     let with = |row: Row, at, brought: &Brought| {
-        let last = Try {
-            at,
-            what: "obtain",
-            setback: None,
-            brought: brought.clone(),
-        };
+        let last = Try { at, what: "obtain", setback: None, brought: brought.clone() };
         let snapshot = Snapshot {
             report: Some(Arc::new(report(vec![row]))),
             tries: [("a.test".to_owned(), last)].into(),
@@ -326,14 +284,8 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     };
     let print = Some(new.fingerprint.to_string());
     let (later, end) = (NOW + Duration::SECOND, Some(new.not_after));
-    let stored = Brought {
-        on_disk: Some(new.clone()),
-        ..Brought::default()
-    };
-    let pushed = Brought {
-        at_rancher: Some(new),
-        ..stored.clone()
-    };
+    let stored = Brought { on_disk: Some(new.clone()), ..Brought::default() };
+    let pushed = Brought { at_rancher: Some(new), ..stored.clone() };
 
     let certificate = with(first("a.test"), later, &stored);
     assert_eq!(seen(&certificate), (print.clone(), None, due_at, end));
@@ -342,10 +294,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     // What was about to expire no longer is.
     let old = || row("a.test", 1, verdict(Action::Renew));
     let certificate = with(old(), later, &pushed);
-    assert_eq!(
-        (certificate.health, certificate.expires_at),
-        (Health::Well, end)
-    );
+    assert_eq!((certificate.health, certificate.expires_at), (Health::Well, end));
     let certificate = with(old(), later, &stored);
     assert_eq!(certificate.health, Health::AtRisk, "the old one is served");
     // The pass looked after that.
@@ -363,10 +312,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         ..row("a.test", 80, verdict(Action::Keep))
     };
     let mut ledger = Ledger::default();
-    assert_eq!(
-        gathered(report(vec![row.clone()]), &ledger).health,
-        Health::Well
-    );
+    assert_eq!(gathered(report(vec![row.clone()]), &ledger).health, Health::Well);
     let subject = Subject::Name {
         directory: DIRECTORY.to_owned(),
         account: String::new(),
@@ -386,10 +332,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
     let certificate = &status.certificates[0];
     assert_eq!(certificate.health, Health::Attention);
     let problem = certificate.problem.as_ref().unwrap();
-    assert_eq!(
-        problem.what,
-        "b.test is left out: validation of b.test failed"
-    );
+    assert_eq!(problem.what, "b.test is left out: validation of b.test failed");
     assert_eq!(problem.kind, Some(Trouble::NoAddress));
     assert_eq!(status.sentence, "The certificate needs attention.");
 }
@@ -403,15 +346,9 @@ fn says(rows: Vec<Row>, sentence: &str) {
 fn everything_is_said_in_one_sentence() {
     let well = |name| row(name, 80, verdict(Action::Keep));
     let bad = |name| held_back(first(name), failed(Trouble::Caa, "caa"));
-    says(
-        vec![],
-        "Nothing is wanted: DOMAINS is empty, and no label names a host.",
-    );
+    says(vec![], "Nothing is wanted: DOMAINS is empty, and no label names a host.");
     says(vec![bad("a.test")], "The certificate needs attention.");
-    says(
-        vec![bad("a.test"), well("b.test")],
-        "1 of 2 certificates needs attention.",
-    );
+    says(vec![bad("a.test"), well("b.test")], "1 of 2 certificates needs attention.");
     says(
         vec![bad("a.test"), row("b.test", 1, verdict(Action::Renew))],
         "2 of 2 certificates need attention, 1 of them at risk of being served expired.",
@@ -420,20 +357,14 @@ fn everything_is_said_in_one_sentence() {
         vec![row("b.test", 1, verdict(Action::Renew))],
         "The certificate needs attention: at risk of being served expired.",
     );
-    says(
-        vec![first("a.test"), well("b.test")],
-        "1 of 2 certificates being worked on.",
-    );
+    says(vec![first("a.test"), well("b.test")], "1 of 2 certificates being worked on.");
     let away = Report {
         rancher_fault: Some("no answer".to_owned()),
         balancers: None,
         ..report(vec![well("a.test"), bad("b.test")])
     };
     let status = gathered(away, &Ledger::default());
-    assert_eq!(
-        status.sentence,
-        "1 of 2 certificates needs attention. Trouble with: Rancher."
-    );
+    assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: Rancher.");
     assert_eq!(status.health, Health::Attention);
     let away = Report {
         rancher_fault: Some("no answer".to_owned()),
@@ -444,23 +375,16 @@ fn everything_is_said_in_one_sentence() {
         gathered(away, &Ledger::default()).sentence,
         "1 certificate well. Trouble with: Rancher."
     );
-    let unread = Report {
-        labels: Labels {
-            are_read: true,
-            ..Labels::default()
-        },
-        ..report(Vec::new())
-    };
+    let unread =
+        Report { labels: Labels { are_read: true, ..Labels::default() }, ..report(Vec::new()) };
     let status = gathered(unread, &Ledger::default());
     assert_eq!(
         status.sentence,
         "No names are known: DOMAINS has none, and the labels could not be read yet."
     );
     assert_eq!(status.health, Health::Waiting);
-    let left_out = Report {
-        notices: vec!["DOMAINS has `a_b`: ...".to_owned()],
-        ..report(Vec::new())
-    };
+    let left_out =
+        Report { notices: vec!["DOMAINS has `a_b`: ...".to_owned()], ..report(Vec::new()) };
     assert_eq!(
         gathered(left_out, &Ledger::default()).sentence,
         "Nothing is wanted: every name was left out, see the notices."
@@ -477,21 +401,9 @@ fn the_worst_and_then_what_ends_first_is_on_top() {
         row("risk.test", 1, verdict(Action::Renew)),
         first("new.test"),
     ]);
-    let order: Vec<&str> = status
-        .certificates
-        .iter()
-        .map(|certificate| certificate.name.as_str())
-        .collect();
-    assert_eq!(
-        order,
-        [
-            "risk.test",
-            "bad.test",
-            "new.test",
-            "well-short.test",
-            "well-long.test"
-        ]
-    );
+    let order: Vec<&str> =
+        status.certificates.iter().map(|certificate| certificate.name.as_str()).collect();
+    assert_eq!(order, ["risk.test", "bad.test", "new.test", "well-short.test", "well-long.test"]);
     assert_eq!(status.needs_attention, 2);
     assert_eq!(status.health, Health::AtRisk);
 }
@@ -508,18 +420,9 @@ fn a_problem_says_what_happened_what_to_do_and_where() {
     let problem = stands(paused, Health::Attention).problem.unwrap();
     assert_eq!(problem.what, text);
     assert!(problem.needs_person);
-    assert_eq!(
-        problem.advice.as_deref(),
-        Some("open the address in this line")
-    );
-    assert_eq!(
-        problem.link.as_deref(),
-        Some("https://portal.test/unpause?jwt=abc.def")
-    );
-    let dns = held_back(
-        first("a.test"),
-        with_address(failed(Trouble::NoAddress, "no address")),
-    );
+    assert_eq!(problem.advice.as_deref(), Some("open the address in this line"));
+    assert_eq!(problem.link.as_deref(), Some("https://portal.test/unpause?jwt=abc.def"));
+    let dns = held_back(first("a.test"), with_address(failed(Trouble::NoAddress, "no address")));
     let problem = stands(dns, Health::Attention).problem.unwrap();
     assert_eq!((problem.needs_person, problem.link), (false, None));
 }
@@ -529,22 +432,10 @@ fn what_happens_next_is_told_with_its_time() {
     let next = |row| stands_any(row).next.map(|next| (next.what, next.at - NOW));
     let dns = failed(Trouble::NoAddress, "dns");
     let told = |what: &str, after| Some((what.to_owned(), after));
-    assert_eq!(
-        next(held_back(first("a.test"), dns)),
-        told("next try: Issue", Duration::HOUR)
-    );
-    assert_eq!(
-        next(first("a.test")),
-        told("next try: Issue", Duration::minutes(5))
-    );
-    let renewal = decide::Next {
-        at: NOW + DAY,
-        what: "renewal".to_owned(),
-    };
-    let well = Verdict {
-        next: Some(renewal),
-        ..verdict(Action::Keep)
-    };
+    assert_eq!(next(held_back(first("a.test"), dns)), told("next try: Issue", Duration::HOUR));
+    assert_eq!(next(first("a.test")), told("next try: Issue", Duration::minutes(5)));
+    let renewal = decide::Next { at: NOW + DAY, what: "renewal".to_owned() };
+    let well = Verdict { next: Some(renewal), ..verdict(Action::Keep) };
     assert_eq!(next(row("a.test", 80, well)), told("renewal", DAY));
     assert_eq!(next(row("a.test", 80, verdict(Action::Keep))), None);
     assert_eq!(next(row("a.test", 80, verdict(Action::Leave))), None);
@@ -565,10 +456,7 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
     };
     let well = row("a.test", 80, verdict(Action::Keep));
     let with = |balancers: Option<Result<Arc<[Service]>, String>>| {
-        let report = Report {
-            balancers,
-            ..report(vec![well.clone()])
-        };
+        let report = Report { balancers, ..report(vec![well.clone()]) };
         gathered(report, &Ledger::default())
     };
     let listed = with(Some(Ok(Arc::new([
@@ -576,23 +464,10 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
         service("other", None, &["1c2"]),
         service("folder", Some("/certs"), &["1c1"]),
     ]))));
-    assert_eq!(
-        listed.certificates[0].balancers,
-        Some(vec!["front".to_owned()])
-    );
-    let part = listed
-        .surroundings
-        .iter()
-        .find(|part| part.name == "balancers")
-        .unwrap();
-    assert!(
-        part.detail.contains("folder reads the folder /certs"),
-        "{part:?}"
-    );
-    assert_eq!(
-        with(Some(Ok(Arc::new([])))).certificates[0].balancers,
-        Some(vec![])
-    );
+    assert_eq!(listed.certificates[0].balancers, Some(vec!["front".to_owned()]));
+    let part = listed.surroundings.iter().find(|part| part.name == "balancers").unwrap();
+    assert!(part.detail.contains("folder reads the folder /certs"), "{part:?}");
+    assert_eq!(with(Some(Ok(Arc::new([])))).certificates[0].balancers, Some(vec![]));
     assert_eq!(with(None).certificates[0].balancers, None);
     let failed = with(Some(Err("refused".to_owned())));
     assert_eq!(failed.health, Health::Attention);
@@ -621,18 +496,13 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         address: None,
         asked_with: None,
     };
-    let breaker = || Subject::Authority {
-        directory: DIRECTORY.to_owned(),
-    };
+    let breaker = || Subject::Authority { directory: DIRECTORY.to_owned() };
     ledger.fail(breaker(), wait(1, 1), NOW);
     let first = row("a.test", 80, verdict(Action::Keep));
     let closed = gathered(report(vec![first.clone()]), &ledger);
     let authority = &closed.authorities[0];
     assert!(authority.is_wanted && authority.keeps_limits);
-    assert!(
-        authority.waits.is_empty(),
-        "a breaker that is closed holds nothing up"
-    );
+    assert!(authority.waits.is_empty(), "a breaker that is closed holds nothing up");
     let budget = authority.budgets.first().unwrap();
     assert_eq!(budget.kind, "certificates-per-set");
     assert_eq!((budget.used, budget.limit, budget.left()), (2, 5, 3));
@@ -644,11 +514,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     let open = gathered(report(vec![first]), &ledger);
     assert_eq!(open.authorities[0].waits.len(), 1);
     assert_eq!(open.health, Health::Attention);
-    assert!(
-        open.sentence.ends_with("Trouble with: CA."),
-        "{}",
-        open.sentence
-    );
+    assert!(open.sentence.ends_with("Trouble with: CA."), "{}", open.sentence);
 }
 
 #[test]
@@ -671,14 +537,9 @@ fn metadata_is_well_only_once_labels_are_known() {
 
 #[test]
 fn the_document_is_read_back_as_it_was_written() {
-    let bad = held_back(
-        first("b.test"),
-        failed(Trouble::Paused, "see https://ca.test/x"),
-    );
+    let bad = held_back(first("b.test"), failed(Trouble::Paused, "see https://ca.test/x"));
     let mut status = status(vec![row("a.test", 80, verdict(Action::Keep)), bad]);
-    status.phase = Phase::StandingBy {
-        holder: "process 1".to_owned(),
-    };
+    status.phase = Phase::StandingBy { holder: "process 1".to_owned() };
     let text = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
 }
@@ -686,17 +547,13 @@ fn the_document_is_read_back_as_it_was_written() {
 #[test]
 fn before_the_loop_turns_the_sentence_says_why() {
     let before = |phase| Status::before(&Program::default(), phase, NOW);
-    let standing_by = before(Phase::StandingBy {
-        holder: "process 7 on web1".to_owned(),
-    });
+    let standing_by = before(Phase::StandingBy { holder: "process 7 on web1".to_owned() });
     assert_eq!(
         standing_by.sentence,
         "Standing by: another instance holds the store: process 7 on web1"
     );
     assert_eq!(standing_by.health, Health::Well);
-    let waiting = before(Phase::Waiting {
-        reason: "it is read-only".to_owned(),
-    });
+    let waiting = before(Phase::Waiting { reason: "it is read-only".to_owned() });
     assert_eq!(waiting.health, Health::Attention);
     assert_eq!(before(Phase::Starting).health, Health::Working);
 }

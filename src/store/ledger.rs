@@ -96,8 +96,7 @@ impl Ledger {
 
     /// Whether anything is on record about certificates of a set of names.
     pub fn knows(&self, directory: &str, names: &NameSet) -> bool {
-        self.issues
-            .contains_key(&(directory.to_owned(), names.clone()))
+        self.issues.contains_key(&(directory.to_owned(), names.clone()))
     }
 
     /// Since when a first certificate is wished for.
@@ -209,11 +208,7 @@ impl Ledger {
         back: NotIssued,
         now: OffsetDateTime,
     ) -> Line {
-        let NotIssued {
-            last,
-            times,
-            before,
-        } = back;
+        let NotIssued { last, times, before } = back;
         let mut levels = Vec::new();
         for _ in 0..times {
             levels =
@@ -237,12 +232,7 @@ impl Ledger {
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Line {
-        let levels = if let Subject::Name {
-            directory,
-            account,
-            name,
-        } = &subject
-        {
+        let levels = if let Subject::Name { directory, account, name } = &subject {
             self.levels.fail(directory, account, name, limits, now)
         } else {
             Vec::new()
@@ -257,11 +247,7 @@ impl Ledger {
         levels: Vec<Level>,
         now: OffsetDateTime,
     ) -> Line {
-        let event = Event::Failed {
-            subject,
-            wait,
-            levels,
-        };
+        let event = Event::Failed { subject, wait, levels };
         self.note(event, now)
     }
 
@@ -301,11 +287,7 @@ impl Ledger {
     /// An account at an authority whose names have failed.
     pub fn waiting_account(&self, directory: &str) -> Option<String> {
         self.waits.keys().rev().find_map(|subject| {
-            if let Subject::Name {
-                directory: there,
-                account,
-                ..
-            } = subject
+            if let Subject::Name { directory: there, account, .. } = subject
                 && there == directory
                 && !account.is_empty()
             {
@@ -322,11 +304,7 @@ impl Ledger {
 
     /// The end of the first wait that is not over.
     pub fn next_end(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        self.waits
-            .values()
-            .map(|wait| wait.until)
-            .filter(|until| now < *until)
-            .min()
+        self.waits.values().map(|wait| wait.until).filter(|until| now < *until).min()
     }
 
     /// When the next certificate of a set of names may be asked for at an authority, if not now.
@@ -338,9 +316,8 @@ impl Ledger {
     ) -> Option<OffsetDateTime> {
         let last = self.issues.get(&(directory.to_owned(), names.clone()))?;
         // The file may hold any date.
-        let opens = last
-            .at
-            .saturating_add(schedule::floor(last.issued.map(|(_, lifetime)| lifetime)));
+        let opens =
+            last.at.saturating_add(schedule::floor(last.issued.map(|(_, lifetime)| lifetime)));
         (now < opens).then_some(opens)
     }
 
@@ -352,12 +329,7 @@ impl Ledger {
     /// Notes that a subject is well again; nothing is to be written if it was.
     pub fn clear(&mut self, subject: &Subject, now: OffsetDateTime) -> Option<Line> {
         self.wait(subject)?;
-        Some(self.note(
-            Event::Cleared {
-                subject: subject.clone(),
-            },
-            now,
-        ))
+        Some(self.note(Event::Cleared { subject: subject.clone() }, now))
     }
 
     /// Notes a name that an authority has validated: what failed before is over.
@@ -423,36 +395,19 @@ impl Ledger {
 
     fn apply(&mut self, at: OffsetDateTime, event: Event) {
         match event {
-            Event::Failed {
-                subject,
-                wait,
-                levels,
-            } => {
+            Event::Failed { subject, wait, levels } => {
                 self.waits.insert(subject, wait);
                 self.raise_levels(levels);
             }
             Event::Cleared { subject } => {
                 self.waits.remove(&subject);
-                if let Subject::Name {
-                    directory,
-                    account,
-                    name,
-                } = &subject
-                {
+                if let Subject::Name { directory, account, name } = &subject {
                     self.levels.succeed(directory, account, name);
                 }
             }
-            Event::Validated {
-                directory,
-                account,
-                name,
-            } => {
+            Event::Validated { directory, account, name } => {
                 self.levels.succeed(&directory, &account, &name);
-                self.waits.remove(&Subject::Name {
-                    directory,
-                    account,
-                    name,
-                });
+                self.waits.remove(&Subject::Name { directory, account, name });
             }
             Event::Wished { certificate } => drop(self.wishes.entry(certificate).or_insert(at)),
             // Of lines that are written side by side the earlier one may come last.
@@ -464,13 +419,7 @@ impl Ledger {
                     self.levels.set(level);
                 }
             }
-            Event::NotIssued {
-                directory,
-                names,
-                last,
-                before,
-                levels,
-            } => {
+            Event::NotIssued { directory, names, last, before, levels } => {
                 for level in levels {
                     self.levels.set(level);
                 }
@@ -485,31 +434,18 @@ impl Ledger {
                 }
             }
             Event::Registered { .. } | Event::Ordered { .. } => {}
-            Event::Finalizing {
-                directory,
-                names,
-                levels,
-            } => {
+            Event::Finalizing { directory, names, levels } => {
                 self.raise_levels(levels);
-                let last = self
-                    .issues
-                    .entry((directory, names))
-                    .or_insert(LastIssue { at, issued: None });
+                let last =
+                    self.issues.entry((directory, names)).or_insert(LastIssue { at, issued: None });
                 last.at = at;
             }
-            Event::Issued {
-                directory,
-                names,
-                lifetime,
-                leaf,
-            } => {
+            Event::Issued { directory, names, lifetime, leaf } => {
                 for name in &names {
                     self.wishes.remove(name.as_str());
                 }
-                let last = self
-                    .issues
-                    .entry((directory, names))
-                    .or_insert(LastIssue { at, issued: None });
+                let last =
+                    self.issues.entry((directory, names)).or_insert(LastIssue { at, issued: None });
                 last.issued = Some((leaf, Duration::seconds(lifetime)));
             }
         }
@@ -524,36 +460,25 @@ impl Ledger {
     /// The shortest account of what still matters at `now`.
     pub fn compacted(&self, now: OffsetDateTime) -> Vec<Line> {
         let matters = |(_, wait): &(&Subject, &Wait)| now < wait.until.saturating_add(REMEMBERED);
-        let failed = self
-            .waits
-            .iter()
-            .filter(matters)
-            .map(|(subject, wait)| Line {
-                at: now,
-                event: Event::Failed {
-                    subject: subject.clone(),
-                    wait: wait.clone(),
-                    levels: Vec::new(),
-                },
-            });
-        let levels = self.levels.iter(now).map(|level| Line {
+        let failed = self.waits.iter().filter(matters).map(|(subject, wait)| Line {
             at: now,
-            event: Event::Levels {
-                levels: vec![level],
+            event: Event::Failed {
+                subject: subject.clone(),
+                wait: wait.clone(),
+                levels: Vec::new(),
             },
         });
+        let levels = self
+            .levels
+            .iter(now)
+            .map(|level| Line { at: now, event: Event::Levels { levels: vec![level] } });
         let wishes = self.wishes.iter();
         let wishes = wishes.filter(|(_, at)| now < at.saturating_add(WISHED));
         let wishes = wishes.map(|(certificate, at)| Line {
             at: *at,
-            event: Event::Wished {
-                certificate: certificate.clone(),
-            },
+            event: Event::Wished { certificate: certificate.clone() },
         });
-        let issues = self
-            .issues
-            .iter()
-            .filter(|(_, last)| now < last.at.saturating_add(KNOWN));
+        let issues = self.issues.iter().filter(|(_, last)| now < last.at.saturating_add(KNOWN));
         let issued = issues.flat_map(|((directory, names), last)| {
             let finalizing = Event::Finalizing {
                 directory: directory.clone(),
@@ -567,9 +492,7 @@ impl Ledger {
                 leaf,
                 lifetime: lifetime.whole_seconds(),
             });
-            std::iter::once(finalizing)
-                .chain(lifetime)
-                .map(|event| Line { at: last.at, event })
+            std::iter::once(finalizing).chain(lifetime).map(|event| Line { at: last.at, event })
         });
         failed.chain(levels).chain(wishes).chain(issued).collect()
     }

@@ -114,10 +114,8 @@ impl<D: Disk> Store<D> {
                 }));
             }
         }
-        let present: BTreeSet<&str> = lineages
-            .iter()
-            .map(|lineage| lineage.name.as_str())
-            .collect();
+        let present: BTreeSet<&str> =
+            lineages.iter().map(|lineage| lineage.name.as_str()).collect();
         self.with_cache(|cache| cache.retain(|name, _| present.contains(name.as_str())));
         drop(present);
         Ok(lineages)
@@ -157,18 +155,10 @@ impl<D: Disk> Store<D> {
         let is_settled = !is_pending
             && matches!(pending, Pending::None)
             && !matches!(copy, DiskCopy::Unknown(_) | DiskCopy::Lost(_));
-        let lineage = Arc::new(Lineage {
-            name: name.to_owned(),
-            record: Some(record),
-            copy,
-            pending,
-            aside,
-        });
+        let lineage =
+            Arc::new(Lineage { name: name.to_owned(), record: Some(record), copy, pending, aside });
         if let (true, [Ok(record), Ok(chain), Ok(key)]) = (is_settled, stamps) {
-            let cached = Cached {
-                stamps: [record, chain, key],
-                lineage: Arc::clone(&lineage),
-            };
+            let cached = Cached { stamps: [record, chain, key], lineage: Arc::clone(&lineage) };
             self.with_cache(|cache| cache.insert(name.to_owned(), cached));
         }
         Some(lineage)
@@ -215,9 +205,7 @@ impl<D: Disk> Store<D> {
 
     fn cached(&self, name: &str, record: &Path) -> Option<Arc<Lineage>> {
         let (stamps, lineage) = self.with_cache(|cache| {
-            cache
-                .get(name)
-                .map(|cached| (cached.stamps, Arc::clone(&cached.lineage)))
+            cache.get(name).map(|cached| (cached.stamps, Arc::clone(&cached.lineage)))
         })?;
         let [chain, key] = self.live_files(name, lineage.record.as_ref()?.live);
         let is_same = |path: &Path, stamp| self.disk.stamp(path).is_ok_and(|now| now == stamp);
@@ -227,10 +215,8 @@ impl<D: Disk> Store<D> {
     }
 
     fn copy(&self, name: &str, record: &Record) -> DiskCopy {
-        let unread = |why: String| Unread {
-            why,
-            life: record.live_version().and_then(Version::life),
-        };
+        let unread =
+            |why: String| Unread { why, life: record.live_version().and_then(Version::life) };
         match self.read_bundle(name, record.live) {
             Ok(Ok(bundle)) => {
                 let leaf = bundle.leaf().fingerprint;
@@ -337,14 +323,11 @@ impl<D: Disk> Store<D> {
 
     fn save_order(&self, name: &str, order: &PendingOrder, safe: Safe) -> Result<(), StoreError> {
         let path = self.order_path(name);
-        let mut line = serde_json::to_vec(order)
-            .map_err(io::Error::other)
-            .during("write", &path)?;
+        let mut line =
+            serde_json::to_vec(order).map_err(io::Error::other).during("write", &path)?;
         line.push(b'\n');
         if self.with_begun(|begun| begun.remove(name)) {
-            self.disk
-                .append(&path, &line, safe)
-                .during("write", &path)?;
+            self.disk.append(&path, &line, safe).during("write", &path)?;
         } else {
             self.disk
                 .write(&self.own(PENDING), &[(file_name(&path), &line)], Safe::Now)
@@ -372,9 +355,7 @@ impl<D: Disk> Store<D> {
 
     /// Reads a record; none if there is none, or it is broken.
     pub fn record(&self, name: &str) -> Result<Option<Record>, StoreError> {
-        Ok(self
-            .read_json(&self.record_path(name))?
-            .and_then(Result::ok))
+        Ok(self.read_json(&self.record_path(name))?.and_then(Result::ok))
     }
 
     /// Keeps a record as it is.
@@ -391,11 +372,7 @@ impl<D: Disk> Store<D> {
         // Both or none: without a record the certificate would be missing, and be issued anew.
         let record = json(record, &path)?;
         self.disk
-            .write(
-                &self.own(CERTIFICATES),
-                &[(aside, &broken), (file, &record)],
-                Safe::Now,
-            )
+            .write(&self.own(CERTIFICATES), &[(aside, &broken), (file, &record)], Safe::Now)
             .during("write", &path)?;
         tracing::warn!(path = %path.display(), aside, error = why, "broken record set aside and made again");
         Ok(())

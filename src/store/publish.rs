@@ -142,12 +142,8 @@ impl<D: Disk> Store<D> {
     }
 
     fn taken_by(&self, name: &str) -> Result<Option<PathBuf>, StoreError> {
-        let paths = [
-            self.record_path(name),
-            self.order_path(name),
-            self.live(name),
-            self.renewal(name),
-        ];
+        let paths =
+            [self.record_path(name), self.order_path(name), self.live(name), self.renewal(name)];
         for path in paths {
             if self.disk.exists(&path).during("look for", &path)? {
                 return Ok(Some(path));
@@ -156,10 +152,7 @@ impl<D: Disk> Store<D> {
         // A write that failed leaves a folder with nothing in it.
         let archive = self.archive(name);
         let archived = self.list_or_nothing(&archive)?;
-        Ok(archived
-            .iter()
-            .any(|name| !name.starts_with('.'))
-            .then_some(archive))
+        Ok(archived.iter().any(|name| !name.starts_with('.')).then_some(archive))
     }
 
     /// Stores a bundle as the newest version of a lineage: the files, then the record, then the live view.
@@ -170,9 +163,7 @@ impl<D: Disk> Store<D> {
         bundle: &Bundle,
         origin: &Origin,
     ) -> Result<Record, StoreError> {
-        self.alone(lineage, || {
-            self.publish_alone(lineage, names, bundle, origin)
-        })
+        self.alone(lineage, || self.publish_alone(lineage, names, bundle, origin))
     }
 
     fn publish_alone(
@@ -197,12 +188,7 @@ impl<D: Disk> Store<D> {
         versions.push(version.clone());
         let old = versions.len().saturating_sub(KEPT);
         let pruned: Vec<Version> = versions.drain(..old).collect();
-        let record = Record {
-            names: names.clone(),
-            live: number,
-            versions,
-            is_told_gone: false,
-        };
+        let record = Record { names: names.clone(), live: number, versions, is_told_gone: false };
         if let Err(error) = self.save_record(lineage, &record) {
             self.drop_unrecorded(lineage, version);
             return Err(error);
@@ -230,9 +216,7 @@ impl<D: Disk> Store<D> {
         if !live.leaf().is_current(late.now) {
             return Ok(false);
         }
-        let directory = record
-            .live_version()
-            .and_then(|version| version.directory.as_deref());
+        let directory = record.live_version().and_then(|version| version.directory.as_deref());
         let worth = |bundle: &Bundle, directory: Option<&str>| {
             let leaf = bundle.leaf();
             (
@@ -249,11 +233,7 @@ impl<D: Disk> Store<D> {
         self.alone(lineage, || {
             let Some(mut record) = self.record(lineage)? else {
                 let path = self.record_path(lineage);
-                return Err(StoreError::new(
-                    "find",
-                    &path,
-                    std::io::ErrorKind::NotFound.into(),
-                ));
+                return Err(StoreError::new("find", &path, std::io::ErrorKind::NotFound.into()));
             };
             let number = self.archive_next(lineage, Some(&record), bundle)?;
             record.versions.insert(
@@ -308,12 +288,8 @@ impl<D: Disk> Store<D> {
         bundle: &Bundle,
     ) -> Result<u32, StoreError> {
         let archive = self.archive(lineage);
-        self.disk
-            .make_folder(&archive)
-            .during("make the folder", &archive)?;
-        let number = 1 + self
-            .newest_number(lineage)?
-            .max(before.map_or(0, |record| record.live));
+        self.disk.make_folder(&archive).during("make the folder", &archive)?;
+        let number = 1 + self.newest_number(lineage)?.max(before.map_or(0, |record| record.live));
         self.write_version(&archive, number, bundle)?;
         debug!(lineage, number, "files archived");
         Ok(number)
@@ -329,9 +305,7 @@ impl<D: Disk> Store<D> {
             self.sweep(&folder, |file| version_number(file).is_some())?;
         }
         for folder in [CERTIFICATES, PENDING, STUCK, ACCOUNTS, ""].map(|name| self.own(name)) {
-            self.sweep(&folder, |file| {
-                file.ends_with(".json") || file.ends_with(".over")
-            })?;
+            self.sweep(&folder, |file| file.ends_with(".json") || file.ends_with(".over"))?;
         }
         self.sweep(&self.root.join("renewal"), |file| file.ends_with(".conf"))
     }
@@ -339,14 +313,10 @@ impl<D: Disk> Store<D> {
     fn sweep(&self, folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), StoreError> {
         // Whatever is no folder is not ours.
         for name in self.disk.list(folder).unwrap_or_default() {
-            let file = name
-                .strip_prefix('.')
-                .and_then(|name| name.strip_suffix(".tmp"));
+            let file = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
             if file.is_some_and(&is_ours) {
                 let path = folder.join(&name);
-                self.disk
-                    .remove(&path, Safe::Later)
-                    .during("remove", &path)?;
+                self.disk.remove(&path, Safe::Later).during("remove", &path)?;
             }
         }
         Ok(())
@@ -361,9 +331,7 @@ impl<D: Disk> Store<D> {
             .flat_map(|version| FILES.map(|file| format!("{file}{}.pem", version.number)));
         let files: Vec<String> = files.collect();
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
-        self.disk
-            .clear(archive, &files)
-            .during("remove from", archive)
+        self.disk.clear(archive, &files).during("remove from", archive)
     }
 
     pub(super) fn archived_file(&self, lineage: &str, file: &str, number: u32) -> PathBuf {
@@ -409,10 +377,9 @@ impl<D: Disk> Store<D> {
             return Ok(());
         };
         let [own_certificate, own_chain, ..] = contents(&bundle);
-        for (file, present, own) in [
-            (FILES[0], certificate, own_certificate),
-            (FILES[1], chain, own_chain),
-        ] {
+        for (file, present, own) in
+            [(FILES[0], certificate, own_certificate), (FILES[1], chain, own_chain)]
+        {
             if is_torn(&present, own.as_bytes()) {
                 let name = format!("{file}{number}.pem");
                 self.disk
@@ -427,19 +394,13 @@ impl<D: Disk> Store<D> {
     /// The highest number that is used in the archive of a lineage, even by a half-written version.
     fn newest_number(&self, lineage: &str) -> Result<u32, StoreError> {
         let names = self.list_or_nothing(&self.archive(lineage))?;
-        Ok(names
-            .iter()
-            .filter_map(|name| version_number(name))
-            .max()
-            .unwrap_or(0))
+        Ok(names.iter().filter_map(|name| version_number(name)).max().unwrap_or(0))
     }
 }
 
 /// The number in the name of a file in the archive; none that has no successor.
 pub(super) fn version_number(name: &str) -> Option<u32> {
     let stem = name.strip_suffix(".pem")?;
-    let number: u32 = FILES
-        .iter()
-        .find_map(|file| stem.strip_prefix(file)?.parse().ok())?;
+    let number: u32 = FILES.iter().find_map(|file| stem.strip_prefix(file)?.parse().ok())?;
     (number < u32::MAX).then_some(number)
 }

@@ -29,9 +29,7 @@ pub struct Record {
 impl Record {
     /// The live version.
     pub fn live_version(&self) -> Option<&Version> {
-        self.versions
-            .iter()
-            .find(|version| version.number == self.live)
+        self.versions.iter().find(|version| version.number == self.live)
     }
 }
 
@@ -67,10 +65,7 @@ pub struct Validity {
 
 impl From<&Leaf> for Validity {
     fn from(leaf: &Leaf) -> Self {
-        Self {
-            from: leaf.not_before,
-            until: leaf.not_after,
-        }
+        Self { from: leaf.not_before, until: leaf.not_after }
     }
 }
 
@@ -78,11 +73,7 @@ impl Version {
     /// What decides when it is renewed, where that is on record.
     pub fn life(&self) -> Option<Life> {
         let (valid, fingerprint) = (self.valid?, self.leaf?);
-        Some(Life {
-            not_before: valid.from,
-            not_after: valid.until,
-            fingerprint,
-        })
+        Some(Life { not_before: valid.from, not_after: valid.until, fingerprint })
     }
 }
 

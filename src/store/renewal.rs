@@ -19,19 +19,14 @@ impl Renewal {
         let value = |name| value(text, name);
         let server = value("server").filter(|server| server.starts_with("https://"))?;
         let is_off = value("autorenew").is_some_and(|value| value.eq_ignore_ascii_case("false"));
-        Some(Self {
-            server: server.to_owned(),
-            is_off,
-        })
+        Some(Self { server: server.to_owned(), is_off })
     }
 }
 
 /// The directory URL and the names that a file is made of, if it is one of [`render`]'s.
 pub fn contents(text: &str) -> Option<(&str, Names)> {
     let (_, map) = text.split_once(MAP)?;
-    let names = map
-        .lines()
-        .filter_map(|line| line.split_once(" = ")?.0.parse().ok());
+    let names = map.lines().filter_map(|line| line.split_once(" = ")?.0.parse().ok());
     Some((value(text, "server")?, Names::new(names)?))
 }
 
@@ -61,11 +56,8 @@ pub fn turned_off(text: &str) -> String {
         return text.to_owned();
     };
     let length = params(text).count();
-    let present = (section + 1..=section + length).find(|at| {
-        lines[*at]
-            .split_once('=')
-            .is_some_and(|(key, _)| key.trim() == "autorenew")
-    });
+    let present = (section + 1..=section + length)
+        .find(|at| lines[*at].split_once('=').is_some_and(|(key, _)| key.trim() == "autorenew"));
     match present {
         Some(at) => lines[at] = OFF,
         None => lines.insert(section + 1, OFF),
@@ -82,12 +74,9 @@ pub fn render(root: &Path, webroot: &Path, lineage: &str, server: &str, names: &
          archive_dir = {}\n",
         root.join("archive").join(lineage).display()
     );
-    for (key, file) in [
-        ("cert", "cert"),
-        ("privkey", "privkey"),
-        ("chain", "chain"),
-        ("fullchain", "fullchain"),
-    ] {
+    for (key, file) in
+        [("cert", "cert"), ("privkey", "privkey"), ("chain", "chain"), ("fullchain", "fullchain")]
+    {
         text += &format!("{key} = {}\n", live.join(format!("{file}.pem")).display());
     }
     text += &format!(
@@ -110,13 +99,7 @@ mod tests {
     #[test]
     fn what_certbot_wrote_is_read_and_only_autorenew_changes() {
         let read = Renewal::parse(CERTBOTS).unwrap();
-        assert_eq!(
-            read,
-            Renewal {
-                server: "https://ca.test/directory".to_owned(),
-                is_off: false
-            }
-        );
+        assert_eq!(read, Renewal { server: "https://ca.test/directory".to_owned(), is_off: false });
         let off = turned_off(CERTBOTS);
         assert_eq!(off.replace("autorenew = False\n", ""), CERTBOTS);
         assert!(Renewal::parse(&off).unwrap().is_off);
@@ -139,11 +122,9 @@ mod tests {
 
     #[test]
     fn what_we_write_is_read_back() {
-        let names = Names::new([
-            "a.example.com".parse().unwrap(),
-            "b.example.com".parse().unwrap(),
-        ])
-        .unwrap();
+        let names =
+            Names::new(["a.example.com".parse().unwrap(), "b.example.com".parse().unwrap()])
+                .unwrap();
         let text = render(
             Path::new("/le"),
             Path::new("/www"),

@@ -43,9 +43,7 @@ impl<D: Disk> Store<D> {
     /// Leaves or changes a request. The folder is made with it.
     pub fn ask_renewal(&self, request: &RenewalRequest) -> Result<(), StoreError> {
         let folder = self.own(FOLDER);
-        self.disk
-            .make_folder(&folder)
-            .during("make the folder", &folder)?;
+        self.disk.make_folder(&folder).during("make the folder", &folder)?;
         self.write_json(&folder, &file(&request.certificate), request)
     }
 
@@ -72,11 +70,7 @@ impl<D: Disk> Store<D> {
 
     /// Notes that the waits of a request were lifted, unless another one was left in its place by now.
     pub fn take_renewal(&self, request: &RenewalRequest) -> Result<(), StoreError> {
-        if self.is_there(request)? {
-            self.ask_renewal(request)
-        } else {
-            Ok(())
-        }
+        if self.is_there(request)? { self.ask_renewal(request) } else { Ok(()) }
     }
 
     /// Forgets a request, unless another one was left in its place by now.

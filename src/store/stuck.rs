@@ -46,9 +46,7 @@ impl<D: Disk> Store<D> {
             return self.write_stuck(name, &orders);
         }
         let folder = self.own(STUCK);
-        self.disk
-            .clear(&folder, &[&format!("{name}.json")])
-            .during("remove from", &folder)
+        self.disk.clear(&folder, &[&format!("{name}.json")]).during("remove from", &folder)
     }
 
     /// Keeps the key of an order that was stuck and is over where nothing looks for it any more.
@@ -74,9 +72,7 @@ impl<D: Disk> Store<D> {
 
     fn stuck_folder(&self) -> Result<PathBuf, StoreError> {
         let folder = self.own(STUCK);
-        self.disk
-            .make_folder(&folder)
-            .during("make the folder", &folder)?;
+        self.disk.make_folder(&folder).during("make the folder", &folder)?;
         Ok(folder)
     }
 

@@ -44,9 +44,8 @@ impl<D: Disk> Store<D> {
         let mut takeover = Takeover::default();
         let folder = self.root.join("renewal");
         for name in self.list_or_nothing(&folder)? {
-            let Some(lineage) = name
-                .strip_suffix(".conf")
-                .filter(|lineage| !lineage.starts_with('.'))
+            let Some(lineage) =
+                name.strip_suffix(".conf").filter(|lineage| !lineage.starts_with('.'))
             else {
                 continue;
             };
@@ -60,9 +59,7 @@ impl<D: Disk> Store<D> {
                     takeover.left.insert(lineage.to_owned(), why);
                 }
                 Err(error) => {
-                    takeover
-                        .unreadable
-                        .insert(lineage.to_owned(), error.to_string());
+                    takeover.unreadable.insert(lineage.to_owned(), error.to_string());
                 }
             }
         }
@@ -109,9 +106,8 @@ impl<D: Disk> Store<D> {
             return Ok(Err("its renewal file names no ACME server".to_owned()));
         };
         let versions = self.archived(lineage, &renewal, now)?;
-        let Some(live) = self
-            .live_number(lineage)?
-            .or_else(|| versions.keys().next_back().copied())
+        let Some(live) =
+            self.live_number(lineage)?.or_else(|| versions.keys().next_back().copied())
         else {
             return Ok(Err("it has no version in the archive".to_owned()));
         };
@@ -133,10 +129,7 @@ impl<D: Disk> Store<D> {
             versions: versions.into_values().map(|(version, _)| version).collect(),
             is_told_gone: false,
         };
-        Ok(Ok(Found {
-            record,
-            renewed_by_certbot: (!renewal.is_off).then_some(text),
-        }))
+        Ok(Ok(Found { record, renewed_by_certbot: (!renewal.is_off).then_some(text) }))
     }
 
     fn archived(
@@ -170,9 +163,7 @@ impl<D: Disk> Store<D> {
     fn live_number(&self, lineage: &str) -> Result<Option<u32>, StoreError> {
         let path = self.live(lineage).join("fullchain.pem");
         match self.disk.read_link(&path) {
-            Ok(target) => Ok(target
-                .file_name()
-                .and_then(|name| version_number(name.to_str()?))),
+            Ok(target) => Ok(target.file_name().and_then(|name| version_number(name.to_str()?))),
             // A plain file, or nothing.
             Err(_) if self.disk.exists(&path).is_ok() => Ok(None),
             Err(error) => Err(error).during("read", &path),
@@ -184,10 +175,7 @@ impl<D: Disk> Store<D> {
 fn names(lineage: &str, shown: &Shown) -> Result<Names, String> {
     let mut names = Vec::new();
     for name in shown.leaf.names() {
-        names.push(
-            name.parse::<DomainName>()
-                .map_err(|bad| format!("it covers {bad}"))?,
-        );
+        names.push(name.parse::<DomainName>().map_err(|bad| format!("it covers {bad}"))?);
     }
     let base = lineage.rsplit_once('-').filter(|(_, number)| {
         number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit())

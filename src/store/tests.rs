@@ -57,10 +57,7 @@ struct Failing {
 
 impl Failing {
     fn dies_after(steps: usize) -> Self {
-        Self {
-            left: Mutex::new(Some(steps)),
-            ..Self::default()
-        }
+        Self { left: Mutex::new(Some(steps)), ..Self::default() }
     }
 
     fn is_dead(&self) -> bool {
@@ -203,9 +200,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let place = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
+        let place = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir(place.root()).unwrap();
         fs::set_permissions(place.root(), fs::Permissions::from_mode(0o700)).unwrap();
         place.store().prepare().unwrap();
@@ -265,10 +260,7 @@ impl Place {
             let number = link.strip_prefix(&start).unwrap().strip_suffix(".pem");
             number.unwrap().parse::<u32>().unwrap()
         });
-        assert!(
-            numbers.iter().all(|number| *number == numbers[0]),
-            "{numbers:?}"
-        );
+        assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
         numbers[0]
     }
 
@@ -299,12 +291,7 @@ fn names(text: &str) -> Names {
 }
 
 fn asked(names: &NameSet) -> Asked<'_> {
-    Asked {
-        directory: DIRECTORY,
-        account: "https://ca.test/account/1",
-        names,
-        is_renewal: false,
-    }
+    Asked { directory: DIRECTORY, account: "https://ca.test/account/1", names, is_renewal: false }
 }
 
 fn finalizing(ledger: &mut Ledger, names: &NameSet, at: OffsetDateTime) -> Line {
@@ -322,17 +309,11 @@ fn bundle(text: &str) -> Bundle {
 }
 
 fn origin() -> Origin {
-    Origin {
-        directory: Some(DIRECTORY.to_owned()),
-        source: Source::Issued,
-        at: NOW,
-    }
+    Origin { directory: Some(DIRECTORY.to_owned()), source: Source::Issued, at: NOW }
 }
 
 fn publish(store: &Store<Failing>, lineage: &str, bundle: &Bundle) -> Record {
-    store
-        .publish(lineage, &names(A), bundle, &origin())
-        .unwrap()
+    store.publish(lineage, &names(A), bundle, &origin()).unwrap()
 }
 
 fn intended(text: &str) -> PendingOrder {

@@ -90,10 +90,8 @@ impl<D: Disk> Store<D> {
         if links.is_empty() {
             return Ok(());
         }
-        let links: Vec<(&str, &Path)> = links
-            .iter()
-            .map(|(name, target)| (name.as_str(), target.as_path()))
-            .collect();
+        let links: Vec<(&str, &Path)> =
+            links.iter().map(|(name, target)| (name.as_str(), target.as_path())).collect();
         self.disk.link(&live, &links).during("link in", &live)?;
         debug!(lineage, "live view linked");
         Ok(())
@@ -106,9 +104,7 @@ impl<D: Disk> Store<D> {
         let render = |server: &str, names: &Names| {
             renewal::render(&self.root, &self.webroot, lineage, server, names)
         };
-        let server = record
-            .live_version()
-            .and_then(|version| version.directory.as_deref());
+        let server = record.live_version().and_then(|version| version.directory.as_deref());
         let text = render(server.unwrap_or(""), &record.names);
         match self.read(&path) {
             // A power failure has torn it: it is not waited for until it is safe.

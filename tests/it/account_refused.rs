@@ -18,14 +18,8 @@ type Refuse = fn(&mut AuthoritySettings, bool);
 
 /// Who makes no account, and how that is called on record.
 const REFUSALS: [(Refuse, &str); 2] = [
-    (
-        |settings, refuses| settings.binding_required = refuses,
-        "action-required",
-    ),
-    (
-        |settings, refuses| settings.contact_required = refuses,
-        "account-not-made",
-    ),
+    (|settings, refuses| settings.binding_required = refuses, "action-required"),
+    (|settings, refuses| settings.contact_required = refuses, "account-not-made"),
 ];
 
 impl World {
@@ -93,11 +87,8 @@ async fn account_that_was_refused_is_asked_for_at_once_when_a_person_asks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limit_of_accounts_is_lifted_by_nobody() {
     let world = World::start().await;
-    let limit = Problem::new(
-        429,
-        "rateLimited",
-        "too many new registrations (10) from this IP address",
-    );
+    let limit =
+        Problem::new(429, "rateLimited", "too many new registrations (10) from this IP address");
     let limit = limit.retry_after(RetryAfter::Seconds(3600)).response();
     let faults = world.production.faults();
     faults.add("new-account", u32::MAX, What::Answer(limit));
@@ -117,9 +108,7 @@ async fn limit_of_accounts_is_lifted_by_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn account_that_was_refused_is_asked_for_at_once_with_another_contact() {
     let world = World::start().await;
-    world
-        .production
-        .set(|settings| settings.contact_required = true);
+    world.production.set(|settings| settings.contact_required = true);
     drop(world.refused().await.stop().await);
 
     let mut daemon = world.daemon(A);
@@ -140,9 +129,7 @@ async fn authority_that_is_left_alone_is_asked_once_when_a_person_asks() {
     let faults = world.production.faults();
     faults.add("new-nonce", u32::MAX, What::status(502));
     let mut daemon = world.daemon(A);
-    daemon
-        .says("authority left alone after several failures in a row")
-        .await;
+    daemon.says("authority left alone after several failures in a row").await;
     daemon.says("certificate not done").await;
     daemon.rests().await;
     let asked = world.asked("new-nonce");

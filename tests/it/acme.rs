@@ -53,11 +53,7 @@ impl Client {
         let key = Secret::new(new_key().serialize_pem());
         let directory = world.production.directory_url();
         let registered = authority.register(&directory, &key, None).await;
-        let account = Account {
-            directory,
-            url: registered.unwrap(),
-            key,
-        };
+        let account = Account { directory, url: registered.unwrap(), key };
         Self { authority, account }
     }
 
@@ -109,9 +105,7 @@ impl Client {
 
     async fn download(&self, order: &Order) -> Result<String, AuthorityErrorKind> {
         let certificate = order.certificate.as_deref().unwrap();
-        let asked = self
-            .authority
-            .download(&self.account, &order.url, certificate);
+        let asked = self.authority.download(&self.account, &order.url, certificate);
         asked.await.map_err(|error| error.kind)
     }
 }
@@ -142,11 +136,7 @@ async fn a_contact_survives_refused_nonces_and_is_left_out_where_it_is_refused_i
         ("unsupportedContact", None),
     ];
     for (kind, contact) in refusals {
-        refuses(
-            &world,
-            "new-account",
-            Problem::new(400, kind, "no").response(),
-        );
+        refuses(&world, "new-account", Problem::new(400, kind, "no").response());
         refuses(&world, "new-account", bad_nonce.clone());
         let key = Secret::new(new_key().serialize_pem());
         let registered = authority.register(&directory, &key, Some("a@example.com"));
@@ -179,9 +169,7 @@ async fn every_request_gets_through_where_half_of_all_nonces_are_refused() {
     assert_eq!(world.asked("new-nonce"), 1);
 
     let other = client.open().await;
-    world
-        .production
-        .set(|settings| settings.bad_nonce_every = Some(1));
+    world.production.set(|settings| settings.bad_nonce_every = Some(1));
     let looks = world.asked("order");
     let looked = client.authority.look(&client.account, &other.url).await;
     assert_eq!(looked.unwrap_err().kind, AuthorityErrorKind::BadNonce);
@@ -203,9 +191,7 @@ async fn an_order_with_gaps_is_used_as_far_as_it_goes() {
     ] {
         refuses(&world, "order", shown(200, body.to_string()));
         let looked = client.authority.look(&client.account, &order.url);
-        let shown = looked
-            .await
-            .unwrap_or_else(|error| panic!("{body}: {error}"));
+        let shown = looked.await.unwrap_or_else(|error| panic!("{body}: {error}"));
         assert_eq!(shown.status, OrderStatus::Valid, "{body}");
         assert_eq!(shown.certificate.as_ref(), Some(&certificate), "{body}");
         assert_eq!(shown.expires, None);
@@ -213,11 +199,7 @@ async fn an_order_with_gaps_is_used_as_far_as_it_goes() {
     for body in ["{}", "[]", "<html>", "", r#"{"status":"revoked"}"#, "7"] {
         refuses(&world, "order", shown(200, body));
         let looked = client.authority.look(&client.account, &order.url);
-        assert_eq!(
-            looked.await.unwrap_err().kind,
-            AuthorityErrorKind::Failed,
-            "{body}"
-        );
+        assert_eq!(looked.await.unwrap_err().kind, AuthorityErrorKind::Failed, "{body}");
     }
     let shown = client.until(&order.url, OrderStatus::Valid).await;
     assert!(shown.expires.is_some_and(|at| now() < at), "{shown:?}");
@@ -233,10 +215,7 @@ async fn a_certificate_that_does_not_come_says_why() {
     let problem = |status, kind| Problem::new(status, kind, "no").response();
     let key = Bytes::from(new_key().serialize_pem());
     let mut with_alternate = problem(404, "malformed");
-    let alternate = format!(
-        "<{}/1>;rel=\"alternate\"",
-        order.certificate.as_ref().unwrap()
-    );
+    let alternate = format!("<{}/1>;rel=\"alternate\"", order.certificate.as_ref().unwrap());
     let alternate = alternate.parse().unwrap();
     with_alternate.headers_mut().insert(LINK, alternate);
     let answers = [
@@ -246,10 +225,7 @@ async fn a_certificate_that_does_not_come_says_why() {
         (problem(403, "orderNotReady"), K::NotReady),
         (problem(500, "serverInternal"), K::Failed),
         (shown(404, "<html>"), K::Failed),
-        (
-            shown(503, r#"{"errors":["Vault is sealed"]}"#),
-            K::Unavailable,
-        ),
+        (shown(503, r#"{"errors":["Vault is sealed"]}"#), K::Unavailable),
         (shown(500, ""), K::Failed),
         (shown(200, ""), K::Failed),
         (shown(200, "<html>"), K::Failed),
@@ -275,10 +251,7 @@ async fn nothing_has_to_be_remembered_between_two_requests() {
     let first = Client::new(&world).await;
     let order = first.open().await;
     // A process that was started in between.
-    let again = |client: Client| Client {
-        authority: authority(&world),
-        ..client
-    };
+    let again = |client: Client| Client { authority: authority(&world), ..client };
     let second = again(first);
     second.prove(&world, &order).await;
     let third = again(second);
@@ -286,21 +259,12 @@ async fn nothing_has_to_be_remembered_between_two_requests() {
     let told = third.authority.tell(&third.account, &order.url, url).await;
     // Validated or not by then, it was found where to tell.
     if let Err(error) = told {
-        assert!(
-            error.problem.kind != "malformed" || error.status == Some(400),
-            "{error}"
-        );
+        assert!(error.problem.kind != "malformed" || error.status == Some(400), "{error}");
     }
     let order = third.until(&order.url, OrderStatus::Ready).await;
     let last = again(third);
-    let finalized = last
-        .authority
-        .finalize(&last.account, &order.url, b"no request");
-    assert_eq!(
-        finalized.await.unwrap_err().problem.kind,
-        "badCSR",
-        "it was found where to ask"
-    );
+    let finalized = last.authority.finalize(&last.account, &order.url, b"no request");
+    assert_eq!(finalized.await.unwrap_err().problem.kind, "badCSR", "it was found where to ask");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -315,10 +279,6 @@ async fn a_failed_order_says_what_it_was_about() {
     let refused = client.authority.open(&client.account, &names).await;
     let problem = refused.unwrap_err().problem;
     assert_eq!(problem.detail, detail);
-    let about: Vec<String> = problem
-        .names
-        .iter()
-        .map(|(name, _)| name.to_string())
-        .collect();
+    let about: Vec<String> = problem.names.iter().map(|(name, _)| name.to_string()).collect();
     assert_eq!(about, ["b.example.com"]);
 }

@@ -36,13 +36,7 @@ async fn check(break_it: impl Fn(&mut AuthoritySettings, bool), words: &str) {
     let kept = world.pending(NAME).unwrap();
     let issued = &world.production.issued()[0].chain_pem;
     assert_eq!(kept["received"]["chain"], issued.as_str());
-    assert!(
-        kept["received"]["refused"]
-            .as_str()
-            .unwrap()
-            .contains(words),
-        "{kept}"
-    );
+    assert!(kept["received"]["refused"].as_str().unwrap().contains(words), "{kept}");
     assert!(!world.live(NAME, "cert.pem").exists());
     assert!(!world.store().join("archive").join(NAME).exists());
     assert_eq!(world.rancher.certificates(), []);
@@ -59,39 +53,25 @@ async fn check(break_it: impl Fn(&mut AuthoritySettings, bool), words: &str) {
     assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
     let aside = world.over_path(NAME);
     let aside = std::fs::read_to_string(aside).unwrap();
-    assert!(
-        aside.contains("received"),
-        "what was refused is never deleted: {}",
-        daemon.text()
-    );
+    assert!(aside.contains("received"), "what was refused is never deleted: {}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_for_other_names_is_kept_and_blocks_for_a_day() {
     let names = || vec!["other.example.com".to_owned()];
-    check(
-        |settings, is_wrong| settings.wrong_names = is_wrong.then(names),
-        "other.example.com",
-    )
-    .await;
+    check(|settings, is_wrong| settings.wrong_names = is_wrong.then(names), "other.example.com")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_for_another_key_is_kept_and_blocks_for_a_day() {
-    check(
-        |settings, is_wrong| settings.wrong_key = is_wrong,
-        "belongs to another certificate",
-    )
-    .await;
+    check(|settings, is_wrong| settings.wrong_key = is_wrong, "belongs to another certificate")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_whose_chain_does_not_link_is_kept_and_blocks_for_a_day() {
-    check(
-        |settings, is_wrong| settings.wrong_chain = is_wrong,
-        "does not link",
-    )
-    .await;
+    check(|settings, is_wrong| settings.wrong_chain = is_wrong, "does not link").await;
 }
 
 /// The clock of the authority goes ahead of ours.
@@ -135,10 +115,7 @@ async fn a_certificate_that_is_wrong_takes_nothing_away_from_what_is_served() {
     daemon.mentions(REFUSED).await;
     daemon.rests().await;
     assert_eq!(world.rancher.certificate(NAME).unwrap(), served);
-    assert_eq!(
-        std::fs::read(world.live(NAME, "fullchain.pem")).unwrap(),
-        live
-    );
+    assert_eq!(std::fs::read(world.live(NAME, "fullchain.pem")).unwrap(), live);
     assert_eq!(world.asked("new-order"), 2, "{}", daemon.text());
 
     // Other names are another matter: they are ordered as soon as names may change again.
@@ -147,9 +124,7 @@ async fn a_certificate_that_is_wrong_takes_nothing_away_from_what_is_served() {
     world.production.set(|settings| settings.wrong_key = false);
     let daemon = world.daemon("a.example.com c.example.com");
     let is_there = |model: &sandbox::rancher::model::Model| {
-        model
-            .certificate(NAME)
-            .is_some_and(|held| held.leaf() != served.leaf())
+        model.certificate(NAME).is_some_and(|held| held.leaf() != served.leaf())
     };
     guarded("the third certificate", world.rancher.until(is_there)).await;
     assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
@@ -166,10 +141,5 @@ async fn an_order_on_record_that_is_broken_is_set_aside_and_the_name_keeps_its_f
     let daemon = world.daemon(NAME);
     world.pushed(NAME).await;
     assert!(world.live(NAME, "cert.pem").exists(), "{}", daemon.text());
-    assert!(
-        world
-            .pending_path(NAME)
-            .with_extension("json.broken")
-            .exists()
-    );
+    assert!(world.pending_path(NAME).with_extension("json.broken").exists());
 }

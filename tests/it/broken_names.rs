@@ -29,9 +29,7 @@ impl World {
 
     fn failed_validations(&self, name: &str) -> usize {
         let validations = self.production.validations();
-        let failed = validations
-            .iter()
-            .filter(|done| done.name == name && !done.ok);
+        let failed = validations.iter().filter(|done| done.name == name && !done.ok);
         failed.count()
     }
 
@@ -39,19 +37,13 @@ impl World {
     fn orders_of(&self, name: &str) -> usize {
         let seen = self.production.faults().seen();
         let orders = seen.iter().filter(|seen| seen.endpoint == "new-order");
-        orders
-            .filter(|seen| seen.subject.split(',').any(|own| own == name))
-            .count()
+        orders.filter(|seen| seen.subject.split(',').any(|own| own == name)).count()
     }
 
     /// Resolves when a certificate for exactly these names is at Rancher.
     async fn obtained(&self, names: &[&str]) {
         let is_issued = |state: &State| state.issued().iter().any(|issued| issued.names == names);
-        guarded(
-            &format!("a certificate for {names:?}"),
-            self.production.until(is_issued),
-        )
-        .await;
+        guarded(&format!("a certificate for {names:?}"), self.production.until(is_issued)).await;
         self.pushed(names[0]).await;
     }
 }
@@ -60,28 +52,19 @@ impl World {
 async fn one_broken_name_delays_none_of_four_others_and_costs_one_validation_over_restarts() {
     let world = World::start().await;
     world.breaks("broken.example.com");
-    let good = [
-        "a.example.com",
-        "b.example.com",
-        "c.example.com",
-        "d.example.com",
-    ];
+    let good = ["a.example.com", "b.example.com", "c.example.com", "d.example.com"];
     let domains = format!("broken.example.com,{}", good.join(","));
     let mut daemon = world.daemon(&domains);
     for name in good {
         world.pushed(name).await;
     }
-    daemon
-        .mentions("validation of broken.example.com failed")
-        .await;
+    daemon.mentions("validation of broken.example.com failed").await;
     for _ in 0..3 {
         daemon.idles().await;
         daemon.stop().await;
         daemon = world.daemon(&domains);
     }
-    daemon
-        .mentions("validation of broken.example.com failed")
-        .await;
+    daemon.mentions("validation of broken.example.com failed").await;
     daemon.rests().await;
     let text = daemon.text();
     assert_eq!(world.failed_validations("broken.example.com"), 1, "{text}");
@@ -160,16 +143,9 @@ async fn a_validation_whose_end_was_limited_away_is_still_counted() {
 
     world.end_waits();
     let mut daemon = world.daemon("broken.example.com");
-    daemon
-        .mentions("validation of broken.example.com failed")
-        .await;
+    daemon.mentions("validation of broken.example.com failed").await;
     daemon.rests().await;
-    assert_eq!(
-        world.orders_of("broken.example.com"),
-        1,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(world.orders_of("broken.example.com"), 1, "{}", daemon.text());
     assert_eq!(world.failed_validations("broken.example.com"), 1);
 }
 
@@ -178,9 +154,7 @@ async fn a_broken_name_of_a_group_is_left_out_and_added_when_it_works_again() {
     // Told in the order as well, as by Pebble, or in the authorization only, as by Boulder.
     for order_errors in [false, true] {
         let world = World::start().await;
-        world
-            .production
-            .set(|settings| settings.order_errors = order_errors);
+        world.production.set(|settings| settings.order_errors = order_errors);
         world.breaks("c.example.com");
         let mut daemon = world.daemon(GROUP);
         world.obtained(&["a.example.com", "b.example.com"]).await;
@@ -191,9 +165,7 @@ async fn a_broken_name_of_a_group_is_left_out_and_added_when_it_works_again() {
         world.mends("c.example.com");
         world.end_waits();
         let mut daemon = world.daemon(GROUP);
-        world
-            .obtained(&["a.example.com", "b.example.com", "c.example.com"])
-            .await;
+        world.obtained(&["a.example.com", "b.example.com", "c.example.com"]).await;
         daemon.rests().await;
         let text = daemon.text();
         assert_eq!(world.production.issued().len(), 2, "{text}");
@@ -207,20 +179,14 @@ async fn a_broken_name_of_a_group_is_left_out_and_added_when_it_works_again() {
 async fn a_name_of_a_group_that_fails_its_self_check_is_left_out_and_added_without_a_restart() {
     let world = World::start().await;
     let missing = "c.example.com".to_owned();
-    world
-        .web
-        .settings(|settings| settings.missing_hosts = vec![missing]);
+    world.web.settings(|settings| settings.missing_hosts = vec![missing]);
     let mut daemon = world.daemon(GROUP);
     world.obtained(&["a.example.com", "b.example.com"]).await;
     daemon.mentions("self-check of c.example.com failed").await;
     assert_eq!(world.production.validations().len(), 2, "{}", daemon.text());
 
-    world
-        .web
-        .settings(|settings| settings.missing_hosts.clear());
-    world
-        .obtained(&["a.example.com", "b.example.com", "c.example.com"])
-        .await;
+    world.web.settings(|settings| settings.missing_hosts.clear());
+    world.obtained(&["a.example.com", "b.example.com", "c.example.com"]).await;
     assert_eq!(world.production.issued().len(), 2, "{}", daemon.text());
     assert_eq!(world.failed_validations("c.example.com"), 0);
 }
@@ -241,17 +207,9 @@ async fn a_blocked_name_stops_only_itself_however_the_authority_tells_it() {
         daemon.stop().await;
         let mut daemon = world.daemon(&format!("{GROUP}, d.example.com"));
         daemon.idles().await;
-        assert_eq!(
-            world.orders_of("b.example.com"),
-            1,
-            "{subproblems:?}: {}",
-            daemon.text()
-        );
+        assert_eq!(world.orders_of("b.example.com"), 1, "{subproblems:?}: {}", daemon.text());
         let waiting = world.failures("name");
-        let names: Vec<_> = waiting
-            .iter()
-            .map(|wait| wait.subject["name"].clone())
-            .collect();
+        let names: Vec<_> = waiting.iter().map(|wait| wait.subject["name"].clone()).collect();
         assert_eq!(names, ["b.example.com"], "{subproblems:?}");
     }
 }
@@ -260,9 +218,8 @@ async fn a_blocked_name_stops_only_itself_however_the_authority_tells_it() {
 async fn a_name_that_the_authority_limits_stops_only_itself() {
     let world = World::start().await;
     let detail = "too many failed authorizations (5) for \"b.example.com\" in the last 1h0m0s";
-    let refusal = Problem::new(429, "rateLimited", detail)
-        .retry_after(RetryAfter::Seconds(720))
-        .response();
+    let refusal =
+        Problem::new(429, "rateLimited", detail).retry_after(RetryAfter::Seconds(720)).response();
     let faults = world.production.faults();
     faults.add_when(
         |seen| seen.endpoint == "new-order" && seen.subject.contains("b.example.com"),
@@ -276,20 +233,14 @@ async fn a_name_that_the_authority_limits_stops_only_itself() {
     assert_eq!(world.orders_of("b.example.com"), 1, "{}", daemon.text());
     let waits = world.failures("name");
     assert_eq!(waits.len(), 1);
-    assert_eq!(
-        (&waits[0].subject["name"], waits[0].minutes()),
-        (&"b.example.com".into(), 12)
-    );
+    assert_eq!((&waits[0].subject["name"], waits[0].minutes()), (&"b.example.com".into(), 12));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_name_waits_a_day_and_the_address_for_the_person_is_told_whole() {
     let world = World::start().await;
     // As long as the real ones are.
-    let address = format!(
-        "https://portal.example/sfe/v1/unpause?jwt={}",
-        "x".repeat(700)
-    );
+    let address = format!("https://portal.example/sfe/v1/unpause?jwt={}", "x".repeat(700));
     let detail = format!(
         "Your account is temporarily prevented from requesting certificates for a.example.com and possibly others. \
          Please visit: {address}"

@@ -21,9 +21,7 @@ use crate::support::tree::renewal_conf;
 const NAME: &str = "a.example.com";
 
 fn many(from: usize, to: usize) -> String {
-    let names: Vec<_> = (from..to)
-        .map(|number| format!("n{number}.example.com"))
-        .collect();
+    let names: Vec<_> = (from..to).map(|number| format!("n{number}.example.com")).collect();
     names.join(",")
 }
 
@@ -31,16 +29,12 @@ impl World {
     /// An authority that keeps Let's Encrypt's limits, and a daemon that knows them.
     async fn limited() -> Self {
         let world = Self::start().await;
-        world
-            .production
-            .set(|settings| settings.limits = Limits::lets_encrypt());
+        world.production.set(|settings| settings.limits = Limits::lets_encrypt());
         world
     }
 
     fn careful(&self, domains: &str) -> Settings {
-        self.settings()
-            .with("CA_LIMITS", "letsencrypt")
-            .with("DOMAINS", domains)
+        self.settings().with("CA_LIMITS", "letsencrypt").with("DOMAINS", domains)
     }
 
     /// So many certificates of the domain are on record.
@@ -83,12 +77,7 @@ impl World {
     /// Lays a certificate of the production directory that has so many days left, as certbot would have.
     fn has_certificate(&self, days_left: i64) -> String {
         let pair = issued_before(&[NAME], days_left);
-        let conf = renewal_conf(
-            &self.store(),
-            NAME,
-            &self.production.directory_url(),
-            &[NAME],
-        );
+        let conf = renewal_conf(&self.store(), NAME, &self.production.directory_url(), &[NAME]);
         lay(&self.store(), NAME, &conf, std::slice::from_ref(&pair));
         leaf(&pair.cert_pem)
     }
@@ -123,19 +112,13 @@ async fn a_lost_volume_loses_no_account_of_what_was_issued() {
     for number in 0..46 {
         let name = format!("before{number}.example.com");
         let pair = issued_today(&[&name]);
-        let mark = format!(
-            "rancher-lets-encrypt leaf={} directory={directory}",
-            leaf(&pair.cert_pem)
-        );
+        let mark =
+            format!("rancher-lets-encrypt leaf={} directory={directory}", leaf(&pair.cert_pem));
         let chain = Some(pair.chain_pem.as_str());
-        world
-            .rancher
-            .add_certificate(&name, &pair.cert_pem, chain, &pair.key_pem, Some(&mark));
+        world.rancher.add_certificate(&name, &pair.cert_pem, chain, &pair.key_pem, Some(&mark));
     }
     let mut daemon = world.careful(&many(0, 6)).start();
-    daemon
-        .mentions("of 50 new certificates for example.com in 168 hours are used")
-        .await;
+    daemon.mentions("of 50 new certificates for example.com in 168 hours are used").await;
     daemon.settles().await;
     world.is_all_of_a_domain(46 + world.production.issued().len());
 }
@@ -153,14 +136,8 @@ async fn a_limit_that_the_model_does_not_know_of_is_heard_from_the_authority() {
     let world = World::start().await;
     let text = "too many new orders (300) from this account in the last 3h0m0s, retry after 2199-01-01 00:00:00 UTC: x";
     let limited = Problem::new(429, "rateLimited", text).response();
-    world
-        .production
-        .faults()
-        .add("new-order", 1, What::Answer(limited));
-    let mut daemon = world
-        .careful("a.example.com, b.example.com")
-        .with("CONCURRENCY", "1")
-        .start();
+    world.production.faults().add("new-order", 1, What::Answer(limited));
+    let mut daemon = world.careful("a.example.com, b.example.com").with("CONCURRENCY", "1").start();
     daemon.mentions("too many new orders").await;
     daemon.rests().await;
     // What one certificate hears about the account holds for all.
@@ -178,9 +155,7 @@ async fn close_to_expiry_the_self_check_is_advice_and_the_authority_is_asked() {
     // From inside the name cannot be reached.
     let settings = world.careful(NAME).with("HOST_CHECK_PORT", "1");
     let mut daemon = settings.start();
-    daemon
-        .mentions("about to expire, the authority is asked all the same")
-        .await;
+    daemon.mentions("about to expire, the authority is asked all the same").await;
     world.pushed(NAME).await;
     assert_eq!(world.issued(NAME).len(), 1);
 }
@@ -190,9 +165,7 @@ async fn close_to_expiry_the_authority_is_asked_once_a_day_and_its_answer_wins()
     let world = World::start().await;
     world.has_certificate(1);
     // The authority finds nothing either.
-    world
-        .production
-        .set(|settings| settings.validation_port = 1);
+    world.production.set(|settings| settings.validation_port = 1);
     let settings = world.careful(NAME).with("HOST_CHECK_PORT", "1");
     let mut daemon = settings.clone().start();
     daemon.mentions("validation of a.example.com failed").await;
@@ -201,10 +174,7 @@ async fn close_to_expiry_the_authority_is_asked_once_a_day_and_its_answer_wins()
     // Its minute is over: now our own look holds again, until the day is over.
     let end = |world: &World, kinds: &[&str]| {
         world.edit_ledger(|line| {
-            let kind = line["subject"]["kind"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
+            let kind = line["subject"]["kind"].as_str().unwrap_or_default().to_owned();
             if line["event"] == "failed" && kinds.contains(&kind.as_str()) {
                 line["until"] = line["at"].clone();
             }
@@ -235,9 +205,7 @@ async fn with_a_clock_that_is_hours_wrong_nothing_that_costs_is_asked() {
     let hour = time::Duration::HOUR;
     for (ahead, told) in [(-3 * hour, "ahead of"), (3 * hour, "behind")] {
         let world = World::start().await;
-        world
-            .production
-            .set(|settings| settings.clock_ahead = ahead);
+        world.production.set(|settings| settings.clock_ahead = ahead);
         let mut daemon = world.daemon(NAME);
         let line = daemon.mentions("the clock of this machine is").await;
         assert!(line.to_string().contains(told), "{line}");
@@ -245,9 +213,7 @@ async fn with_a_clock_that_is_hours_wrong_nothing_that_costs_is_asked() {
         daemon.stop().await;
         assert_eq!(world.asked("new-account"), 0, "{told}");
         assert_eq!(world.asked("new-order"), 0, "{told}");
-        world
-            .production
-            .set(|settings| settings.clock_ahead = time::Duration::ZERO);
+        world.production.set(|settings| settings.clock_ahead = time::Duration::ZERO);
         let _daemon = world.daemon(NAME);
         world.pushed(NAME).await;
     }
@@ -261,9 +227,7 @@ async fn with_a_clock_that_is_hours_wrong_an_order_in_flight_rests() {
     guarded("the order", gate.reached(1)).await;
     daemon.kill().await;
     gate.open();
-    world
-        .production
-        .set(|settings| settings.clock_ahead = time::Duration::hours(3));
+    world.production.set(|settings| settings.clock_ahead = time::Duration::hours(3));
     let looks = world.asked("order");
     let mut daemon = world.daemon(NAME);
     daemon.mentions("nothing that costs is asked").await;
@@ -273,9 +237,7 @@ async fn with_a_clock_that_is_hours_wrong_an_order_in_flight_rests() {
     assert_eq!(world.asked("order"), looks + 1);
     assert_eq!(world.asked("challenge"), 0);
     assert_eq!(world.asked("finalize"), 0);
-    world
-        .production
-        .set(|settings| settings.clock_ahead = time::Duration::ZERO);
+    world.production.set(|settings| settings.clock_ahead = time::Duration::ZERO);
     let _daemon = world.daemon(NAME);
     world.pushed(NAME).await;
     assert_eq!(world.asked("new-order"), 1);
@@ -289,9 +251,7 @@ async fn an_authority_that_is_away_at_the_first_start_costs_no_account() {
     faults.add("directory", u32::MAX, What::Answer(away));
     let domains = many(0, 12);
     let mut daemon = world.careful(&domains).start();
-    daemon
-        .says("authority left alone after several failures in a row")
-        .await;
+    daemon.says("authority left alone after several failures in a row").await;
     daemon.rests().await;
     daemon.stop().await;
     let ledger = world.ledger();
@@ -307,20 +267,14 @@ async fn an_authority_that_is_away_at_the_first_start_costs_no_account() {
 async fn names_that_do_not_lead_to_us_cost_no_other_name_its_place() {
     let world = World::limited().await;
     world.has_spent(45);
-    let broken: Vec<String> = (0..6)
-        .map(|number| format!("n{number}.example.com"))
-        .collect();
+    let broken: Vec<String> = (0..6).map(|number| format!("n{number}.example.com")).collect();
     let missing = broken.clone();
-    world
-        .web
-        .settings(|settings| settings.missing_hosts = missing);
+    world.web.settings(|settings| settings.missing_hosts = missing);
     let domains = broken.join(",");
     let settings = world.careful(&domains).with("CONCURRENCY", "1");
     let mut daemon = settings.start();
     for name in &broken {
-        daemon
-            .mentions(&format!("self-check of {name} failed"))
-            .await;
+        daemon.mentions(&format!("self-check of {name} failed")).await;
     }
     daemon.stop().await;
     assert_eq!(world.asked("new-order"), 6);
@@ -363,12 +317,8 @@ async fn renewals_go_first_by_expiry_and_then_first_certificates_by_wish() {
     let at = (now() - time::Duration::DAY).format(&Rfc3339).unwrap();
     let wished = json!({"at": at, "event": "wished", "certificate": "old-wish.example.com"});
     std::fs::write(own.join("ledger.jsonl"), format!("{wished}\n")).unwrap();
-    let expected = [
-        "soon.example.com",
-        "later.example.com",
-        "old-wish.example.com",
-        "a-wish.example.com",
-    ];
+    let expected =
+        ["soon.example.com", "later.example.com", "old-wish.example.com", "a-wish.example.com"];
     let domains = "a-wish.example.com,later.example.com,old-wish.example.com,soon.example.com";
     let settings = world.settings().with("DOMAINS", domains);
     let daemon = settings.with("CONCURRENCY", "1").start();
@@ -384,13 +334,9 @@ async fn renewals_go_first_by_expiry_and_then_first_certificates_by_wish() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_minutes_wrong_is_told_and_stops_nothing() {
     let world = World::start().await;
-    world
-        .production
-        .set(|settings| settings.clock_ahead = time::Duration::minutes(20));
+    world.production.set(|settings| settings.clock_ahead = time::Duration::minutes(20));
     let mut daemon = world.daemon(NAME);
-    daemon
-        .mentions("minutes behind the authority's: set it right")
-        .await;
+    daemon.mentions("minutes behind the authority's: set it right").await;
     world.pushed(NAME).await;
 }
 
@@ -405,15 +351,11 @@ async fn another_instance_that_was_quicker_costs_no_second_order() {
     guarded("the first list", gate.reached(1)).await;
     let other = tempfile::tempdir().unwrap();
     let own = other.path().to_str().unwrap();
-    let quick = world
-        .settings()
-        .with("DOMAINS", NAME)
-        .with("LETSENCRYPT_ROOTDIR", own);
+    let quick = world.settings().with("DOMAINS", NAME).with("LETSENCRYPT_ROOTDIR", own);
     let quick = quick.start();
     world.pushed(NAME).await;
     gate.open();
-    slow.says("changed at Rancher since the pass, nothing is ordered")
-        .await;
+    slow.says("changed at Rancher since the pass, nothing is ordered").await;
     slow.settles().await;
     assert_eq!(world.asked("new-order"), 1, "{}", slow.text());
     drop(quick);
@@ -426,9 +368,7 @@ async fn a_ledger_with_a_broken_part_counts_as_one_attempt_for_each_name() {
     std::fs::create_dir_all(&own).unwrap();
     std::fs::write(own.join("ledger.jsonl"), "{}\n").unwrap();
     let mut daemon = world.daemon(NAME);
-    daemon
-        .mentions("a part of the ledger could not be read")
-        .await;
+    daemon.mentions("a part of the ledger could not be read").await;
     daemon.idles().await;
     assert_eq!(world.asked("new-order"), 0);
     drop(daemon);

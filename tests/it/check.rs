@@ -38,17 +38,9 @@ impl Checked {
     pub(crate) async fn run(settings: &Settings, arguments: &[&str]) -> Self {
         let mut command = command(settings);
         let running = command.arg("check").args(arguments).output();
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = guarded("the check", running).await.unwrap();
+        let Output { status, stdout, stderr } = guarded("the check", running).await.unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        Self {
-            status: status.code().unwrap(),
-            stdout: text(stdout),
-            stderr: text(stderr),
-        }
+        Self { status: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) }
     }
 
     /// The answer as JSON.
@@ -63,15 +55,7 @@ impl Checked {
         let steps = json["steps"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let steps = steps.filter(|step| step["subject"] == subject);
-        steps
-            .map(|step| {
-                (
-                    text(&step["grade"]),
-                    text(&step["says"]),
-                    text(&step["mend"]),
-                )
-            })
-            .collect()
+        steps.map(|step| (text(&step["grade"]), text(&step["says"]), text(&step["mend"]))).collect()
     }
 
     /// Shows that there is one step about something, with this grade and these words.
@@ -109,18 +93,11 @@ async fn a_bad_name_ends_with_the_rule_that_it_breaks() {
         ("192.0.2.1", "an IP address cannot be validated here"),
         ("localhost", "at least one dot"),
         ("a_b.example.com", "no underscore"),
-        (
-            "http://a.example.com/",
-            "only letters, digits, hyphens and dots",
-        ),
+        ("http://a.example.com/", "only letters, digits, hyphens and dots"),
         ("co.uk", "a public suffix"),
     ] {
         let checked = Checked::run(&world.settings(), &[name]).await;
-        assert_eq!(
-            (checked.status, checked.stdout.as_str()),
-            (64, ""),
-            "{name}"
-        );
+        assert_eq!((checked.status, checked.stdout.as_str()), (64, ""), "{name}");
         assert!(checked.stderr.contains(rule), "{}", checked.stderr);
     }
 }
@@ -130,11 +107,7 @@ async fn a_bad_name_server_or_setting_ends_with_what_is_accepted() {
     let world = World::start().await;
     let checked = Checked::run(&world.settings(), &[NAME, "--dns", "dns.test"]).await;
     assert_eq!(checked.status, 64);
-    assert!(
-        checked.stderr.contains("like 1.1.1.1"),
-        "{}",
-        checked.stderr
-    );
+    assert!(checked.stderr.contains("like 1.1.1.1"), "{}", checked.stderr);
     let settings = world.settings().with("STAGING", "prod");
     let checked = Checked::run(&settings, &[NAME]).await;
     assert_eq!(checked.status, 64);
@@ -146,17 +119,9 @@ async fn each_way_of_a_name_server_to_say_nothing_is_told_apart() {
     let world = World::start().await;
     let settings = world.settings().without("SELF_CHECK_ADDRESS");
     for (code, says, mend) in [
-        (
-            0,
-            "there is no such record",
-            "make an A record for a.example.com",
-        ),
+        (0, "there is no such record", "make an A record for a.example.com"),
         (2, "(SERVFAIL)", "DNSSEC"),
-        (
-            3,
-            "does not exist (NXDOMAIN)",
-            "make an A record for a.example.com",
-        ),
+        (3, "does not exist (NXDOMAIN)", "make an A record for a.example.com"),
         (5, "refuses to say", "must answer everybody"),
     ] {
         let server = refusing(code).await;
@@ -168,10 +133,7 @@ async fn each_way_of_a_name_server_to_say_nothing_is_told_apart() {
         checked.has("caa", caa, "", "");
         assert_eq!(checked.steps("fetch"), []);
     }
-    assert!(
-        !world.webroot().join(".well-known").exists(),
-        "no token was needed"
-    );
+    assert!(!world.webroot().join(".well-known").exists(), "no token was needed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,11 +160,7 @@ struct Slow {
 
 impl Challenge for Slow {
     async fn publish(&self, challenge: &Http01) -> io::Result<()> {
-        let Http01 {
-            token,
-            key_authorization,
-            ..
-        } = challenge.clone();
+        let Http01 { token, key_authorization, .. } = challenge.clone();
         let (published, go, ended) = (self.published.clone(), self.go.clone(), self.ended.clone());
         let writing = tokio::spawn(async move {
             go.notified().await;
@@ -241,11 +199,8 @@ async fn a_check_that_is_stopped_while_it_publishes_leaves_no_token() {
     ];
     let vars = vars.map(|(name, value)| (name.into(), value.into()));
     let config = Config::from_vars(vars, &|path| std::fs::read(path)).unwrap();
-    let store = Arc::new(Store::new(
-        Arc::new(RealDisk::default()),
-        &world.store(),
-        &world.webroot(),
-    ));
+    let store =
+        Arc::new(Store::new(Arc::new(RealDisk::default()), &world.store(), &world.webroot()));
     let slow = Slow::default();
     let server = refusing(3).await;
     let preflight = Preflight::new(&config, &slow, &store, NAME, Some(&server)).unwrap();

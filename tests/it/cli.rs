@@ -62,20 +62,14 @@ async fn once_obtains_what_is_wanted_and_says_that_all_is_well() {
     let first = settings.runs(&["once"]).await;
     assert_eq!(first.code, 0, "{first:#?}");
     first.says(&["All is well: 2 certificates", "STATE", A, B, "renewal "]);
-    assert!(
-        first.err.contains("2 done, 0 of them in vain"),
-        "{first:#?}"
-    );
+    assert!(first.err.contains("2 done, 0 of them in vain"), "{first:#?}");
     world.pushed(A).await;
     world.pushed(B).await;
     let second = settings.runs(&["once", "--json"]).await;
     assert_eq!(second.code, 0, "{second:#?}");
     let status = second.json();
     assert_eq!(status["schema"], 1);
-    assert_eq!(
-        row(&status, B)["names"],
-        serde_json::json!([B, format!("www.{B}")])
-    );
+    assert_eq!(row(&status, B)["names"], serde_json::json!([B, format!("www.{B}")]));
     assert_eq!(row(&status, B)["health"], "well");
     assert_eq!(row(&status, B)["origins"], serde_json::json!(["DOMAINS"]));
     assert_eq!(world.issued(A).len(), 1, "nothing is obtained twice");
@@ -108,10 +102,7 @@ async fn once_ends_with_75_while_a_daemon_holds_the_store() {
     world.pushed(A).await;
     let ran = world.commands(A).runs(&["once"]).await;
     assert_eq!(ran.code, 75, "{ran:#?}");
-    let holder = format!(
-        "another instance holds the store: process {} on ",
-        daemon.pid()
-    );
+    let holder = format!("another instance holds the store: process {} on ", daemon.pid());
     assert!(ran.err.contains(&holder), "{ran:#?}");
 }
 
@@ -124,15 +115,9 @@ async fn plan_shows_what_would_be_done_and_touches_nothing() {
     let plan = settings.runs(&["plan"]).await;
     assert_eq!(plan.code, 0, "{plan:#?}");
     plan.says(&["ACTION", "issue", "a.example.com www.a.example.com", B]);
-    plan.says(&[
-        "first certificate",
-        "Nothing was changed, and the CA was not asked.",
-    ]);
+    plan.says(&["first certificate", "Nothing was changed, and the CA was not asked."]);
     assert_eq!(world.files(), before);
-    assert_eq!(
-        (world.asked_authorities(), world.writes_at_rancher()),
-        (0, 0)
-    );
+    assert_eq!((world.asked_authorities(), world.writes_at_rancher()), (0, 0));
 
     // While a daemon runs, too, and about what it has.
     let mut daemon = world.daemon(A);
@@ -141,32 +126,18 @@ async fn plan_shows_what_would_be_done_and_touches_nothing() {
     daemon.stop().await;
     let (before, asked) = (world.files(), world.asked_authorities());
     let writes = world.writes_at_rancher();
-    let _daemon = world
-        .settings()
-        .with("DOMAINS", A)
-        .with("LOOP_TIME", "3600")
-        .start();
-    let plan = world
-        .commands(&format!("{A} www.{A}"))
-        .runs(&["plan", "--json"])
-        .await;
+    let _daemon = world.settings().with("DOMAINS", A).with("LOOP_TIME", "3600").start();
+    let plan = world.commands(&format!("{A} www.{A}")).runs(&["plan", "--json"]).await;
     let row = row(&plan.json(), A).clone();
     assert_eq!(row["action"], "Issue", "{row}");
     assert_eq!(row["reason"], "names changed: it lacks www.a.example.com");
     let now = world.files();
     let of_plan = |files: &[(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> {
         let is_lock = |name: &str| name.ends_with("/lock");
-        files
-            .iter()
-            .filter(|(name, _)| !is_lock(name))
-            .cloned()
-            .collect()
+        files.iter().filter(|(name, _)| !is_lock(name)).cloned().collect()
     };
     assert_eq!(of_plan(&now), of_plan(&before));
-    assert_eq!(
-        (world.asked_authorities(), world.writes_at_rancher()),
-        (asked, writes)
-    );
+    assert_eq!((world.asked_authorities(), world.writes_at_rancher()), (asked, writes));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,14 +158,7 @@ async fn status_and_explain_come_from_the_daemon_or_else_from_the_store() {
     status.says(&["1 of 2 certificates needs attention", "by the daemon", A]);
     let explained = quiet.runs(&["explain", "A.Example.com"]).await;
     assert_eq!(explained.code, 0, "{explained:#?}");
-    explained.says(&[
-        "wanted by",
-        "DOMAINS",
-        "decision",
-        "keep",
-        "none lists it",
-        "obtain at",
-    ]);
+    explained.says(&["wanted by", "DOMAINS", "decision", "keep", "none lists it", "obtain at"]);
     let explained = quiet.runs(&["explain", B, "--json"]).await.json();
     assert_eq!(explained["problem"]["kind"], "no-address");
     let unknown = quiet.runs(&["explain", "c.example.com"]).await;
@@ -209,11 +173,7 @@ async fn status_and_explain_come_from_the_daemon_or_else_from_the_store() {
     let before = world.files();
     let status = quiet.runs(&["status"]).await;
     assert_eq!(status.code, 1, "{status:#?}");
-    status.says(&[
-        "No daemon runs here",
-        "validation of b.example.com failed",
-        "waiting",
-    ]);
+    status.says(&["No daemon runs here", "validation of b.example.com failed", "waiting"]);
     let explained = quiet.runs(&["explain", A]).await;
     explained.says(&["not asked, because no daemon runs", "until 20"]);
     assert_eq!(world.files(), before, "a look changes nothing");
@@ -228,10 +188,7 @@ async fn a_renewal_that_is_asked_for_skips_waits_but_not_the_floor() {
     daemon.idles().await;
     let asked = settings.runs(&["renew", A]).await;
     assert_eq!(asked.code, 0, "{asked:#?}");
-    asked.says(&[
-        "Asked for a new certificate of a.example.com",
-        "At most one certificate",
-    ]);
+    asked.says(&["Asked for a new certificate of a.example.com", "At most one certificate"]);
     daemon
         .says("renewal asked for: waits after failures are skipped, the floor and every limit hold")
         .await;
@@ -273,11 +230,7 @@ async fn a_renewal_that_is_asked_for_is_tried_at_once_after_a_failure_and_then_w
     daemon.passes(2).await;
     assert_eq!(world.production.validations().len(), 2);
     let failed = world.failures("name").pop().unwrap();
-    assert_eq!(
-        (failed.count, failed.minutes()),
-        (2, 10),
-        "the clock goes on"
-    );
+    assert_eq!((failed.count, failed.minutes()), (2, 10), "the clock goes on");
     let unknown = settings.runs(&["renew", B]).await;
     assert_eq!(unknown.code, 1, "{unknown:#?}");
 }
@@ -300,10 +253,7 @@ async fn settings_are_checked_and_shown_without_secrets() {
         }
     }
     assert_eq!(world.rancher.faults().seen().len(), 0, "nobody is asked");
-    let bad = settings
-        .with("STAGING", "perhaps")
-        .runs(&["check-config"])
-        .await;
+    let bad = settings.with("STAGING", "perhaps").runs(&["check-config"]).await;
     assert_eq!(bad.code, 64, "{bad:#?}");
     assert!(bad.err.contains("STAGING=`perhaps`"), "{bad:#?}");
 }

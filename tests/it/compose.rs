@@ -131,12 +131,7 @@ fn environment_has_every_setting_that_an_operator_may_set() {
     // An injected one would be overridden by an empty string.
     let settable = SETTINGS.iter().filter(|setting| !setting.injected);
     let expected: Map<String, Value> = settable
-        .map(|setting| {
-            (
-                setting.name.to_owned(),
-                json!(format!("${{{}}}", setting.name)),
-            )
-        })
+        .map(|setting| (setting.name.to_owned(), json!(format!("${{{}}}", setting.name))))
         .collect();
     let daemon = &STACK.docker_services()[DAEMON];
     assert_eq!(object(&daemon["environment"]), &expected);
@@ -174,10 +169,7 @@ fn daemon_runs_with_few_rights() {
 fn webroot_is_shared_and_the_store_has_a_volume() {
     let services = STACK.docker_services();
     let webroot = volume_at(&services[NGINX], "/usr/share/nginx/html:ro");
-    assert_eq!(
-        volume_at(&services[DAEMON], default("CERTBOT_WEBROOT")),
-        webroot
-    );
+    assert_eq!(volume_at(&services[DAEMON], default("CERTBOT_WEBROOT")), webroot);
     let store = volume_at(&services[DAEMON], default("LETSENCRYPT_ROOTDIR"));
     assert_ne!(store, webroot);
 
@@ -201,9 +193,8 @@ fn stack_runs_once_and_its_health_is_only_shown() {
 #[test]
 fn challenge_rule_comes_before_every_other_rule() {
     let (config, ports) = BALANCER.balancer();
-    let (challenges, others): (Vec<&Value>, Vec<&Value>) = list(&config["port_rules"])
-        .iter()
-        .partition(|rule| rule["path"] == json!(CHALLENGE_PATH));
+    let (challenges, others): (Vec<&Value>, Vec<&Value>) =
+        list(&config["port_rules"]).iter().partition(|rule| rule["path"] == json!(CHALLENGE_PATH));
     // Without a host name: a new name needs no new rule.
     let challenge = json!({
         "source_port": 80,
@@ -250,14 +241,8 @@ fn https_example_names_certificates_and_an_application() {
 fn balancers_are_pinned_and_run_on_every_host() {
     for pair in [BALANCER, HTTPS_BALANCER] {
         for (name, service) in pair.docker_services() {
-            assert_eq!(
-                service["image"],
-                json!("rancher/lb-service-haproxy:v0.9.14")
-            );
-            assert_eq!(
-                service["labels"],
-                json!({ "io.rancher.scheduler.global": "true" })
-            );
+            assert_eq!(service["image"], json!("rancher/lb-service-haproxy:v0.9.14"));
+            assert_eq!(service["labels"], json!({ "io.rancher.scheduler.global": "true" }));
             let health_check = &pair.rancher_services()[&name]["health_check"];
             assert_eq!(health_check["port"], json!(42));
         }
@@ -268,10 +253,7 @@ fn balancers_are_pinned_and_run_on_every_host() {
 fn image_holds_the_static_binary_alone() {
     let mut build = instructions(DOCKERFILE);
     build.retain(|line| !line.starts_with("LABEL "));
-    let last = build
-        .iter()
-        .rposition(|line| line.starts_with("FROM "))
-        .unwrap();
+    let last = build.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
     let runtime = build.split_off(last);
     // The stage is compared whole: what is not here, such as VOLUME, must stay out. The script
     // tests/docker/daemon-image.sh relies on the forms of FROM and COPY.
@@ -298,10 +280,7 @@ fn image_holds_the_static_binary_alone() {
 #[track_caller]
 fn default(name: &str) -> &'static str {
     let setting = SETTINGS.iter().find(|setting| setting.name == name);
-    setting
-        .expect("a setting of this name")
-        .default
-        .trim_matches('`')
+    setting.expect("a setting of this name").default.trim_matches('`')
 }
 
 fn listen_port() -> u16 {
@@ -317,9 +296,7 @@ fn parse(text: &str) -> Value {
 
 #[track_caller]
 fn object(value: &Value) -> &Map<String, Value> {
-    value
-        .as_object()
-        .unwrap_or_else(|| panic!("{value} is no mapping"))
+    value.as_object().unwrap_or_else(|| panic!("{value} is no mapping"))
 }
 
 /// The items of a list that may be absent.
@@ -331,10 +308,7 @@ fn list(value: &Value) -> &[Value] {
 #[track_caller]
 fn assert_keys(value: &Value, allowed: &str) {
     for key in value.as_object().into_iter().flat_map(Map::keys) {
-        assert!(
-            allowed.split(' ').any(|known| known == key),
-            "{key} is not known to be taken"
-        );
+        assert!(allowed.split(' ').any(|known| known == key), "{key} is not known to be taken");
     }
 }
 

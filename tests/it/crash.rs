@@ -111,11 +111,7 @@ fn kill_at(settings: &Settings, wanted: &str, moment: Moment) -> bool {
 async fn slow_world(wanted: &str) -> World {
     let (short, long) = (Duration::from_millis(20), Duration::from_secs(2));
     let pick = |effects: &[&str]| {
-        if effects.contains(&wanted) {
-            long
-        } else {
-            short
-        }
+        if effects.contains(&wanted) { long } else { short }
     };
     let world = World::start().await;
     world.production.set(|settings| {
@@ -123,9 +119,7 @@ async fn slow_world(wanted: &str) -> World {
         settings.validation_delay = pick(&["authorization looked at: Pending, told"]);
         settings.processing = pick(&["order finalized: Processing", "order looked at: Processing"]);
     });
-    world
-        .rancher
-        .settings(|settings| settings.activation = Activation::Reads(1));
+    world.rancher.settings(|settings| settings.activation = Activation::Reads(1));
     world.rancher.add_balancer("edge", None, &[], "active");
     world
 }
@@ -138,11 +132,8 @@ impl World {
             return;
         }
         self.edit_pending(NAME, |order| {
-            for time in order
-                .get_mut("finalized_at")
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
+            for time in
+                order.get_mut("finalized_at").and_then(Value::as_array_mut).into_iter().flatten()
             {
                 *time = earlier(time, time::Duration::minutes(3));
             }
@@ -168,11 +159,7 @@ async fn finish(
     let is_there = |state: &sandbox::authority::state::State| {
         state.issued().iter().any(|issued| issued.names == names)
     };
-    guarded(
-        &format!("the certificate: {what}"),
-        world.production.until(is_there),
-    )
-    .await;
+    guarded(&format!("the certificate: {what}"), world.production.until(is_there)).await;
     world.pushed(NAME).await;
     daemon.settles().await;
     let what = format!("{what}:\n{}", daemon.text());
@@ -187,44 +174,22 @@ async fn finish(
     let live = |file| std::fs::read_to_string(world.live(NAME, file)).unwrap();
     assert_eq!(held[0].leaf(), issued.last().unwrap().leaf_sha256, "{what}");
     assert_eq!(held[0].cert, live("cert.pem"), "{what}");
-    assert_eq!(
-        held[0].chain.as_deref(),
-        Some(live("chain.pem").as_str()),
-        "{what}"
-    );
+    assert_eq!(held[0].chain.as_deref(), Some(live("chain.pem").as_str()), "{what}");
     assert_eq!(held[0].key, live("privkey.pem"), "{what}");
-    assert_eq!(
-        live("fullchain.pem"),
-        live("cert.pem") + &live("chain.pem"),
-        "{what}"
-    );
+    assert_eq!(live("fullchain.pem"), live("cert.pem") + &live("chain.pem"), "{what}");
 
     let asked = world.rancher.faults().seen();
     let last = |is: &dyn Fn(&Seen) -> bool| asked.iter().rposition(is);
     let written = last(&|seen| matches!(seen.endpoint, "create-certificate" | "put-certificate"));
     let woken =
         last(&|seen| seen.endpoint == "wake" && seen.status.is_some_and(|status| status < 300));
-    assert!(
-        written < woken,
-        "balancers were not woken after the last change: {what}"
-    );
+    assert!(written < woken, "balancers were not woken after the last change: {what}");
 
     let own = world.store().join("rancher-lets-encrypt");
     assert!(!own.join("wake-owed").exists(), "{what}");
-    assert_eq!(
-        std::fs::read_dir(own.join("pending")).unwrap().count(),
-        0,
-        "{what}"
-    );
+    assert_eq!(std::fs::read_dir(own.join("pending")).unwrap().count(), 0, "{what}");
     assert!(world.tokens().is_empty(), "{what}");
-    assert!(
-        world
-            .store()
-            .join("renewal")
-            .join(format!("{NAME}.conf"))
-            .exists(),
-        "{what}"
-    );
+    assert!(world.store().join("renewal").join(format!("{NAME}.conf")).exists(), "{what}");
     let record =
         std::fs::read_to_string(own.join("certificates").join(format!("{NAME}.json"))).unwrap();
     let record: Value = serde_json::from_str(&record).unwrap();
@@ -234,16 +199,9 @@ async fn finish(
         .iter()
         .map(|version| version["leaf"].as_str().unwrap())
         .collect();
-    let expected: Vec<&str> = issued
-        .iter()
-        .map(|issued| issued.leaf_sha256.as_str())
-        .collect();
+    let expected: Vec<&str> = issued.iter().map(|issued| issued.leaf_sha256.as_str()).collect();
     assert_eq!(leaves, expected, "each certificate is one version: {what}");
-    let noted = world
-        .ledger()
-        .iter()
-        .filter(|line| line["event"] == "issued")
-        .count();
+    let noted = world.ledger().iter().filter(|line| line["event"] == "issued").count();
     assert!(noted >= certificates, "{what}");
     let failed: Vec<_> = world
         .ledger()
@@ -251,10 +209,7 @@ async fn finish(
         // That names were changed is noted for the next change.
         .filter(|line| line["event"] == "failed" && line["subject"]["kind"] != "change")
         .collect();
-    assert!(
-        failed.is_empty(),
-        "a crash is nobody's failure: {failed:?} {what}"
-    );
+    assert!(failed.is_empty(), "a crash is nobody's failure: {failed:?} {what}");
 }
 
 /// A daemon that stands still in its log answers nobody, and on a busy machine it is long before it goes on: no answer
@@ -312,10 +267,8 @@ async fn kill_everywhere(is_change: bool, effects: &[&'static str]) {
             Err(error) => drop(failed.insert(error.to_string())),
         }
     }
-    let mut table = format!(
-        "{:42} {:>12} {:>16}\n",
-        "kill after", "right behind", "before next line"
-    );
+    let mut table =
+        format!("{:42} {:>12} {:>16}\n", "kill after", "right behind", "before next line");
     for effect in effects {
         let count = |moment| hits.get(&(*effect, moment)).copied().unwrap_or(0);
         let (behind, before_next) = (count(Moment::Behind), count(Moment::BeforeNext));
@@ -323,16 +276,11 @@ async fn kill_everywhere(is_change: bool, effects: &[&'static str]) {
     }
     // Past the capture of tests that pass: how often each place was hit is to be seen.
     std::io::stderr().write_all(table.as_bytes()).unwrap();
-    let failed: Vec<_> = failed
-        .iter()
-        .map(|text| text.chars().take(200).collect::<String>())
-        .collect();
+    let failed: Vec<_> =
+        failed.iter().map(|text| text.chars().take(200).collect::<String>()).collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    let missed: BTreeSet<_> = hits
-        .iter()
-        .filter(|(_, count)| **count == 0)
-        .map(|(place, _)| place)
-        .collect();
+    let missed: BTreeSet<_> =
+        hits.iter().filter(|(_, count)| **count == 0).map(|(place, _)| place).collect();
     assert!(missed.is_empty(), "never killed at {missed:?}");
 }
 
@@ -344,10 +292,8 @@ async fn kill_9_between_any_two_effects_of_a_first_certificate_costs_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_between_any_two_effects_of_a_replacement_costs_none() {
     // The account is there already, and so is the file for certbot.
-    let effects: Vec<_> = EFFECTS
-        .into_iter()
-        .filter(|effect| !effect.starts_with("account"))
-        .collect();
+    let effects: Vec<_> =
+        EFFECTS.into_iter().filter(|effect| !effect.starts_with("account")).collect();
     kill_everywhere(true, &effects).await;
 }
 
@@ -407,13 +353,8 @@ async fn kill_9_before_a_certificate_is_looked_at_hides_not_that_it_is_wrong() {
     assert!(guarded("the kill", run).await.unwrap());
     for _ in 0..2 {
         let mut daemon = settings.clone().start();
-        let line = daemon
-            .mentions("the authority sent a certificate that cannot be used")
-            .await;
-        assert!(
-            line.to_string().contains("belongs to another certificate"),
-            "{line}"
-        );
+        let line = daemon.mentions("the authority sent a certificate that cannot be used").await;
+        assert!(line.to_string().contains("belongs to another certificate"), "{line}");
         daemon.idles().await;
         daemon.stop().await;
     }

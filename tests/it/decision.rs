@@ -28,29 +28,21 @@ const A: &str = "a.example.com";
 const B: &str = "b.example.com";
 const C: &str = "c.example.com";
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "certificates of tests are dated from here"
-)]
+#[expect(clippy::disallowed_methods, reason = "certificates of tests are dated from here")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
 
 /// A certificate of a company, so many days old and with so many days left.
 fn bought(names: &[&str], age: i64, left: i64) -> Pair {
-    certs::bought(
-        names,
-        now() - Duration::days(age),
-        now() + Duration::days(left),
-    )
+    certs::bought(names, now() - Duration::days(age), now() + Duration::days(left))
 }
 
 impl World {
     /// A certificate that an operator pasted into Rancher. Answers its id.
     fn paste(&self, name: &str, pair: &Pair, description: Option<&str>) -> String {
         let chain = (!pair.chain_pem.is_empty()).then_some(pair.chain_pem.as_str());
-        self.rancher
-            .add_certificate(name, &pair.cert_pem, chain, &pair.key_pem, description)
+        self.rancher.add_certificate(name, &pair.cert_pem, chain, &pair.key_pem, description)
     }
 
     fn held(&self, name: &str) -> Held {
@@ -85,11 +77,7 @@ impl World {
             let issued = state.issued().iter();
             issued.filter(|issued| covers(&issued.names)).count() >= count
         };
-        guarded(
-            &format!("certificate {count} of {name}"),
-            self.production.until(has_issued),
-        )
-        .await;
+        guarded(&format!("certificate {count} of {name}"), self.production.until(has_issued)).await;
     }
 
     /// Resolves when Rancher holds the last of so many production certificates for a name.
@@ -147,9 +135,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn is_decision(line: &Value, name: &str, action: &str, reason: &str) -> bool {
     let says = |field: &str, text: &str| line[field].as_str() == Some(text);
-    let has_reason = line["reason"]
-        .as_str()
-        .is_some_and(|said| said.contains(reason));
+    let has_reason = line["reason"].as_str().is_some_and(|said| said.contains(reason));
     says("message", "decided") && says("domain", name) && says("action", action) && has_reason
 }
 
@@ -165,8 +151,6 @@ impl Daemon {
     /// Whether it has decided so at any time.
     fn has_decided(&self, name: &str, action: &str, reason: &str) -> bool {
         let lines = self.log();
-        lines
-            .iter()
-            .any(|line| is_decision(line, name, action, reason))
+        lines.iter().any(|line| is_decision(line, name, action, reason))
     }
 }

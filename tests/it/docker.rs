@@ -52,10 +52,7 @@ async fn first_certificate_comes_through_the_shared_volumes(stack: &Stack<'_>) {
     let web = stack.workshop.said(&["logs", &stack.id(NGINX).await]).await;
     assert!(web.contains("\" 200 "), "{web}");
     assert!(web.contains("LetsEncrypt-Pebble-VA"), "{web}");
-    assert!(
-        web.contains(rancher_lets_encrypt::client::USER_AGENT),
-        "{web}"
-    );
+    assert!(web.contains(rancher_lets_encrypt::client::USER_AGENT), "{web}");
 }
 
 async fn container_has_the_rights_of_the_compose_file_and_no_others(stack: &Stack<'_>) {
@@ -81,17 +78,12 @@ async fn container_has_the_rights_of_the_compose_file_and_no_others(stack: &Stac
     let id = stack.id(DAEMON).await;
     let roots = stack.site.path("acme-roots.pem");
     let into = format!("{id}:/etc/");
-    let refused = stack
-        .workshop
-        .refused(&["cp", roots.to_str().unwrap(), &into])
-        .await;
+    let refused = stack.workshop.refused(&["cp", roots.to_str().unwrap(), &into]).await;
     assert!(refused.contains("read-only"), "{refused}");
     // Mount points, and the folders above them, are all that it has beside the image.
     let mounts = about["Mounts"].as_array().unwrap().iter();
-    let mounts: Vec<&str> = mounts
-        .filter_map(|mount| mount["Destination"].as_str())
-        .chain(["/tmp"])
-        .collect();
+    let mounts: Vec<&str> =
+        mounts.filter_map(|mount| mount["Destination"].as_str()).chain(["/tmp"]).collect();
     let differs = stack.workshop.said(&["diff", &id]).await;
     for line in differs.lines() {
         let (_, path) = line.split_once(' ').unwrap();
@@ -113,10 +105,7 @@ async fn stop_ends_it_in_time_and_the_same_container_starts_again(stack: &Stack<
     // Whoever does not end in time is killed, and then the code is 137.
     stack.workshop.said(&["stop", &id]).await;
     let state = stack.inspect(DAEMON).await["State"].clone();
-    assert_eq!(
-        (&state["Status"], &state["ExitCode"]),
-        (&json!("exited"), &json!(0))
-    );
+    assert_eq!((&state["Status"], &state["ExitCode"]), (&json!("exited"), &json!(0)));
     let mut log = stack.log(DAEMON).await;
     log.says("stopped").await;
     let held = stack.site.held();
@@ -144,10 +133,7 @@ async fn new_volume_is_filled_from_rancher(stack: &Stack<'_>) {
     let leaf = stack.stored("live/a.example.com/cert.pem").await;
     let leaf = pem::parse(leaf).unwrap();
     assert_eq!(Fingerprint::of(&[leaf.contents()]).to_string(), held.leaf());
-    assert_eq!(
-        stack.stored("live/a.example.com/privkey.pem").await,
-        held.key
-    );
+    assert_eq!(stack.stored("live/a.example.com/privkey.pem").await, held.key);
 }
 
 /// The daemon that runs now finds everything as it should be.
@@ -174,9 +160,7 @@ async fn store_in_the_containers_own_layer_gets_no_production_order_and_says_so(
     assert_eq!(line["level"], "ERROR", "{line}");
     let is_told = |line: &Value| {
         line["message"] == "certificate needs attention"
-            && line["reason"]
-                .as_str()
-                .is_some_and(|why| why.contains("mount a volume"))
+            && line["reason"].as_str().is_some_and(|why| why.contains("mount a volume"))
     };
     log.next("why there is no certificate", is_told).await;
     log.settles().await;
@@ -185,9 +169,7 @@ async fn store_in_the_containers_own_layer_gets_no_production_order_and_says_so(
 
     // The engine finds it well all the same: a restart would change nothing.
     let mut events = workshop.command(&["events", "--since", "1", "--filter"]);
-    events
-        .arg(format!("container={id}"))
-        .args(["--filter", "event=health_status"]);
+    events.arg(format!("container={id}")).args(["--filter", "event=health_status"]);
     let events = Part::start("docker events", events);
     events.says("health_status: healthy").await;
 }
@@ -207,11 +189,7 @@ async fn image_is_small_and_its_health_command_sees_that_nobody_is_there() {
     assert_eq!(config["StopSignal"], "SIGTERM");
 
     let command = workshop.health_command(&image).await;
-    let settings = [
-        "CATTLE_URL=http://127.0.0.1:9",
-        "CATTLE_ACCESS_KEY=a",
-        "CATTLE_SECRET_KEY=b",
-    ];
+    let settings = ["CATTLE_URL=http://127.0.0.1:9", "CATTLE_ACCESS_KEY=a", "CATTLE_SECRET_KEY=b"];
     let mut args = vec!["run", "--rm", "--network", "none"];
     args.extend(settings.iter().flat_map(|setting| ["--env", setting]));
     args.push(&image);

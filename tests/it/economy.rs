@@ -48,23 +48,13 @@ async fn a_certificate_costs_nine_requests_and_the_next_one_six() {
     ];
     let once = [("directory", 1), ("new-nonce", 1), ("new-account", 1)];
     let first = obtain(&world, "a.example.com").await;
-    assert_eq!(
-        counts(&first),
-        each.into_iter().chain(once).collect(),
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(counts(&first), each.into_iter().chain(once).collect(), "{}", daemon.text());
     let second = obtain(&world, "b.example.com").await;
     assert_eq!(counts(&second), each.into(), "{}", daemon.text());
     // Nothing is asked when nothing is to be done.
     let asked = world.production.faults().seen().len();
     daemon.rests().await;
-    assert_eq!(
-        world.production.faults().seen().len(),
-        asked,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(world.production.faults().seen().len(), asked, "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,32 +67,18 @@ async fn every_request_says_who_asks() {
     seen.extend(world.rancher.faults().seen());
     seen.extend(world.rancher.metadata_faults().seen());
     assert!(seen.len() > 15, "{seen:?}");
-    let other: Vec<_> = seen
-        .iter()
-        .filter(|seen| !seen.user_agent.starts_with(OWN_NAME))
-        .collect();
+    let other: Vec<_> = seen.iter().filter(|seen| !seen.user_agent.starts_with(OWN_NAME)).collect();
     assert!(other.is_empty(), "{other:?}");
     let fetched = world.web.faults().seen();
-    assert_eq!(
-        fetched
-            .iter()
-            .filter(|seen| seen.user_agent.starts_with(OWN_NAME))
-            .count(),
-        1
-    );
+    assert_eq!(fetched.iter().filter(|seen| seen.user_agent.starts_with(OWN_NAME)).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_orders_are_in_flight_than_allowed() {
     let world = World::start().await;
     let gate = Gate::new();
-    world
-        .production
-        .faults()
-        .add("finalize", u32::MAX, What::Hold(gate.clone()));
-    let names: Vec<String> = (1..=6)
-        .map(|number| format!("n{number}.example.com"))
-        .collect();
+    world.production.faults().add("finalize", u32::MAX, What::Hold(gate.clone()));
+    let names: Vec<String> = (1..=6).map(|number| format!("n{number}.example.com")).collect();
     let settings = world.settings().with("CONCURRENCY", "2");
     let mut daemon = settings.with("DOMAINS", names.join(",")).start();
     guarded("two orders to be finalized", gate.reached(2)).await;
@@ -113,12 +89,7 @@ async fn no_more_orders_are_in_flight_than_allowed() {
     for name in &names {
         world.pushed(name).await;
     }
-    assert_eq!(
-        world.production.orders().len(),
-        names.len(),
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(world.production.orders().len(), names.len(), "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,14 +97,9 @@ async fn a_stalled_answer_delays_no_other_certificate_and_no_change_of_names() {
     let world = World::start().await;
     let is_of_a = |seen: &Seen| seen.endpoint == "finalize" && seen.subject == NAME;
     let gate = Gate::new();
-    world
-        .production
-        .faults()
-        .add_when(is_of_a, 0, 1, What::Hold(gate.clone()));
+    world.production.faults().add_when(is_of_a, 0, 1, What::Hold(gate.clone()));
     let settings = world.settings().without("CONNECT_TIMEOUT");
-    let daemon = settings
-        .with("DOMAINS", "a.example.com, b.example.com, c.example.com")
-        .start();
+    let daemon = settings.with("DOMAINS", "a.example.com, b.example.com, c.example.com").start();
     guarded("the stalled request", gate.reached(1)).await;
     for name in ["b.example.com", "c.example.com"] {
         world.pushed(name).await;
@@ -153,10 +119,7 @@ async fn a_stalled_answer_delays_no_other_certificate_and_no_change_of_names() {
 async fn an_answer_that_never_comes_is_given_up_and_asked_for_again() {
     let world = World::start().await;
     for endpoint in ["new-order", "certificate"] {
-        world
-            .production
-            .faults()
-            .add(endpoint, 1, What::DoThenStall);
+        world.production.faults().add(endpoint, 1, What::DoThenStall);
     }
     let settings = world.settings().with("CONNECT_TIMEOUT", "1");
     let daemon = settings.with("DOMAINS", NAME).start();
@@ -167,14 +130,9 @@ async fn an_answer_that_never_comes_is_given_up_and_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_in_the_middle_of_an_order_ends_well_and_the_next_start_resumes_it() {
-    for endpoint in [
-        "new-account",
-        "new-order",
-        "authorization",
-        "challenge",
-        "finalize",
-        "certificate",
-    ] {
+    for endpoint in
+        ["new-account", "new-order", "authorization", "challenge", "finalize", "certificate"]
+    {
         for signal in [Signal::TERM, Signal::INT] {
             let world = World::start().await;
             let gate = world.gates(endpoint, What::DoThenHold);
@@ -183,37 +141,14 @@ async fn a_stop_in_the_middle_of_an_order_ends_well_and_the_next_start_resumes_i
             daemon.signal(signal);
             let (status, text) = daemon.ends().await;
             assert_eq!(status.code(), Some(0), "{endpoint}: {text}");
-            assert!(
-                text.contains("stopping, orders stay resumable"),
-                "{endpoint}: {text}"
-            );
+            assert!(text.contains("stopping, orders stay resumable"), "{endpoint}: {text}");
             let daemon = world.daemon(NAME);
             world.pushed(NAME).await;
-            assert_eq!(
-                world.production.issued().len(),
-                1,
-                "{endpoint}: {}",
-                daemon.text()
-            );
-            assert_eq!(
-                world.production.orders().len(),
-                1,
-                "{endpoint}: {}",
-                daemon.text()
-            );
-            assert_eq!(
-                world.production.accounts().len(),
-                1,
-                "{endpoint}: {}",
-                daemon.text()
-            );
+            assert_eq!(world.production.issued().len(), 1, "{endpoint}: {}", daemon.text());
+            assert_eq!(world.production.orders().len(), 1, "{endpoint}: {}", daemon.text());
+            assert_eq!(world.production.accounts().len(), 1, "{endpoint}: {}", daemon.text());
             let orders = if endpoint == "new-order" { 2 } else { 1 };
-            assert_eq!(
-                world.asked("new-order"),
-                orders,
-                "{endpoint}: {}",
-                daemon.text()
-            );
+            assert_eq!(world.asked("new-order"), orders, "{endpoint}: {}", daemon.text());
         }
     }
 }

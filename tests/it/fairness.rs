@@ -65,9 +65,7 @@ async fn names_that_accept_and_never_answer_keep_no_other_from_its_order() {
     let settings = world.settings().with("CONNECT_TIMEOUT", "100");
     let settings = settings.with("CONCURRENCY", "2");
     let daemon = settings.with("DOMAINS", before_a_good_one(&bad)).start();
-    daemon
-        .brings("looks at every bad name", gate.reached(40))
-        .await;
+    daemon.brings("looks at every bad name", gate.reached(40)).await;
     world.arrives(&daemon, GOOD).await;
     assert_eq!(world.asked("challenge"), 1, "{}", daemon.text());
 }
@@ -76,9 +74,7 @@ async fn names_that_accept_and_never_answer_keep_no_other_from_its_order() {
 async fn names_that_the_authority_never_answers_keep_no_other_from_its_order() {
     let world = World::start().await;
     let bad = bad_names(6);
-    world
-        .production
-        .set(|settings| settings.silent.extend(bad.iter().cloned()));
+    world.production.set(|settings| settings.silent.extend(bad.iter().cloned()));
     let settings = world.settings().with("CONNECT_TIMEOUT", "1");
     let settings = settings.with("CONCURRENCY", "2");
     let daemon = settings.with("DOMAINS", before_a_good_one(&bad)).start();
@@ -92,10 +88,7 @@ async fn names_that_stay_pending_keep_no_other_from_its_order() {
     let kept = [
         (Failing::StayPending, Answered::Validated),
         (
-            Failing::TryAgain {
-                step: std::time::Duration::from_secs(600),
-                tries: 7,
-            },
+            Failing::TryAgain { step: std::time::Duration::from_secs(600), tries: 7 },
             Answered::AtOnce,
         ),
     ];
@@ -144,10 +137,7 @@ async fn challenge_that_goes_on_with_an_error_is_a_failed_validation() {
         (Failing::StayPending, Answered::Validated),
         (Failing::StayPending, Answered::AtOnce),
         (
-            Failing::TryAgain {
-                step: std::time::Duration::from_secs(600),
-                tries: 7,
-            },
+            Failing::TryAgain { step: std::time::Duration::from_secs(600), tries: 7 },
             Answered::AtOnce,
         ),
     ];
@@ -198,9 +188,7 @@ const SHARED: &str = "a.example.com bad.example.com, b.example.com bad.example.c
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn self_check_of_a_name_in_two_certificates_fails_once_for_one_look() {
     let world = World::start().await;
-    world
-        .web
-        .settings(|settings| settings.missing_hosts.push(BAD.to_owned()));
+    world.web.settings(|settings| settings.missing_hosts.push(BAD.to_owned()));
     let gate = world.takes_our_looks();
     let mut daemon = world.daemon(SHARED);
     guarded("both looks", gate.reached(2)).await;
@@ -208,11 +196,7 @@ async fn self_check_of_a_name_in_two_certificates_fails_once_for_one_look() {
     daemon.says("job not done").await;
     daemon.says("job not done").await;
     let text = daemon.kill().await;
-    let counts: Vec<u64> = world
-        .failures("self-check")
-        .iter()
-        .map(|it| it.count)
-        .collect();
+    let counts: Vec<u64> = world.failures("self-check").iter().map(|it| it.count).collect();
     assert_eq!(counts, [1], "{text}");
 }
 
@@ -221,9 +205,7 @@ async fn validation_of_a_name_in_two_certificates_fails_once_for_one_look() {
     let world = World::start().await;
     world.breaks(BAD);
     // Both are told before either has failed.
-    world
-        .production
-        .set(|settings| settings.validation_delay = std::time::Duration::from_secs(3));
+    world.production.set(|settings| settings.validation_delay = std::time::Duration::from_secs(3));
     let mut daemon = world.daemon(SHARED);
     for name in ["a.example.com", "b.example.com"] {
         world.arrives(&daemon, name).await;

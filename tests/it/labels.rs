@@ -31,18 +31,13 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_label_that_appears_is_acted_on_without_waiting_for_a_pass() {
     let world = World::start().await;
-    let mut daemon = world
-        .settings()
-        .with("LOOP_TIME", "3600")
-        .with("DOMAINS", "a.example.com")
-        .start();
+    let mut daemon =
+        world.settings().with("LOOP_TIME", "3600").with("DOMAINS", "a.example.com").start();
     world.pushed("a.example.com").await;
     daemon.says("balancers woken").await;
     world.announce("web", "site", "b.example.com");
     world.pushed("b.example.com").await;
-    daemon
-        .next("the wake-up", |line| line["service"] == "letsencrypt-nginx")
-        .await;
+    daemon.next("the wake-up", |line| line["service"] == "letsencrypt-nginx").await;
     assert_eq!(daemon.count("pass ended"), 2, "{}", daemon.text());
 }
 
@@ -52,9 +47,7 @@ async fn a_change_of_metadata_that_changes_no_names_starts_no_pass() {
     let service = world.announce("web", "site", "a.example.com");
     let mut daemon = world.settings().with("LOOP_TIME", "3600").start();
     world.pushed("a.example.com").await;
-    daemon
-        .next("the wake-up", |line| line["service"] == "letsencrypt-nginx")
-        .await;
+    daemon.next("the wake-up", |line| line["service"] == "letsencrypt-nginx").await;
     let metadata = world.rancher.metadata_faults();
     for _ in 0..2 {
         let before = metadata.count("containers");
@@ -67,9 +60,7 @@ async fn a_change_of_metadata_that_changes_no_names_starts_no_pass() {
         });
         guarded("another reading", read).await;
     }
-    world
-        .rancher
-        .set_label(&service, LABEL, Some("a.example.com,b.example.com"));
+    world.rancher.set_label(&service, LABEL, Some("a.example.com,b.example.com"));
     world.pushed("b.example.com").await;
     assert_eq!(daemon.count("pass ended"), 2, "{}", daemon.text());
 }
@@ -81,9 +72,7 @@ async fn a_label_that_changes_brings_a_certificate_and_takes_none() {
     let mut daemon = world.settings().with("LOOP_TIME", "3600").start();
     world.pushed("a.example.com").await;
     daemon.says("balancers woken").await;
-    world
-        .rancher
-        .set_label(&service, LABEL, Some("b.example.com"));
+    world.rancher.set_label(&service, LABEL, Some("b.example.com"));
     world.pushed("b.example.com").await;
     daemon.stop().await;
     let mut daemon = world.daemon("");
@@ -103,9 +92,7 @@ async fn a_label_that_disappears_leaves_its_certificate_and_is_told_once() {
     daemon.settles().await;
     let before = world.rancher.certificates();
     world.rancher.set_label(&service, LABEL, None);
-    daemon
-        .mentions("nobody wants this certificate any more")
-        .await;
+    daemon.mentions("nobody wants this certificate any more").await;
     daemon.settles().await;
     world.rancher.remove_service(&service);
     daemon.settles().await;
@@ -186,9 +173,7 @@ async fn labels_of_another_environment_are_none_of_ours() {
     let mut container = ContainerSpec::new("far-container").label(LABEL, "farther.example.com");
     container.environment = linked;
     world.rancher.add_container(container);
-    world
-        .rancher
-        .add_services([service, announcing("web", "site", "a.example.com")]);
+    world.rancher.add_services([service, announcing("web", "site", "a.example.com")]);
     let mut daemon = world.daemon("");
     world.pushed("a.example.com").await;
     daemon.settles().await;
@@ -209,13 +194,9 @@ async fn services_of_every_kind_and_scale_announce_names() {
     alias.kind = ServiceKind::Dns;
     let mut inactive = announcing("web", "inactive", "inactive.example.com");
     inactive.state = "inactive".to_owned();
-    world
-        .rancher
-        .add_services([primary, sidekick, zero, external, alias, inactive]);
+    world.rancher.add_services([primary, sidekick, zero, external, alias, inactive]);
     let _daemon = world.daemon("");
-    for name in [
-        "primary", "sidekick", "zero", "external", "alias", "inactive",
-    ] {
+    for name in ["primary", "sidekick", "zero", "external", "alias", "inactive"] {
         world.pushed(&format!("{name}.example.com")).await;
     }
 }
@@ -226,9 +207,7 @@ async fn a_container_without_a_service_announces_names_while_it_runs() {
     let mut stopped = ContainerSpec::new("old").label(LABEL, "old.example.com");
     stopped.state = "stopped".to_owned();
     world.rancher.add_container(stopped);
-    world
-        .rancher
-        .add_container(ContainerSpec::new("new").label(LABEL, "new.example.com"));
+    world.rancher.add_container(ContainerSpec::new("new").label(LABEL, "new.example.com"));
     let mut daemon = world.daemon("");
     world.pushed("new.example.com").await;
     daemon.settles().await;
@@ -241,9 +220,7 @@ async fn a_stopped_container_of_an_upgrade_does_not_bring_its_label_back() {
     let moved = world.announce("web", "moved", "old.example.com");
     let gone = world.announce("web", "gone", "gone.example.com");
     // Upgraded before the daemon has seen the old labels at all.
-    world
-        .rancher
-        .begin_upgrade(&moved, LABEL, Some("new.example.com"));
+    world.rancher.begin_upgrade(&moved, LABEL, Some("new.example.com"));
     world.rancher.begin_upgrade(&gone, LABEL, None);
     let mut daemon = world.daemon("");
     world.pushed("new.example.com").await;
@@ -263,11 +240,7 @@ async fn names_on_record_hold_while_metadata_is_not_ready_at_boot() {
     daemon.settles().await;
     daemon.stop().await;
 
-    world
-        .rancher
-        .metadata_is(Availability::NoData)
-        .await
-        .unwrap();
+    world.rancher.metadata_is(Availability::NoData).await.unwrap();
     let id = world.rancher.certificate("b.example.com").unwrap().id;
     world.rancher.remove_certificate(&id);
     let mut daemon = world.daemon("c.example.com");
@@ -287,9 +260,7 @@ async fn another_order_of_the_same_names_is_the_same_certificate() {
     let mut daemon = world.daemon("");
     world.pushed("b.example.com").await;
     daemon.settles().await;
-    world
-        .rancher
-        .set_label(&service, LABEL, Some("a.example.com b.example.com"));
+    world.rancher.set_label(&service, LABEL, Some("a.example.com b.example.com"));
     daemon.settles().await;
     daemon.settles().await;
     assert_eq!(world.production.orders().len(), 1, "{}", daemon.text());
@@ -339,12 +310,7 @@ async fn each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on() {
         let notice = told[0]["notice"].as_str().unwrap();
         assert!(notice.contains(rule), "{notice}");
     }
-    assert_eq!(
-        daemon.with("`*.own.example.com`").len(),
-        1,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(daemon.with("`*.own.example.com`").len(), 1, "{}", daemon.text());
     let expected = ["good.example.com", "rest.example.com", "own.example.com"];
     assert_eq!(ordered(&world), set(&expected));
 }
@@ -356,9 +322,7 @@ async fn names_that_change_their_order_while_they_are_in_hand_cost_one_certifica
     let service = world.announce("shop", "web", "a.example.com b.example.com");
     let mut daemon = world.daemon("");
     guarded("the order to be finalized", gate.reached(1)).await;
-    world
-        .rancher
-        .set_label(&service, LABEL, Some("b.example.com a.example.com"));
+    world.rancher.set_label(&service, LABEL, Some("b.example.com a.example.com"));
     daemon.says("wanted names changed").await;
     daemon.passes(2).await;
     assert_eq!(daemon.count("job begun"), 1, "{}", daemon.text());
@@ -381,8 +345,6 @@ async fn a_bad_name_that_comes_back_is_told_again() {
     world.rancher.set_label(&service, LABEL, None);
     daemon.says("wanted names changed").await;
     daemon.says("pass ended").await;
-    world
-        .rancher
-        .set_label(&service, LABEL, Some("no_name.example.com"));
+    world.rancher.set_label(&service, LABEL, Some("no_name.example.com"));
     daemon.says(told).await;
 }

@@ -58,6 +58,5 @@ async fn shown(port: &Port, name: &str) -> Value {
     let status: Value = serde_json::from_str(&page.body).unwrap();
     let all = status["certificates"].as_array().unwrap();
     let own = all.iter().find(|certificate| certificate["name"] == name);
-    own.unwrap_or_else(|| panic!("no {name} in {status:#}"))
-        .clone()
+    own.unwrap_or_else(|| panic!("no {name} in {status:#}")).clone()
 }

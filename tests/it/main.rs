@@ -1,9 +1,5 @@
 //! The built daemon over real sockets, against the sandbox and against real parts.
-#![allow(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a test that cannot go on should say where"
-)]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that cannot go on should say where")]
 
 mod account_refused;
 mod acme;

@@ -36,19 +36,11 @@ const A: &str = "a.example.com";
 /// Cases of many requests: so many fewer of them.
 fn runner() -> TestRunner {
     let config = Config::default();
-    TestRunner::new(Config {
-        cases: config.cases.div_ceil(4),
-        failure_persistence: None,
-        ..config
-    })
+    TestRunner::new(Config { cases: config.cases.div_ceil(4), failure_persistence: None, ..config })
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// One that trusts the stand-ins.
@@ -70,10 +62,7 @@ fn check<T, E: Display>(result: Result<T, E>, key: &str) -> Option<T> {
         Ok(value) => Some(value),
         Err(error) => {
             let error = error.to_string();
-            assert!(
-                !error.contains('\n') && error.chars().count() < 10_000,
-                "{error:?}"
-            );
+            assert!(!error.contains('\n') && error.chars().count() < 10_000, "{error:?}");
             let part = key.lines().nth(1).unwrap();
             assert!(!error.contains(part), "a key in an error");
             None
@@ -104,11 +93,7 @@ fn any_answer_of_an_authority_is_used_or_refused() {
         let Some(url) = check(registered.await, &key) else {
             return;
         };
-        let account = Account {
-            directory,
-            url,
-            key: secret,
-        };
+        let account = Account { directory, url, key: secret };
         let names = format!("{A} www.{A}");
         let (lists, _) = rancher_lets_encrypt::names::parse_list(&names);
         let Some(order) = check(authority.open(&account, &lists[0]).await, &key) else {
@@ -126,10 +111,7 @@ fn any_answer_of_an_authority_is_used_or_refused() {
         }
         check(authority.look(&account, &order.url).await, &key);
         let request = b"no signing request";
-        check(
-            authority.finalize(&account, &order.url, request).await,
-            &key,
-        );
+        check(authority.finalize(&account, &order.url, request).await, &key);
         let certificate = format!("{}cert/1", order.url);
         let downloaded = authority.download(&account, &order.url, &certificate);
         check(downloaded.await, &key);
@@ -194,9 +176,7 @@ async fn a_token_without_end_is_read_no_further_than_the_authority_reads() {
     let faults = world.web.faults();
     faults.add("challenge", 1, What::Endless(block));
     let mut daemon = world.daemon(A);
-    daemon
-        .mentions("another server answers for this name")
-        .await;
+    daemon.mentions("another server answers for this name").await;
     world.pushed(A).await;
     assert_eq!(world.issued(A).len(), 1, "{}", daemon.text());
 }

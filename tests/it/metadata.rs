@@ -18,11 +18,7 @@ const LATE: &str = "late.example.com";
 async fn check(availability: Availability) {
     let world = World::start().await;
     let service = world.announce("web", "site", LABELLED);
-    let mut daemon = world
-        .settings()
-        .with("CONNECT_TIMEOUT", "1")
-        .with("DOMAINS", OWN)
-        .start();
+    let mut daemon = world.settings().with("CONNECT_TIMEOUT", "1").with("DOMAINS", OWN).start();
     for name in [OWN, LABELLED] {
         world.pushed(name).await;
     }
@@ -114,12 +110,7 @@ async fn metadata_that_stalls_at_start_is_read_when_it_answers() {
 async fn slow_answers_of_metadata_are_waited_for() {
     let world = World::start().await;
     let metadata = world.rancher.metadata_faults();
-    metadata.add_when(
-        |_| true,
-        0,
-        u32::MAX,
-        What::Delay(Duration::from_millis(300)),
-    );
+    metadata.add_when(|_| true, 0, u32::MAX, What::Delay(Duration::from_millis(300)));
     let service = world.announce("web", "site", LABELLED);
     let _daemon = world.settings().with("LOOP_TIME", "3600").start();
     world.pushed(LABELLED).await;
@@ -155,11 +146,7 @@ async fn a_change_whose_lists_could_not_be_read_is_read_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_whose_lists_never_come_holds_nothing_else_up() {
     let world = World::start().await;
-    let mut daemon = world
-        .settings()
-        .with("CONNECT_TIMEOUT", "100")
-        .with("DOMAINS", OWN)
-        .start();
+    let mut daemon = world.settings().with("CONNECT_TIMEOUT", "100").with("DOMAINS", OWN).start();
     world.pushed(OWN).await;
     daemon.settles().await;
     let metadata = world.rancher.metadata_faults();
@@ -188,19 +175,12 @@ async fn a_change_whose_lists_never_come_holds_nothing_else_up() {
 async fn metadata_is_not_asked_for_names_when_labels_are_switched_off() {
     let world = World::start().await;
     world.announce("web", "site", LABELLED);
-    let mut daemon = world
-        .settings()
-        .with("DYNAMIC_CONFIG", "False")
-        .with("DOMAINS", OWN)
-        .start();
+    let mut daemon = world.settings().with("DYNAMIC_CONFIG", "False").with("DOMAINS", OWN).start();
     world.pushed(OWN).await;
     daemon.settles().await;
     assert_eq!(world.production.orders().len(), 1);
     let asked = world.rancher.metadata_faults().seen();
-    assert!(
-        asked.iter().all(|seen| seen.endpoint == "self"),
-        "{asked:?}"
-    );
+    assert!(asked.iter().all(|seen| seen.endpoint == "self"), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,16 +192,8 @@ async fn names_of_labels_stop_when_labels_are_switched_off_and_come_back() {
     daemon.settles().await;
     daemon.stop().await;
 
-    let mut daemon = world
-        .settings()
-        .with("DYNAMIC_CONFIG", "False")
-        .with("DOMAINS", OWN)
-        .start();
-    guarded(
-        "the notice",
-        daemon.mentions("nobody wants this certificate"),
-    )
-    .await;
+    let mut daemon = world.settings().with("DYNAMIC_CONFIG", "False").with("DOMAINS", OWN).start();
+    guarded("the notice", daemon.mentions("nobody wants this certificate")).await;
     daemon.settles().await;
     daemon.stop().await;
     let mut daemon = world.daemon(OWN);

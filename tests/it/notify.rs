@@ -28,10 +28,7 @@ struct Scene {
 
 impl Scene {
     async fn start() -> Self {
-        Self {
-            world: World::start().await,
-            receiver: Receiver::start().await.unwrap(),
-        }
+        Self { world: World::start().await, receiver: Receiver::start().await.unwrap() }
     }
 
     fn settings(&self, domains: &str) -> Settings {
@@ -66,12 +63,7 @@ impl Scene {
 
 fn kinds(told: &[Value]) -> Vec<(&str, &str)> {
     told.iter()
-        .map(|notice| {
-            (
-                notice["kind"].as_str().unwrap(),
-                notice["title"].as_str().unwrap(),
-            )
-        })
+        .map(|notice| (notice["kind"].as_str().unwrap(), notice["title"].as_str().unwrap()))
         .collect()
 }
 
@@ -92,10 +84,7 @@ async fn a_failure_is_told_once_over_passes_and_restarts_and_so_is_its_end() {
     let mut daemon = scene.daemon(A);
     let told = scene.told(&daemon, 1).await;
     let text = told[0]["text"].as_str().unwrap();
-    assert!(
-        text.starts_with("a.example.com fails\nvalidation of a.example.com failed"),
-        "{text}"
-    );
+    assert!(text.starts_with("a.example.com fails\nvalidation of a.example.com failed"), "{text}");
     assert!(text.contains("\nWhat to do: "), "{text}");
     assert!(text.contains("\nThere is no certificate yet"), "{text}");
     assert!(text.contains("\nNext try: Issue, at 20"), "{text}");
@@ -125,10 +114,8 @@ async fn a_failure_is_told_once_over_passes_and_restarts_and_so_is_its_end() {
     let daemon = scene.daemon(A);
     scene.world.pushed(A).await;
     let told = scene.told(&daemon, 2).await;
-    let expected = [
-        ("failing", "a.example.com fails"),
-        ("recovered", "a.example.com is well again"),
-    ];
+    let expected =
+        [("failing", "a.example.com fails"), ("recovered", "a.example.com is well again")];
     assert_eq!(kinds(&told), expected);
     let text = told[1]["text"].as_str().unwrap();
     assert!(text.contains("\nBefore: validation of"), "{text}");
@@ -228,9 +215,7 @@ async fn an_address_that_refuses_is_told_once_in_the_log_and_shown() {
     faults.add("notice", u32::MAX, What::status(404));
     scene.world.breaks(A);
     let settings = scene.settings(A);
-    let mut daemon = settings
-        .with("LISTEN", format!("127.0.0.1:{}", port.number()))
-        .start();
+    let mut daemon = settings.with("LISTEN", format!("127.0.0.1:{}", port.number())).start();
     let refused = "notice refused, tried again daily: check NOTIFY_URL and NOTIFY_FORMAT";
     let line = daemon.says(refused).await;
     assert_eq!(line["error"], "answered 404");
@@ -244,10 +229,7 @@ async fn an_address_that_refuses_is_told_once_in_the_log_and_shown() {
     let parts = status["surroundings"].as_array().unwrap();
     let part = parts.iter().find(|part| part["name"] == "notices").unwrap();
     assert_eq!(part["health"], "attention");
-    assert_eq!(
-        part["detail"],
-        "1 waits to be delivered; not delivered: answered 404"
-    );
+    assert_eq!(part["detail"], "1 waits to be delivered; not delivered: answered 404");
     assert_eq!(faults.count("notice"), 1);
     assert_eq!(daemon.count(refused), 1);
     assert!(!daemon.text().contains(SECRET));
@@ -263,18 +245,12 @@ async fn ntfy_is_told_in_plain_text_with_headers() {
     faults.add("new-order", 1, What::Answer(paused));
     let daemon = scene.settings(A).with("NOTIFY_FORMAT", "text").start();
     let taken = daemon.brings("a notice", scene.receiver.takes(1)).await;
-    assert_eq!(
-        taken[0].header("title"),
-        "a.example.com is paused by the CA"
-    );
+    assert_eq!(taken[0].header("title"), "a.example.com is paused by the CA");
     assert_eq!(taken[0].header("priority"), "4");
     assert_eq!(taken[0].header("tags"), "warning,paused");
     assert_eq!(taken[0].header("click"), address);
     assert_eq!(taken[0].header("content-type"), "text/plain; charset=utf-8");
-    assert!(
-        taken[0].body.contains("prevented from requesting"),
-        "{taken:?}"
-    );
+    assert!(taken[0].body.contains("prevented from requesting"), "{taken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -319,9 +295,7 @@ async fn the_heart_beats_after_each_pass_of_the_instance_that_works() {
         settings.with("HEARTBEAT_URL", scene.receiver.url(path))
     };
     let mut first = with("first").start();
-    first
-        .brings("the heart to beat", faults.until(|seen| 3 <= seen.len()))
-        .await;
+    first.brings("the heart to beat", faults.until(|seen| 3 <= seen.len())).await;
     let passes = first.count("pass ended");
     assert!(beats("/first") <= passes + 1, "{}", first.text());
     let mut second = with("second").start();
@@ -330,9 +304,7 @@ async fn the_heart_beats_after_each_pass_of_the_instance_that_works() {
     assert_eq!(beats("/second"), 0);
     first.stop().await;
     let is_second = |seen: &[sandbox::faults::Seen]| seen.iter().any(|seen| seen.path == "/second");
-    second
-        .brings("the other heart to beat", faults.until(is_second))
-        .await;
+    second.brings("the other heart to beat", faults.until(is_second)).await;
     assert!(second.text().contains("pass ended"));
     assert!(faults.seen().iter().all(|seen| seen.method == "GET"));
 }
@@ -345,9 +317,7 @@ async fn a_heartbeat_that_is_not_heard_is_called_once_more_and_told_once() {
     let settings = scene.world.settings().with("DOMAINS", A);
     let url = scene.receiver.url(SECRET);
     let mut daemon = settings.with("HEARTBEAT_URL", url).start();
-    let line = daemon
-        .says("heartbeat not called: check HEARTBEAT_URL")
-        .await;
+    let line = daemon.says("heartbeat not called: check HEARTBEAT_URL").await;
     assert_eq!(line["error"], "answered 500");
     // Told after the second call of the same beat; the next beat may have begun by now.
     assert!(2 <= faults.count("heartbeat"), "{}", daemon.text());

@@ -39,25 +39,18 @@ async fn an_answer_that_is_lost_on_the_way_costs_no_certificate_and_no_account()
         "certificate",
     ];
     for processing in [Duration::ZERO, Duration::from_millis(100)] {
-        for endpoint in endpoints
-            .into_iter()
-            .filter(|endpoint| *endpoint != "order" || !processing.is_zero())
+        for endpoint in
+            endpoints.into_iter().filter(|endpoint| *endpoint != "order" || !processing.is_zero())
         {
             for what in [What::DoThenClose, What::Truncate] {
                 let world = World::start().await;
-                world
-                    .production
-                    .set(|settings| settings.processing = processing);
+                world.production.set(|settings| settings.processing = processing);
                 world.production.faults().add(endpoint, 1, what.clone());
                 let daemon = world.daemon(NAME);
                 world.pushed(NAME).await;
                 world.issued_once(&format!("{endpoint} {what:?}: {}", daemon.text()));
                 assert_eq!(world.production.orders().len(), 1, "{endpoint} {what:?}");
-                assert_eq!(
-                    world.production.validations().len(),
-                    1,
-                    "{endpoint} {what:?}"
-                );
+                assert_eq!(world.production.validations().len(), 1, "{endpoint} {what:?}");
             }
         }
     }
@@ -120,20 +113,13 @@ async fn an_authorization_that_stays_pending_frees_its_place_and_is_resumed_when
     let world = World::start().await;
     let gate = world.holds_validations_of(NAME);
     let hour = RetryAfter::Seconds(3600);
-    world
-        .production
-        .set(|settings| settings.retry_after_pending = Some(hour));
-    let settings = world
-        .settings()
-        .with("CONCURRENCY", "1")
-        .with("DOMAINS", NAME);
+    world.production.set(|settings| settings.retry_after_pending = Some(hour));
+    let settings = world.settings().with("CONCURRENCY", "1").with("DOMAINS", NAME);
     let mut daemon = settings.clone().start();
     daemon.says("more to do later").await;
 
     // Its place is free, and it is left alone as long as the authority wants it, over a restart.
-    world
-        .production
-        .set(|settings| settings.retry_after_pending = None);
+    world.production.set(|settings| settings.retry_after_pending = None);
     world.announce("shop", "web", "b.example.com");
     world.pushed("b.example.com").await;
     daemon.rests().await;
@@ -142,12 +128,7 @@ async fn an_authorization_that_stays_pending_frees_its_place_and_is_resumed_when
     daemon.stop().await;
     let mut daemon = settings.clone().start();
     daemon.idles().await;
-    assert_eq!(
-        world.asked_about("authorization", NAME),
-        looks,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(world.asked_about("authorization", NAME), looks, "{}", daemon.text());
     daemon.stop().await;
 
     world.edit_pending(NAME, |order| {
@@ -158,10 +139,7 @@ async fn an_authorization_that_stays_pending_frees_its_place_and_is_resumed_when
     world.pushed(NAME).await;
     assert_eq!(world.asked_about("new-order", NAME), 1, "{}", daemon.text());
     let validations = world.production.validations();
-    assert_eq!(
-        validations.iter().filter(|done| done.name == NAME).count(),
-        1
-    );
+    assert_eq!(validations.iter().filter(|done| done.name == NAME).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,9 +147,7 @@ async fn an_authorization_that_stays_pending_for_an_hour_is_given_up_with_its_or
     let world = World::start().await;
     let gate = world.holds_validations_of(NAME);
     let hour = RetryAfter::Seconds(3600);
-    world
-        .production
-        .set(|settings| settings.retry_after_pending = Some(hour));
+    world.production.set(|settings| settings.retry_after_pending = Some(hour));
     let mut daemon = world.daemon(NAME);
     daemon.says("more to do later").await;
     daemon.stop().await;
@@ -183,24 +159,16 @@ async fn an_authorization_that_stays_pending_for_an_hour_is_given_up_with_its_or
         }
     });
     let mut daemon = world.daemon(NAME);
-    daemon
-        .says("authorization pending for an hour, given up")
-        .await;
+    daemon.says("authorization pending for an hour, given up").await;
     // The first one is found out by what became of it at the authority.
     let is_given_up = |state: &State| {
         state
             .authorizations()
             .any(|authorization| authorization.status == AuthorizationStatus::Deactivated)
     };
-    guarded(
-        "the authorization to be given up",
-        world.production.until(is_given_up),
-    )
-    .await;
+    guarded("the authorization to be given up", world.production.until(is_given_up)).await;
     daemon.says("order saved").await;
-    world
-        .production
-        .set(|settings| settings.retry_after_pending = None);
+    world.production.set(|settings| settings.retry_after_pending = None);
     gate.open();
     daemon.rests().await;
     daemon.stop().await;
@@ -221,10 +189,7 @@ async fn an_authorization_that_stays_pending_for_an_hour_is_given_up_with_its_or
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_time_that_a_pending_authorization_asks_for_is_kept() {
-    for retry_after in [
-        RetryAfter::Seconds(1),
-        RetryAfter::Date(Duration::from_secs(1)),
-    ] {
+    for retry_after in [RetryAfter::Seconds(1), RetryAfter::Date(Duration::from_secs(1))] {
         let world = World::start().await;
         world.production.set(|settings| {
             settings.retry_after_pending = Some(retry_after);
@@ -246,10 +211,7 @@ async fn the_time_that_a_pending_authorization_asks_for_is_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_time_that_a_processing_order_asks_for_is_kept() {
-    for retry_after in [
-        RetryAfter::Seconds(1),
-        RetryAfter::Date(Duration::from_secs(1)),
-    ] {
+    for retry_after in [RetryAfter::Seconds(1), RetryAfter::Date(Duration::from_secs(1))] {
         let world = World::start().await;
         world.production.set(|settings| {
             settings.retry_after_processing = Some(retry_after);
@@ -282,11 +244,7 @@ async fn an_order_that_takes_long_to_issue_frees_its_place_and_is_downloaded_lat
     daemon.rests().await;
     assert_eq!(world.asked("order"), 0, "{}", daemon.text());
     daemon.stop().await;
-    let is_valid = |state: &State| {
-        state
-            .orders()
-            .all(|order| order.status == OrderStatus::Valid)
-    };
+    let is_valid = |state: &State| state.orders().all(|order| order.status == OrderStatus::Valid);
     guarded("the order to be valid", world.production.until(is_valid)).await;
     world.edit_pending(NAME, |order| {
         order["look_after"] = earlier(&order["look_after"], time::Duration::hours(2));
@@ -300,9 +258,7 @@ async fn an_order_that_takes_long_to_issue_frees_its_place_and_is_downloaded_lat
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_is_still_processing_is_downloaded_by_the_next_start() {
     let world = World::start().await;
-    world
-        .production
-        .set(|settings| settings.processing = Duration::from_millis(500));
+    world.production.set(|settings| settings.processing = Duration::from_millis(500));
     let mut daemon = world.daemon(NAME);
     daemon.says("order finalized").await;
     daemon.kill().await;
@@ -316,22 +272,13 @@ async fn an_order_that_is_still_processing_is_downloaded_by_the_next_start() {
 async fn refused_nonces_lose_no_certificate() {
     for every in [2, 3, 7] {
         let world = World::start().await;
-        world
-            .production
-            .set(|settings| settings.bad_nonce_every = Some(every));
-        let names: Vec<String> = (1..=8)
-            .map(|number| format!("n{number}.example.com"))
-            .collect();
+        world.production.set(|settings| settings.bad_nonce_every = Some(every));
+        let names: Vec<String> = (1..=8).map(|number| format!("n{number}.example.com")).collect();
         let daemon = world.daemon(&names.join(","));
         for name in &names {
             world.pushed(name).await;
         }
-        assert_eq!(
-            world.production.issued().len(),
-            names.len(),
-            "{every}: {}",
-            daemon.text()
-        );
+        assert_eq!(world.production.issued().len(), names.len(), "{every}: {}", daemon.text());
         assert_eq!(world.production.orders().len(), names.len(), "{every}");
         assert_eq!(world.production.accounts().len(), 1, "{every}");
     }
@@ -344,9 +291,7 @@ async fn an_account_that_the_authority_forgot_is_made_again_once_with_the_same_k
     world.pushed(NAME).await;
     daemon.rests().await;
     world.production.forget_accounts();
-    let names: Vec<String> = (1..=5)
-        .map(|number| format!("n{number}.example.com"))
-        .collect();
+    let names: Vec<String> = (1..=5).map(|number| format!("n{number}.example.com")).collect();
     world.announce("shop", "web", &names.join(","));
     for name in &names {
         world.pushed(name).await;
@@ -479,19 +424,8 @@ async fn an_order_that_was_finalized_for_other_names_is_stored_before_the_next_o
     daemon.rests().await;
     let archive = world.store().join("archive").join(NAME);
     assert!(archive.join("cert2.pem").exists(), "{}", daemon.text());
-    let issued: Vec<_> = world
-        .production
-        .issued()
-        .into_iter()
-        .map(|issued| issued.names)
-        .collect();
-    assert_eq!(
-        issued,
-        [
-            ["a.example.com", "b.example.com"],
-            ["a.example.com", "c.example.com"]
-        ]
-    );
+    let issued: Vec<_> = world.production.issued().into_iter().map(|issued| issued.names).collect();
+    assert_eq!(issued, [["a.example.com", "b.example.com"], ["a.example.com", "c.example.com"]]);
     assert_eq!(world.rancher.certificates().len(), 1);
 }
 
@@ -553,9 +487,7 @@ async fn an_authority_that_deactivates_nothing_keeps_no_dead_order_alive() {
     let world = World::start().await;
     let _gate = world.holds_validations_of(NAME);
     let hour = RetryAfter::Seconds(3600);
-    world
-        .production
-        .set(|settings| settings.retry_after_pending = Some(hour));
+    world.production.set(|settings| settings.retry_after_pending = Some(hour));
     let mut daemon = world.daemon(NAME);
     daemon.says("more to do later").await;
     daemon.stop().await;
@@ -607,9 +539,7 @@ async fn what_was_issued_is_stored_though_one_of_its_names_has_to_wait() {
     daemon.kill().await;
     // Both are wanted in one certificate by now, and the other one does not lead to us.
     let missing = "b.example.com".to_owned();
-    world
-        .web
-        .settings(|settings| settings.missing_hosts = vec![missing]);
+    world.web.settings(|settings| settings.missing_hosts = vec![missing]);
     let mut daemon = world.daemon("a.example.com b.example.com");
     daemon.says("certificate issued").await;
     daemon.settles().await;

@@ -62,11 +62,7 @@ async fn our_certificate_is_found_behind_hundreds_of_foreign_ones_in_small_pages
         add(&world.rancher, &format!("foreign-{number}"), &pair);
     }
     let before = world.rancher.certificates();
-    assert_eq!(
-        before[220].name.as_deref(),
-        Some("a.example.com"),
-        "on page 3"
-    );
+    assert_eq!(before[220].name.as_deref(), Some("a.example.com"), "on page 3");
 
     let mut daemon = world.daemon("a.example.com");
     daemon.settles().await;
@@ -85,15 +81,8 @@ async fn a_list_that_never_comes_is_given_up_and_read_again() {
     let mut daemon = settings.with("DOMAINS", "a.example.com").start();
     let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
-    assert!(
-        error.contains("timed out while waiting for the answer"),
-        "{error}"
-    );
-    assert_eq!(
-        world.production.orders().len(),
-        0,
-        "not there is not unknown"
-    );
+    assert!(error.contains("timed out while waiting for the answer"), "{error}");
+    assert_eq!(world.production.orders().len(), 0, "not there is not unknown");
     world.pushed("a.example.com").await;
 }
 
@@ -121,10 +110,7 @@ async fn rows_that_vanish_while_the_list_is_read_hide_no_certificate() {
         add(&world.rancher, &format!("foreign-{number}"), &pair);
     }
     // Ours is the first row behind the first page: a row less before it brings it under the offset.
-    assert_eq!(
-        world.rancher.certificates()[100].name.as_deref(),
-        Some("a.example.com")
-    );
+    assert_eq!(world.rancher.certificates()[100].name.as_deref(), Some("a.example.com"));
 
     let gate = Gate::new();
     let faults = world.rancher.faults();
@@ -147,9 +133,7 @@ async fn rows_that_vanish_while_the_list_is_read_hide_no_certificate() {
 async fn certificates_without_name_common_name_or_key_size_are_read_over() {
     let world = World::start().await;
     let id = add(&world.rancher, "x", &bought(&["shop.example.net"]));
-    world
-        .rancher
-        .change_certificate(&id, |held| held.name = None);
+    world.rancher.change_certificate(&id, |held| held.name = None);
     let id = add(&world.rancher, "y", &bought(&["a.example.com"]));
     world.rancher.change_certificate(&id, |held| {
         held.cert = "no certificate at all".to_owned();
@@ -161,11 +145,7 @@ async fn certificates_without_name_common_name_or_key_size_are_read_over() {
         time::macros::datetime!(2046-11-22 0:00 UTC),
     );
     let company = certs::CertificateAuthority::new(&certs::Subject::new("Company", "Root"), &[]);
-    add(
-        &world.rancher,
-        "z",
-        &company.pair(&content.without_common_name()),
-    );
+    add(&world.rancher, "z", &company.pair(&content.without_common_name()));
     let before = world.rancher.certificates();
 
     let mut daemon = world.daemon("a.example.com");
@@ -178,10 +158,8 @@ async fn certificates_without_name_common_name_or_key_size_are_read_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_key_of_the_role_environment_wins_over_that_of_the_agent() {
     let world = World::start().await;
-    let (agent, environment) = (
-        world.rancher.key(Role::AgentOnly),
-        world.rancher.key(Role::Environment),
-    );
+    let (agent, environment) =
+        (world.rancher.key(Role::AgentOnly), world.rancher.key(Role::Environment));
     let _daemon = world
         .settings()
         .with("CATTLE_ACCESS_KEY", agent.0)
@@ -231,19 +209,9 @@ async fn a_rancher_that_comes_after_the_daemon_gets_its_certificate() {
     world.rancher.close_api().await;
     let mut daemon = world.daemon("a.example.com");
     let line = daemon.says("Rancher cannot be read").await;
-    assert!(
-        line["error"]
-            .as_str()
-            .unwrap()
-            .contains(&world.rancher.origin()),
-        "{line}"
-    );
+    assert!(line["error"].as_str().unwrap().contains(&world.rancher.origin()), "{line}");
     daemon.passes(1).await;
-    assert_eq!(
-        world.production.orders().len(),
-        0,
-        "whether there is a certificate is not known"
-    );
+    assert_eq!(world.production.orders().len(), 0, "whether there is a certificate is not known");
     assert_eq!(daemon.count("Rancher cannot be read"), 1, "told once");
 
     world.rancher.open_api().await.unwrap();
@@ -265,12 +233,7 @@ async fn a_rancher_that_comes_after_the_daemon_gets_its_certificate() {
 async fn slow_answers_of_rancher_are_waited_for() {
     let world = World::start().await;
     let faults = world.rancher.faults();
-    faults.add_when(
-        |_| true,
-        0,
-        u32::MAX,
-        What::Delay(Duration::from_millis(150)),
-    );
+    faults.add_when(|_| true, 0, u32::MAX, What::Delay(Duration::from_millis(150)));
     let mut daemon = world.daemon("a.example.com, b.example.com");
     world.pushed("a.example.com").await;
     world.pushed("b.example.com").await;
@@ -290,10 +253,7 @@ async fn a_list_that_does_not_come_whole_is_no_empty_list() {
         status(503),
         answer(200, ""),
         answer(200, "{}"),
-        answer(
-            200,
-            r#"{"type":"collection","data":null,"pagination":null}"#,
-        ),
+        answer(200, r#"{"type":"collection","data":null,"pagination":null}"#),
         answer(200, r#"{"type":"error","status":200}"#),
         answer(200, "<html><body>maintenance</body></html>"),
         answer(302, ""),
@@ -318,17 +278,11 @@ async fn a_list_that_does_not_come_whole_is_no_empty_list() {
 async fn html_in_place_of_json_is_told_with_the_setting_to_check() {
     let world = World::start().await;
     let login = answer(200, "<!DOCTYPE html><html><title>Log in</title></html>");
-    world
-        .rancher
-        .faults()
-        .add_when(|_| true, 0, u32::MAX, login);
+    world.rancher.faults().add_when(|_| true, 0, u32::MAX, login);
     let mut daemon = world.daemon("a.example.com");
     let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
-    assert!(
-        error.contains("is CATTLE_URL the address of a Rancher 1.x server?"),
-        "{error}"
-    );
+    assert!(error.contains("is CATTLE_URL the address of a Rancher 1.x server?"), "{error}");
     assert!(!error.contains("Log in"), "{error}");
     daemon.passes(1).await;
     assert_eq!(world.production.orders().len(), 0);
@@ -347,17 +301,12 @@ async fn a_refused_key_is_named_and_the_daemon_goes_on_when_it_is_accepted() {
         .start();
     let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
-    assert!(
-        error.contains("CATTLE_ACCESS_KEY") && error.contains("401"),
-        "{error}"
-    );
+    assert!(error.contains("CATTLE_ACCESS_KEY") && error.contains("401"), "{error}");
     daemon.passes(2).await;
     assert_eq!(world.production.orders().len(), 0);
     assert_eq!(daemon.count("Rancher cannot be read"), 1);
 
-    world
-        .rancher
-        .add_key(Role::Environment, "LATEKEY", "late-secret");
+    world.rancher.add_key(Role::Environment, "LATEKEY", "late-secret");
     world.pushed("a.example.com").await;
     daemon.settles().await;
     assert_eq!(daemon.count("Rancher can be read again"), 1);
@@ -368,10 +317,7 @@ async fn a_refused_key_is_named_and_the_daemon_goes_on_when_it_is_accepted() {
 async fn a_key_without_the_role_is_told_with_the_label_to_set() {
     let world = World::start().await;
     let (access, secret) = world.rancher.key(Role::AgentOnly);
-    for url in [
-        world.rancher.api_url(),
-        format!("{}/projects/1a5", world.rancher.api_url()),
-    ] {
+    for url in [world.rancher.api_url(), format!("{}/projects/1a5", world.rancher.api_url())] {
         let mut daemon = world
             .settings()
             .with("CATTLE_URL", url)
@@ -381,10 +327,7 @@ async fn a_key_without_the_role_is_told_with_the_label_to_set() {
             .start();
         let line = daemon.says("Rancher cannot be read").await;
         let error = line["error"].as_str().unwrap();
-        assert!(
-            error.contains("io.rancher.container.agent.role: environment"),
-            "{error}"
-        );
+        assert!(error.contains("io.rancher.container.agent.role: environment"), "{error}");
         daemon.passes(1).await;
         daemon.stop().await;
     }
@@ -395,14 +338,10 @@ async fn a_key_without_the_role_is_told_with_the_label_to_set() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_key_writes_nothing_while_access_control_is_off() {
     let world = World::start().await;
-    world
-        .rancher
-        .settings(|settings| settings.access_control = false);
+    world.rancher.settings(|settings| settings.access_control = false);
     // An older server may not know the header that asks it to be strict.
     for enforces in [true, false] {
-        world
-            .rancher
-            .settings(|settings| settings.enforces_authentication = enforces);
+        world.rancher.settings(|settings| settings.enforces_authentication = enforces);
         let mut daemon = world
             .settings()
             .with("CATTLE_ACCESS_KEY", "WRONG")
@@ -411,10 +350,7 @@ async fn a_wrong_key_writes_nothing_while_access_control_is_off() {
             .start();
         let line = daemon.says("Rancher cannot be read").await;
         let error = line["error"].as_str().unwrap();
-        assert!(
-            error.contains("CATTLE_ACCESS_KEY") && error.contains("access control"),
-            "{error}"
-        );
+        assert!(error.contains("CATTLE_ACCESS_KEY") && error.contains("access control"), "{error}");
         daemon.passes(1).await;
         daemon.stop().await;
     }
@@ -431,10 +367,7 @@ async fn an_environment_of_somebody_else_is_refused_by_name() {
     let world = World::start().await;
     let mut daemon = world
         .settings()
-        .with(
-            "CATTLE_URL",
-            format!("{}/projects/1a7", world.rancher.api_url()),
-        )
+        .with("CATTLE_URL", format!("{}/projects/1a7", world.rancher.api_url()))
         .with("DOMAINS", "a.example.com")
         .start();
     let line = daemon.says("Rancher cannot be read").await;
@@ -465,12 +398,8 @@ async fn rancher_with_a_ca_of_its_own_is_trusted_by_the_file_of_that_ca() {
     stranger.stop().await;
     assert_eq!(world.production.orders().len(), 0);
 
-    let _daemon = settings
-        .with(
-            "RANCHER_CA_FILE",
-            world.path("rancher-ca.pem").to_str().unwrap(),
-        )
-        .start();
+    let _daemon =
+        settings.with("RANCHER_CA_FILE", world.path("rancher-ca.pem").to_str().unwrap()).start();
     world.pushed("a.example.com").await;
 }
 
@@ -478,20 +407,12 @@ async fn rancher_with_a_ca_of_its_own_is_trusted_by_the_file_of_that_ca() {
 async fn a_ca_file_that_is_not_there_or_holds_no_certificate_ends_the_start() {
     let world = World::start().await;
     std::fs::write(world.path("empty.pem"), "").unwrap();
-    for (file, said) in [
-        ("missing.pem", "missing.pem"),
-        ("empty.pem", "no certificate"),
-    ] {
-        let settings = world
-            .settings()
-            .with("RANCHER_CA_FILE", world.path(file).to_str().unwrap());
+    for (file, said) in [("missing.pem", "missing.pem"), ("empty.pem", "no certificate")] {
+        let settings = world.settings().with("RANCHER_CA_FILE", world.path(file).to_str().unwrap());
         let output = command(&settings).output().await.unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(64), "{text}");
-        assert!(
-            text.contains("RANCHER_CA_FILE") && text.contains(said),
-            "{text}"
-        );
+        assert!(text.contains("RANCHER_CA_FILE") && text.contains(said), "{text}");
     }
 }
 
@@ -514,9 +435,7 @@ async fn list(
     environment: &str,
     answers: impl Fn(&str) -> Value + Send + Sync + 'static,
 ) -> Result<Vec<Held>, OrchestratorError> {
-    let server = Server::start(None, Faults::default(), Arc::new(Odd(answers)))
-        .await
-        .unwrap();
+    let server = Server::start(None, Faults::default(), Arc::new(Odd(answers))).await.unwrap();
     let base = Url::parse(&format!("http://{}/v2-beta{environment}", server.address())).unwrap();
     let secret = || Secret::new("secret".to_owned());
     let api = Api::new(http_client(), Base::parse(&base), secret(), secret());
@@ -534,31 +453,17 @@ async fn a_key_of_several_environments_is_asked_to_name_one() {
     let Err(OrchestratorError::Denied(error)) = list("", several).await else {
         panic!("a person must decide")
     };
-    for part in [
-        "Default=1a5",
-        "Shop=1a7",
-        "CATTLE_URL",
-        "/v2-beta/projects/1a5",
-    ] {
+    for part in ["Default=1a5", "Shop=1a7", "CATTLE_URL", "/v2-beta/projects/1a5"] {
         assert!(error.contains(part), "{error}");
     }
 }
 
 /// The adapter as the daemon has it.
 fn adapter(world: &World) -> Adapter {
-    let base = format!(
-        "{}/projects/{}",
-        world.rancher.api_url(),
-        world.rancher.project()
-    );
+    let base = format!("{}/projects/{}", world.rancher.api_url(), world.rancher.project());
     let base = Url::parse(&base).unwrap();
     let (access, secret) = world.rancher.key(Role::Environment);
-    let api = Api::new(
-        http_client(),
-        Base::parse(&base),
-        Secret::new(access),
-        Secret::new(secret),
-    );
+    let api = Api::new(http_client(), Base::parse(&base), Secret::new(access), Secret::new(secret));
     Adapter::new(api, Metadata::new(http_client(), &base))
 }
 
@@ -571,13 +476,7 @@ async fn only_rancher_itself_can_say_that_a_certificate_is_gone() {
     assert!(adapter.look(&id).await.unwrap().is_some());
     let unknown = adapter.look("1c999999").await;
     assert!(matches!(unknown, Ok(None)), "{unknown:?}");
-    for body in [
-        "<html><h1>404 Not Found</h1></html>",
-        "",
-        "{}",
-        "[]",
-        "null",
-    ] {
+    for body in ["<html><h1>404 Not Found</h1></html>", "", "{}", "[]", "null"] {
         let faults = world.rancher.faults();
         faults.add("get-certificate", 1, answer(404, body));
         let looked = adapter.look(&id).await;
@@ -590,11 +489,7 @@ async fn only_rancher_itself_can_say_that_a_certificate_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_404_of_something_before_rancher_makes_no_second_certificate() {
     let world = World::start().await;
-    let id = add(
-        &world.rancher,
-        "web front",
-        &self_signed(&["a.example.com"]),
-    );
+    let id = add(&world.rancher, "web front", &self_signed(&["a.example.com"]));
     let faults = world.rancher.faults();
     let is_look = |seen: &sandbox::faults::Seen| seen.endpoint == "get-certificate";
     // The look before the order sees it; the one before the push does not.
@@ -604,9 +499,7 @@ async fn a_404_of_something_before_rancher_makes_no_second_certificate() {
         let held = model.certificate("web front");
         held.is_some_and(|held| held.puts == 1)
     };
-    daemon
-        .brings("the certificate", world.rancher.until(is_replaced))
-        .await;
+    daemon.brings("the certificate", world.rancher.until(is_replaced)).await;
     daemon.settles().await;
     let held = world.rancher.certificates();
     let ids: Vec<&str> = held.iter().map(|held| held.id.as_str()).collect();
@@ -622,10 +515,7 @@ async fn a_list_without_end_is_given_up() {
                 true => digits.map(str::parse).next().unwrap().unwrap(),
                 false => 0,
             };
-            let rows = [
-                row(&format!("1c{number}")),
-                row(&format!("1c{}", number + 1)),
-            ];
+            let rows = [row(&format!("1c{number}")), row(&format!("1c{}", number + 1))];
             let next = format!("http://x/y?marker={}", marker(number));
             json!({"data": rows, "pagination": {"next": next}})
         }
@@ -650,32 +540,19 @@ async fn a_list_whose_end_cannot_be_told_is_no_list() {
     let refused = |list: Result<_, _>| matches!(list, Err(OrchestratorError::Unavailable(_)));
     let environment = "/projects/1a5";
 
-    let nowhere = list(environment, move |_| {
-        next(json!("http://x/y?limit=1"), &["1c1"])
-    })
-    .await;
+    let nowhere = list(environment, move |_| next(json!("http://x/y?limit=1"), &["1c1"])).await;
     assert!(refused(nowhere), "a next page that cannot be asked for");
-    let in_place = list(environment, move |_| {
-        next(json!("http://x/y?marker=m1"), &["1c1"])
-    })
-    .await;
+    let in_place = list(environment, move |_| next(json!("http://x/y?marker=m1"), &["1c1"])).await;
     assert!(refused(in_place), "pages that do not go on");
-    let first_again = list(environment, move |_| {
-        next(json!("http://x/y?marker=m2"), &["1c1", "1c2"])
-    })
-    .await;
+    let first_again =
+        list(environment, move |_| next(json!("http://x/y?marker=m2"), &["1c1", "1c2"])).await;
     assert!(refused(first_again), "the first page again and again");
 
     let good = list(environment, move |asked| match asked.contains("marker=") {
         false => next(json!("http://x/y?marker=m2"), &["1c1", "1c2"]),
         true => next(Value::Null, &["1c2", "1c3"]),
     });
-    let ids: Vec<String> = good
-        .await
-        .unwrap()
-        .into_iter()
-        .map(|held| held.id)
-        .collect();
+    let ids: Vec<String> = good.await.unwrap().into_iter().map(|held| held.id).collect();
     assert_eq!(ids, ["1c1", "1c2", "1c3"]);
 }
 
@@ -683,26 +560,15 @@ async fn a_list_whose_end_cannot_be_told_is_no_list() {
 async fn a_self_signed_certificate_without_a_name_of_its_own_keeps_its_place() {
     let world = World::start().await;
     // Found by its set of names, because nothing at Rancher has the primary name.
-    let id = add(
-        &world.rancher,
-        "web front",
-        &self_signed(&["a.example.com"]),
-    );
+    let id = add(&world.rancher, "web front", &self_signed(&["a.example.com"]));
     let mut daemon = world.daemon("a.example.com");
     world
         .rancher
-        .until(|model| {
-            model
-                .certificate("web front")
-                .is_some_and(|held| held.puts == 1)
-        })
+        .until(|model| model.certificate("web front").is_some_and(|held| held.puts == 1))
         .await;
     daemon.settles().await;
     let held = world.rancher.certificates();
     assert_eq!(held.len(), 1);
-    assert_eq!(
-        (held[0].id.as_str(), held[0].name.as_deref()),
-        (id.as_str(), Some("web front"))
-    );
+    assert_eq!((held[0].id.as_str(), held[0].name.as_deref()), (id.as_str(), Some("web front")));
     assert_eq!([held[0].leaf()], world.issued("a.example.com").as_slice());
 }

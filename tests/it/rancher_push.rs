@@ -27,28 +27,18 @@ async fn a_change_that_meets_an_activating_certificate_is_tried_again() {
         settings.activation = Activation::Held;
         settings.conflict = Conflict::Always;
     });
-    let id = create(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    )
-    .await;
+    let id = create(&world.rancher, "a.example.com", &self_signed(&["a.example.com"])).await;
     let mut daemon = world.daemon("a.example.com");
     let refused = world.rancher.faults().until(|seen| {
         let puts = seen.iter().filter(|seen| seen.endpoint == PUT);
         puts.filter(|put| put.status == Some(409)).count() >= 2
     });
     guarded("two conflicts", refused).await;
-    world
-        .rancher
-        .settings(|settings| settings.activation = Activation::Reads(1));
+    world.rancher.settings(|settings| settings.activation = Activation::Reads(1));
     world.pushed("a.example.com").await;
     daemon.settles().await;
     let held = world.rancher.certificates();
-    assert_eq!(
-        (held.len(), held[0].id.as_str(), held[0].puts),
-        (1, id.as_str(), 1)
-    );
+    assert_eq!((held.len(), held[0].id.as_str(), held[0].puts), (1, id.as_str(), 1));
     assert_eq!(world.issued("a.example.com").len(), 1);
     assert_eq!(world.rancher.wakes().len(), 1);
     assert_eq!(daemon.count("certificate not done"), 0, "{}", daemon.text());
@@ -61,30 +51,14 @@ async fn a_certificate_that_stays_busy_is_told_and_pushed_later() {
         settings.activation = Activation::Held;
         settings.conflict = Conflict::Always;
     });
-    create(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    )
-    .await;
+    create(&world.rancher, "a.example.com", &self_signed(&["a.example.com"])).await;
     let mut daemon = world.daemon("a.example.com");
     let line = daemon.says("certificate not done").await;
-    assert!(
-        line["error"]
-            .as_str()
-            .unwrap()
-            .contains("not pushed to Rancher"),
-        "{line}"
-    );
+    assert!(line["error"].as_str().unwrap().contains("not pushed to Rancher"), "{line}");
     let wait = world.failures("push").pop().unwrap();
     assert_eq!(wait.trouble, "rancher-busy", "{wait:?}");
-    assert!(
-        wait.detail.contains("409"),
-        "it says what Rancher said: {wait:?}"
-    );
-    world
-        .rancher
-        .settings(|settings| settings.activation = Activation::Reads(0));
+    assert!(wait.detail.contains("409"), "it says what Rancher said: {wait:?}");
+    world.rancher.settings(|settings| settings.activation = Activation::Reads(0));
     world.pushed("a.example.com").await;
     daemon.settles().await;
     assert_eq!(world.issued("a.example.com").len(), 1);
@@ -94,11 +68,7 @@ async fn a_certificate_that_stays_busy_is_told_and_pushed_later() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_of_rancher_cost_a_try_and_no_certificate() {
     let world = World::start().await;
-    add(
-        &world.rancher,
-        "b.example.com",
-        &self_signed(&["b.example.com"]),
-    );
+    add(&world.rancher, "b.example.com", &self_signed(&["b.example.com"]));
     let faults = world.rancher.faults();
     for (endpoint, times) in [(LIST, 2), (GET, 1), (CREATE, 2), (PUT, 2), (WAKE, 2)] {
         faults.add(endpoint, times, status(500));
@@ -106,32 +76,19 @@ async fn errors_of_rancher_cost_a_try_and_no_certificate() {
     let mut daemon = world.daemon("a.example.com, b.example.com");
     world.pushed("a.example.com").await;
     world.pushed("b.example.com").await;
-    guarded(
-        "the wake-up",
-        world.rancher.until(|model| !model.wakes().is_empty()),
-    )
-    .await;
+    guarded("the wake-up", world.rancher.until(|model| !model.wakes().is_empty())).await;
     daemon.settles().await;
     for name in ["a.example.com", "b.example.com"] {
         assert_eq!(world.issued(name).len(), 1, "{}", daemon.text());
     }
     assert_eq!(world.rancher.certificates().len(), 2);
-    assert!(
-        !world
-            .store()
-            .join("rancher-lets-encrypt/wake-owed")
-            .exists()
-    );
+    assert!(!world.store().join("rancher-lets-encrypt/wake-owed").exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_whose_answer_is_lost_is_recognized() {
     let world = World::start().await;
-    add(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    );
+    add(&world.rancher, "a.example.com", &self_signed(&["a.example.com"]));
     world.rancher.faults().add(PUT, 1, What::DoThenClose);
     let mut daemon = world.daemon("a.example.com");
     world.pushed("a.example.com").await;
@@ -169,11 +126,7 @@ async fn a_crash_after_the_creation_makes_no_second_certificate() {
     assert_eq!(faults.count(CREATE), 1, "{}", daemon.text());
     assert_eq!(faults.count(PUT), 0);
     assert_eq!(world.issued("a.example.com").len(), 1);
-    assert_eq!(
-        world.rancher.wakes().len(),
-        1,
-        "the balancers hear of it all the same"
-    );
+    assert_eq!(world.rancher.wakes().len(), 1, "the balancers hear of it all the same");
 }
 
 /// Lets somebody else take the name while the daemon creates it.
@@ -183,10 +136,7 @@ async fn taken(
     pair: &sandbox::certs::Pair,
 ) -> (crate::support::Daemon, String) {
     let gate = Gate::new();
-    world
-        .rancher
-        .faults()
-        .add(CREATE, 1, What::Hold(gate.clone()));
+    world.rancher.faults().add(CREATE, 1, What::Hold(gate.clone()));
     let daemon = world.daemon("a.example.com");
     guarded("the creation", gate.reached(1)).await;
     let id = add(&world.rancher, name, pair);
@@ -201,10 +151,7 @@ async fn a_name_that_was_taken_in_the_meantime_is_replaced_in_place() {
     world.pushed("a.example.com").await;
     daemon.settles().await;
     let held = world.rancher.certificates();
-    assert_eq!(
-        (held.len(), held[0].id.as_str(), held[0].puts),
-        (1, id.as_str(), 1)
-    );
+    assert_eq!((held.len(), held[0].id.as_str(), held[0].puts), (1, id.as_str(), 1));
     assert_eq!(world.rancher.faults().count(CREATE), 1);
     assert_eq!(daemon.count("certificate not done"), 0, "{}", daemon.text());
 }
@@ -217,39 +164,23 @@ async fn a_bought_certificate_that_was_pasted_in_the_meantime_stays() {
     daemon.says("certificate not done").await;
     daemon.settles().await;
     let held = world.rancher.certificates();
-    assert_eq!(
-        (held.len(), held[0].puts, &held[0].cert),
-        (1, 0, &pair.cert_pem)
-    );
+    assert_eq!((held.len(), held[0].puts, &held[0].cert), (1, 0, &pair.cert_pem));
     assert_eq!(world.issued("a.example.com").len(), 1);
     // Were it not seen as left alone next, it would wait like any push that failed.
     let failures = world.failures("push");
     assert_eq!(failures.len(), 1, "{failures:?}");
-    assert_eq!(
-        daemon.count("certificate left alone"),
-        1,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(daemon.count("certificate left alone"), 1, "{}", daemon.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_differs_by_case_only_is_found_where_the_database_folds_case() {
     let world = World::start().await;
-    world
-        .rancher
-        .settings(|settings| settings.database = Database::MySql);
+    world.rancher.settings(|settings| settings.database = Database::MySql);
     // Of other names than ours, so that only its own name leads to it.
-    let id = add(
-        &world.rancher,
-        "A.Example.com",
-        &self_signed(&["old.example.com"]),
-    );
+    let id = add(&world.rancher, "A.Example.com", &self_signed(&["old.example.com"]));
     let mut daemon = world.daemon("a.example.com");
     let is_ours = |model: &sandbox::rancher::model::Model| {
-        model
-            .certificate("A.Example.com")
-            .is_some_and(|held| held.puts > 0)
+        model.certificate("A.Example.com").is_some_and(|held| held.puts > 0)
     };
     guarded("the change", world.rancher.until(is_ours)).await;
     daemon.settles().await;
@@ -267,9 +198,7 @@ async fn a_name_that_differs_by_case_only_is_found_where_the_database_folds_case
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bought_certificate_whose_name_differs_by_case_only_is_left_alone_without_issuing() {
     let world = World::start().await;
-    world
-        .rancher
-        .settings(|settings| settings.database = Database::MySql);
+    world.rancher.settings(|settings| settings.database = Database::MySql);
     let pair = bought(&["a.example.com"]);
     add(&world.rancher, "A.Example.com", &pair);
     let mut daemon = world.daemon("a.example.com");
@@ -283,11 +212,7 @@ async fn a_bought_certificate_whose_name_differs_by_case_only_is_left_alone_with
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_stalls_delays_no_other_certificate() {
     let world = World::start().await;
-    add(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    );
+    add(&world.rancher, "a.example.com", &self_signed(&["a.example.com"]));
     let is_first =
         |seen: &sandbox::faults::Seen| seen.endpoint == PUT && seen.subject == "a.example.com";
     world.rancher.faults().add_when(is_first, 0, 1, What::Stall);
@@ -296,20 +221,9 @@ async fn a_change_that_stalls_delays_no_other_certificate() {
         .with("CONNECT_TIMEOUT", "100")
         .with("DOMAINS", "a.example.com, b.example.com")
         .start();
-    guarded(
-        "the change",
-        world
-            .rancher
-            .faults()
-            .until(|seen| seen.iter().any(is_first)),
-    )
-    .await;
+    guarded("the change", world.rancher.faults().until(|seen| seen.iter().any(is_first))).await;
     world.pushed("b.example.com").await;
-    guarded(
-        "the wake-up",
-        world.rancher.until(|model| !model.wakes().is_empty()),
-    )
-    .await;
+    guarded("the wake-up", world.rancher.until(|model| !model.wakes().is_empty())).await;
     world.announce("web", "late", "c.example.com");
     world.pushed("c.example.com").await;
     daemon.passes(1).await;

@@ -60,10 +60,7 @@ fn order(status: u16, kind: &'static str) -> At {
 
 fn limited(detail: &str, retry_after: Option<RetryAfter>) -> At {
     let limit = Problem::new(429, "rateLimited", detail);
-    let limit = Problem {
-        retry_after,
-        ..limit
-    };
+    let limit = Problem { retry_after, ..limit };
     problem("new-order", &limit)
 }
 
@@ -74,11 +71,8 @@ fn overloaded(retry_after: RetryAfter) -> At {
 
 /// A date that is an hour ahead whenever the answer is made.
 fn in_an_hour() -> At {
-    let later = What::Later {
-        status: 503,
-        after: std::time::Duration::from_secs(3600),
-        form: Form::Date,
-    };
+    let later =
+        What::Later { status: 503, after: std::time::Duration::from_secs(3600), form: Form::Date };
     At::Authority("new-order", later)
 }
 
@@ -115,10 +109,7 @@ fn cases() -> Vec<Case> {
     const PAST: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     let hour = RetryAfter::Seconds(3600);
     let several = Problem::malformed("Cannot issue for several");
-    let several = several.because(vec![(
-        NAME.to_owned(),
-        Problem::malformed("too many labels"),
-    )]);
+    let several = several.because(vec![(NAME.to_owned(), Problem::malformed("too many labels"))]);
     let caa = Problem::new(403, "caa", "CAA record for a.example.com prevents issuance");
     let lost_caa = "While processing CAA for a.example.com: DNS problem: SERVFAIL looking up CAA for example.com";
     let lost_caa = Problem::new(403, "caa", lost_caa);
@@ -126,18 +117,8 @@ fn cases() -> Vec<Case> {
         // No usable answer.
         Case(order(500, "serverInternal"), "attempt", "failed", 1),
         Case(page(500, None), "attempt", "failed", 1),
-        Case(
-            At::Authority("new-nonce", status(500)),
-            "attempt",
-            "no-answer",
-            1,
-        ),
-        Case(
-            At::Authority("directory", status(404)),
-            "attempt",
-            "no-directory",
-            1,
-        ),
+        Case(At::Authority("new-nonce", status(500)), "attempt", "no-answer", 1),
+        Case(At::Authority("directory", status(404)), "attempt", "no-directory", 1),
         Case(order(400, "badNonce"), "attempt", "bad-nonce", 1),
         Case(page(503, None), "attempt", "no-answer", 1),
         Case(page(503, Some("0")), "attempt", "no-answer", 1),
@@ -149,19 +130,9 @@ fn cases() -> Vec<Case> {
         Case(overloaded(hour), "attempt", "overloaded", 60),
         Case(in_an_hour(), "attempt", "overloaded", 60),
         // Limits.
-        Case(
-            limited("too many certificates", Some(hour)),
-            "name",
-            "limited",
-            60,
-        ),
+        Case(limited("too many certificates", Some(hour)), "name", "limited", 60),
         Case(limited("too many certificates", None), "name", "limited", 1),
-        Case(
-            limited("too many certificates", Some(RetryAfter::Seconds(0))),
-            "name",
-            "limited",
-            1,
-        ),
+        Case(limited("too many certificates", Some(RetryAfter::Seconds(0))), "name", "limited", 1),
         Case(
             limited("too many new orders (300) from this account", Some(hour)),
             "account",
@@ -169,90 +140,32 @@ fn cases() -> Vec<Case> {
             60,
         ),
         Case(
-            limited(
-                "too many new orders (300): see https://ca.test/limits",
-                None,
-            ),
+            limited("too many new orders (300): see https://ca.test/limits", None),
             "account",
             "account-limited",
             1,
         ),
-        Case(
-            limited("Please visit: https://ca.test/unpause", None),
-            "name",
-            "paused",
-            DAY,
-        ),
+        Case(limited("Please visit: https://ca.test/unpause", None), "name", "paused", DAY),
         // The account.
-        Case(
-            account(400, "externalAccountRequired"),
-            "account",
-            "action-required",
-            1,
-        ),
-        Case(
-            account(400, "invalidContact"),
-            "account",
-            "contact-refused",
-            1,
-        ),
-        Case(
-            account(400, "unsupportedContact"),
-            "account",
-            "contact-refused",
-            1,
-        ),
-        Case(
-            account(400, "badPublicKey"),
-            "account",
-            "account-not-made",
-            1,
-        ),
+        Case(account(400, "externalAccountRequired"), "account", "action-required", 1),
+        Case(account(400, "invalidContact"), "account", "contact-refused", 1),
+        Case(account(400, "unsupportedContact"), "account", "contact-refused", 1),
+        Case(account(400, "badPublicKey"), "account", "account-not-made", 1),
         Case(account(400, "malformed"), "account", "account-not-made", 1),
-        Case(
-            account(403, "unauthorized"),
-            "account",
-            "account-refused",
-            1,
-        ),
-        Case(
-            order(403, "userActionRequired"),
-            "account",
-            "action-required",
-            1,
-        ),
+        Case(account(403, "unauthorized"), "account", "account-refused", 1),
+        Case(order(403, "userActionRequired"), "account", "action-required", 1),
         Case(order(403, "unauthorized"), "account", "account-refused", 1),
-        Case(
-            order(400, "accountDoesNotExist"),
-            "attempt",
-            "account-unknown",
-            1,
-        ),
+        Case(order(400, "accountDoesNotExist"), "attempt", "account-unknown", 1),
         // An order.
-        Case(
-            order(400, "rejectedIdentifier"),
-            "name",
-            "name-refused",
-            DAY,
-        ),
-        Case(
-            order(400, "unsupportedIdentifier"),
-            "name",
-            "name-refused",
-            DAY,
-        ),
+        Case(order(400, "rejectedIdentifier"), "name", "name-refused", DAY),
+        Case(order(400, "unsupportedIdentifier"), "name", "name-refused", DAY),
         Case(problem("new-order", &several), "name", "name-refused", DAY),
         Case(order(400, "malformed"), "name", "misunderstood", DAY),
         Case(order(400, "invalidProfile"), "name", "misunderstood", DAY),
         Case(order(409, "conflict"), "name", "refused", 1),
         Case(order(409, "alreadyReplaced"), "name", "refused", 1),
         Case(order(400, "somethingNew"), "name", "refused", 1),
-        Case(
-            authority("authorization", 404, "malformed", "expired"),
-            "attempt",
-            "order-gone",
-            1,
-        ),
+        Case(authority("authorization", 404, "malformed", "expired"), "attempt", "order-gone", 1),
         // Validations.
         Case(validation(400, "connection"), "name", "unreachable", 1),
         Case(validation(400, "tls"), "name", "unreachable", 1),
@@ -260,22 +173,12 @@ fn cases() -> Vec<Case> {
         Case(validation(403, "caa"), "name", "caa", DAY),
         Case(At::Validation(lost_caa.clone()), "name", "caa-lookup", 1),
         Case(validation(403, "unauthorized"), "name", "wrong-answer", 1),
-        Case(
-            validation(400, "incorrectResponse"),
-            "name",
-            "wrong-answer",
-            1,
-        ),
+        Case(validation(400, "incorrectResponse"), "name", "wrong-answer", 1),
         Case(validation(429, "rateLimited"), "name", "invalid", 1),
         Case(validation(500, "serverInternal"), "name", "invalid", 1),
         // Finalizing.
         Case(finalize(400, "badCSR"), "name", "key-refused", DAY),
-        Case(
-            finalize(400, "badSignatureAlgorithm"),
-            "name",
-            "key-refused",
-            DAY,
-        ),
+        Case(finalize(400, "badSignatureAlgorithm"), "name", "key-refused", DAY),
         // It is this order that is not authorized: the account of all others is not in question.
         Case(finalize(403, "unauthorized"), "name", "refused", 1),
         Case(problem("finalize", &caa), "name", "caa", DAY),
@@ -300,13 +203,13 @@ impl At {
             Self::Authority(endpoint, what) => {
                 world.production.faults().add(endpoint, u32::MAX, what);
             }
-            Self::Validation(problem) => world
-                .production
-                .set(|settings| settings.validation_error = Some(problem)),
+            Self::Validation(problem) => {
+                world.production.set(|settings| settings.validation_error = Some(problem))
+            }
             Self::Rancher(what) => world.rancher.faults().add(CREATE, u32::MAX, what),
-            Self::Elsewhere => world
-                .web
-                .settings(|settings| settings.missing_hosts.push(NAME.to_owned())),
+            Self::Elsewhere => {
+                world.web.settings(|settings| settings.missing_hosts.push(NAME.to_owned()))
+            }
             // Where a folder is to be made.
             Self::Webroot => std::fs::write(world.webroot().join(".well-known"), "").unwrap(),
         }
@@ -337,18 +240,14 @@ async fn check(number: usize, case: Case) -> Option<String> {
     let text = daemon.kill().await;
     let error = line["error"].as_str().unwrap_or_default();
     let found = world.failures(subject).pop();
-    let seen = found
-        .as_ref()
-        .map(|wait| (wait.trouble.as_str(), wait.minutes()));
+    let seen = found.as_ref().map(|wait| (wait.trouble.as_str(), wait.minutes()));
     let is_told = error.contains(&advice(kind));
     if seen == Some((kind, minutes)) && is_told {
         return None;
     }
     let expected = (subject, kind, minutes);
     let ledger = world.ledger();
-    Some(format!(
-        "case {number}: {expected:?}, not {seen:?}: {error}\n{ledger:#?}\n{text}"
-    ))
+    Some(format!("case {number}: {expected:?}, not {seen:?}: {error}\n{ledger:#?}\n{text}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -357,12 +256,7 @@ async fn each_kind_of_failure_is_on_record_as_the_table_has_it() {
     let checks = cases.map(|(number, case)| check(number, case));
     let differ: Vec<Option<String>> = stream::iter(checks).buffer_unordered(8).collect().await;
     let differ: Vec<String> = differ.into_iter().flatten().collect();
-    assert!(
-        differ.is_empty(),
-        "{} differ:\n{}",
-        differ.len(),
-        differ.join("\n")
-    );
+    assert!(differ.is_empty(), "{} differ:\n{}", differ.len(), differ.join("\n"));
 }
 
 #[test]
@@ -370,12 +264,7 @@ fn every_row_of_the_table_has_a_case() {
     let cases = cases();
     let mut covered: BTreeSet<&str> = cases.iter().map(|case| case.2).collect();
     // Nothing waits for these on record: the next test shows the first, and `orders` and `machine` the others.
-    covered.extend([
-        "wrong-certificate",
-        "being-validated",
-        "not-ready",
-        "order-stuck",
-    ]);
+    covered.extend(["wrong-certificate", "being-validated", "not-ready", "order-stuck"]);
     for row in TABLE {
         let word = reaction::word(Some(row.trouble));
         assert!(covered.contains(word.as_str()), "no case makes {word}");

@@ -33,9 +33,8 @@ fn failing() -> Response<Bytes> {
 
 /// What a load balancer answers in front of an authority that is down.
 fn page(retry_after: Option<&str>) -> Response<Bytes> {
-    let mut page = Response::new(Bytes::from_static(
-        b"<html>\n<h1>503 Service Unavailable</h1>\n</html>",
-    ));
+    let mut page =
+        Response::new(Bytes::from_static(b"<html>\n<h1>503 Service Unavailable</h1>\n</html>"));
     *page.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let headers = page.headers_mut();
     headers.insert("content-type", "text/html".parse().unwrap());
@@ -54,9 +53,7 @@ fn not_found() -> Response<Bytes> {
 
 impl World {
     fn refuses(&self, endpoint: &'static str, times: u32, answer: Response<Bytes>) {
-        self.production
-            .faults()
-            .add(endpoint, times, What::Answer(answer));
+        self.production.faults().add(endpoint, times, What::Answer(answer));
     }
 
     /// Starts a daemon again and shows that it asks the authority nothing before a wait ends; how long it was, is no
@@ -108,9 +105,7 @@ async fn a_limit_of_orders_is_waited_for_as_long_as_it_says_over_a_restart() {
         let world = World::start().await;
         world.refuses("new-order", 1, limited(Some(retry_after)));
         let mut daemon = world.daemon(NAME);
-        daemon
-            .mentions("the authority limits these names until")
-            .await;
+        daemon.mentions("the authority limits these names until").await;
         daemon.rests().await;
         assert_eq!(world.asked("new-order"), 1, "{}", daemon.text());
         let wait = world.failures("name").pop().unwrap();
@@ -133,15 +128,9 @@ async fn a_limit_that_tells_its_end_in_words_only_is_understood() {
     let detail = format!(
         "too many new orders (300) from this account, retry after {words}: see https://x.test"
     );
-    world.refuses(
-        "new-order",
-        1,
-        Problem::new(429, "rateLimited", detail).response(),
-    );
+    world.refuses("new-order", 1, Problem::new(429, "rateLimited", detail).response());
     let mut daemon = world.daemon(NAME);
-    daemon
-        .mentions(&format!("the authority limits this account until {end}"))
-        .await;
+    daemon.mentions(&format!("the authority limits this account until {end}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,17 +168,13 @@ async fn a_limit_that_ends_at_once_is_not_asked_about_again_and_again() {
 async fn a_limit_of_accounts_is_met_once_for_all_certificates() {
     let world = World::start().await;
     world.refuses("new-account", 1, limited(Some(RetryAfter::Seconds(3600))));
-    let names: Vec<String> = (1..=5)
-        .map(|number| format!("n{number}.example.com"))
-        .collect();
+    let names: Vec<String> = (1..=5).map(|number| format!("n{number}.example.com")).collect();
     let domains = names.join(",");
     let mut daemon = world.daemon(&domains);
     daemon.says("certificate not done").await;
     daemon.rests().await;
     let told = daemon.log();
-    let told = told
-        .iter()
-        .filter(|line| line["message"] == "certificate not done");
+    let told = told.iter().filter(|line| line["message"] == "certificate not done");
     assert_eq!(told.count(), names.len(), "{}", daemon.text());
     assert_eq!(world.asked("new-account"), 1, "{}", daemon.text());
     assert_eq!(world.failures("account").pop().unwrap().minutes(), 60);
@@ -216,14 +201,8 @@ async fn an_overloaded_authority_that_says_when_is_left_alone_until_then() {
         let wait = world.failures("attempt").pop().unwrap();
         assert!(retry_after != "600" || wait.minutes() == 10, "{wait:?}");
         // Nonsense is not believed for longer than a day.
-        assert!(
-            retry_after == "600" || wait.minutes() == 24 * 60,
-            "{wait:?}"
-        );
-        assert!(
-            world.failures("name").is_empty(),
-            "it says nothing about a name"
-        );
+        assert!(retry_after == "600" || wait.minutes() == 24 * 60, "{wait:?}");
+        assert!(world.failures("name").is_empty(), "it says nothing about a name");
         world.is_silent_after_a_restart(daemon, NAME).await;
     }
 }
@@ -272,17 +251,8 @@ async fn an_authority_that_fails_once_at_any_point_still_issues_once() {
                 seen.endpoint == endpoint && seen.status.is_some_and(|status| status >= 500)
             };
             let seen = world.production.faults().seen();
-            assert_eq!(
-                seen.iter().filter(|seen| is_hit(seen)).count(),
-                1,
-                "{endpoint}"
-            );
-            assert_eq!(
-                world.production.issued().len(),
-                1,
-                "{endpoint}: {}",
-                daemon.text()
-            );
+            assert_eq!(seen.iter().filter(|seen| is_hit(seen)).count(), 1, "{endpoint}");
+            assert_eq!(world.production.issued().len(), 1, "{endpoint}: {}", daemon.text());
             assert_eq!(world.production.accounts().len(), 1, "{endpoint}");
             assert_eq!(world.production.orders().len(), 1, "{endpoint}");
         }
@@ -293,37 +263,22 @@ async fn an_authority_that_fails_once_at_any_point_still_issues_once() {
 async fn several_failures_in_a_row_leave_the_authority_alone_for_all_over_a_restart() {
     let world = World::start().await;
     world.refuses("new-order", u32::MAX, page(None));
-    let names: Vec<String> = (1..=6)
-        .map(|number| format!("n{number}.example.com"))
-        .collect();
+    let names: Vec<String> = (1..=6).map(|number| format!("n{number}.example.com")).collect();
     let domains = names.join(",");
     let settings = world.settings().with("CONCURRENCY", "1");
     let mut daemon = settings.with("DOMAINS", &domains).start();
-    daemon
-        .says("authority left alone after several failures in a row")
-        .await;
+    daemon.says("authority left alone after several failures in a row").await;
     daemon.rests().await;
     assert_eq!(world.asked("new-order"), 3, "{}", daemon.text());
-    assert!(
-        daemon
-            .text()
-            .contains("the authority cannot be used at present"),
-        "{}",
-        daemon.text()
-    );
+    assert!(daemon.text().contains("the authority cannot be used at present"), "{}", daemon.text());
     assert_eq!(world.failures("authority").pop().unwrap().minutes(), 1);
-    assert!(
-        world.failures("name").is_empty(),
-        "it says nothing about a name"
-    );
+    assert!(world.failures("name").is_empty(), "it says nothing about a name");
     world.is_silent_after_a_restart(daemon, &domains).await;
 
     // The first that is asked again fails: nobody else needs to find out.
     world.end_waits();
     let mut daemon = world.daemon(&domains);
-    daemon
-        .says("authority left alone after several failures in a row")
-        .await;
+    daemon.says("authority left alone after several failures in a row").await;
     daemon.rests().await;
     daemon.stop().await;
     assert_eq!(world.failures("authority").pop().unwrap().minutes(), 2);
@@ -421,16 +376,12 @@ async fn an_account_that_the_authority_has_closed_is_told_and_not_hammered() {
 /// Leaves an order in flight, whose name does not lead to us.
 async fn with_an_order_in_flight() -> World {
     let world = World::start().await;
-    world
-        .web
-        .settings(|settings| settings.missing_hosts = vec![NAME.to_owned()]);
+    world.web.settings(|settings| settings.missing_hosts = vec![NAME.to_owned()]);
     let mut daemon = world.daemon(NAME);
     daemon.mentions("so the authority is not asked").await;
     daemon.stop().await;
     assert!(world.pending(NAME).is_some());
-    world
-        .web
-        .settings(|settings| settings.missing_hosts.clear());
+    world.web.settings(|settings| settings.missing_hosts.clear());
     world.end_waits();
     world
 }
@@ -486,9 +437,7 @@ async fn a_limit_without_an_end_that_can_be_is_waited_for_a_week_and_a_day() {
     let decades = RetryAfter::Seconds(1_000_000_000);
     world.refuses("new-order", 1, limited(Some(decades)));
     let mut daemon = world.daemon(NAME);
-    daemon
-        .mentions("the authority limits these names until")
-        .await;
+    daemon.mentions("the authority limits these names until").await;
     daemon.rests().await;
     let wait = world.failures("name").pop().unwrap();
     assert_eq!(wait.minutes(), 8 * 24 * 60, "{wait:?}");
@@ -499,9 +448,7 @@ async fn a_contact_that_the_authority_does_not_take_costs_no_account() {
     let world = World::start().await;
     let refusal = Problem::new(400, "invalidContact", "unable to parse email address").response();
     world.refuses("new-account", 1, refusal);
-    let settings = world
-        .settings()
-        .with("CERTBOT_EMAIL", "operator@example.com");
+    let settings = world.settings().with("CERTBOT_EMAIL", "operator@example.com");
     let mut daemon = settings.with("DOMAINS", NAME).start();
     let line = daemon.says("contact not accepted by the authority").await;
     let advice = line["advice"].as_str().unwrap();

@@ -22,23 +22,19 @@ impl World {
     fn own_fetches(&self) -> usize {
         let seen = self.web.faults().seen();
         let fetches = seen.iter().filter(|seen| seen.endpoint == "challenge");
-        fetches
-            .filter(|seen| seen.user_agent.starts_with("rancher-lets-encrypt/"))
-            .count()
+        fetches.filter(|seen| seen.user_agent.starts_with("rancher-lets-encrypt/")).count()
     }
 
     /// Another server answers for the name.
     fn loses(&self, name: &str) {
-        self.web
-            .settings(|settings| settings.missing_hosts.push(name.to_owned()));
+        self.web.settings(|settings| settings.missing_hosts.push(name.to_owned()));
     }
 
     /// The challenge path is redirected to this host, on the same port.
     fn leads_to(&self, host: &str) {
         let from = "/.well-known/acme-challenge/".to_owned();
         let to = format!("http://{host}:{}/elsewhere/", self.web.port());
-        self.web
-            .settings(|settings| settings.redirect = Some(Redirect::Path { from, to }));
+        self.web.settings(|settings| settings.redirect = Some(Redirect::Path { from, to }));
     }
 
     /// Shows that a daemon finds its own token in vain, says so with these words, and never tells the authority.
@@ -47,12 +43,7 @@ impl World {
         daemon.mentions("self-check of a.example.com failed").await;
         let line = daemon.says("certificate not done").await;
         assert!(line["error"].as_str().unwrap().contains(words), "{line}");
-        assert_eq!(
-            self.production.faults().count("challenge"),
-            0,
-            "{}",
-            daemon.text()
-        );
+        assert_eq!(self.production.faults().count("challenge"), 0, "{}", daemon.text());
     }
 }
 
@@ -76,9 +67,7 @@ async fn a_token_that_nginx_does_not_find_is_never_told_and_tried_again_with_the
     let text = daemon.text();
     assert!(text.contains("answered 404 Not Found: the path"), "{text}");
     assert_eq!(world.production.faults().count("challenge"), 0);
-    world
-        .web
-        .settings(|settings| settings.missing_hosts.clear());
+    world.web.settings(|settings| settings.missing_hosts.clear());
     world.pushed(NAME).await;
     assert_eq!(world.production.orders().len(), 1, "{}", daemon.text());
     assert_eq!(world.production.validations().len(), 1);
@@ -89,14 +78,10 @@ async fn the_authority_is_asked_all_the_same_where_the_self_check_only_warns() {
     let world = World::start().await;
     // Nobody listens there, as behind a router that does not lead back.
     let nowhere = Port::claim();
-    let settings = world
-        .settings()
-        .with("HOST_CHECK_PORT", nowhere.number().to_string());
+    let settings = world.settings().with("HOST_CHECK_PORT", nowhere.number().to_string());
     let settings = settings.with("SELF_CHECK", "warn");
     let mut daemon = settings.with("DOMAINS", NAME).start();
-    daemon
-        .says("self-check failed, the authority is asked all the same")
-        .await;
+    daemon.says("self-check failed, the authority is asked all the same").await;
     world.pushed(NAME).await;
 }
 
@@ -115,9 +100,7 @@ async fn a_redirect_to_https_is_followed() {
     let world = World::start().await;
     let secure = WebServer::start_tls(world.webroot()).await.unwrap();
     let front = Front::start(world.web.port(), secure.port()).await;
-    world
-        .web
-        .settings(|settings| settings.redirect = Some(Redirect::Https(front)));
+    world.web.settings(|settings| settings.redirect = Some(Redirect::Https(front)));
     world.production.set(|settings| {
         settings.validation_port = front;
         settings.validation_tls_port = secure.port();
@@ -132,9 +115,7 @@ async fn a_redirect_to_https_is_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_to_another_port_is_refused_as_the_authority_would() {
     let world = World::start().await;
-    world
-        .web
-        .settings(|settings| settings.redirect = Some(Redirect::Https(8443)));
+    world.web.settings(|settings| settings.redirect = Some(Redirect::Https(8443)));
     world.is_refused("ports 80 and 443").await;
 }
 
@@ -175,9 +156,7 @@ async fn a_page_behind_a_redirect_to_another_host_is_told_but_not_shown() {
 async fn a_redirect_in_a_circle_is_refused() {
     let world = World::start().await;
     let (from, to) = ("/.well-known".to_owned(), "/.well-known".to_owned());
-    world
-        .web
-        .settings(|settings| settings.redirect = Some(Redirect::Path { from, to }));
+    world.web.settings(|settings| settings.redirect = Some(Redirect::Path { from, to }));
     world.is_refused("the redirects never end").await;
 }
 
@@ -186,13 +165,8 @@ async fn a_redirect_with_status_303_is_refused_as_the_authority_would() {
     let world = World::start().await;
     let mut other = Response::new(Bytes::new());
     *other.status_mut() = http::StatusCode::SEE_OTHER;
-    other
-        .headers_mut()
-        .insert("location", "/elsewhere".parse().unwrap());
-    world
-        .web
-        .faults()
-        .add("challenge", u32::MAX, What::Answer(other));
+    other.headers_mut().insert("location", "/elsewhere".parse().unwrap());
+    world.web.faults().add("challenge", u32::MAX, What::Answer(other));
     world.is_refused("303").await;
 }
 
@@ -200,10 +174,7 @@ async fn a_redirect_with_status_303_is_refused_as_the_authority_would() {
 async fn another_server_that_answers_for_the_name_is_found_out() {
     let world = World::start().await;
     let page = Response::new(Bytes::from_static(b"It works!"));
-    world
-        .web
-        .faults()
-        .add("challenge", u32::MAX, What::Answer(page));
+    world.web.faults().add("challenge", u32::MAX, What::Answer(page));
     world.is_refused("another server answers").await;
 }
 
@@ -211,10 +182,7 @@ async fn another_server_that_answers_for_the_name_is_found_out() {
 async fn a_web_server_that_never_answers_is_not_waited_for_and_delays_no_other_name() {
     let world = World::start().await;
     let is_slow = |seen: &sandbox::faults::Seen| seen.subject == NAME;
-    world
-        .web
-        .faults()
-        .add_when(is_slow, 0, u32::MAX, What::Stall);
+    world.web.faults().add_when(is_slow, 0, u32::MAX, What::Stall);
     let mut daemon = world.daemon("a.example.com, b.example.com");
     world.pushed("b.example.com").await;
     let failure = daemon.mentions("self-check of a.example.com failed");
@@ -227,13 +195,8 @@ async fn a_long_page_of_another_server_is_told_as_such() {
     let world = World::start().await;
     let page = "It works! ".repeat(1000);
     let page = Response::new(Bytes::from(page));
-    world
-        .web
-        .faults()
-        .add("challenge", u32::MAX, What::Answer(page));
-    world
-        .is_refused("something else than our token (`It works! ")
-        .await;
+    world.web.faults().add("challenge", u32::MAX, What::Answer(page));
+    world.is_refused("something else than our token (`It works! ").await;
 }
 
 /// One port for HTTP and HTTPS, since a test has no port 80 and 443.

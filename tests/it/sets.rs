@@ -32,12 +32,7 @@ impl World {
         let is_issued = |state: &State| state.issued().iter().any(|it| it.names == names);
         daemon.brings(&what, self.production.until(is_issued)).await;
         let issued = self.production.issued();
-        let leaf = &issued
-            .iter()
-            .rev()
-            .find(|it| it.names == names)
-            .unwrap()
-            .leaf_sha256;
+        let leaf = &issued.iter().rev().find(|it| it.names == names).unwrap().leaf_sha256;
         let is_there = |model: &Model| {
             let held = model.certificate(&names[0]);
             held.is_some_and(|held| held.leaf() == leaf.as_str())
@@ -50,10 +45,7 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is on record of tests is dated from here"
-)]
+#[expect(clippy::disallowed_methods, reason = "what is on record of tests is dated from here")]
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
@@ -124,9 +116,7 @@ async fn dead_name_of_a_group_takes_no_other_with_it() {
             settings.backdate = std::time::Duration::from_hours(24 * age);
         });
         let mut daemon = world.daemon(GROUP);
-        world
-            .covers(&daemon, &owned(&[A, "b.example.com", C]))
-            .await;
+        world.covers(&daemon, &owned(&[A, "b.example.com", C])).await;
         daemon.settles().await;
         drop(daemon.stop().await);
         world.production.set(|settings| {
@@ -148,25 +138,15 @@ async fn dead_name_of_a_group_takes_no_other_with_it() {
         let mut daemon = world.daemon(GROUP);
         if is_left_out {
             world.covers(&daemon, &owned(&[A, "b.example.com"])).await;
-            daemon
-                .mentions("without c.example.com, which has failed again and again")
-                .await;
+            daemon.mentions("without c.example.com, which has failed again and again").await;
             drop(daemon.stop().await);
             // Taken back when it works again.
             world.mends(C);
             world.end_waits_of("name");
             let daemon = world.daemon(GROUP);
-            let all = |state: &State| {
-                state
-                    .issued()
-                    .iter()
-                    .filter(|it| it.names.len() == 3)
-                    .count()
-                    == 2
-            };
-            daemon
-                .brings("all three", world.production.until(all))
-                .await;
+            let all =
+                |state: &State| state.issued().iter().filter(|it| it.names.len() == 3).count() == 2;
+            daemon.brings("all three", world.production.until(all)).await;
         } else {
             daemon.passes(2).await;
             assert_eq!(world.production.issued().len(), 1, "{}", daemon.text());

@@ -32,9 +32,7 @@ use crate::support::platform::status;
 
 async fn output(settings: &Settings, arguments: &[&str]) -> Output {
     let mut command = command(settings);
-    guarded("the program", command.args(arguments).output())
-        .await
-        .unwrap()
+    guarded("the program", command.args(arguments).output()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,41 +48,16 @@ async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
         ("LOOP_TIME", "0", "whole seconds from 1 to 86400", true),
         ("CONNECT_TIMEOUT", "-1", "whole seconds from 1 to 300", true),
         ("CONCURRENCY", "many", "a whole number from 1 to 100", true),
-        (
-            "LISTEN",
-            "everywhere",
-            "an IP address with a port, like 0.0.0.0:8080, or off",
-            true,
-        ),
+        ("LISTEN", "everywhere", "an IP address with a port, like 0.0.0.0:8080, or off", true),
         ("SELF_CHECK", "sometimes", "one of require, warn, off", true),
-        (
-            "HOST_CHECK_PORT",
-            "70000",
-            "a whole number from 1 to 65535",
-            true,
-        ),
-        (
-            "SELF_CHECK_ADDRESS",
-            "a b",
-            "an IP address or a host name, without port",
-            true,
-        ),
+        ("HOST_CHECK_PORT", "70000", "a whole number from 1 to 65535", true),
+        ("SELF_CHECK_ADDRESS", "a b", "an IP address or a host name, without port", true),
         ("REPLACE_FOREIGN", "yes", "one of due, never, always", true),
         ("CA_LIMITS", "some", "one of auto, letsencrypt, none", true),
-        (
-            "RENEW_BEFORE_DAYS",
-            "-3",
-            "a whole number from 1 to 3650",
-            true,
-        ),
+        ("RENEW_BEFORE_DAYS", "-3", "a whole number from 1 to 3650", true),
         ("LETSENCRYPT_ROOTDIR", "relative", "an absolute path", true),
         ("CERTBOT_WEBROOT", "relative", "an absolute path", true),
-        (
-            "CERTBOT_EMAIL",
-            "nobody",
-            "one plain mail address, or nothing",
-            true,
-        ),
+        ("CERTBOT_EMAIL", "nobody", "one plain mail address, or nothing", true),
         ("RANCHER_CA_FILE", "relative", "an absolute path", true),
         (
             "ACME_CA_FILE",
@@ -92,12 +65,7 @@ async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
             "a file of certificates as PEM that can be read: No such file",
             true,
         ),
-        (
-            "ACME_DIRECTORY",
-            "http://insecure.test/directory",
-            "an https URL with a host",
-            true,
-        ),
+        ("ACME_DIRECTORY", "http://insecure.test/directory", "an https URL with a host", true),
         (
             "CATTLE_URL",
             "http://someone:top-secret@rancher.test/v1",
@@ -116,21 +84,14 @@ async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
             "an https URL with a host",
             false,
         ),
-        (
-            "NOTIFY_URL",
-            "hooks.test/top-secret",
-            "an http or https URL",
-            false,
-        ),
+        ("NOTIFY_URL", "hooks.test/top-secret", "an http or https URL", false),
         ("NOTIFY_FORMAT", "xml", "one of json, text", true),
         ("HEARTBEAT_URL", "top-secret", "an http or https URL", false),
         ("LOG", "==", "a tracing filter, like info, debug", true),
         ("LOG_FORMAT", "xml", "one of text, json", true),
     ];
-    let mut settings = world
-        .settings()
-        .with("CATTLE_ACCESS_KEY", "top-secret")
-        .with("CATTLE_SECRET_KEY", "");
+    let mut settings =
+        world.settings().with("CATTLE_ACCESS_KEY", "top-secret").with("CATTLE_SECRET_KEY", "");
     for (name, value, ..) in wrong {
         settings = settings.with(name, value);
     }
@@ -138,23 +99,13 @@ async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(64), "{text}");
     for (name, value, accepted, is_shown) in wrong {
-        let shown = if is_shown {
-            format!("=`{value}`")
-        } else {
-            String::new()
-        };
+        let shown = if is_shown { format!("=`{value}`") } else { String::new() };
         let line = format!("\n  {name}{shown}: {accepted}");
         assert!(text.contains(&line), "{line}\n{text}");
     }
     assert!(text.contains("\n  CATTLE_SECRET_KEY: not set"), "{text}");
-    assert!(
-        text.starts_with(&format!("{} setting(s)", wrong.len() + 1)),
-        "{text}"
-    );
-    assert!(
-        !text.contains("secret@") && !text.contains("top-secret"),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("{} setting(s)", wrong.len() + 1)), "{text}");
+    assert!(!text.contains("secret@") && !text.contains("top-secret"), "{text}");
     assert_eq!(output.stdout, b"", "nothing was started");
     assert_eq!(std::fs::read_dir(world.store()).unwrap().count(), 0);
 }
@@ -211,9 +162,7 @@ async fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    guarded("the answer", stream.read_to_string(&mut answer))
-        .await
-        .unwrap();
+    guarded("the answer", stream.read_to_string(&mut answer)).await.unwrap();
     answer
 }
 
@@ -221,20 +170,15 @@ async fn raw(address: SocketAddr, request: &str) -> String {
 async fn health_is_shown_where_listen_says() {
     let world = World::start().await;
     let address = own_address();
-    let settings = world
-        .settings()
-        .with("LISTEN", address.to_string())
-        .with("DOMAINS", "a.example.com");
+    let settings =
+        world.settings().with("LISTEN", address.to_string()).with("DOMAINS", "a.example.com");
     let health = async || output(&settings, &["healthcheck"]).await;
     assert_eq!(health().await.status.code(), Some(1), "nobody is there");
 
     let mut daemon = settings.clone().start();
     daemon.says("starting").await;
-    let answer = raw(
-        address,
-        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let answer =
+        raw(address, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     // As Rancher's health check asks.
     let answer = raw(address, "GET /healthz HTTP/1.0\r\n\r\n").await;
@@ -260,11 +204,7 @@ async fn health_is_well_while_rancher_metadata_and_authority_are_not() {
     let world = World::start().await;
     let address = own_address();
     world.rancher.close_api().await;
-    world
-        .rancher
-        .metadata_is(Availability::Stalls)
-        .await
-        .unwrap();
+    world.rancher.metadata_is(Availability::Stalls).await.unwrap();
     let mut daemon = world.settings().with("LISTEN", address.to_string()).start();
     daemon.passes(1).await;
     let answer = raw(address, "GET /healthz HTTP/1.0\r\n\r\n").await;
@@ -280,10 +220,7 @@ async fn every_address_of_the_machine_is_asked_at_the_local_one() {
         let settings = world.settings().with("LISTEN", listen);
         let mut daemon = settings.clone().start();
         daemon.says("starting").await;
-        assert_eq!(
-            output(&settings, &["healthcheck"]).await.status.code(),
-            Some(0)
-        );
+        assert_eq!(output(&settings, &["healthcheck"]).await.status.code(), Some(0));
         daemon.stop().await;
     }
 }
@@ -350,27 +287,15 @@ impl Secrets {
             if !block.tag().ends_with("PRIVATE KEY") {
                 continue;
             }
-            for line in pem::encode(&block)
-                .lines()
-                .filter(|line| !line.starts_with('-'))
-            {
+            for line in pem::encode(&block).lines().filter(|line| !line.starts_with('-')) {
                 self.add(line);
             }
             // The tail of PKCS#8 is the public key; the scalar of P-256 follows its length.
             let der = block.contents();
-            let at = der
-                .windows(2)
-                .position(|pair| pair == [0x04, 0x20])
-                .unwrap()
-                + 2;
+            let at = der.windows(2).position(|pair| pair == [0x04, 0x20]).unwrap() + 2;
             let scalar = &der[at..at + 32];
             self.add(&format!("{:?}", &scalar[..8]).replace(['[', ']'], ""));
-            self.add(
-                &scalar
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect::<String>(),
-            );
+            self.add(&scalar.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
             let text = base64(scalar);
             self.add(&text[..40]);
             self.add(&text[..40].replace('+', "-").replace('/', "_"));
@@ -391,10 +316,7 @@ impl Secrets {
     fn check(&self, log: &str) {
         let plain = log.replace("\\n", "\n").replace("\\\"", "\"");
         for secret in &self.0 {
-            let found = log
-                .lines()
-                .chain(plain.lines())
-                .find(|line| line.contains(secret));
+            let found = log.lines().chain(plain.lines()).find(|line| line.contains(secret));
             assert!(found.is_none(), "{secret} stands in {found:?}");
         }
     }
@@ -402,10 +324,7 @@ impl Secrets {
 
 fn base64(bytes: &[u8]) -> String {
     let block = pem::encode(&pem::Pem::new("X", bytes));
-    block
-        .lines()
-        .filter(|line| !line.starts_with('-'))
-        .collect()
+    block.lines().filter(|line| !line.starts_with('-')).collect()
 }
 
 /// The tokens that metadata tells of services.
@@ -414,17 +333,11 @@ async fn tokens(world: &World) -> Vec<String> {
     for path in ["services", "self/service"] {
         let url = format!("{}/2015-12-19/{path}", world.rancher.metadata_url());
         let request = http_client().request(Method::GET, url);
-        let response = request
-            .header("Accept", "application/json")
-            .send()
-            .await
-            .unwrap();
+        let response = request.header("Accept", "application/json").send().await.unwrap();
         let told: Value = response.json().await.unwrap();
         let services = told.as_array().cloned().unwrap_or_else(|| vec![told]);
         tokens.extend(
-            services
-                .iter()
-                .filter_map(|service| service["token"].as_str().map(str::to_owned)),
+            services.iter().filter_map(|service| service["token"].as_str().map(str::to_owned)),
         );
     }
     tokens
@@ -435,9 +348,7 @@ async fn no_secret_is_ever_logged() {
     let world = World::start().await;
     let mut secrets = Secrets::default();
     let mut logs = Vec::new();
-    let (access, secret) = world
-        .rancher
-        .key(sandbox::rancher::settings::Role::Environment);
+    let (access, secret) = world.rancher.key(sandbox::rancher::settings::Role::Environment);
     secrets.add_api_key(&access, &secret);
     secrets.add_api_key("WRONGACCESS", "wrong-secret-key");
     // A service without containers shows its token to everybody.
@@ -454,10 +365,7 @@ async fn no_secret_is_ever_logged() {
     let settings = world
         .settings()
         .with("LOG", "trace")
-        .with(
-            "DOMAINS",
-            "put.example.com, new.example.com, failing.example.com",
-        )
+        .with("DOMAINS", "put.example.com, new.example.com, failing.example.com")
         .with("NOTIFY_URL", "https://hooks.test/very-secret-hook")
         .with("HEARTBEAT_URL", "https://hooks.test/very-secret-hook");
     secrets.add("very-secret-hook");
@@ -475,23 +383,16 @@ async fn no_secret_is_ever_logged() {
     // Everything that can go wrong with a request that carries a key.
     let faults = world.rancher.faults();
     let html = "<html><body>maintenance</body></html>";
-    for endpoint in [
-        "list-certificates",
-        "get-certificate",
-        "create-certificate",
-        "put-certificate",
-        "wake",
-    ] {
+    for endpoint in
+        ["list-certificates", "get-certificate", "create-certificate", "put-certificate", "wake"]
+    {
         faults.add(endpoint, 1, status(500));
         faults.add(endpoint, 1, What::Truncate);
         faults.add(endpoint, 1, answer(200, html));
         faults.add(
             endpoint,
             1,
-            answer(
-                422,
-                r#"{"code":"InvalidFormat","fieldName":"key","message":"bad key"}"#,
-            ),
+            answer(422, r#"{"code":"InvalidFormat","fieldName":"key","message":"bad key"}"#),
         );
         faults.add(endpoint, 1, What::DoThenClose);
     }
@@ -503,10 +404,7 @@ async fn no_secret_is_ever_logged() {
         settings.bad_nonce_every = Some(7);
     });
     for endpoint in ["new-account", "new-order", "finalize", "certificate"] {
-        world
-            .production
-            .faults()
-            .add(endpoint, 1, What::DoThenClose);
+        world.production.faults().add(endpoint, 1, What::DoThenClose);
     }
     let mut daemon = settings.clone().start();
     for name in ["put.example.com", "new.example.com", "label.example.com"] {
@@ -532,10 +430,7 @@ async fn no_secret_is_ever_logged() {
     }
 
     let log = logs.join("\n");
-    assert!(
-        log.contains(r#""level":"TRACE""#),
-        "the log shows everything there is"
-    );
+    assert!(log.contains(r#""level":"TRACE""#), "the log shows everything there is");
     assert!(faults.count("reveal-certificate") > 0);
     assert!(secrets.0.len() > 40, "{}", secrets.0.len());
     secrets.check(&log);

@@ -15,15 +15,12 @@ const B: &str = "b.example.com";
 /// What stands between two marks.
 fn block(name: &str) -> &'static str {
     let (_, rest) = DOCUMENT.split_once(&format!("<!-- {name} -->\n")).unwrap();
-    rest.split_once(&format!("<!-- end of {name} -->"))
-        .unwrap()
-        .0
+    rest.split_once(&format!("<!-- end of {name} -->")).unwrap().0
 }
 
 fn documented() -> BTreeSet<String> {
     let rows = block("fields").lines();
-    rows.filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
-        .collect()
+    rows.filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect()
 }
 
 fn example() -> Value {
@@ -56,13 +53,7 @@ fn fields(value: &Value) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     gather(value, "", &mut all);
     // Each of them always is an object, whose fields are told.
-    for object in [
-        "certificates[]",
-        "authorities[]",
-        "surroundings[]",
-        "settings[]",
-        "phase",
-    ] {
+    for object in ["certificates[]", "authorities[]", "surroundings[]", "settings[]", "phase"] {
         all.remove(object);
     }
     all.retain(|path| !path.ends_with("budgets[]") && !path.ends_with("waits[]"));
@@ -72,10 +63,8 @@ fn fields(value: &Value) -> BTreeSet<String> {
 #[track_caller]
 fn check(answer: &Value) {
     let documented = documented();
-    let unknown: Vec<_> = fields(answer)
-        .into_iter()
-        .filter(|path| !documented.contains(path))
-        .collect();
+    let unknown: Vec<_> =
+        fields(answer).into_iter().filter(|path| !documented.contains(path)).collect();
     assert!(unknown.is_empty(), "not in docs/status.md: {unknown:?}");
 }
 
@@ -87,10 +76,7 @@ fn every_field_that_is_documented_is_one_of_the_document() {
     assert_eq!(serde_json::to_value(known).unwrap(), example);
     let mut shown = fields(&example);
     // Other phases, which no one document has together.
-    for phase in [
-        r#"{"is": "waiting", "reason": ""}"#,
-        r#"{"is": "standing-by", "holder": ""}"#,
-    ] {
+    for phase in [r#"{"is": "waiting", "reason": ""}"#, r#"{"is": "standing-by", "holder": ""}"#] {
         let phase: Value = serde_json::from_str(phase).unwrap();
         let known: rancher_lets_encrypt::status::Phase =
             serde_json::from_value(phase.clone()).unwrap();
@@ -107,24 +93,17 @@ async fn every_field_of_real_answers_is_documented() {
         settings.unresolved.insert(B.to_owned());
     });
     world.announce("web", "shop", "-bad-.example.com");
-    let settings = world
-        .settings()
-        .with("CA_LIMITS", "letsencrypt")
-        .with("DOMAINS", format!("{A}, {B}"));
+    let settings =
+        world.settings().with("CA_LIMITS", "letsencrypt").with("DOMAINS", format!("{A}, {B}"));
     let (mut first, port) = settings.clone().start_seen().await;
     world.pushed(A).await;
     first.settles().await;
     let (mut second, second_port) = settings.start_seen().await;
     second.says("not started yet").await;
-    let [working, standing_by] = [
-        look(&port, "/status.json").await,
-        look(&second_port, "/status.json").await,
-    ];
+    let [working, standing_by] =
+        [look(&port, "/status.json").await, look(&second_port, "/status.json").await];
     let head = working.head.to_lowercase();
-    assert!(
-        head.contains("\r\ncontent-type: application/json"),
-        "{head}"
-    );
+    assert!(head.contains("\r\ncontent-type: application/json"), "{head}");
     let working: Value = serde_json::from_str(&working.body).unwrap();
     let standing_by: Value = serde_json::from_str(&standing_by.body).unwrap();
     assert_eq!(working["schema"], 1);
@@ -132,12 +111,7 @@ async fn every_field_of_real_answers_is_documented() {
     assert_eq!(standing_by["phase"]["is"], "standing-by");
     assert_eq!(working["certificates"][0]["name"], B);
     assert_eq!(working["authorities"][0]["waits"][0]["kind"], "name");
-    assert!(
-        !working["authorities"][0]["budgets"]
-            .as_array()
-            .unwrap()
-            .is_empty()
-    );
+    assert!(!working["authorities"][0]["budgets"].as_array().unwrap().is_empty());
     assert!(!working["notices"].as_array().unwrap().is_empty());
     check(&working);
     check(&standing_by);

@@ -70,12 +70,8 @@ fn listed(text: &str) -> BTreeMap<String, BTreeMap<String, String>> {
 async fn certbot_lists_what_is_in_the_store() {
     let world = World::start().await;
     // One that certbot made, one beside a folder that is taken, and a plain one.
-    let conf = renewal_conf(
-        &world.store(),
-        "mine",
-        &world.production.directory_url(),
-        &["c.example.com"],
-    );
+    let conf =
+        renewal_conf(&world.store(), "mine", &world.production.directory_url(), &["c.example.com"]);
     let pair = issued_before(&["c.example.com"], 70);
     lay(&world.store(), "mine", &conf, &[pair]);
     std::fs::create_dir_all(world.store().join("live/b.example.com")).unwrap();
@@ -107,9 +103,7 @@ async fn certbot_lists_what_is_in_the_store() {
         assert!(certificate["Expiry Date"].contains("(VALID: "), "{text}");
     }
     let issued = world.production.issued();
-    let ends = issued
-        .iter()
-        .find(|issued| issued.names == ["b.example.com"]);
+    let ends = issued.iter().find(|issued| issued.names == ["b.example.com"]);
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]+00:00");
     let ends = ends.unwrap().not_after.format(format).unwrap();
     let told = &certificates["b.example.com-0001"]["Expiry Date"];
@@ -125,9 +119,7 @@ async fn certbot_renews_nothing_of_ours_until_it_is_told_to_take_over() {
     let world = World::start().await;
     // Fresh for us, due for certbot, whose limit is 30 days.
     let lifetime = std::time::Duration::from_hours(20 * 24);
-    world
-        .production
-        .set(|settings| settings.lifetime = lifetime);
+    world.production.set(|settings| settings.lifetime = lifetime);
     let mut daemon = world.daemon(A);
     world.pushed(A).await;
     daemon.settles().await;
@@ -135,10 +127,7 @@ async fn certbot_renews_nothing_of_ours_until_it_is_told_to_take_over() {
     let accounts = || world.production.faults().count("new-account");
     let before = accounts();
     let text = world.certbot_renew().await;
-    assert!(
-        text.contains("Certificate not yet due for renewal"),
-        "{text}"
-    );
+    assert!(text.contains("Certificate not yet due for renewal"), "{text}");
     assert!(text.contains("No renewals were attempted"), "{text}");
     assert_eq!(accounts(), before);
     // Without our line it goes to the authority of the certificate. (The sandbox knows no RSA account keys, so it
@@ -151,9 +140,6 @@ async fn certbot_renews_nothing_of_ours_until_it_is_told_to_take_over() {
     assert!(listed(&list).contains_key(A), "{list}");
     let text = world.certbot_renew().await;
     assert!(accounts() > before, "{text}");
-    assert!(
-        text.contains("1 renew failure(s), 0 parse failure(s)"),
-        "{text}"
-    );
+    assert!(text.contains("1 renew failure(s), 0 parse failure(s)"), "{text}");
     assert_eq!(world.production.issued().len(), 1);
 }

@@ -45,26 +45,14 @@ impl Pair {
     /// The second one stands by while the first one holds the store.
     async fn start(world: World, first: Daemon) -> Self {
         let port = Port::claim();
-        let mut second = Self::settings(&world)
-            .with("LISTEN", format!("127.0.0.1:{}", port.number()))
-            .start();
+        let mut second =
+            Self::settings(&world).with("LISTEN", format!("127.0.0.1:{}", port.number())).start();
         let line = second.says("not started yet").await;
         let reason = line["reason"].as_str().unwrap();
         let holder = format!("process {} on ", first.pid());
-        assert!(
-            reason.starts_with("standing by, another instance holds the store: "),
-            "{reason}"
-        );
-        assert!(
-            reason.contains(&holder) && reason.contains(" since 20"),
-            "{reason}"
-        );
-        Self {
-            world,
-            first,
-            second,
-            port,
-        }
+        assert!(reason.starts_with("standing by, another instance holds the store: "), "{reason}");
+        assert!(reason.contains(&holder) && reason.contains(" since 20"), "{reason}");
+        Self { world, first, second, port }
     }
 
     fn lock(world: &World) -> String {
@@ -78,12 +66,7 @@ async fn a_second_instance_stands_by_and_takes_over_when_the_first_is_stopped() 
     let mut first = Pair::settings(&world).start();
     world.pushed(A).await;
     first.settles().await;
-    let Pair {
-        world,
-        mut first,
-        mut second,
-        port,
-    } = Pair::start(world, first).await;
+    let Pair { world, mut first, mut second, port } = Pair::start(world, first).await;
     // It is well, and does nothing.
     assert!(health(port.number()).await.starts_with("HTTP/1.1 200 "));
     let asked = world.rancher.faults().seen().len();
@@ -111,12 +94,7 @@ async fn a_second_instance_takes_over_the_order_of_a_first_one_that_was_killed()
     faults.add("certificate", 1, What::Hold(gate.clone()));
     let first = Pair::settings(&world).start();
     guarded("the download", gate.reached(1)).await;
-    let Pair {
-        world,
-        first,
-        mut second,
-        ..
-    } = Pair::start(world, first).await;
+    let Pair { world, first, mut second, .. } = Pair::start(world, first).await;
     first.signal(Signal::KILL);
     first.ends().await;
     world.pushed(A).await;
@@ -132,25 +110,16 @@ async fn a_store_is_not_taken_over_before_what_is_in_hand_has_ended() {
     let mut first = Pair::settings(&world).start();
     world.pushed(A).await;
     first.settles().await;
-    let Pair {
-        world,
-        first,
-        mut second,
-        ..
-    } = Pair::start(world, first).await;
+    let Pair { world, first, mut second, .. } = Pair::start(world, first).await;
     // A read that does not end: a pipe in the place of a record.
-    let pipe = world
-        .store()
-        .join("rancher-lets-encrypt/certificates/pipe.example.com.json");
+    let pipe = world.store().join("rancher-lets-encrypt/certificates/pipe.example.com.json");
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
     let path = pipe.clone();
     let opening = tokio::task::spawn_blocking(move || {
         std::fs::OpenOptions::new().write(true).open(path).unwrap()
     });
-    let _held = guarded("the daemon to read the pipe", opening)
-        .await
-        .unwrap();
+    let _held = guarded("the daemon to read the pipe", opening).await.unwrap();
     std::fs::remove_file(pipe).unwrap();
     first.signal(Signal::TERM);
     tokio::select! {

@@ -227,10 +227,7 @@ async fn a_read_only_store_still_pushes_and_wakes_once_and_issues_nothing() {
     let text = daemon.text();
     assert_eq!(world.production.orders().len(), 1, "{text}");
     assert_eq!(world.rancher.wakes().len(), wakes + 1, "{text}");
-    assert!(
-        text.contains("names learned from labels not kept"),
-        "{text}"
-    );
+    assert!(text.contains("names learned from labels not kept"), "{text}");
     small.thaw().await;
     world.pushed("b.example.com").await;
     daemon.settles().await;
@@ -321,9 +318,7 @@ async fn no_production_order_is_opened_on_a_store_that_goes_with_the_container()
     let mut daemon = settings.clone().start();
     let is_loud = |line: &serde_json::Value| {
         line["level"] == "ERROR"
-            && line
-                .to_string()
-                .contains("mount a volume at LETSENCRYPT_ROOTDIR")
+            && line.to_string().contains("mount a volume at LETSENCRYPT_ROOTDIR")
     };
     daemon.next("the loss to come", is_loud).await;
     daemon.says("certificate needs attention").await;
@@ -349,9 +344,5 @@ async fn a_volume_in_a_container_is_good_for_production() {
     world.pushed(A).await;
     daemon.settles().await;
     assert_eq!(world.issued(A).len(), 1);
-    assert!(
-        !daemon.text().contains("not on a volume"),
-        "{}",
-        daemon.text()
-    );
+    assert!(!daemon.text().contains("not on a volume"), "{}", daemon.text());
 }

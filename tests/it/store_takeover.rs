@@ -77,10 +77,7 @@ async fn a_certbot_tree_is_taken_over_without_issuing_anything() {
     assert_eq!(held.chain.as_deref(), Some(versions[2].chain_pem.as_str()));
     let description = held.description.unwrap();
     assert!(description.starts_with("ours "), "{description}");
-    assert!(
-        description.contains("rancher-lets-encrypt leaf="),
-        "{description}"
-    );
+    assert!(description.contains("rancher-lets-encrypt leaf="), "{description}");
     assert_eq!(
         world.conf(A),
         conf.replace("[renewalparams]\n", "[renewalparams]\nautorenew = False\n")
@@ -121,13 +118,7 @@ async fn of_lineages_of_the_same_names_the_one_that_lasts_longest_is_used() {
     world.certbots(A, &[A], std::slice::from_ref(&short));
     world.certbots("a.example.com-0001", &[A], std::slice::from_ref(&long));
     // What the other lineage holds is ours as well.
-    world.rancher.add_certificate(
-        A,
-        &short.cert_pem,
-        Some(&short.chain_pem),
-        &short.key_pem,
-        None,
-    );
+    world.rancher.add_certificate(A, &short.cert_pem, Some(&short.chain_pem), &short.key_pem, None);
     let mut daemon = world.daemon(A);
     world.holds(A, &leaf(&long.cert_pem)).await;
     daemon.settles().await;
@@ -137,20 +128,13 @@ async fn of_lineages_of_the_same_names_the_one_that_lasts_longest_is_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lineage_that_is_not_ours_to_renew_is_left_alone_and_the_next_number_used() {
     let world = World::start().await;
-    world.certbots(
-        A,
-        &["*.a.example.com", A],
-        &[issued_before(&["*.a.example.com", A], 70)],
-    );
+    world.certbots(A, &["*.a.example.com", A], &[issued_before(&["*.a.example.com", A], 70)]);
     let server = format!("server = {}\n", world.production.directory_url());
     let conf = renewal_conf(&world.store(), "b.example.com", "x", &[]).replace("server = x\n", "");
     assert!(!conf.contains(&server));
     let manual = issued_before(&["b.example.com"], 70);
     lay(&world.store(), "b.example.com", &conf, &[manual]);
-    put(
-        &world.store().join("live/c.example.com/notes.txt"),
-        "somebody's",
-    );
+    put(&world.store().join("live/c.example.com/notes.txt"), "somebody's");
     let before = contents(&world.store());
     let mut daemon = world.daemon("a.example.com,b.example.com,c.example.com");
     for name in [A, "b.example.com", "c.example.com"] {
@@ -222,11 +206,7 @@ async fn a_live_link_that_leads_nowhere_is_no_reason_to_issue() {
     let mut daemon = world.daemon(A);
     daemon.passes(1).await;
     world.nothing_is_issued(&daemon);
-    assert!(
-        daemon.text().contains("fullchain1.pem"),
-        "{}",
-        daemon.text()
-    );
+    assert!(daemon.text().contains("fullchain1.pem"), "{}", daemon.text());
     std::fs::rename(away, file).unwrap();
     world.holds(A, &leaf(&pair.cert_pem)).await;
     daemon.settles().await;

@@ -258,25 +258,16 @@ async fn torn_names_are_learned_again() {
     world.pushed(A).await;
     daemon.settles().await;
     daemon.stop().await;
-    world
-        .rancher
-        .metadata_is(Availability::Refused)
-        .await
-        .unwrap();
+    world.rancher.metadata_is(Availability::Refused).await.unwrap();
     let file = world.own("names.json");
     let torn = tear(&file);
     let mut daemon = world.daemon("");
     daemon.says("broken file set aside").await;
     daemon.passes(1).await;
     assert!(!daemon.text().contains("nobody wants"), "{}", daemon.text());
-    assert_eq!(
-        std::fs::read(file.with_file_name("names.json.broken")).unwrap(),
-        torn
-    );
+    assert_eq!(std::fs::read(file.with_file_name("names.json.broken")).unwrap(), torn);
     world.rancher.metadata_is(Availability::Up).await.unwrap();
-    daemon
-        .next("a decision", |line| line["message"] == "decided")
-        .await;
+    daemon.next("a decision", |line| line["message"] == "decided").await;
     daemon.settles().await;
     assert_eq!(world.issued(A).len(), 1);
     // And what is gone is told.

@@ -11,9 +11,7 @@ const A: &str = "a.example.com";
 async fn one_file_that_is_gone_is_no_reason_to_issue_where_rancher_keeps_the_key() {
     let world = World::start().await;
     let mut daemon = world.settled(A).await;
-    world
-        .rancher
-        .settings(|settings| settings.reveals_key = false);
+    world.rancher.settings(|settings| settings.reveals_key = false);
     let file = world.store().join("archive/a.example.com/privkey1.pem");
     let away = world.path("away");
     std::fs::rename(&file, &away).unwrap();

@@ -49,21 +49,13 @@ impl World {
         for settings in [&mut production, &mut staging] {
             settings.validation_port = web.port();
         }
-        let pems = [
-            Authority::start(production).await.unwrap(),
-            Authority::start(staging).await.unwrap(),
-        ];
+        let pems =
+            [Authority::start(production).await.unwrap(), Authority::start(staging).await.unwrap()];
         let [production, staging] = pems;
         let roots = format!("{}{}", production.tls_root_pem(), staging.tls_root_pem());
         std::fs::write(dir.path().join("acme-roots.pem"), roots).unwrap();
         let rancher = Rancher::start(RancherSettings::default()).await.unwrap();
-        Self {
-            production,
-            staging,
-            rancher,
-            web,
-            dir,
-        }
+        Self { production, staging, rancher, web, dir }
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -107,10 +99,7 @@ impl World {
         ];
         Settings {
             wrapper: Vec::new(),
-            vars: vars
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            vars: vars.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         }
     }
 
@@ -121,8 +110,7 @@ impl World {
 
     /// A service with the label, announced through metadata. Answers its name there.
     pub(crate) fn announce(&self, stack: &str, name: &str, hosts: &str) -> String {
-        self.rancher
-            .add_service(ServiceSpec::new(stack, name).label(LABEL, hosts))
+        self.rancher.add_service(ServiceSpec::new(stack, name).label(LABEL, hosts))
     }
 
     /// Leaf fingerprints that the production authority has issued for a primary or other name.
@@ -145,11 +133,7 @@ impl World {
             let leaf = model.certificate(name).map(|held| held.leaf().to_owned());
             leaf.is_some_and(|leaf| self.issued(name).last() == Some(&leaf))
         };
-        guarded(
-            &format!("the certificate of {name} at Rancher"),
-            self.rancher.until(holds),
-        )
-        .await;
+        guarded(&format!("the certificate of {name} at Rancher"), self.rancher.until(holds)).await;
     }
 }
 
@@ -160,10 +144,8 @@ pub(crate) fn leaf(pem: &str) -> String {
 }
 
 pub(crate) fn issued(authority: &Authority, name: &str) -> Vec<String> {
-    let issued = authority
-        .issued()
-        .into_iter()
-        .filter(|issued| issued.names.iter().any(|own| own == name));
+    let issued =
+        authority.issued().into_iter().filter(|issued| issued.names.iter().any(|own| own == name));
     issued.map(|issued| issued.leaf_sha256).collect()
 }
 
@@ -197,9 +179,7 @@ impl Settings {
     }
 
     pub(crate) fn vars(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.vars
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub(crate) fn start(self) -> Daemon {
@@ -222,8 +202,7 @@ impl Settings {
     /// Starts it after a command of the shell, in the same process.
     pub(crate) fn start_in_shell(self, before: &str) -> Daemon {
         let script = format!("{before} && exec \"$0\"");
-        self.within(["/bin/sh", "-c", &script].map(str::to_owned).to_vec())
-            .start()
+        self.within(["/bin/sh", "-c", &script].map(str::to_owned).to_vec()).start()
     }
 }
 

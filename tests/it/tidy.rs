@@ -29,20 +29,13 @@ fn sources() -> Vec<(String, String, String)> {
                 folders.push(path);
                 continue;
             }
-            let name = path
-                .strip_prefix(root().join("src"))
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
             let module = name.split(['/', '.']).next().unwrap().to_owned();
             let text = fs::read_to_string(&path).unwrap();
             // Unit tests may look up to what they need; files of tests too.
             let code = text.split("\n#[cfg(test)]\n").next().unwrap();
-            let code: Vec<&str> = code
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-                .collect();
+            let code: Vec<&str> =
+                code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             let code = code.join("\n");
             if !name.ends_with("tests.rs") && !name.contains("/tests/") {
                 sources.push((name, module, code));
@@ -54,9 +47,7 @@ fn sources() -> Vec<(String, String, String)> {
 
 fn layers() -> Vec<String> {
     let text = text("src/lib.rs");
-    let modules = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     modules.map(str::to_owned).collect()
 }
 
@@ -74,10 +65,7 @@ fn modules_use_only_those_above_them() {
             let Some(used_place) = place(&used) else {
                 panic!("{file} uses crate::{used}, which is no module")
             };
-            assert!(
-                used_place <= own,
-                "{file} uses crate::{used}, which stands below it"
-            );
+            assert!(used_place <= own, "{file} uses crate::{used}, which stands below it");
         }
     }
 }
@@ -85,9 +73,7 @@ fn modules_use_only_those_above_them() {
 #[test]
 fn the_codemap_has_every_module_in_its_order() {
     let architecture = text("ARCHITECTURE.md");
-    let rows = architecture
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows = architecture.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     let rows: Vec<(&str, &str)> = rows.collect();
     let mut modules = layers();
     modules.push("main".to_owned());
@@ -106,12 +92,7 @@ fn the_codemap_has_every_module_in_its_order() {
 fn libraries_stay_behind_their_adapters() {
     let allowed: [(&str, &[&str]); 8] = [
         ("instant_acme", &["acme"]),
-        (
-            "reqwest",
-            &[
-                "client", "acme", "rancher", "probe", "config", "notify", "cli", "main",
-            ],
-        ),
+        ("reqwest", &["client", "acme", "rancher", "probe", "config", "notify", "cli", "main"]),
         ("hickory_resolver", &["probe"]),
         ("axum", &["http"]),
         ("prometheus_client", &["metrics"]),
@@ -139,35 +120,17 @@ fn libraries_stay_behind_their_adapters() {
 fn block(markdown: &str, name: &str) -> String {
     let begin = format!("<!-- {name} -->\n");
     let end = format!("<!-- end of {name} -->");
-    let from = markdown
-        .find(&begin)
-        .unwrap_or_else(|| panic!("no {begin}"))
-        + begin.len();
-    let to = markdown[from..]
-        .find(&end)
-        .unwrap_or_else(|| panic!("no {end}"))
-        + from;
+    let from = markdown.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
+    let to = markdown[from..].find(&end).unwrap_or_else(|| panic!("no {end}")) + from;
     markdown[from..to].to_owned()
 }
 
 #[test]
 fn the_tables_in_the_documents_are_those_of_the_code() {
     let readme = text("README.md");
-    assert_eq!(
-        block(&readme, "settings"),
-        config::render(),
-        "README.md, settings"
-    );
-    assert_eq!(
-        block(&readme, "decisions"),
-        table::render(),
-        "README.md, decisions"
-    );
-    assert_eq!(
-        block(&readme, "failures"),
-        reaction::render(),
-        "README.md, failures"
-    );
+    assert_eq!(block(&readme, "settings"), config::render(), "README.md, settings");
+    assert_eq!(block(&readme, "decisions"), table::render(), "README.md, decisions");
+    assert_eq!(block(&readme, "failures"), reaction::render(), "README.md, failures");
     assert_eq!(
         block(&text("ARCHITECTURE.md"), "machine"),
         order::render(),
@@ -178,10 +141,7 @@ fn the_tables_in_the_documents_are_those_of_the_code() {
 #[test]
 fn the_quick_tests_run_no_program_that_has_to_be_installed() {
     let makefile = text("Makefile");
-    let real = makefile
-        .lines()
-        .find_map(|line| line.strip_prefix("REAL := "))
-        .unwrap();
+    let real = makefile.lines().find_map(|line| line.strip_prefix("REAL := ")).unwrap();
     let real: Vec<&str> = real.split(' ').collect();
     // What every Debian has.
     let everywhere = ["cp", "unshare", "/bin/sh"];
@@ -207,29 +167,16 @@ fn the_quick_tests_run_no_program_that_has_to_be_installed() {
                 .filter_map(|rest| rest.split('"').next())
                 .find(|program| !everywhere.contains(program));
             let openssl = code.contains("tree::openssl;").then_some("openssl");
-            assert_eq!(
-                program.or(openssl),
-                None,
-                "{module} runs it: see REAL in the Makefile"
-            );
+            assert_eq!(program.or(openssl), None, "{module} runs it: see REAL in the Makefile");
         }
     }
 }
 
 #[test]
 fn every_path_that_the_documents_name_is_there() {
-    for document in [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
-        "docs/notices.md",
-    ] {
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/notices.md"] {
         let text = text(document);
-        for link in text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next())
-        {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let path = link.split('#').next().unwrap();
             if path.is_empty() || path.contains("://") {
                 continue;
@@ -282,20 +229,14 @@ fn every_kind_of_notice_is_told_of() {
 #[test]
 fn the_version_is_in_the_changelog() {
     let version = env!("CARGO_PKG_VERSION");
-    assert!(
-        text("CHANGELOG.md").contains(&format!("## {version}")),
-        "{version}"
-    );
+    assert!(text("CHANGELOG.md").contains(&format!("## {version}")), "{version}");
 }
 
 #[test]
 fn no_second_tls_library_is_built() {
     let lock = text("Cargo.lock");
     for name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"] {
-        assert!(
-            !lock.contains(&format!("name = \"{name}\"\n")),
-            "{name} is in Cargo.lock"
-        );
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is in Cargo.lock");
     }
     let paths: Vec<PathBuf> = vec![
         root().join("Cargo.toml"),
@@ -306,25 +247,16 @@ fn no_second_tls_library_is_built() {
         let text = fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let section = |at: usize| {
-            lines[..at]
-                .iter()
-                .rev()
-                .find(|line| line.starts_with('['))
-                .copied()
-                .unwrap_or("")
+            lines[..at].iter().rev().find(|line| line.starts_with('[')).copied().unwrap_or("")
         };
-        for (at, line) in lines
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| section(*at).contains("dependencies"))
+        for (at, line) in
+            lines.iter().enumerate().filter(|(at, _)| section(*at).contains("dependencies"))
         {
             let is_dependency =
                 line.contains(" = ") && !line.starts_with('#') && !line.starts_with("sandbox");
             if is_dependency {
-                let before = lines[..at]
-                    .iter()
-                    .rev()
-                    .find(|line| line.starts_with('#') || line.is_empty());
+                let before =
+                    lines[..at].iter().rev().find(|line| line.starts_with('#') || line.is_empty());
                 assert!(
                     before.is_some_and(|line| line.starts_with('#')),
                     "{}: no reason for {line}",

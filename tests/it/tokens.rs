@@ -38,10 +38,7 @@ async fn tokens_are_readable_for_nginx_even_under_a_strict_umask() {
         assert_eq!(mode(&entry.unwrap().path()), 0o600);
     }
     assert_eq!(mode(&own), 0o700);
-    assert_eq!(
-        mode(&world.live(NAME, "privkey.pem").canonicalize().unwrap()),
-        0o600
-    );
+    assert_eq!(mode(&world.live(NAME, "privkey.pem").canonicalize().unwrap()), 0o600);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,10 +89,7 @@ async fn strays_of_ours_are_swept_at_start_and_files_of_others_stay() {
         (young.as_str(), format!("{young}.00")),
         ("of-another-account", format!("of-another-account.{other}")),
         ("with-other-content", format!("something.{own}")),
-        (
-            "with-more-content",
-            format!("with-more-content.{own} and more"),
-        ),
+        ("with-more-content", format!("with-more-content.{own} and more")),
         ("page.html", "It works".to_owned()),
         ("empty", String::new()),
     ];

@@ -31,16 +31,8 @@ async fn woken(world: &World, times: usize) {
 
 /// Three balancers: one that lists the certificate of `a.example.com` between two that do not.
 fn balancers(world: &World, state: &str) -> [String; 3] {
-    let other = add(
-        &world.rancher,
-        "other",
-        &self_signed(&["other.example.net"]),
-    );
-    let id = add(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    );
+    let other = add(&world.rancher, "other", &self_signed(&["other.example.net"]));
+    let id = add(&world.rancher, "a.example.com", &self_signed(&["a.example.com"]));
     [("lb-1", &other), ("lb-2", &id), ("lb-3", &other)]
         .map(|(name, id)| world.rancher.add_balancer(name, None, &[id], state))
 }
@@ -50,18 +42,11 @@ async fn while_our_own_service_is_upgraded_a_balancer_with_the_certificate_is_wo
     let world = World::start().await;
     let balancers = balancers(&world, "active");
     for (times, state) in [(1, "upgraded"), (2, "upgrading")] {
-        world
-            .rancher
-            .set_service_state(world.rancher.own_service(), state);
+        world.rancher.set_service_state(world.rancher.own_service(), state);
         let mut daemon = world.daemon("a.example.com");
         woken(&world, times).await;
         daemon.settles().await;
-        assert_eq!(
-            world.rancher.wakes(),
-            vec![balancers[1].clone(); times],
-            "{}",
-            daemon.text()
-        );
+        assert_eq!(world.rancher.wakes(), vec![balancers[1].clone(); times], "{}", daemon.text());
         daemon.stop().await;
         // Something to push again: an operator who put the old one back.
         let id = world.rancher.certificate("a.example.com").unwrap().id;
@@ -77,27 +62,16 @@ async fn while_our_own_service_is_upgraded_a_balancer_with_the_certificate_is_wo
 async fn a_wake_up_that_failed_goes_to_the_same_balancer_again() {
     let world = World::start().await;
     let balancers = balancers(&world, "active");
-    world
-        .rancher
-        .set_service_state(world.rancher.own_service(), "upgraded");
+    world.rancher.set_service_state(world.rancher.own_service(), "upgraded");
     world.rancher.faults().add(WAKE, 2, status(500));
     let mut daemon = world.daemon("a.example.com");
     woken(&world, 1).await;
     daemon.settles().await;
-    assert_eq!(
-        world.rancher.wakes(),
-        [balancers[1].clone()],
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(world.rancher.wakes(), [balancers[1].clone()], "{}", daemon.text());
     assert_eq!(world.rancher.faults().count(WAKE), 3);
     let tried = world.rancher.faults().seen();
     let tried = tried.iter().filter(|seen| seen.endpoint == WAKE);
-    assert!(
-        tried.clone().all(|seen| seen.subject == "lb-2"),
-        "{:?}",
-        tried.collect::<Vec<_>>()
-    );
+    assert!(tried.clone().all(|seen| seen.subject == "lb-2"), "{:?}", tried.collect::<Vec<_>>());
     assert!(!debt(&world).exists());
 }
 
@@ -105,19 +79,11 @@ async fn a_wake_up_that_failed_goes_to_the_same_balancer_again() {
 async fn a_wake_up_stays_owed_while_nobody_is_active() {
     let world = World::start().await;
     let balancers = balancers(&world, "inactive");
-    world
-        .rancher
-        .set_service_state(world.rancher.own_service(), "upgraded");
+    world.rancher.set_service_state(world.rancher.own_service(), "upgraded");
     let mut daemon = world.daemon("a.example.com");
     world.pushed("a.example.com").await;
     let line = daemon.says("balancers not woken").await;
-    assert!(
-        line["error"]
-            .as_str()
-            .unwrap()
-            .contains("no balancer is active"),
-        "{line}"
-    );
+    assert!(line["error"].as_str().unwrap().contains("no balancer is active"), "{line}");
     daemon.passes(1).await;
     assert!(debt(&world).exists());
     assert_eq!(world.rancher.wakes().len(), 0);
@@ -149,12 +115,7 @@ async fn check_crash(world: &World, gate: Gate) {
     let mut daemon = world.daemon("a.example.com");
     woken(world, 1).await;
     daemon.settles().await;
-    assert_eq!(
-        writes(),
-        before,
-        "nothing is left to push: {}",
-        daemon.text()
-    );
+    assert_eq!(writes(), before, "nothing is left to push: {}", daemon.text());
     assert_eq!(world.rancher.wakes(), [world.rancher.own_service()]);
     assert!(!debt(world).exists());
     assert_eq!(world.issued("a.example.com").len(), 1);
@@ -164,10 +125,7 @@ async fn check_crash(world: &World, gate: Gate) {
 async fn a_crash_right_before_the_wake_up_does_not_lose_it() {
     let world = World::start().await;
     let gate = Gate::new();
-    world
-        .rancher
-        .faults()
-        .add(WAKE, 1, What::Hold(gate.clone()));
+    world.rancher.faults().add(WAKE, 1, What::Hold(gate.clone()));
     check_crash(&world, gate).await;
 }
 
@@ -182,16 +140,9 @@ async fn a_crash_while_the_push_is_looked_at_does_not_lose_the_wake_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_before_the_answer_to_a_change_does_not_lose_the_wake_up() {
     let world = World::start().await;
-    add(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    );
+    add(&world.rancher, "a.example.com", &self_signed(&["a.example.com"]));
     let gate = Gate::new();
-    world
-        .rancher
-        .faults()
-        .add(PUT, 1, What::DoThenHold(gate.clone()));
+    world.rancher.faults().add(PUT, 1, What::DoThenHold(gate.clone()));
     check_crash(&world, gate).await;
     assert_eq!(world.rancher.certificates()[0].puts, 1);
 }
@@ -200,15 +151,9 @@ async fn a_crash_before_the_answer_to_a_change_does_not_lose_the_wake_up() {
 async fn a_push_while_balancers_are_woken_owes_another_wake_up() {
     let world = World::start().await;
     let gate = Gate::new();
-    world
-        .rancher
-        .faults()
-        .add(WAKE, 1, What::DoThenHold(gate.clone()));
-    let mut daemon = world
-        .settings()
-        .with("CONNECT_TIMEOUT", "100")
-        .with("DOMAINS", "a.example.com")
-        .start();
+    world.rancher.faults().add(WAKE, 1, What::DoThenHold(gate.clone()));
+    let mut daemon =
+        world.settings().with("CONNECT_TIMEOUT", "100").with("DOMAINS", "a.example.com").start();
     guarded("the wake-up", gate.reached(1)).await;
     world.announce("web", "late", "b.example.com");
     world.pushed("b.example.com").await;
@@ -224,17 +169,11 @@ async fn a_push_while_balancers_are_woken_owes_another_wake_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_pushes_make_one_wake_up_and_all_are_served() {
     let world = World::start().await;
-    let names: Vec<String> = ('a'..='e')
-        .map(|letter| format!("{letter}.example.com"))
-        .collect();
-    let ids: Vec<String> = names
-        .iter()
-        .map(|name| add(&world.rancher, name, &self_signed(&[name])))
-        .collect();
+    let names: Vec<String> = ('a'..='e').map(|letter| format!("{letter}.example.com")).collect();
+    let ids: Vec<String> =
+        names.iter().map(|name| add(&world.rancher, name, &self_signed(&[name]))).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let lb = world
-        .rancher
-        .add_balancer("lb", Some(ids[0]), &ids[1..], "active");
+    let lb = world.rancher.add_balancer("lb", Some(ids[0]), &ids[1..], "active");
     let balancer = Balancer::start(&world.rancher, &lb).await.unwrap();
     let gates: Vec<Gate> = names.iter().map(|_| Gate::new()).collect();
     for (name, gate) in names.clone().into_iter().zip(&gates) {
@@ -257,18 +196,12 @@ async fn many_pushes_make_one_wake_up_and_all_are_served() {
         let is_served = balancer.until(|serving| serving.serving(name) == Some(&leaf));
         guarded("the new leaf", is_served).await;
         let root = world.production.issuing_root_pem();
-        let chain = handshake(balancer.address(), name, Some(&root))
-            .await
-            .unwrap();
+        let chain = handshake(balancer.address(), name, Some(&root)).await.unwrap();
         assert_eq!(chain.len(), 3, "leaf and both intermediates");
     }
     daemon.settles().await;
     // One; two if the machine was so slow that the first pushes did not wait for the last.
-    assert!(
-        world.rancher.wakes().len() <= 2,
-        "{:?}",
-        world.rancher.wakes()
-    );
+    assert!(world.rancher.wakes().len() <= 2, "{:?}", world.rancher.wakes());
     assert_eq!(balancer.errors().len(), 0);
 }
 
@@ -279,11 +212,7 @@ async fn a_renewal_is_served_without_any_other_change() {
         (settings.lifetime, settings.backdate) = (Duration::from_secs(8), Duration::ZERO);
     };
     world.production.set(short);
-    let id = add(
-        &world.rancher,
-        "a.example.com",
-        &self_signed(&["a.example.com"]),
-    );
+    let id = add(&world.rancher, "a.example.com", &self_signed(&["a.example.com"]));
     let lb = world.rancher.add_balancer("lb", Some(&id), &[], "active");
     let balancer = Balancer::start(&world.rancher, &lb).await.unwrap();
     let mut daemon = world.daemon("a.example.com");
@@ -295,25 +224,18 @@ async fn a_renewal_is_served_without_any_other_change() {
         served.is_some_and(|leaf| leaf == renewed)
     });
     guarded("the new leaf", is_served).await;
-    let chain = handshake(balancer.address(), "a.example.com", None)
-        .await
-        .unwrap();
+    let chain = handshake(balancer.address(), "a.example.com", None).await.unwrap();
     assert_eq!(chain.len(), 3);
     // Nothing but wake-ups of our own has moved metadata, one for each push.
     daemon.says("balancers woken").await;
     let wakes = world.rancher.wakes();
-    assert!(
-        wakes.iter().all(|id| id == world.rancher.own_service()),
-        "{wakes:?}"
-    );
+    assert!(wakes.iter().all(|id| id == world.rancher.own_service()), "{wakes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_metadata_does_not_know_us_a_balancer_is_woken() {
     let world = World::start().await;
-    world
-        .rancher
-        .settings(|settings| settings.caller = Caller::Unknown);
+    world.rancher.settings(|settings| settings.caller = Caller::Unknown);
     let balancers = balancers(&world, "active");
     let mut daemon = world.daemon("a.example.com");
     woken(&world, 1).await;
@@ -324,9 +246,7 @@ async fn where_metadata_does_not_know_us_a_balancer_is_woken() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_balancer_nothing_stays_owed() {
     let world = World::start().await;
-    world
-        .rancher
-        .settings(|settings| settings.caller = Caller::Unknown);
+    world.rancher.settings(|settings| settings.caller = Caller::Unknown);
     let mut daemon = world.daemon("a.example.com");
     world.pushed("a.example.com").await;
     daemon.says("no balancer to wake").await;

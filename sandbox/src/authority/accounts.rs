@@ -100,9 +100,7 @@ impl Shared {
             check_contacts(&asked.contact)?;
             let now = clock::now();
             let token = Token::account(&peer);
-            state
-                .buckets
-                .check(&settings.limits, std::slice::from_ref(&token), now)?;
+            state.buckets.check(&settings.limits, std::slice::from_ref(&token), now)?;
             state.buckets.spend(&settings.limits, token, now);
             let account = state.open_account(key, asked.contact);
             Ok((StatusCode::CREATED, account))
@@ -113,9 +111,7 @@ impl Shared {
     pub(super) fn account_change(&self, request: &Asked, id: u64) -> Result<Reply, Problem> {
         let (account, payload) = self.by_account(request)?;
         if account.id != id {
-            return Err(Problem::unauthorized(
-                "Request signing key did not match account key",
-            ));
+            return Err(Problem::unauthorized("Request signing key did not match account key"));
         }
         if payload.is_empty() {
             return Ok(Reply::json(StatusCode::OK, &account.to_json()));
@@ -124,9 +120,7 @@ impl Shared {
         match asked.status.as_deref() {
             None | Some("valid" | "deactivated") => {}
             Some(_) => {
-                return Err(Problem::malformed(
-                    "Invalid value provided for status field",
-                ));
+                return Err(Problem::malformed("Invalid value provided for status field"));
             }
         }
         check_contacts(asked.contact.as_deref().unwrap_or_default())?;

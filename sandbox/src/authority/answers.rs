@@ -63,10 +63,7 @@ impl Answers for Front {
             .header_if(REPLAY_NONCE, nonce)
             .header(header::DATE, self.date())
             .header(header::CACHE_CONTROL, "public, max-age=0, no-cache")
-            .header(
-                header::LINK,
-                format!("<{}>;rel=\"index\"", self.0.url(&Resource::Directory)),
-            )
+            .header(header::LINK, format!("<{}>;rel=\"index\"", self.0.url(&Resource::Directory)))
             .finish()
     }
 }
@@ -122,11 +119,9 @@ impl Front {
             Resource::NewNonce => Ok(Reply::empty(StatusCode::NO_CONTENT)),
             Resource::NewOrder => shared.new_order(request),
             Resource::Order(owned) => shared.order(request, *owned),
-            Resource::KeyChange | Resource::RevokeCertificate => Err(Problem::new(
-                501,
-                "serverInternal",
-                "the sandbox does not play this",
-            )),
+            Resource::KeyChange | Resource::RevokeCertificate => {
+                Err(Problem::new(501, "serverInternal", "the sandbox does not play this"))
+            }
             Resource::Unknown => Err(Problem::not_found("Page not found")),
         }
     }

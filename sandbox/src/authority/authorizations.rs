@@ -149,11 +149,7 @@ impl State {
         } else {
             authorization.status = AuthorizationStatus::Invalid;
         }
-        authorization.decided = Some(Decided {
-            challenge,
-            at: now,
-            error: error.clone(),
-        });
+        authorization.decided = Some(Decided { challenge, at: now, error: error.clone() });
         for order in authorization.orders.clone() {
             self.settle(order);
             if settings.order_errors
@@ -256,10 +252,7 @@ impl Shared {
             | AuthorizationStatus::Invalid
             | AuthorizationStatus::Valid => None,
         };
-        reply.header_if(
-            header::RETRY_AFTER,
-            wait.map(|wait| wait.header(clock::now())),
-        )
+        reply.header_if(header::RETRY_AFTER, wait.map(|wait| wait.header(clock::now())))
     }
 
     async fn validate(&self, authorization: &Authorization, kind: ChallengeKind, expected: &str) {
@@ -282,11 +275,7 @@ impl Shared {
                 self.change(|state| state.end_validation(id, kind, result, &settings, now));
                 return;
             };
-            let tried = Decided {
-                challenge: kind,
-                at: now,
-                error,
-            };
+            let tried = Decided { challenge: kind, at: now, error };
             if !self.change(|state| state.note_try(id, tried, failing, &settings)) {
                 return;
             }

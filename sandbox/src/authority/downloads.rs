@@ -31,11 +31,7 @@ impl Shared {
         match Quirk::first(&settings.downloads, &issued.names, |_| true) {
             Some(Download::Refuse(problem)) => Err(problem),
             Some(Download::Text(text)) => Ok(Reply::bytes(StatusCode::OK, CHAIN, text)),
-            None => Ok(Reply::bytes(
-                StatusCode::OK,
-                CHAIN,
-                issued.chain_pem.clone(),
-            )),
+            None => Ok(Reply::bytes(StatusCode::OK, CHAIN, issued.chain_pem.clone())),
         }
     }
 }

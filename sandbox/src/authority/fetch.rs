@@ -77,9 +77,7 @@ impl Failure {
 
     fn of_http(error: &hyper::Error) -> Self {
         let source = error.source();
-        source
-            .and_then(|source| source.downcast_ref())
-            .map_or(Self::Other, Self::of_io)
+        source.and_then(|source| source.downcast_ref()).map_or(Self::Other, Self::of_io)
     }
 }
 
@@ -107,9 +105,7 @@ pub(super) async fn page(
             exchange(socket, url, most).await
         }
     };
-    timeout_at(deadline, answer)
-        .await
-        .map_err(|_| Failure::Timeout)?
+    timeout_at(deadline, answer).await.map_err(|_| Failure::Timeout)?
 }
 
 async fn exchange(
@@ -117,20 +113,13 @@ async fn exchange(
     url: &Url,
     most: usize,
 ) -> Result<Page, Failure> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| Failure::of_http(&error))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::of_http(&error))?;
     let answer = async {
-        let response = sender
-            .send_request(request(url))
-            .await
-            .map_err(|error| Failure::of_http(&error))?;
+        let response =
+            sender.send_request(request(url)).await.map_err(|error| Failure::of_http(&error))?;
         let (parts, mut body) = response.into_parts();
-        let mut page = Page {
-            status: parts.status,
-            headers: parts.headers,
-            body: Vec::new(),
-        };
+        let mut page = Page { status: parts.status, headers: parts.headers, body: Vec::new() };
         while page.status == StatusCode::OK && page.body.len() < most {
             let Some(frame) = body.frame().await else {
                 break;
@@ -163,10 +152,7 @@ fn request(url: &Url) -> Request<Empty<Bytes>> {
     };
     Request::get(target)
         .header(header::HOST, authority)
-        .header(
-            header::USER_AGENT,
-            "Mozilla/5.0 (compatible; sandbox validation server)",
-        )
+        .header(header::USER_AGENT, "Mozilla/5.0 (compatible; sandbox validation server)")
         .header(header::ACCEPT, "*/*")
         .header(header::CONNECTION, "close")
         .body(Empty::new())

@@ -56,10 +56,7 @@ impl State {
     }
 
     fn turn(&mut self, id: u64, change: impl FnOnce(&mut Order)) -> Order {
-        let order = self
-            .orders
-            .get_mut(&id)
-            .expect("orders are never taken out");
+        let order = self.orders.get_mut(&id).expect("orders are never taken out");
         change(order);
         order.clone()
     }
@@ -85,10 +82,8 @@ impl Shared {
         let ready = self.state.borrow().ready_order(owned, now)?.clone();
         let signing_request = SigningRequest::parse(&payload, &account)?;
         if signing_request.names != ready.names {
-            return Err(
-                Problem::unauthorized("CSR does not specify same identifiers as Order")
-                    .while_doing("Error finalizing order"),
-            );
+            return Err(Problem::unauthorized("CSR does not specify same identifiers as Order")
+                .while_doing("Error finalizing order"));
         }
         let settings = self.settings();
         let order = match Quirk::first(&settings.finalizing, &ready.names, |_| true) {
@@ -117,9 +112,7 @@ impl Shared {
                 self.change(|state| state.end_issuing(owned.id, url))
             }
         };
-        Ok(self
-            .order_reply(&order)
-            .header(header::LOCATION, &order.url))
+        Ok(self.order_reply(&order).header(header::LOCATION, &order.url))
     }
 
     /// Issues, and lets the order be processing for as long as the settings want.

@@ -105,10 +105,7 @@ impl Hop {
             return Err("received disallowed redirect status code".to_owned());
         }
         let Some(location) = location else {
-            return Err(format!(
-                "{} response missing Location header",
-                status.as_u16()
-            ));
+            return Err(format!("{} response missing Location header", status.as_u16()));
         };
         let next = self
             .url
@@ -172,11 +169,7 @@ impl Hop {
     }
 
     fn fetching(&self, why: &str) -> Problem {
-        Problem::connection(format!(
-            "{}: Fetching {}: {why}",
-            self.address.ip(),
-            self.url
-        ))
+        Problem::connection(format!("{}: Fetching {}: {why}", self.address.ip(), self.url))
     }
 
     fn unfit(&self, what: &str) -> Problem {

@@ -57,11 +57,7 @@ impl SigningRequest {
                 "certificate public key must be different than account key",
             ));
         }
-        let common_name = params
-            .params
-            .distinguished_name
-            .get(&DnType::CommonName)
-            .and_then(text);
+        let common_name = params.params.distinguished_name.get(&DnType::CommonName).and_then(text);
         let mut names: Vec<String> = common_name.clone().into_iter().collect();
         for name in &params.params.subject_alt_names {
             let SanType::DnsName(name) = name else {
@@ -71,11 +67,7 @@ impl SigningRequest {
         }
         names.sort();
         names.dedup();
-        Ok(Self {
-            params,
-            names,
-            common_name,
-        })
+        Ok(Self { params, names, common_name })
     }
 }
 
@@ -152,8 +144,7 @@ fn common_name(
 }
 
 fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
-    time.replace_nanosecond(0)
-        .expect("zero is a number of nanoseconds")
+    time.replace_nanosecond(0).expect("zero is a number of nanoseconds")
 }
 
 fn serial(der: &[u8]) -> String {

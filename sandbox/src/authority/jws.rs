@@ -147,22 +147,16 @@ fn signer(jwk: Option<Jwk>, kid: Option<String>) -> Result<Signer, Problem> {
     match (jwk, kid) {
         (Some(jwk), None) => Ok(Signer::Key(jwk.into_key()?)),
         (None, Some(kid)) => Ok(Signer::Account(kid)),
-        (Some(_), Some(_)) => Err(Problem::malformed(
-            "jwk and kid header fields are mutually exclusive",
-        )),
+        (Some(_), Some(_)) => {
+            Err(Problem::malformed("jwk and kid header fields are mutually exclusive"))
+        }
         (None, None) => Err(Problem::malformed("No Key ID in JWS header")),
     }
 }
 
 impl Jwk {
     fn into_key(self) -> Result<PublicKey, Problem> {
-        let unfit = || {
-            Problem::new(
-                400,
-                "badPublicKey",
-                "only keys on the curve P-256 are taken",
-            )
-        };
+        let unfit = || Problem::new(400, "badPublicKey", "only keys on the curve P-256 are taken");
         if self.kty != "EC" || self.crv.as_deref() != Some("P-256") {
             return Err(unfit());
         }
@@ -172,8 +166,6 @@ impl Jwk {
         };
         let x = coordinate(self.x).ok_or_else(unfit)?;
         let y = coordinate(self.y).ok_or_else(unfit)?;
-        Ok(PublicKey {
-            point: [vec![4], x, y].concat(),
-        })
+        Ok(PublicKey { point: [vec![4], x, y].concat() })
     }
 }

@@ -125,11 +125,7 @@ impl Token {
     }
 
     fn new(kind: Kind, owner: &str, subject: &str) -> Self {
-        Self {
-            kind,
-            owner: owner.to_owned(),
-            subject: subject.to_owned(),
-        }
+        Self { kind, owner: owner.to_owned(), subject: subject.to_owned() }
     }
 }
 
@@ -210,15 +206,12 @@ fn refusal(wait: Duration, limit: Limit, token: &Token, now: OffsetDateTime) -> 
             format!("too many failed authorizations ({burst}) for {subject:?}"),
             "authorization-failures-per-identifier-per-account",
         ),
-        Kind::Order => (
-            format!("too many new orders ({burst}) from this account"),
-            "new-orders-per-account",
-        ),
+        Kind::Order => {
+            (format!("too many new orders ({burst}) from this account"), "new-orders-per-account")
+        }
     };
     let at = (now + wait)
-        .format(format_description!(
-            "[year]-[month]-[day] [hour]:[minute]:[second] UTC"
-        ))
+        .format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC"))
         .expect("a date has all the parts of the format");
     let detail = format!(
         "{what} in the last {}, retry after {at}: see https://letsencrypt.org/docs/rate-limits/#{anchor}",
@@ -257,9 +250,7 @@ mod tests {
             assert_eq!(buckets.check(&limits, &[token()], NOW), Ok(()));
             buckets.spend(&limits, token(), NOW);
         }
-        let problem = buckets
-            .check(&limits, &[token()], NOW)
-            .expect_err("five are a week's worth");
+        let problem = buckets.check(&limits, &[token()], NOW).expect_err("five are a week's worth");
         assert_eq!(
             problem.detail,
             "too many certificates (5) already issued for this exact set of identifiers in the \
@@ -290,20 +281,16 @@ mod tests {
         for token in tokens.clone() {
             buckets.spend(&limits, token, NOW);
         }
-        let problem = buckets
-            .check(&limits, &tokens, NOW)
-            .expect_err("both are spent");
+        let problem = buckets.check(&limits, &tokens, NOW).expect_err("both are spent");
         assert_eq!(problem.retry_after, Some(RetryAfter::Seconds(20)));
         assert!(problem.detail.contains("for \"a.example\" in the last 20s"));
     }
 
     #[test]
     fn registered_domains_are_two_labels() {
-        for (name, domain) in [
-            ("a.example", "a.example"),
-            ("x.y.a.example", "a.example"),
-            ("example", "example"),
-        ] {
+        for (name, domain) in
+            [("a.example", "a.example"), ("x.y.a.example", "a.example"), ("example", "example")]
+        {
             assert_eq!(registered_domain(name), domain);
         }
     }

@@ -7,10 +7,8 @@ use super::settings::Subproblems;
 
 /// Refuses an order when one of its names is not to be had.
 pub(super) fn check(names: &[String], settings: &AuthoritySettings) -> Result<(), Problem> {
-    let refused: Vec<(String, Problem)> = names
-        .iter()
-        .filter_map(|name| Some((name.clone(), refusal(name, settings)?)))
-        .collect();
+    let refused: Vec<(String, Problem)> =
+        names.iter().filter_map(|name| Some((name.clone(), refusal(name, settings)?))).collect();
     let [(name, first), rest @ ..] = refused.as_slice() else {
         return Ok(());
     };
@@ -33,9 +31,7 @@ fn refusal(name: &str, settings: &AuthoritySettings) -> Option<Problem> {
     let bare = name.strip_prefix("*.").unwrap_or(name);
     let labels: Vec<&str> = bare.split('.').collect();
     let is_plain = |label: &&str| {
-        label
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
     let (kind, detail) = if !labels.iter().all(is_plain) {
         ("malformed", "Domain name contains an invalid character")
@@ -48,14 +44,8 @@ fn refusal(name: &str, settings: &AuthoritySettings) -> Option<Problem> {
     } else if labels.iter().any(|label| label.is_empty()) {
         ("malformed", "Domain name can not have two dots in a row")
     } else if labels.iter().any(|label| label.len() > 63) {
-        (
-            "malformed",
-            "Domain has a label (component between dots) longer than 63 bytes",
-        )
-    } else if labels
-        .iter()
-        .any(|label| label.starts_with('-') || label.ends_with('-'))
-    {
+        ("malformed", "Domain has a label (component between dots) longer than 63 bytes")
+    } else if labels.iter().any(|label| label.starts_with('-') || label.ends_with('-')) {
         ("malformed", "Domain name contains an invalid character")
     } else if bare.parse::<std::net::Ipv4Addr>().is_ok() {
         ("malformed", "Domain name is an IP address")

@@ -39,8 +39,6 @@ impl Nonces {
 /// 256 random bits that fit into a URL.
 pub(super) fn random_token() -> String {
     let mut bytes = [0; 32];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the system has random bytes");
+    SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
     encoded(bytes)
 }

@@ -53,14 +53,10 @@ impl NewOrder {
     /// The names in lower case, sorted, each once.
     fn names(&self) -> Result<Vec<String>, Problem> {
         if self.identifiers.is_empty() {
-            return Err(Problem::malformed(
-                "NewOrder request did not specify any identifiers",
-            ));
+            return Err(Problem::malformed("NewOrder request did not specify any identifiers"));
         }
         if self.not_before.is_some() || self.not_after.is_some() {
-            return Err(Problem::malformed(
-                "NotBefore and NotAfter are not supported",
-            ));
+            return Err(Problem::malformed("NotBefore and NotAfter are not supported"));
         }
         if let Some(other) = self.identifiers.iter().find(|each| each.r#type != "dns") {
             return Err(Problem::new(
@@ -80,9 +76,7 @@ impl NewOrder {
         names.sort();
         names.dedup();
         if names.len() > 100 {
-            return Err(Problem::malformed(
-                "Order cannot contain more than 100 identifiers",
-            ));
+            return Err(Problem::malformed("Order cannot contain more than 100 identifiers"));
         }
         Ok(names)
     }
@@ -106,10 +100,7 @@ impl State {
         self.charge(account, &names, settings, now)?;
         let key = (account.id, names);
         if settings.reuse_orders
-            && let Some(order) = self
-                .newest_orders
-                .get(&key)
-                .and_then(|id| self.orders.get(id))
+            && let Some(order) = self.newest_orders.get(&key).and_then(|id| self.orders.get(id))
             && matches!(order.status, OrderStatus::Pending | OrderStatus::Ready)
             && !order.forgotten
             && order.expires > now
@@ -173,10 +164,7 @@ impl State {
                 authorizations.push(authorization.url.clone());
             }
         }
-        let owned = Owned {
-            account: account.id,
-            id,
-        };
+        let owned = Owned { account: account.id, id };
         let order = Order {
             url: Resource::Order(owned).url(&self.base),
             account: account.url.clone(),
@@ -208,10 +196,7 @@ impl State {
 
     fn open_authorization(&mut self, account: &Account, name: &str, now: OffsetDateTime) -> u64 {
         let id = self.next_id();
-        let owned = Owned {
-            account: account.id,
-            id,
-        };
+        let owned = Owned { account: account.id, id };
         let authorization = Authorization {
             url: Resource::Authorization(owned).url(&self.base),
             account: account.url.clone(),
@@ -280,11 +265,7 @@ impl Shared {
     pub(super) fn order(&self, request: &Asked, owned: Owned) -> Result<Reply, Problem> {
         let (account, payload) = self.by_account(request)?;
         post_as_get(&payload)?;
-        let order = self
-            .state
-            .borrow()
-            .order(owned.asked_by(&account)?, clock::now())?
-            .clone();
+        let order = self.state.borrow().order(owned.asked_by(&account)?, clock::now())?.clone();
         Ok(self.order_reply(&order))
     }
 
@@ -295,10 +276,8 @@ impl Shared {
             OrderStatus::Processing => settings.retry_after_processing,
             OrderStatus::Invalid | OrderStatus::Ready | OrderStatus::Valid => None,
         };
-        Reply::json(StatusCode::OK, &self.shown(order)).header_if(
-            header::RETRY_AFTER,
-            wait.map(|wait| wait.header(clock::now())),
-        )
+        Reply::json(StatusCode::OK, &self.shown(order))
+            .header_if(header::RETRY_AFTER, wait.map(|wait| wait.header(clock::now())))
     }
 
     /// The order object, without what the settings leave out.
@@ -319,11 +298,8 @@ impl Shared {
 }
 
 fn check_paused(names: &[String], settings: &AuthoritySettings) -> Result<(), Problem> {
-    let paused: Vec<&str> = names
-        .iter()
-        .filter(|name| settings.paused.contains(*name))
-        .map(String::as_str)
-        .collect();
+    let paused: Vec<&str> =
+        names.iter().filter(|name| settings.paused.contains(*name)).map(String::as_str).collect();
     if paused.is_empty() {
         return Ok(());
     }

@@ -77,11 +77,7 @@ impl Presence {
 const BACKLOG: u32 = 1024;
 
 fn bound(at: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if at.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
+    let socket = if at.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Connections that just ended still have the port.
     socket.set_reuseaddr(true)?;
     socket.bind(at)?;

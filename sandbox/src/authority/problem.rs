@@ -39,17 +39,12 @@ pub(super) fn http_date(time: OffsetDateTime) -> String {
     let format = format_description!(
         "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
     );
-    time.format(format)
-        .expect("a date has all the parts of the format")
+    time.format(format).expect("a date has all the parts of the format")
 }
 
 fn whole_seconds_up(time: OffsetDateTime) -> OffsetDateTime {
     let floor = time - Duration::from_nanos(u64::from(time.nanosecond()));
-    if floor == time {
-        time
-    } else {
-        floor + Duration::from_secs(1)
-    }
+    if floor == time { time } else { floor + Duration::from_secs(1) }
 }
 
 /// What went wrong, as the client is told.
@@ -187,13 +182,8 @@ mod tests {
 
     #[test]
     fn subproblems_name_their_identifier() {
-        let problem = Problem::malformed("several").because(vec![(
-            "a.example".to_owned(),
-            Problem::new(400, "rejectedIdentifier", "no"),
-        )]);
-        assert_eq!(
-            problem.to_json()["subproblems"][0]["identifier"]["value"],
-            "a.example"
-        );
+        let problem = Problem::malformed("several")
+            .because(vec![("a.example".to_owned(), Problem::new(400, "rejectedIdentifier", "no"))]);
+        assert_eq!(problem.to_json()["subproblems"][0]["identifier"]["value"], "a.example");
     }
 }

@@ -101,11 +101,8 @@ pub struct Order {
 
 impl Order {
     pub(super) fn to_json(&self, base: &str) -> Value {
-        let identifiers: Vec<Value> = self
-            .names
-            .iter()
-            .map(|name| json!({"type": "dns", "value": name}))
-            .collect();
+        let identifiers: Vec<Value> =
+            self.names.iter().map(|name| json!({"type": "dns", "value": name})).collect();
         let mut document = json!({
             "status": self.status.name(),
             "expires": rfc3339(self.expires),
@@ -197,9 +194,7 @@ impl ChallengeKind {
     }
 
     pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::Dns01, Self::DnsPersist01, Self::Http01]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [Self::Dns01, Self::DnsPersist01, Self::Http01].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -210,11 +205,7 @@ impl Authorization {
         match &self.decided {
             Some(decided) => vec![decided.challenge],
             None if self.is_wildcard() => vec![ChallengeKind::DnsPersist01, ChallengeKind::Dns01],
-            None => vec![
-                ChallengeKind::DnsPersist01,
-                ChallengeKind::Dns01,
-                ChallengeKind::Http01,
-            ],
+            None => vec![ChallengeKind::DnsPersist01, ChallengeKind::Dns01, ChallengeKind::Http01],
         }
     }
 
@@ -229,11 +220,8 @@ impl Authorization {
             AuthorizationStatus::Pending => "pending",
             AuthorizationStatus::Valid => "valid",
         };
-        let challenges: Vec<Value> = self
-            .challenges()
-            .into_iter()
-            .map(|kind| self.challenge_to_json(kind, base))
-            .collect();
+        let challenges: Vec<Value> =
+            self.challenges().into_iter().map(|kind| self.challenge_to_json(kind, base)).collect();
         let mut document = json!({
             "identifier": {"type": "dns", "value": self.name.trim_start_matches("*.")},
             "status": status,
@@ -266,11 +254,7 @@ impl Authorization {
             document["error"] = error.to_json();
         }
         if let Some(decided) = &self.decided {
-            let status = if decided.error.is_none() {
-                "valid"
-            } else {
-                "invalid"
-            };
+            let status = if decided.error.is_none() { "valid" } else { "invalid" };
             document["status"] = json!(status);
             document["validated"] = json!(rfc3339(decided.at));
             let fields = document.as_object_mut().expect("it was made as one");
@@ -316,8 +300,6 @@ pub struct Validation {
 }
 
 fn rfc3339(time: OffsetDateTime) -> String {
-    time.format(format_description!(
-        "[year]-[month]-[day]T[hour]:[minute]:[second]Z"
-    ))
-    .expect("a date has all the parts of the format")
+    time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+        .expect("a date has all the parts of the format")
 }

@@ -32,9 +32,7 @@ impl Reply {
     ) -> Self {
         let mut response = Response::new(body.into());
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         Self(response)
     }
 

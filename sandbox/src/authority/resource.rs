@@ -56,10 +56,7 @@ impl Resource {
         let kind = parts.next()?;
         let rest: Vec<&str> = parts.collect();
         let owned = |account: &str, id: &str| {
-            Some(Owned {
-                account: account.parse().ok()?,
-                id: id.parse().ok()?,
-            })
+            Some(Owned { account: account.parse().ok()?, id: id.parse().ok()? })
         };
         match (kind, rest.as_slice()) {
             ("acct", [id]) => Some(Self::Account(id.parse().ok()?)),
@@ -143,13 +140,7 @@ mod tests {
         ] {
             assert_eq!(Resource::parse(&resource.url("")), resource);
         }
-        for path in [
-            "/",
-            "/acme",
-            "/acme/order/3",
-            "/acme/order/3/x",
-            "/acme/authz/3/4/5",
-        ] {
+        for path in ["/", "/acme", "/acme/order/3", "/acme/order/3/x", "/acme/authz/3/4/5"] {
             assert_eq!(Resource::parse(path), Resource::Unknown, "{path}");
         }
     }

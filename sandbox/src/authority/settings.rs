@@ -158,10 +158,7 @@ impl AuthoritySettings {
     pub fn production() -> Self {
         let organization = "Sandbox Trust";
         let name = |common_name| Subject::new(organization, common_name).in_country("US");
-        Self::of(
-            name("SB Root"),
-            vec![name("SB1"), name("SB Root Y"), name("SB Root X")],
-        )
+        Self::of(name("SB Root"), vec![name("SB1"), name("SB Root Y"), name("SB Root X")])
     }
 
     /// An authority whose names are those of Let's Encrypt's staging environment.

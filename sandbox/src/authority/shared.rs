@@ -49,10 +49,7 @@ impl Shared {
             state: watch::Sender::new(State::new(base.clone())),
             base,
             tasks: Arc::default(),
-            rules: Mutex::new(Rules {
-                settings: Arc::new(settings),
-                issuer: Arc::new(issuer),
-            }),
+            rules: Mutex::new(Rules { settings: Arc::new(settings), issuer: Arc::new(issuer) }),
             signed_requests: AtomicU32::new(0),
         }
     }
@@ -138,11 +135,7 @@ impl Shared {
         let path = url.strip_prefix(self.base.as_str());
         let resource = path.map_or(Resource::Unknown, Resource::parse);
         let state = self.state.borrow();
-        let account = if let Resource::Account(id) = resource {
-            state.account(id)
-        } else {
-            None
-        };
+        let account = if let Resource::Account(id) = resource { state.account(id) } else { None };
         let Some(account) = account else {
             return Err(Problem::new(
                 400,
@@ -151,9 +144,7 @@ impl Shared {
             ));
         };
         if account.status != AccountStatus::Valid {
-            return Err(Problem::unauthorized(
-                "Account is not valid, has status \"deactivated\"",
-            ));
+            return Err(Problem::unauthorized("Account is not valid, has status \"deactivated\""));
         }
         Ok(account.clone())
     }
@@ -199,8 +190,6 @@ pub(super) fn post_as_get(payload: &[u8]) -> Result<(), Problem> {
     if payload.is_empty() {
         Ok(())
     } else {
-        Err(Problem::malformed(
-            "POST-as-GET requests must have an empty payload",
-        ))
+        Err(Problem::malformed("POST-as-GET requests must have an empty payload"))
     }
 }

@@ -108,9 +108,7 @@ impl State {
 
     /// The account, unless it is forgotten.
     pub(super) fn account(&self, id: u64) -> Option<&Account> {
-        self.accounts
-            .get(&id)
-            .filter(|account| account.status != AccountStatus::Forgotten)
+        self.accounts.get(&id).filter(|account| account.status != AccountStatus::Forgotten)
     }
 
     /// The order as its account may see it.
@@ -119,9 +117,9 @@ impl State {
         let order = self.orders.get(&id).filter(|order| !order.forgotten);
         match order {
             None => Err(Problem::not_found(format!("No order for ID {id}"))),
-            Some(order) if order.owned != owned => Err(Problem::not_found(format!(
-                "No order found for account ID {account}"
-            ))),
+            Some(order) if order.owned != owned => {
+                Err(Problem::not_found(format!("No order found for account ID {account}")))
+            }
             Some(order) if order.expires <= now => {
                 Err(Problem::not_found(format!("Order {id} is expired")))
             }

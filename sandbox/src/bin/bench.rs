@@ -40,16 +40,11 @@ fn main() -> ExitCode {
         println!("usage: bench PATH-OF-THE-DAEMON [one|many|syncs|pebble|label|fresh|idle]...");
         return ExitCode::from(64);
     };
-    if rustls::crypto::ring::default_provider()
-        .install_default()
-        .is_err()
-    {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
         println!("another TLS provider is installed");
         return ExitCode::FAILURE;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime
         .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(all(Path::new(daemon), wanted)));
@@ -107,9 +102,7 @@ fn memory() -> Option<&'static Path> {
 }
 
 fn names(count: usize) -> Vec<String> {
-    (0..count)
-        .map(|number| format!("n{number}.example.com"))
-        .collect()
+    (0..count).map(|number| format!("n{number}.example.com")).collect()
 }
 
 /// A daemon and what it cost so far.
@@ -121,10 +114,7 @@ struct Running {
 impl Running {
     fn start(daemon: &Path, town: &Town, vars: &[(&str, &str)]) -> Result<Self, Failure> {
         let log = town.path("daemon.log");
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)?;
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
         let child = Command::new(daemon)
             .env_clear()
             .envs(town.environment())
@@ -141,18 +131,10 @@ impl Running {
     fn cost(&self) -> Result<(Duration, u64), Failure> {
         let pid = self.child.id().ok_or("the daemon has ended")?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect();
-        let ticks = |at: usize| {
-            fields
-                .get(at)
-                .and_then(|field| field.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
+        let fields: Vec<&str> =
+            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks =
+            |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
         let cpu = Duration::from_millis(10 * (ticks(11) + ticks(12)));
         Ok((cpu, self.kilobytes("VmHWM:")? / 1024))
     }
@@ -165,10 +147,7 @@ impl Running {
     fn kilobytes(&self, field: &str) -> Result<u64, Failure> {
         let pid = self.child.id().ok_or("the daemon has ended")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let value = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .unwrap_or_default();
+        let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
         Ok(value.trim().trim_end_matches(" kB").parse().unwrap_or(0))
     }
 
@@ -225,11 +204,7 @@ async fn many(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
         for place in [Some(disk.as_path()), memory()].into_iter().flatten() {
             let town = Town::start_in(place).await?;
             let cost = daemon_cost(daemon, &town, at_once).await?;
-            println!(
-                "  daemon, store in {}: {}",
-                place.display(),
-                cost.beside(bare)
-            );
+            println!("  daemon, store in {}: {}", place.display(), cost.beside(bare));
             towns.keep(town);
         }
     }
@@ -260,8 +235,7 @@ async fn bare_time(at_once: usize) -> Result<Duration, Failure> {
     let tokens = Arc::new(Tokens::default());
     let server = tokens.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let port = server.port();
-    town.production
-        .set(|settings| settings.validation_port = port);
+    town.production.set(|settings| settings.validation_port = port);
     let directory = town.production.directory_url();
     let bare = Bare::register(&directory, town.production.tls_root_pem(), tokens).await?;
     let start = Instant::now();
@@ -278,11 +252,7 @@ async fn daemon_cost(daemon: &Path, town: &Town, at_once: usize) -> Result<Cost,
     let time = start.elapsed();
     let (cpu, mebibytes) = running.cost()?;
     running.stop().await?;
-    Ok(Cost {
-        time,
-        cpu,
-        mebibytes,
-    })
+    Ok(Cost { time, cpu, mebibytes })
 }
 
 /// What is asked of the disk for each certificate, as `strace` counts it: what it costs there does not hang on how fast
@@ -314,9 +284,7 @@ async fn syncs(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
                 return Ok(());
             }
         };
-        let enough = town
-            .rancher
-            .until(|model| model.certificates().count() >= MANY);
+        let enough = town.rancher.until(|model| model.certificates().count() >= MANY);
         tokio::time::timeout(Duration::from_secs(120), enough)
             .await
             .map_err(|_| "not all certificates arrived under strace")?;
@@ -324,9 +292,7 @@ async fn syncs(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
         child.wait().await?;
         let text = fs::read_to_string(&counts)?;
         let each = |name: &str| {
-            let line = text
-                .lines()
-                .find(|line| line.trim_end().ends_with(&format!(" {name}")));
+            let line = text.lines().find(|line| line.trim_end().ends_with(&format!(" {name}")));
             let calls = line.and_then(|line| line.split_whitespace().nth(3));
             calls.and_then(|calls| calls.parse().ok()).unwrap_or(0.0) / MANY as f64
         };
@@ -348,16 +314,9 @@ async fn syncs(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
 fn end_child_of(parent: &Child) -> Result<(), Failure> {
     let pid = parent.id().ok_or("it has ended")?;
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let child: i32 = children
-        .split_whitespace()
-        .next()
-        .ok_or("it has no child")?
-        .parse()?;
+    let child: i32 = children.split_whitespace().next().ok_or("it has no child")?.parse()?;
     let child = rustix::process::Pid::from_raw(child).ok_or("no process has this number")?;
-    Ok(rustix::process::kill_process(
-        child,
-        rustix::process::Signal::KILL,
-    )?)
+    Ok(rustix::process::kill_process(child, rustix::process::Signal::KILL)?)
 }
 
 /// What a daemon takes that has nothing to do, with many certificates and without, as most people run it: with the public
@@ -417,10 +376,8 @@ async fn pebble(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
     let tokens = Arc::new(Tokens::default());
     let server = tokens.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     // One for each client, so that each finds it empty.
-    let settings = |port| PebbleSettings {
-        refused_nonces: 5,
-        ..PebbleSettings::new(port, dns.address())
-    };
+    let settings =
+        |port| PebbleSettings { refused_nonces: 5, ..PebbleSettings::new(port, dns.address()) };
     let first = Pebble::start(settings(server.port()), town.path("first"), &tls).await;
     let bare = Arc::new(Bare::register(&first.directory_url(), &tls.root_pem(), tokens).await?);
     let start = Instant::now();
@@ -454,19 +411,12 @@ async fn pebble(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
     );
     running.stop().await?;
     let start = Instant::now();
-    let running = Running::start(
-        daemon,
-        &town,
-        &[vars.as_slice(), &[("DOMAINS", &domains)]].concat(),
-    )?;
+    let running =
+        Running::start(daemon, &town, &[vars.as_slice(), &[("DOMAINS", &domains)]].concat())?;
     holds(&town.rancher, 1 + MANY, &running).await?;
     let time = start.elapsed();
     let (cpu, mebibytes) = running.cost()?;
-    let cost = Cost {
-        time,
-        cpu,
-        mebibytes,
-    };
+    let cost = Cost { time, cpu, mebibytes };
     println!(
         "{MANY} names, {PEBBLES} orders at once, Pebble: bare client {:.2} s, daemon {}",
         bare_time.as_secs_f64(),
@@ -497,16 +447,10 @@ async fn fresh(daemon: &Path) -> Result<(), Failure> {
     let place = memory().map_or_else(std::env::temp_dir, Path::to_owned);
     let town = Town::start_in(&place).await?;
     announce_all(&town);
-    let vars = [
-        ("SELF_CHECK", "off"),
-        ("CONCURRENCY", "16"),
-        ("LOG", "warn"),
-    ];
+    let vars = [("SELF_CHECK", "off"), ("CONCURRENCY", "16"), ("LOG", "warn")];
     let start = Instant::now();
     let running = Running::start(daemon, &town, &vars)?;
-    let enough = town
-        .rancher
-        .until(|model| model.certificates().count() >= FRESH);
+    let enough = town.rancher.until(|model| model.certificates().count() >= FRESH);
     tokio::time::timeout(Duration::from_secs(900), enough)
         .await
         .map_err(|_| running.failed("not all arrived"))?;
@@ -529,10 +473,7 @@ async fn fresh(daemon: &Path) -> Result<(), Failure> {
         .spawn()?;
     let out = child.stdout.take().ok_or("no output")?;
     let mut lines = BufReader::new(out).lines();
-    let running = Running {
-        child,
-        log: town.path("daemon.log"),
-    };
+    let running = Running { child, log: town.path("daemon.log") };
     let mut times = Vec::new();
     let mut costs = Vec::new();
     while times.len() < 6 {

@@ -3,10 +3,7 @@
 //! Three services with labels appear, certificates are issued, pushed and served; one more appears while the daemon
 //! runs; a self-signed certificate is replaced, a bought one left alone. Every step is checked by a TLS handshake
 //! with the balancer. Nothing is installed and nothing outside of loopback is talked to.
-#![expect(
-    clippy::print_stdout,
-    reason = "the account that the demo prints is what it is for"
-)]
+#![expect(clippy::print_stdout, reason = "the account that the demo prints is what it is for")]
 
 use std::error::Error;
 use std::fs::File;
@@ -45,9 +42,7 @@ async fn main() -> ExitCode {
         println!("usage: demo PATH-OF-THE-DAEMON [--keep]");
         return ExitCode::from(64);
     };
-    let keeps = arguments
-        .next()
-        .is_some_and(|argument| argument == "--keep");
+    let keeps = arguments.next().is_some_and(|argument| argument == "--keep");
     match tell(PathBuf::from(daemon), keeps).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -68,8 +63,7 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
     let now = now();
     let placeholder = certs::self_signed(&[OLD], now - year, now + year);
     let bought = certs::bought(&[BANK], now - year / 2, now + year / 2);
-    town.rancher
-        .add_certificate(OLD, &placeholder.cert_pem, None, &placeholder.key_pem, None);
+    town.rancher.add_certificate(OLD, &placeholder.cert_pem, None, &placeholder.key_pem, None);
     let chain = Some(bought.chain_pem.as_str());
     town.rancher.add_certificate(
         BANK,
@@ -78,10 +72,7 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
         &bought.key_pem,
         Some("bought, valid half a year"),
     );
-    let bought_leaf = town
-        .rancher
-        .certificate(BANK)
-        .map(|held| held.leaf().to_owned());
+    let bought_leaf = town.rancher.certificate(BANK).map(|held| held.leaf().to_owned());
     println!("Rancher holds a self-signed certificate for {OLD}, and a bought one for {BANK}.");
 
     town.announce("shop", "web", SHOP);
@@ -105,10 +96,7 @@ async fn tell(daemon: PathBuf, keeps: bool) -> Result<(), Failure> {
     }
     println!("\nWhat the daemon's command `status` says:\n");
     // Its exit status says whether all is well; what it prints is for people.
-    let asked = command(&daemon, &town, &page)
-        .arg("status")
-        .output()
-        .await?;
+    let asked = command(&daemon, &town, &page).arg("status").output().await?;
     for line in String::from_utf8_lossy(&asked.stdout).lines() {
         println!("  {line}");
     }
@@ -129,10 +117,7 @@ async fn story(
     let mut ids = Vec::new();
     for name in [SHOP, BLOG, API, OLD] {
         pushed(town, name).await;
-        let held = town
-            .rancher
-            .certificate(name)
-            .ok_or("Rancher lost it again")?;
+        let held = town.rancher.certificate(name).ok_or("Rancher lost it again")?;
         println!(
             "  {:>5.2} s  {name}: issued and in Rancher as {}",
             start.elapsed().as_secs_f64(),
@@ -142,9 +127,7 @@ async fn story(
     }
     ids.extend(town.rancher.certificate(BANK).map(|held| held.id));
     let listed: Vec<&str> = ids.iter().map(String::as_str).collect();
-    let service = town
-        .rancher
-        .add_balancer("balancer", listed.first().copied(), &listed, "active");
+    let service = town.rancher.add_balancer("balancer", listed.first().copied(), &listed, "active");
     let balancer = Balancer::start(&town.rancher, &service).await?;
     println!(
         "A balancer that lists these certificates starts. Handshakes, verified against the authority's root:"
@@ -153,10 +136,7 @@ async fn story(
         served(town, &balancer, name).await?;
         println!("  {name}: served");
     }
-    let left = town
-        .rancher
-        .certificate(BANK)
-        .map(|held| held.leaf().to_owned());
+    let left = town.rancher.certificate(BANK).map(|held| held.leaf().to_owned());
     if left != bought_leaf
         || town
             .production
@@ -166,9 +146,7 @@ async fn story(
     {
         return Err("the bought certificate was not left alone".into());
     }
-    balancer
-        .until(|serving| serving.serving(BANK).is_some())
-        .await;
+    balancer.until(|serving| serving.serving(BANK).is_some()).await;
     let chain = handshake(balancer.address(), BANK, None).await?;
     if chain.first().map(Vec::as_slice) != Some(&*bought_der) {
         return Err("the balancer does not serve the bought certificate".into());
@@ -185,8 +163,7 @@ async fn story(
     );
     ids.extend(town.rancher.certificate(NEW).map(|held| held.id));
     let listed: Vec<&str> = ids.iter().map(String::as_str).collect();
-    town.rancher
-        .set_balancer_certificates(&service, listed.first().copied(), &listed);
+    town.rancher.set_balancer_certificates(&service, listed.first().copied(), &listed);
     served(town, &balancer, NEW).await?;
     println!("  {NEW}: served");
     println!(
@@ -209,11 +186,7 @@ fn command(daemon: &PathBuf, town: &Town, page: &Port) -> Command {
 }
 
 fn start_daemon(daemon: &PathBuf, town: &Town, page: &Port, log: File) -> std::io::Result<Child> {
-    command(daemon, town, page)
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
+    command(daemon, town, page).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).spawn()
 }
 
 /// Waits until Rancher holds what the authority issued.
@@ -221,25 +194,15 @@ fn pushed<'a>(town: &'a Town, name: &'a str) -> impl Future<Output = ()> + 'a {
     town.rancher.until(move |model| {
         let leaf = model.certificate(name).map(|held| held.leaf().to_owned());
         leaf.is_some_and(|leaf| {
-            town.production
-                .issued()
-                .iter()
-                .any(|issued| issued.leaf_sha256 == leaf)
+            town.production.issued().iter().any(|issued| issued.leaf_sha256 == leaf)
         })
     })
 }
 
 /// Waits until the balancer serves it, then shakes hands as a browser would.
 async fn served(town: &Town, balancer: &Balancer, name: &str) -> Result<(), Failure> {
-    balancer
-        .until(|serving| serving.serving(name).is_some())
-        .await;
-    handshake(
-        balancer.address(),
-        name,
-        Some(&town.production.issuing_root_pem()),
-    )
-    .await?;
+    balancer.until(|serving| serving.serving(name).is_some()).await;
+    handshake(balancer.address(), name, Some(&town.production.issuing_root_pem())).await?;
     Ok(())
 }
 

@@ -17,21 +17,16 @@ pub struct Chance {
 impl Chance {
     /// One of these faults on so many requests of a hundred.
     pub fn new(seed: u64, percent: u64, faults: Vec<What>) -> Self {
-        Self {
-            seed,
-            percent,
-            faults,
-            asked: BTreeMap::new(),
-        }
+        Self { seed, percent, faults, asked: BTreeMap::new() }
     }
 
     /// What goes wrong with the next request to an endpoint.
     pub fn draw(&mut self, endpoint: &'static str) -> Option<What> {
         let asked = self.asked.entry(endpoint).or_default();
         *asked += 1;
-        let name = endpoint.bytes().fold(0, |sum: u64, byte| {
-            sum.wrapping_mul(31).wrapping_add(byte.into())
-        });
+        let name = endpoint
+            .bytes()
+            .fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let mut draw = Draw::new(self.seed ^ name ^ (*asked << 32));
         if draw.below(100) >= self.percent || self.faults.is_empty() {
             return None;

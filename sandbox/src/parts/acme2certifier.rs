@@ -33,24 +33,17 @@ impl Acme2certifier {
         std::fs::write(folder.join("acme_srv.cfg"), config(&folder, dns)).unwrap();
         let mut command = program_at(&foreign::script("python"));
         command.current_dir(&folder).env("HOME", &folder);
-        command
-            .env("PATH", "/usr/bin:/bin")
-            .env("PYTHONUNBUFFERED", "1");
+        command.env("PATH", "/usr/bin:/bin").env("PYTHONUNBUFFERED", "1");
         command.env("ACME_SRV_CONFIGFILE", folder.join("acme_srv.cfg"));
         command.args(["-m", "gunicorn", "--workers", "1", "--threads", "8"]);
         command.args(["--certfile", "cert.pem", "--keyfile", "key.pem"]);
         command.args(["--worker-tmp-dir", "tmp", "--bind", &address]);
         command.arg("acme2certifier.share.acme2certifier_wsgi:application");
         let mut part = Part::start("acme2certifier", command);
-        part.listens((Ipv4Addr::LOCALHOST, port.number()).into())
-            .await;
+        part.listens((Ipv4Addr::LOCALHOST, port.number()).into()).await;
         // The port is open before there is anybody to answer.
         part.says("Using DB handler").await;
-        Self {
-            folder,
-            port,
-            _part: part,
-        }
+        Self { folder, port, _part: part }
     }
 
     /// Its directory.
@@ -60,9 +53,7 @@ impl Acme2certifier {
 
     /// How many certificates it has signed.
     pub fn issued(&self) -> usize {
-        std::fs::read_dir(self.folder.join("issued"))
-            .unwrap()
-            .count()
+        std::fs::read_dir(self.folder.join("issued")).unwrap().count()
     }
 
     /// Its backend cannot sign any more, until [`Self::mend`].
@@ -84,12 +75,7 @@ impl Acme2certifier {
 async fn make_ca(folder: &Path) {
     let mut command = program("openssl");
     command.args(["req", "-x509", "-nodes", "-newkey", "ec", "-days", "10"]);
-    command.args([
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-subj",
-        "/CN=Foreign Root",
-    ]);
+    command.args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=Foreign Root"]);
     command.arg("-keyout").arg(folder.join("ca-key.pem"));
     command.arg("-out").arg(folder.join("ca-cert.pem"));
     drop(run(command).await);

@@ -33,12 +33,7 @@ impl Caddy {
     pub async fn start(folder: PathBuf, dns: SocketAddr, minutes: u32) -> Self {
         std::fs::create_dir(&folder).unwrap();
         let port = Port::claim();
-        let config = config(
-            &folder.join("data").display().to_string(),
-            &port,
-            dns,
-            minutes,
-        );
+        let config = config(&folder.join("data").display().to_string(), &port, dns, minutes);
         std::fs::write(folder.join("Caddyfile"), config).unwrap();
         // At its start it clears folders that are empty, and now and then the one that its own certificate is about to be
         // written into: it tries again after a minute. What was cleaned a moment ago is left alone.
@@ -51,8 +46,7 @@ impl Caddy {
         command.args(["run", "--adapter", "caddyfile", "--config"]);
         command.arg(folder.join("Caddyfile"));
         let mut part = Part::start("caddy", command);
-        part.listens((Ipv4Addr::LOCALHOST, port.number()).into())
-            .await;
+        part.listens((Ipv4Addr::LOCALHOST, port.number()).into()).await;
         part.says("certificate obtained successfully").await;
         Self { folder, port, part }
     }

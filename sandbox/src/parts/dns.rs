@@ -38,15 +38,9 @@ impl Dns {
         command.args(["-http01", "", "-https01", "", "-tlsalpn01", ""]);
         let mut part = Part::start("pebble-challtestsrv", command);
         for port in [&port, &management] {
-            part.listens((Ipv4Addr::LOCALHOST, port.number()).into())
-                .await;
+            part.listens((Ipv4Addr::LOCALHOST, port.number()).into()).await;
         }
-        Self {
-            port,
-            management,
-            client: web::client(root_pem),
-            _part: part,
-        }
+        Self { port, management, client: web::client(root_pem), _part: part }
     }
 
     /// Where it answers.

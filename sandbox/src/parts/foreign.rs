@@ -22,20 +22,11 @@ pub fn of_package(path: &str) -> PathBuf {
     let versions = std::fs::read_dir(Path::new(FOLDER).join("lib"));
     let mut versions = versions.into_iter().flatten().flatten();
     let packages = versions.next().map(|version| version.path());
-    known(
-        packages
-            .unwrap_or_default()
-            .join("site-packages")
-            .join(path),
-    )
+    known(packages.unwrap_or_default().join("site-packages").join(path))
 }
 
 fn known(path: PathBuf) -> PathBuf {
-    assert!(
-        path.exists(),
-        "{} is not there: run `make setup`",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not there: run `make setup`", path.display());
     path
 }
 

@@ -63,14 +63,9 @@ impl OpenBao {
         command.env("HOME", &folder).arg("server");
         command.arg("-config").arg(folder.join("config.json"));
         let mut part = Part::start("openbao", command);
-        part.listens((Ipv4Addr::LOCALHOST, port.number()).into())
-            .await;
-        let mut bao = Self {
-            port,
-            client: web::client(&tls.root_pem()),
-            token: String::new(),
-            _part: part,
-        };
+        part.listens((Ipv4Addr::LOCALHOST, port.number()).into()).await;
+        let mut bao =
+            Self { port, client: web::client(&tls.root_pem()), token: String::new(), _part: part };
         bao.unseal().await;
         bao.become_authority(dns, lifetime).await;
         bao
@@ -119,13 +114,8 @@ impl OpenBao {
 
     /// Whether it makes accounts only for whom it knows already (RFC 8555, section 7.3.4).
     pub async fn requires_binding(&self, is_required: bool) {
-        let policy = if is_required {
-            "always-required"
-        } else {
-            "not-required"
-        };
-        self.set("pki/config/acme", &json!({ "eab_policy": policy }))
-            .await;
+        let policy = if is_required { "always-required" } else { "not-required" };
+        self.set("pki/config/acme", &json!({ "eab_policy": policy })).await;
     }
 
     /// Scheme, host and port.
@@ -180,10 +170,7 @@ impl OpenBao {
                 if status.is_success() {
                     return serde_json::from_str(&text).unwrap_or_default();
                 }
-                let is_early = [
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                ];
+                let is_early = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::INTERNAL_SERVER_ERROR];
                 assert!(is_early.contains(&status), "{path}: {status} {text}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

@@ -28,10 +28,8 @@ const FOLDERS: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/usr/sbin"];
 
 /// Finds a program; a test that needs one which is not there fails and says what to do.
 pub fn find(name: &str) -> PathBuf {
-    let found = FOLDERS
-        .iter()
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.exists());
+    let found =
+        FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{name} is not installed: run `make setup`"))
 }
 
@@ -68,11 +66,7 @@ impl Part {
         let lines = Arc::new(watch::Sender::new(Vec::new()));
         tokio::spawn(read(child.stdout.take().unwrap(), Arc::clone(&lines)));
         tokio::spawn(read(child.stderr.take().unwrap(), Arc::clone(&lines)));
-        Self {
-            name: name.to_owned(),
-            child,
-            lines,
-        }
+        Self { name: name.to_owned(), child, lines }
     }
 
     /// Its process id.
@@ -132,10 +126,7 @@ impl Part {
     }
 
     fn kill_group(&self) {
-        let pid = self
-            .child
-            .id()
-            .and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         if let Some(pid) = pid {
             // It may have ended in the meantime.
             let _ = kill_process_group(pid, Signal::KILL);

@@ -94,14 +94,8 @@ impl Pebble {
         let config = json!({ "pebble": config }).to_string();
         std::fs::write(folder.join("config.json"), config).unwrap();
         let part = launch(&settings, &folder);
-        let mut pebble = Self {
-            settings,
-            folder,
-            port,
-            management,
-            client: web::client(&tls.root_pem()),
-            part,
-        };
+        let mut pebble =
+            Self { settings, folder, port, management, client: web::client(&tls.root_pem()), part };
         pebble.listens().await;
         pebble
     }

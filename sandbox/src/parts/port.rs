@@ -47,10 +47,7 @@ impl Port {
         let claim = UnixListener::bind_addr(&name).ok()?;
         let everywhere = (Ipv4Addr::UNSPECIFIED, number);
         let is_free = TcpListener::bind(everywhere).is_ok() && UdpSocket::bind(everywhere).is_ok();
-        is_free.then_some(Self {
-            number,
-            _claim: claim,
-        })
+        is_free.then_some(Self { number, _claim: claim })
     }
 
     /// Its number.

@@ -31,22 +31,12 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
             other => other.canonical_reason().unwrap_or("Error"),
         };
-        Self {
-            status,
-            code,
-            message: Some(code.to_owned()),
-            field: None,
-        }
+        Self { status, code, message: Some(code.to_owned()), field: None }
     }
 
     /// A field that is not right.
     pub(crate) fn field(code: &'static str, field: &'static str) -> Self {
-        Self {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            code,
-            message: None,
-            field: Some(field),
-        }
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, code, message: None, field: Some(field) }
     }
 
     /// A certificate that cannot be read.
@@ -113,9 +103,7 @@ impl Collection<'_> {
         if !filters.is_empty() {
             let passes = |row: &Value| filters.iter().all(|filter| self.passes(row, filter));
             let written = rows.into_iter().map(|row| row()).filter(passes);
-            rows = written
-                .map(|row| Box::new(move || row) as Row<'_>)
-                .collect();
+            rows = written.map(|row| Box::new(move || row) as Row<'_>).collect();
         }
         let total = rows.len();
         let limit = self.limit();
@@ -124,12 +112,7 @@ impl Collection<'_> {
             .parameter("marker")
             .and_then(|marker| marker.strip_prefix('m')?.parse().ok())
             .unwrap_or(0_usize);
-        let page: Vec<Value> = rows
-            .into_iter()
-            .skip(start)
-            .take(limit)
-            .map(|row| row())
-            .collect();
+        let page: Vec<Value> = rows.into_iter().skip(start).take(limit).map(|row| row()).collect();
         let end = start + page.len();
         let next = (end < total).then(|| self.next(end));
         json!({
@@ -155,10 +138,7 @@ impl Collection<'_> {
     }
 
     fn limit(&self) -> usize {
-        let asked = self
-            .place
-            .parameter("limit")
-            .and_then(|limit| limit.parse::<i64>().ok());
+        let asked = self.place.parameter("limit").and_then(|limit| limit.parse::<i64>().ok());
         match asked {
             None => self.max_page.min(100),
             Some(limit) => usize::try_from(limit)
@@ -183,9 +163,7 @@ impl Collection<'_> {
 
     fn filters(&self) -> Vec<Filter> {
         let query = self.place.query.iter();
-        query
-            .filter_map(|(name, value)| self.filter(name, value))
-            .collect()
+        query.filter_map(|(name, value)| self.filter(name, value)).collect()
     }
 
     fn filter(&self, name: &str, value: &str) -> Option<Filter> {
@@ -195,11 +173,7 @@ impl Collection<'_> {
             .find_map(|modifier| Some((name.strip_suffix(modifier)?.strip_suffix('_')?, *modifier)))
             .unwrap_or((name, "eq"));
         let column = self.columns.iter().find(|known| **known == column)?;
-        Some(Filter {
-            column,
-            modifier,
-            value: value.to_owned(),
-        })
+        Some(Filter { column, modifier, value: value.to_owned() })
     }
 
     fn passes(&self, row: &Value, filter: &Filter) -> bool {
@@ -263,9 +237,7 @@ pub(crate) fn rendered(
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -273,10 +245,9 @@ pub(crate) fn rendered(
 pub(crate) fn text(status: StatusCode, body: &'static str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(body.as_bytes()));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 

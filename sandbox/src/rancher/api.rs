@@ -72,9 +72,9 @@ impl Answers for Api {
             (Some(id), Kind::Services | Kind::Balancers) => {
                 model.service(id).map(|service| service.name.clone())
             }
-            (None, Kind::Certificates) => body(request, &place)
-                .get("name")
-                .and_then(|name| name.as_str().map(str::to_owned)),
+            (None, Kind::Certificates) => {
+                body(request, &place).get("name").and_then(|name| name.as_str().map(str::to_owned))
+            }
             _ => None,
         };
         (endpoint, subject.unwrap_or_default())
@@ -122,12 +122,7 @@ fn respond(model: &mut Model, place: &Place, request: &Asked) -> Response<Bytes>
     let (account, outcome) = match enter(model, place, request) {
         Err(problem) => (Vec::new(), Err(problem)),
         Ok(asker) => {
-            let call = Call {
-                place,
-                asker,
-                method: request.method(),
-                body: body(request, place),
-            };
+            let call = Call { place, asker, method: request.method(), body: body(request, place) };
             (asker.headers(place), act(model, &call))
         }
     };
@@ -171,10 +166,7 @@ fn act(model: &mut Model, call: &Call<'_>) -> Result<Done, Problem> {
 }
 
 fn body(request: &Asked, place: &Place) -> Map<String, Value> {
-    let query = place
-        .query
-        .iter()
-        .map(|(name, value)| (name.clone(), json!(value)));
+    let query = place.query.iter().map(|(name, value)| (name.clone(), json!(value)));
     let mut merged: Map<String, Value> = query.collect();
     if let Ok(Value::Object(body)) = serde_json::from_slice(request.body()) {
         merged.extend(body);

@@ -134,14 +134,10 @@ impl Certificate {
     pub(crate) fn take(&mut self, fields: Fields, derived: Option<Derived>) {
         let held = &mut self.held;
         held.name = fields.name.unwrap_or_else(|| held.name.take());
-        held.cert = fields
-            .cert
-            .unwrap_or_else(|| std::mem::take(&mut held.cert));
+        held.cert = fields.cert.unwrap_or_else(|| std::mem::take(&mut held.cert));
         held.chain = fields.chain.unwrap_or_else(|| held.chain.take());
         held.key = fields.key.unwrap_or_else(|| std::mem::take(&mut held.key));
-        held.description = fields
-            .description
-            .unwrap_or_else(|| held.description.take());
+        held.description = fields.description.unwrap_or_else(|| held.description.take());
         if let Some(derived) = derived {
             if held.leaf() != derived.leaf {
                 held.leaves.push(derived.leaf.clone());
@@ -216,10 +212,7 @@ impl Certificate {
         };
         put("id", json!(held.id));
         put("type", json!("certificate"));
-        put(
-            "links",
-            json!({"self": link, "account": format!("{link}/account")}),
-        );
+        put("links", json!({"self": link, "account": format!("{link}/account")}));
         put("actions", actions(&link, self.state.actions()));
         put("baseType", json!("certificate"));
         put("name", json!(held.name));
@@ -250,14 +243,8 @@ impl Certificate {
         put("serialNumber", json!(derived.serial));
         put("subjectAlternativeNames", json!(derived.alternative_names));
         let transitioning = self.is_transitioning();
-        put(
-            "transitioning",
-            json!(if transitioning { "yes" } else { "no" }),
-        );
-        put(
-            "transitioningMessage",
-            json!(transitioning.then_some("In Progress")),
-        );
+        put("transitioning", json!(if transitioning { "yes" } else { "no" }));
+        put("transitioningMessage", json!(transitioning.then_some("In Progress")));
         put("transitioningProgress", Value::Null);
         put("uuid", json!(self.uuid));
         put("version", json!(derived.version));
@@ -283,9 +270,8 @@ impl Certificate {
 
 /// The map of actions of a resource.
 pub(crate) fn actions(link: &str, names: &[&str]) -> Value {
-    let actions = names
-        .iter()
-        .map(|name| ((*name).to_owned(), json!(format!("{link}/?action={name}"))));
+    let actions =
+        names.iter().map(|name| ((*name).to_owned(), json!(format!("{link}/?action={name}"))));
     Value::Object(actions.collect())
 }
 
@@ -293,8 +279,7 @@ pub(crate) fn actions(link: &str, names: &[&str]) -> Value {
 pub(crate) fn timestamp(date: OffsetDateTime) -> String {
     let format =
         time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
-    date.format(format)
-        .expect("every date has these components")
+    date.format(format).expect("every date has these components")
 }
 
 /// The twin of a date in epoch milliseconds.

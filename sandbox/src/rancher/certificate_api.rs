@@ -198,14 +198,11 @@ fn reveal(model: &mut Model, call: &Call<'_>, id: &str) -> Result<Done, Problem>
 }
 
 fn find<'a>(model: &'a mut Model, id: &str) -> Result<&'a mut Certificate, Problem> {
-    model
-        .row(id)
-        .ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND))
+    model.row(id).ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND))
 }
 
 fn is_id(text: &str) -> bool {
-    text.strip_prefix("1c")
-        .is_some_and(|number| number.parse::<u64>().is_ok())
+    text.strip_prefix("1c").is_some_and(|number| number.parse::<u64>().is_ok())
 }
 
 /// The body, checked field by field in the order of their names.
@@ -258,9 +255,5 @@ fn check_name(model: &Model, fields: &Fields, own: Option<&str>) -> Result<(), P
 
 /// Cattle derives its fields from the body alone, so that there is no change without `cert`.
 fn derive(fields: &Fields) -> Result<Derived, Problem> {
-    fields
-        .cert
-        .as_deref()
-        .and_then(Derived::from_pem)
-        .ok_or_else(Problem::format)
+    fields.cert.as_deref().and_then(Derived::from_pem).ok_or_else(Problem::format)
 }

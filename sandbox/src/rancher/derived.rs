@@ -75,8 +75,7 @@ impl Derived {
 }
 
 fn java_date(date: OffsetDateTime) -> String {
-    date.format(JAVA_DATE)
-        .expect("every date has these components")
+    date.format(JAVA_DATE).expect("every date has these components")
 }
 
 /// Values only, without their types; null for a certificate without the extension.
@@ -137,10 +136,8 @@ fn rfc2253(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
         .map(|rdn| {
-            let values: Vec<String> = rdn
-                .iter()
-                .map(|part| attribute(part.attr_type(), part.attr_value()))
-                .collect();
+            let values: Vec<String> =
+                rdn.iter().map(|part| attribute(part.attr_type(), part.attr_value())).collect();
             values.join("+")
         })
         .collect();

@@ -24,11 +24,7 @@ impl Door {
     /// A free port of an address, closed.
     pub(crate) fn new(at: Ipv4Addr) -> io::Result<Self> {
         let reserved = bound((at, 0).into())?;
-        Ok(Self {
-            address: reserved.local_addr()?,
-            server: Mutex::new(None),
-            _reserved: reserved,
-        })
+        Ok(Self { address: reserved.local_addr()?, server: Mutex::new(None), _reserved: reserved })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

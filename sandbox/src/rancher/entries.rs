@@ -123,9 +123,8 @@ impl Build<'_> {
     }
 
     pub(crate) fn container(&self, container: &Container) -> Value {
-        let service = container
-            .service
-            .and_then(|(number, _)| self.model.records.services.get(&number));
+        let service =
+            container.service.and_then(|(number, _)| self.model.records.services.get(&number));
         let environment = container.environment.as_ref();
         let index = container.service.map(|(_, index)| index);
         let is_checked = service.is_some_and(|service| service.has_health_check);
@@ -185,14 +184,8 @@ impl Build<'_> {
         };
         let (stack, primary) = (&service.stack, service.primary());
         let (path, launch_config) = match &service.sidekick_of {
-            Some(_) => (
-                format!("{stack}/{primary}/{}", service.name),
-                service.name.as_str(),
-            ),
-            None => (
-                format!("{stack}/{primary}"),
-                "io.rancher.service.primary.launch.config",
-            ),
+            Some(_) => (format!("{stack}/{primary}/{}", service.name), service.name.as_str()),
+            None => (format!("{stack}/{primary}"), "io.rancher.service.primary.launch.config"),
         };
         labels["io.rancher.project.name"] = json!(stack);
         labels["io.rancher.project_service.name"] = json!(path);

@@ -21,10 +21,8 @@ impl Rancher {
     /// Adds services with a single reload of metadata, and gives their ids.
     pub fn add_services(&self, specs: impl IntoIterator<Item = ServiceSpec>) -> Vec<String> {
         change(&self.shared, |model| {
-            let ids = specs
-                .into_iter()
-                .map(|spec| format!("1s{}", model.add_service(spec)))
-                .collect();
+            let ids =
+                specs.into_iter().map(|spec| format!("1s{}", model.add_service(spec))).collect();
             model.reload();
             ids
         })
@@ -78,18 +76,12 @@ impl Rancher {
     /// Removes a service, its sidekicks and their containers.
     pub fn remove_service(&self, service: &str) {
         change(&self.shared, |model| {
-            let entry = model
-                .service(service)
-                .expect("there is such a service")
-                .clone();
+            let entry = model.service(service).expect("there is such a service").clone();
             let mut gone: Vec<u64> = vec![entry.number];
             if entry.sidekick_of.is_none() {
                 gone.extend(model.sidekicks(&entry).map(|sidekick| sidekick.number));
             }
-            model
-                .records
-                .services
-                .retain(|number, _| !gone.contains(number));
+            model.records.services.retain(|number, _| !gone.contains(number));
             model
                 .records
                 .containers
@@ -170,9 +162,7 @@ impl Rancher {
     ) {
         let lb = lb_config(default_certificate, certificates);
         change(&self.shared, |model| {
-            let entry = model
-                .service_mut(balancer)
-                .expect("there is such a balancer");
+            let entry = model.service_mut(balancer).expect("there is such a balancer");
             entry.lb = Some(lb);
             model.reload();
         });

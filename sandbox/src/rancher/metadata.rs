@@ -209,11 +209,7 @@ impl Question {
 impl Form {
     /// JSON only for the bare type, and only if text is not named as well.
     fn of(accept: Option<&str>) -> Self {
-        let ranges: Vec<&str> = accept
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-            .collect();
+        let ranges: Vec<&str> = accept.unwrap_or_default().split(',').map(str::trim).collect();
         let names_text = ranges.iter().any(|range| range.starts_with("text/"));
         match ranges.contains(&"application/json") && !names_text {
             true => Self::Json,
@@ -238,10 +234,7 @@ impl Poll {
             None | Some(0) => 60,
             Some(seconds) => seconds.clamp(0, 120).unsigned_abs(),
         };
-        Some(Self {
-            value: value("value")?.clone(),
-            longest: Duration::from_secs(seconds),
-        })
+        Some(Self { value: value("value")?.clone(), longest: Duration::from_secs(seconds) })
     }
 }
 

@@ -89,17 +89,12 @@ impl Model {
 
     /// The certificate with exactly this name; with the lowest id if there are several.
     pub fn certificate(&self, name: &str) -> Option<&Held> {
-        self.certificates()
-            .find(|held| held.name.as_deref() == Some(name))
+        self.certificates().find(|held| held.name.as_deref() == Some(name))
     }
 
     /// All certificates that are not removed, by id.
     pub fn certificates(&self) -> impl Iterator<Item = &Held> {
-        self.records
-            .certificates
-            .values()
-            .filter(|row| !row.is_removed())
-            .map(|row| &row.held)
+        self.records.certificates.values().filter(|row| !row.is_removed()).map(|row| &row.held)
     }
 
     /// The ids of the services whose `update` action was accepted, oldest first.
@@ -171,10 +166,7 @@ impl Model {
     pub(crate) fn add_row(&mut self, make: impl FnOnce(u64) -> Certificate) -> &mut Certificate {
         self.records.last_certificate += 1;
         let number = self.records.last_certificate;
-        self.records
-            .certificates
-            .entry(number)
-            .or_insert_with(|| make(number))
+        self.records.certificates.entry(number).or_insert_with(|| make(number))
     }
 
     /// Adds a service with its containers and gives its number. Metadata does not see it yet.
@@ -194,9 +186,7 @@ impl Model {
         let stack = (service.environment.clone(), service.stack.clone());
         let stacks = &mut self.records.stacks;
         let next = stacks.len() as u64 + 1;
-        stacks
-            .entry(stack)
-            .or_insert_with(|| (next, origin::uuid()));
+        stacks.entry(stack).or_insert_with(|| (next, origin::uuid()));
         let starts = service.kind.has_containers() && service.state != "inactive";
         self.records.services.insert(number, service);
         if starts {

@@ -105,10 +105,8 @@ impl Place {
 
     /// The base of all links: version and, if it is in the path, project.
     pub(crate) fn base(&self) -> String {
-        let project = self
-            .project
-            .as_ref()
-            .map_or_else(String::new, |id| format!("/projects/{id}"));
+        let project =
+            self.project.as_ref().map_or_else(String::new, |id| format!("/projects/{id}"));
         format!("{}/{}{project}", self.origin, self.version.text())
     }
 
@@ -129,10 +127,7 @@ pub(crate) fn query(text: &str) -> Vec<(String, String)> {
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (
-                decoded(&name.replace('+', " ")),
-                decoded(&value.replace('+', " ")),
-            )
+            (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
         })
         .collect()
 }
@@ -173,10 +168,7 @@ fn kind(name: &str) -> Kind {
 
 fn origin(request: &Asked) -> String {
     let scheme = header(request, "x-forwarded-proto").unwrap_or("http");
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or("localhost");
+    let host =
+        request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     format!("{scheme}://{host}")
 }

@@ -14,10 +14,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Begins.
     pub(crate) fn begin() -> Self {
-        Self {
-            since: Instant::now(),
-            reads: 0,
-        }
+        Self { since: Instant::now(), reads: 0 }
     }
 
     /// Counts a read; says whether that read sees the end of the process.

@@ -70,9 +70,8 @@ fn list(model: &mut Model, call: &Call<'_>) -> Value {
         .values()
         .filter(|service| service.is_listed() && is_asked_for(service, call));
     let (all, view) = (&*model, &view);
-    let rows = listed
-        .map(|service| Box::new(move || json(all, service, view)) as Row<'_>)
-        .collect();
+    let rows =
+        listed.map(|service| Box::new(move || json(all, service, view)) as Row<'_>).collect();
     let is_balancers = call.place.kind == Kind::Balancers;
     let list = Collection {
         place: call.place,
@@ -110,9 +109,7 @@ fn update(model: &mut Model, call: &Call<'_>, id: &str) -> Result<Done, Problem>
 }
 
 fn answer(model: &Model, call: &Call<'_>, id: &str, status: StatusCode) -> Result<Done, Problem> {
-    let service = model
-        .service(id)
-        .ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND))?;
+    let service = model.service(id).ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND))?;
     Ok((status, json(model, service, &call.view())))
 }
 
@@ -193,10 +190,7 @@ fn json(model: &Model, service: &Service, view: &View) -> Value {
     put("accountId", json!(view.project));
     put("assignServiceIpAddress", json!(false));
     if !is_balancer {
-        put(
-            "createIndex",
-            json!(has_containers.then_some(service.scale)),
-        );
+        put("createIndex", json!(has_containers.then_some(service.scale)));
     }
     put("created", json!(timestamp(service.created)));
     put("createdTS", json!(milliseconds(service.created)));
@@ -204,32 +198,19 @@ fn json(model: &Model, service: &Service, view: &View) -> Value {
     put("description", Value::Null);
     put("externalId", Value::Null);
     put("fqdn", Value::Null);
-    put(
-        "healthState",
-        json!(if is_balancer {
-            "initializing"
-        } else {
-            "healthy"
-        }),
-    );
+    put("healthState", json!(if is_balancer { "initializing" } else { "healthy" }));
     put("instanceIds", json!(has_containers.then_some(&containers)));
     put("kind", json!(kind.text()));
     put("launchConfig", launch_config(service));
     put("lbConfig", lb_config(service));
     put("linkedServices", linked_services(service));
     put("metadata", Value::Null);
-    put(
-        "publicEndpoints",
-        public_endpoints(service, &id, &containers),
-    );
+    put("publicEndpoints", public_endpoints(service, &id, &containers));
     put("removed", Value::Null);
     put("retainIp", Value::Null);
     put("scale", json!(service.scale));
     put("scalePolicy", Value::Null);
-    put(
-        "secondaryLaunchConfigs",
-        secondary_launch_configs(model, service),
-    );
+    put("secondaryLaunchConfigs", secondary_launch_configs(model, service));
     if !is_balancer {
         put("selectorContainer", Value::Null);
     }
@@ -237,14 +218,8 @@ fn json(model: &Model, service: &Service, view: &View) -> Value {
     put("stackId", json!(format!("1st{stack}")));
     put("startOnCreate", json!(true));
     put("system", json!(false));
-    put(
-        "transitioning",
-        json!(if transitioning { "yes" } else { "no" }),
-    );
-    put(
-        "transitioningMessage",
-        json!(transitioning.then_some("In Progress")),
-    );
+    put("transitioning", json!(if transitioning { "yes" } else { "no" }));
+    put("transitioningMessage", json!(transitioning.then_some("In Progress")));
     put("transitioningProgress", Value::Null);
     put("upgrade", Value::Null);
     put("uuid", json!(service.uuid));
@@ -344,9 +319,7 @@ fn lb_config(service: &Service) -> Value {
 }
 
 fn public_endpoints(service: &Service, id: &str, containers: &[String]) -> Value {
-    let Some(first) = containers
-        .first()
-        .filter(|_| service.kind == ServiceKind::LoadBalancer)
+    let Some(first) = containers.first().filter(|_| service.kind == ServiceKind::LoadBalancer)
     else {
         return Value::Null;
     };

@@ -96,12 +96,8 @@ pub enum Role {
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Environment,
-        Self::AgentOnly,
-        Self::EnvironmentAdmin,
-        Self::ProjectKey,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Environment, Self::AgentOnly, Self::EnvironmentAdmin, Self::ProjectKey];
 }
 
 /// How the metadata service is doing.

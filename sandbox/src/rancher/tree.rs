@@ -34,8 +34,7 @@ impl Version {
 
     pub(crate) fn of(text: &str) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
-        all.find(|(name, _)| *name == text)
-            .map(|(_, version)| version)
+        all.find(|(name, _)| *name == text).map(|(_, version)| version)
     }
 }
 
@@ -142,9 +141,9 @@ impl Build<'_> {
         });
         let services: Vec<Value> = match self.version {
             Version::July2015 => services.map(|service| json!(service.name)).collect(),
-            Version::December2015 | Version::July2016 => services
-                .map(|service| self.service(service, Token::Hidden))
-                .collect(),
+            Version::December2015 | Version::July2016 => {
+                services.map(|service| self.service(service, Token::Hidden)).collect()
+            }
         };
         json!({
             "environment_name": "Default",
@@ -213,9 +212,8 @@ impl Build<'_> {
         let linked = self.model.records.stacks.keys();
         let mut linked: Vec<&String> = linked.filter_map(|(other, _)| other.as_ref()).collect();
         linked.dedup();
-        let environments = linked
-            .iter()
-            .map(|uuid| json!({"name": "linked", "uuid": uuid, "system": false}));
+        let environments =
+            linked.iter().map(|uuid| json!({"name": "linked", "uuid": uuid, "system": false}));
         self.list(environments.collect())
     }
 }

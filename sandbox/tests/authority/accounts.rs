@@ -33,9 +33,7 @@ async fn new_account_must_be_bound_until_that_is_switched_off() {
     assert_eq!(directory().await["meta"]["externalAccountRequired"], true);
     let answer = client.register().await;
     answer.expect_problem(401, "externalAccountRequired");
-    world
-        .authority
-        .set(|settings| settings.binding_required = false);
+    world.authority.set(|settings| settings.binding_required = false);
     client.register().await.expect_status(201);
     let meta = &directory().await["meta"];
     assert!(meta.get("externalAccountRequired").is_none());
@@ -46,15 +44,10 @@ async fn sealed_authority_answers_everything_alike() {
     let world = World::start(|_| {}).await;
     let client = world.client().await;
     let open = |door: Door| world.authority.set(|settings| settings.door = door);
-    let paths = [
-        world.authority.directory_url(),
-        client.url("new-nonce"),
-        client.url("new-order"),
-    ];
-    for (door, status, body) in [
-        (Door::Sealed, 503, r#"{"errors":["Vault is sealed"]}"#),
-        (Door::Off, 404, ""),
-    ] {
+    let paths = [world.authority.directory_url(), client.url("new-nonce"), client.url("new-order")];
+    for (door, status, body) in
+        [(Door::Sealed, 503, r#"{"errors":["Vault is sealed"]}"#), (Door::Off, 404, "")]
+    {
         open(door);
         for url in &paths {
             let answer = client.send(url, &json!({})).await.expect_status(status);

@@ -50,10 +50,8 @@ async fn failed_validation_leaves_all_pending_with_the_reason() {
 #[tokio::test]
 async fn failed_validation_is_tried_again_by_the_authority() {
     let world = World::start(|settings| {
-        settings.failing = vec![Quirk::new(Failing::TryAgain {
-            step: Duration::from_millis(1),
-            tries: 100_000,
-        })];
+        settings.failing =
+            vec![Quirk::new(Failing::TryAgain { step: Duration::from_millis(1), tries: 100_000 })];
         settings.second_tell = SecondTell::Ignore;
         settings.shows_processing = true;
     })
@@ -63,10 +61,7 @@ async fn failed_validation_is_tried_again_by_the_authority() {
     let authorization = &client.authorizations(&order).await[0];
     let answer = client.tell(authorization).await.expect_status(200).json();
     assert_eq!(answer["status"], "processing");
-    world
-        .authority
-        .until(|state| state.validations().len() >= 3)
-        .await;
+    world.authority.until(|state| state.validations().len() >= 3).await;
     let authorization = &client.authorizations(&order).await[0];
     assert_eq!(authorization["status"], "pending");
     let challenge = http01(authorization);
@@ -85,10 +80,8 @@ async fn failed_validation_is_tried_again_by_the_authority() {
 #[tokio::test]
 async fn authority_that_tries_again_gives_up_in_the_end() {
     let world = World::start(|settings| {
-        settings.failing = vec![Quirk::new(Failing::TryAgain {
-            step: Duration::from_millis(1),
-            tries: 3,
-        })];
+        settings.failing =
+            vec![Quirk::new(Failing::TryAgain { step: Duration::from_millis(1), tries: 3 })];
     })
     .await;
     let client = world.client().await;
@@ -104,13 +97,10 @@ async fn authority_that_tries_again_gives_up_in_the_end() {
 async fn challenge_is_pending_or_processing_until_it_is_decided() {
     let world = World::start(|_| {}).await;
     let client = world.client().await;
-    for (shows_processing, name, status) in [
-        (false, "a.example", "pending"),
-        (true, "b.example", "processing"),
-    ] {
-        world
-            .authority
-            .set(|settings| settings.shows_processing = shows_processing);
+    for (shows_processing, name, status) in
+        [(false, "a.example", "pending"), (true, "b.example", "processing")]
+    {
+        world.authority.set(|settings| settings.shows_processing = shows_processing);
         let (url, order) = client.order(&[name]).await;
         world.publish(&client, &order).await;
         let authorization = &client.authorizations(&order).await[0];

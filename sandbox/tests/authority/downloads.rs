@@ -26,16 +26,11 @@ async fn certificate_is_lost_for_so_many_downloads() {
     let client = world.client().await;
     let (url, order) = valid(&world, &client, "a.example").await;
     let certificate = text(&order["certificate"]);
-    for (status, kind) in [
-        (404, "malformed"),
-        (410, "malformed"),
-        (403, "unauthorized"),
-        (500, "serverInternal"),
-    ] {
+    for (status, kind) in
+        [(404, "malformed"), (410, "malformed"), (403, "unauthorized"), (500, "serverInternal")]
+    {
         let lost = Download::Refuse(Problem::new(status, kind, "lost"));
-        world
-            .authority
-            .set(|settings| settings.downloads = vec![Quirk::new(lost).times(2)]);
+        world.authority.set(|settings| settings.downloads = vec![Quirk::new(lost).times(2)]);
         for _ in 0..2 {
             let answer = client.get(certificate).await;
             answer.expect_problem(status, kind);
@@ -55,17 +50,12 @@ async fn certificate_is_garbage_until_that_is_switched_off() {
     let (_, order) = valid(&world, &client, "a.example").await;
     let (_, other) = valid(&world, &client, "b.example").await;
     let garbage = Download::Text("<html>It works!</html>".to_owned());
-    world
-        .authority
-        .set(|settings| settings.downloads = vec![Quirk::new(garbage).of("a.example")]);
+    world.authority.set(|settings| settings.downloads = vec![Quirk::new(garbage).of("a.example")]);
     for _ in 0..3 {
         let answer = client.get(text(&order["certificate"])).await;
         let answer = answer.expect_status(200);
         assert_eq!(answer.text(), "<html>It works!</html>");
-        assert_eq!(
-            answer.header("content-type"),
-            "application/pem-certificate-chain"
-        );
+        assert_eq!(answer.header("content-type"), "application/pem-certificate-chain");
     }
     let found = client.get(text(&other["certificate"])).await;
     assert_eq!(chain(&found.text()).len(), 3, "others can be had");
@@ -91,9 +81,7 @@ async fn valid_order_can_lack_all_but_its_certificate() {
     let answer = client.finalize(&order, &csr).await.expect_status(200);
     assert_eq!(fields(&answer.json()), ["status", "certificate"]);
     let whole = ["status", "expires", "identifiers", "authorizations"];
-    world
-        .authority
-        .set(|settings| settings.shapes = vec![Quirk::new(OrderShape::WithoutFinalize)]);
+    world.authority.set(|settings| settings.shapes = vec![Quirk::new(OrderShape::WithoutFinalize)]);
     let shown = client.get(&url).await.expect_status(200).json();
     assert_eq!(fields(&shown)[..4], whole);
     assert_eq!(fields(&shown)[4..], ["certificate"]);

@@ -18,9 +18,7 @@ use crate::request;
 use crate::text;
 
 fn finalizing(world: &World, quirk: Quirk<Finalizing>) {
-    world
-        .authority
-        .set(|settings| settings.finalizing = vec![quirk]);
+    world.authority.set(|settings| settings.finalizing = vec![quirk]);
 }
 
 #[tokio::test]
@@ -39,10 +37,7 @@ async fn order_sticks_in_processing_until_it_is_told_to_go_on() {
     let shown = client.get(&url).await.expect_status(200);
     assert_eq!(shown.json()["status"], "processing");
     assert_eq!(shown.header("retry-after"), "3600");
-    client
-        .finalize(&order, &csr)
-        .await
-        .expect_problem(403, "orderNotReady");
+    client.finalize(&order, &csr).await.expect_problem(403, "orderNotReady");
     assert_eq!(world.authority.issued_for(&["a.example"]), 0);
 
     assert!(world.authority.go_on(&url));
@@ -154,10 +149,7 @@ async fn order_is_forgotten_when_the_client_goes_away_while_it_is_issued() {
         gate.reached(1).await;
         assert_eq!(world.authority.issued_for(&names), times);
         task.abort();
-        world
-            .authority
-            .until(|state| state.cut_finalizes() == times)
-            .await;
+        world.authority.until(|state| state.cut_finalizes() == times).await;
         gate.open();
         let shown = client.get(&url).await.json();
         assert_eq!(shown["status"], "ready");

@@ -70,9 +70,7 @@ async fn half_of_all_nonces_are_refused_and_always_the_same() {
 
     let world = World::start(|_| {}).await;
     let client = world.client().await;
-    world
-        .authority
-        .set(|settings| settings.bad_nonce_percent = 100);
+    world.authority.set(|settings| settings.bad_nonce_percent = 100);
     let account = client.account().expect("it is registered");
     for _ in 0..5 {
         client.get(&account).await.expect_problem(400, "badNonce");
@@ -108,26 +106,16 @@ async fn authority_comes_back_without_its_state() {
     let before = world.authority.issuing_root_pem();
     let nonce = client.nonce().await;
     let first = client.account();
-    world
-        .authority
-        .leave(Outage::Refused)
-        .await
-        .expect("the port is ours");
+    world.authority.leave(Outage::Refused).await.expect("the port is ours");
     world.authority.lose_state();
     world.authority.come_back().await.expect("the port is ours");
 
     let asked = client.get(&url).await;
     asked.expect_problem(400, "accountDoesNotExist");
     let new_account = client.url("new-acct");
-    let stale = Signature {
-        url: &new_account,
-        nonce,
-        by_key: true,
-    };
+    let stale = Signature { url: &new_account, nonce, by_key: true };
     let payload = Some(json!({"termsOfServiceAgreed": true}));
-    let answer = client
-        .send(&new_account, &client.sign(&stale, payload.as_ref()))
-        .await;
+    let answer = client.send(&new_account, &client.sign(&stale, payload.as_ref())).await;
     answer.expect_problem(400, "badNonce");
     client.register().await.expect_status(201);
     assert_ne!(client.account(), first);

@@ -24,10 +24,7 @@ async fn keys_do_what_their_role_may() {
         let api = Caller::with_role(&rancher, role);
         for path in ["/v1/certificate", "/v2-beta/projects/1a5//Certificates/"] {
             let answer = api.get(path).await;
-            assert_eq!(
-                (answer.status, answer.header("x-api-account-kind")),
-                (status, Some(kind))
-            );
+            assert_eq!((answer.status, answer.header("x-api-account-kind")), (status, Some(kind)));
         }
         let v1 = api.get(&format!("/v1/certificates/{id}")).await;
         assert_eq!(v1.body["key"], Value::Null);
@@ -40,14 +37,8 @@ async fn keys_do_what_their_role_may() {
     rancher.replace_key(Role::Environment);
     let answer = old.get("certificates").await;
     assert_eq!(answer.status, 401);
-    assert!(
-        answer
-            .header("www-authenticate")
-            .is_some_and(|realm| realm.starts_with("Basic"))
-    );
-    let quiet = old
-        .request(Method::GET, "certificates")
-        .header("x-api-no-challenge", "true");
+    assert!(answer.header("www-authenticate").is_some_and(|realm| realm.starts_with("Basic")));
+    let quiet = old.request(Method::GET, "certificates").header("x-api-no-challenge", "true");
     assert_eq!(old.send(quiet, None).await.header("www-authenticate"), None);
     assert_eq!(Caller::new(&rancher).get("certificates").await.status, 200);
     assert_eq!(old.get("/ping").await.body, "pong");
@@ -64,24 +55,14 @@ async fn wrong_key_is_the_administrator_without_access_control() {
 
     let body = creation("a.example", &pair);
     let outside = api.post("/v2-beta/certificates", &body).await;
-    assert_eq!(
-        outside.status, 405,
-        "the administrator only reads outside of a project"
-    );
+    assert_eq!(outside.status, 405, "the administrator only reads outside of a project");
     let inside = api.post("certificates", &body).await;
-    assert_eq!(
-        (inside.status, inside.header("x-api-account-kind")),
-        (201, Some("admin"))
-    );
+    assert_eq!((inside.status, inside.header("x-api-account-kind")), (201, Some("admin")));
     let list = api.get("/v2-beta/certificates").await;
-    assert_eq!(
-        (list.names(), list.header("x-api-account-id")),
-        (vec!["a.example"], Some("1a1"))
-    );
+    assert_eq!((list.names(), list.header("x-api-account-id")), (vec!["a.example"], Some("1a1")));
 
-    let enforced = api
-        .request(Method::GET, "certificates")
-        .header("x-enforce-authentication", "true");
+    let enforced =
+        api.request(Method::GET, "certificates").header("x-enforce-authentication", "true");
     assert_eq!(api.send(enforced, None).await.status, 401);
     let own = Caller::new(&rancher).get("certificates").await;
     assert_eq!(own.header("x-api-account-kind"), Some("environment"));
@@ -96,10 +77,7 @@ async fn browser_gets_html() {
         request.header("user-agent", "Mozilla/5.0")
     };
     let html = api.send(browser("certificates"), None).await;
-    assert_eq!(
-        html.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    assert_eq!(html.header("content-type"), Some("text/html; charset=utf-8"));
     let json = api.send(browser("certificates?_format=json"), None).await;
     assert_eq!(json.names().len(), 0);
 }
@@ -110,13 +88,7 @@ async fn closed_port_opens_again_at_the_same_place() {
     let url = rancher.api_url();
     rancher.close_api().await;
     let request = Caller::new(&rancher).request(Method::GET, "certificates");
-    assert!(
-        request
-            .send()
-            .await
-            .expect_err("nobody listens")
-            .is_connect()
-    );
+    assert!(request.send().await.expect_err("nobody listens").is_connect());
     rancher.open_api().await.expect("the port is ours");
     assert_eq!(rancher.api_url(), url);
     assert_eq!(Caller::new(&rancher).get("certificates").await.status, 200);

@@ -17,18 +17,9 @@ use crate::recordings::name;
 
 /// What is not replayed, and why.
 const LEFT_OUT: [(&str, &str); 3] = [
-    (
-        "80-create-service.json",
-        "services are made by tests, not over the API",
-    ),
-    (
-        "81-create-load-balancer.json",
-        "balancers are made by tests, not over the API",
-    ),
-    (
-        "85-list-containers.json",
-        "containers are shown by metadata only",
-    ),
+    ("80-create-service.json", "services are made by tests, not over the API"),
+    ("81-create-load-balancer.json", "balancers are made by tests, not over the API"),
+    ("85-list-containers.json", "containers are shown by metadata only"),
 ];
 
 /// The host that the recordings were made with, and all links name.
@@ -76,11 +67,7 @@ async fn recorded_exchanges_are_answered_alike() {
         ..RancherSettings::default()
     };
     let rancher = Rancher::start(settings).await.expect("ports are free");
-    let mut replay = Replay {
-        rancher: &rancher,
-        ids: Vec::new(),
-        wrong: Vec::new(),
-    };
+    let mut replay = Replay { rancher: &rancher, ids: Vec::new(), wrong: Vec::new() };
     for path in files("rancher-api") {
         let name = name(&path);
         if LEFT_OUT.iter().any(|(left_out, _)| *left_out == name) {
@@ -97,10 +84,7 @@ async fn recorded_exchanges_are_answered_alike() {
 fn what_is_left_out_is_there() {
     let names: Vec<String> = files("rancher-api").iter().map(|path| name(path)).collect();
     for (left_out, why) in LEFT_OUT {
-        assert!(
-            names.iter().any(|name| name == left_out),
-            "{left_out} ({why}) is gone"
-        );
+        assert!(names.iter().any(|name| name == left_out), "{left_out} ({why}) is gone");
     }
 }
 
@@ -118,10 +102,7 @@ impl Replay<'_> {
         let answer = self.send(name, request).await;
         let mut wrong = Vec::new();
         if expected["status"] != answer.status {
-            wrong.push(format!(
-                "status {} became {}",
-                expected["status"], answer.status
-            ));
+            wrong.push(format!("status {} became {}", expected["status"], answer.status));
         }
         headers(&expected["headers"], &answer, &mut wrong);
         let comparison = Comparison {
@@ -144,9 +125,7 @@ impl Replay<'_> {
                     wrong.push(format!("{} became {}", certificate[field], ours[field]));
                 }
             }
-            let shows_key = ours["key"]
-                .as_str()
-                .is_some_and(|key| key.contains("BEGIN PRIVATE"));
+            let shows_key = ours["key"].as_str().is_some_and(|key| key.contains("BEGIN PRIVATE"));
             if shows_key != (certificate["key"] == HIDDEN_KEY) {
                 wrong.push(format!("key {} became {}", certificate["key"], ours["key"]));
             }
@@ -165,9 +144,7 @@ impl Replay<'_> {
             "shop.example.test,www.shop.example.test",
         );
         let shop = self.rancher.add_service(shop);
-        let balancer = self
-            .rancher
-            .add_balancer("lb", Some("1c3"), &["1c4"], "active");
+        let balancer = self.rancher.add_balancer("lb", Some("1c3"), &["1c4"], "active");
         self.ids = vec![("1s2", shop), ("1s3", balancer)];
     }
 
@@ -217,15 +194,8 @@ fn headers(recorded: &Value, answer: &Answer, wrong: &mut Vec<String>) {
             wrong.push(format!("{name} {value} became {:?}", answer.header(name)));
         }
     }
-    for name in answer
-        .headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-api-"))
-    {
-        if !recorded
-            .keys()
-            .any(|key| key.eq_ignore_ascii_case(name.as_str()))
-        {
+    for name in answer.headers.keys().filter(|name| name.as_str().starts_with("x-api-")) {
+        if !recorded.keys().any(|key| key.eq_ignore_ascii_case(name.as_str())) {
             wrong.push(format!("the model adds {name}"));
         }
     }
@@ -234,7 +204,5 @@ fn headers(recorded: &Value, answer: &Answer, wrong: &mut Vec<String>) {
 /// The certificates of an answer, whether it is one or a list.
 fn certificates(body: &Value) -> impl Iterator<Item = &Value> {
     let items = body["data"].as_array().into_iter().flatten();
-    items
-        .chain(Some(body))
-        .filter(|item| item["type"] == "certificate")
+    items.chain(Some(body)).filter(|item| item["type"] == "certificate")
 }

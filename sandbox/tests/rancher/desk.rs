@@ -25,10 +25,7 @@ static AUTHORITY: LazyLock<CertificateAuthority> = LazyLock::new(|| {
 
 /// A leaf of an authority with its intermediate, never the same twice.
 pub(crate) fn pair(names: &[&str]) -> Pair {
-    let (start, end) = (
-        datetime!(2026-01-02 3:04:05 UTC),
-        datetime!(2046-11-22 0:00 UTC),
-    );
+    let (start, end) = (datetime!(2026-01-02 3:04:05 UTC), datetime!(2046-11-22 0:00 UTC));
     AUTHORITY.pair(&LeafContent::new(names, start, end))
 }
 
@@ -70,10 +67,7 @@ impl Answer {
     /// The names of the items of a list.
     pub(crate) fn names(&self) -> Vec<&str> {
         let items = self.body["data"].as_array().expect("it is a list");
-        items
-            .iter()
-            .filter_map(|item| item["name"].as_str())
-            .collect()
+        items.iter().filter_map(|item| item["name"].as_str()).collect()
     }
 }
 
@@ -94,11 +88,7 @@ impl<'a> Caller<'a> {
     }
 
     pub(crate) fn with_key(rancher: &'a Rancher, key: (String, String)) -> Self {
-        Self {
-            rancher,
-            client: client(),
-            key,
-        }
+        Self { rancher, client: client(), key }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -141,11 +131,7 @@ impl<'a> Caller<'a> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.expect("the answer has an end");
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        Answer { status, headers, body }
     }
 }
 
@@ -163,11 +149,5 @@ pub(crate) fn renewal(pair: &Pair) -> Value {
 
 /// Adds a certificate to a model.
 pub(crate) fn add(rancher: &Rancher, name: &str, pair: &Pair) -> String {
-    rancher.add_certificate(
-        name,
-        &pair.cert_pem,
-        Some(&pair.chain_pem),
-        &pair.key_pem,
-        None,
-    )
+    rancher.add_certificate(name, &pair.cert_pem, Some(&pair.chain_pem), &pair.key_pem, None)
 }

@@ -35,10 +35,7 @@ async fn recorded_answers_of_metadata_have_the_same_shape() {
     let client = client();
     let mut wrong = Vec::new();
     let mut replayed = 0;
-    for head in files("metadata")
-        .iter()
-        .filter(|path| name(path).ends_with(".head.txt"))
-    {
+    for head in files("metadata").iter().filter(|path| name(path).ends_with(".head.txt")) {
         let recording = Recording::read(head);
         let is_later = LATER.iter().any(|later| name(head).starts_with(later));
         let rancher = if is_later { &later } else { &now };
@@ -48,14 +45,8 @@ async fn recorded_answers_of_metadata_have_the_same_shape() {
                 false => Caller::Unknown,
             };
         });
-        let differences = recording
-            .differences(&client, &rancher.metadata_url())
-            .await;
-        wrong.extend(
-            differences
-                .iter()
-                .map(|wrong| format!("{}: {wrong}", name(head))),
-        );
+        let differences = recording.differences(&client, &rancher.metadata_url()).await;
+        wrong.extend(differences.iter().map(|wrong| format!("{}: {wrong}", name(head))));
         replayed += 1;
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -65,20 +56,12 @@ async fn recorded_answers_of_metadata_have_the_same_shape() {
 /// The stacks of the recordings, as far as they show something of their own. The shop has been
 /// scaled in between; without it, nothing runs of our own stack.
 async fn environment(shop: u32) -> (Rancher, String) {
-    let rancher = Rancher::start(RancherSettings::default())
-        .await
-        .expect("ports are free");
+    let rancher = Rancher::start(RancherSettings::default()).await.expect("ports are free");
     rancher.remove_service(rancher.own_service());
     let service = |name: &str, hosts: &str| ServiceSpec::new("plat-User", name).label(HOSTS, hosts);
     let mut all = vec![
-        ServiceSpec {
-            scale: 2,
-            ..service("web", "www.example.test")
-        },
-        ServiceSpec {
-            scale: shop,
-            ..service("shop", "shop.example.test, api.shop.example.test")
-        },
+        ServiceSpec { scale: 2, ..service("web", "www.example.test") },
+        ServiceSpec { scale: shop, ..service("shop", "shop.example.test, api.shop.example.test") },
         service("MixedCase", "Blog.Example.TEST,WWW.Blog.Example.Test"),
         service("stopme", "stopped.example.test"),
     ];
@@ -86,14 +69,8 @@ async fn environment(shop: u32) -> (Rancher, String) {
         state: "inactive".to_owned(),
         ..service("created-only", "created.example.test")
     });
-    for (kind, name) in [
-        (ServiceKind::External, "extsvc"),
-        (ServiceKind::Dns, "aliassvc"),
-    ] {
-        all.push(ServiceSpec {
-            kind,
-            ..service(name, "external.example.test")
-        });
+    for (kind, name) in [(ServiceKind::External, "extsvc"), (ServiceKind::Dns, "aliassvc")] {
+        all.push(ServiceSpec { kind, ..service(name, "external.example.test") });
     }
     let real = if shop == 0 { "inactive" } else { "active" };
     for (stack, state) in [("plat-real", real), ("plat-own-v2", "inactive")] {
@@ -139,9 +116,7 @@ impl Recording {
         let mut lines = asked.lines();
         let mut line = lines.next().expect("there is a request line").split(' ');
         let (method, path) = (line.next(), line.next());
-        let source = asked
-            .lines()
-            .find_map(|line| line.strip_prefix("# source address: "));
+        let source = asked.lines().find_map(|line| line.strip_prefix("# source address: "));
         let status = answered.strip_prefix("HTTP/1.1 ").map(|status| {
             let number = status.get(..3).and_then(|number| number.parse().ok());
             number.expect("a status is a number")
@@ -152,9 +127,7 @@ impl Recording {
             .iter()
             .find_map(|kind| std::fs::read_to_string(format!("{stem}.body.{kind}")).ok());
         Self {
-            method: method
-                .and_then(|method| method.parse().ok())
-                .expect("it is a method"),
+            method: method.and_then(|method| method.parse().ok()).expect("it is a method"),
             path: path.expect("there is a path").to_owned(),
             headers: headers(asked),
             source: source.expect("the source is recorded").to_owned(),
@@ -182,23 +155,15 @@ impl Recording {
             wrong.push(format!("{status} became {}", response.status()));
         }
         for name in ["access-control-allow-origin", "content-type", "location"] {
-            let recorded = self
-                .answer_headers
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name));
+            let recorded =
+                self.answer_headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
             let recorded = recorded.map(|(_, value)| value.as_str());
-            let ours = response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok());
+            let ours = response.headers().get(name).and_then(|value| value.to_str().ok());
             if recorded != ours {
                 wrong.push(format!("{name} {recorded:?} became {ours:?}"));
             }
         }
-        let ours = response
-            .text()
-            .await
-            .unwrap_or_else(|error| error.to_string());
+        let ours = response.text().await.unwrap_or_else(|error| error.to_string());
         wrong.extend(bodies(&self.body, &ours));
         wrong
     }
@@ -235,25 +200,17 @@ fn bodies(recorded: &str, ours: &str) -> Vec<String> {
 fn few_counterparts(recorded: &Value, ours: &Value) -> Option<String> {
     let names = |value: &Value| -> Vec<String> {
         let entries = value.as_array().into_iter().flatten();
-        entries
-            .filter_map(|entry| entry["name"].as_str().map(str::to_owned))
-            .collect()
+        entries.filter_map(|entry| entry["name"].as_str().map(str::to_owned)).collect()
     };
     let is_long = recorded.as_array()?.len() > COUNTERPARTS && recorded[0]["state"].is_string();
     let ours = names(ours);
-    let common = names(recorded)
-        .iter()
-        .filter(|name| ours.contains(name))
-        .count();
+    let common = names(recorded).iter().filter(|name| ours.contains(name)).count();
     (is_long && common < COUNTERPARTS).then(|| format!("only {common} of the entries are there"))
 }
 
 /// What can be compared of a text: lines as they are, except that names and UUIDs are data.
 fn kind(text: &str) -> Vec<String> {
-    let is_list = text
-        .lines()
-        .next()
-        .is_some_and(|line| line.starts_with("0="));
+    let is_list = text.lines().next().is_some_and(|line| line.starts_with("0="));
     if is_list {
         return vec!["0=name".to_owned()];
     }

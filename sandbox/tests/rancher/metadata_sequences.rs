@@ -22,10 +22,7 @@ struct Metadata {
 impl Metadata {
     async fn start() -> Self {
         let rancher = Rancher::start(RancherSettings::default()).await;
-        Self {
-            rancher: rancher.expect("ports are free"),
-            client: client(),
-        }
+        Self { rancher: rancher.expect("ports are free"), client: client() }
     }
 
     async fn ask(&self, path: &str) -> reqwest::Result<(StatusCode, String)> {
@@ -46,40 +43,26 @@ impl Metadata {
     async fn entries(&self, list: &str, name: &str) -> Vec<Value> {
         let list = self.json(&format!("/2015-12-19/{list}")).await;
         let all = list.as_array().expect("it is a list");
-        all.iter()
-            .filter(|entry| entry["name"] == name)
-            .cloned()
-            .collect()
+        all.iter().filter(|entry| entry["name"] == name).cloned().collect()
     }
 }
 
 #[tokio::test]
 async fn poll_wakes_at_a_change_of_labels() {
     let metadata = Metadata::start().await;
-    let shop = metadata
-        .rancher
-        .add_service(ServiceSpec::new("shop", "web"));
+    let shop = metadata.rancher.add_service(ServiceSpec::new("shop", "web"));
     let version = metadata.rancher.metadata_version();
     let path = format!("/latest/version?wait=true&maxWait=60&value={version}");
     let (answer, ()) = tokio::join!(metadata.ask(&path), async {
         let faults = metadata.rancher.metadata_faults();
-        faults
-            .until(|seen| seen.iter().any(|seen| seen.endpoint == "wait"))
-            .await;
-        metadata
-            .rancher
-            .set_label(&shop, HOSTS, Some("www.example.test"));
+        faults.until(|seen| seen.iter().any(|seen| seen.endpoint == "wait")).await;
+        metadata.rancher.set_label(&shop, HOSTS, Some("www.example.test"));
     });
     let (_, answer) = answer.expect("the poll ends");
     assert_ne!(answer, json!(version).to_string());
-    assert_eq!(
-        answer,
-        json!(metadata.rancher.metadata_version()).to_string()
-    );
+    assert_eq!(answer, json!(metadata.rancher.metadata_version()).to_string());
     for list in ["services/web", "containers/shop-web-1"] {
-        let label = metadata
-            .json(&format!("/2015-12-19/{list}/labels/{HOSTS}"))
-            .await;
+        let label = metadata.json(&format!("/2015-12-19/{list}/labels/{HOSTS}")).await;
         assert_eq!(label, "www.example.test");
     }
 }
@@ -101,15 +84,9 @@ async fn poll_answers_at_once_unless_the_bare_value_is_current() {
         let (status, _) = metadata.ask(&path).await.expect("metadata answers");
         assert_eq!(status, 200, "{path}");
     }
-    metadata
-        .json("/latest/self/container?wait=true&value=x")
-        .await;
-    metadata
-        .json("/latest/region_name?wait=true&value=%3Cnil%3E&maxWait=-1")
-        .await;
-    let missing = metadata
-        .ask("/latest/nothing?wait=true&value=x&maxWait=-1")
-        .await;
+    metadata.json("/latest/self/container?wait=true&value=x").await;
+    metadata.json("/latest/region_name?wait=true&value=%3Cnil%3E&maxWait=-1").await;
+    let missing = metadata.ask("/latest/nothing?wait=true&value=x&maxWait=-1").await;
     assert_eq!(missing.expect("metadata answers").0, 404);
 }
 
@@ -136,9 +113,7 @@ async fn old_container_stands_beside_the_new_one_during_an_upgrade() {
     let metadata = Metadata::start().await;
     let spec = ServiceSpec::new("shop", "web").label(HOSTS, "old.example.test");
     let shop = metadata.rancher.add_service(spec);
-    metadata
-        .rancher
-        .begin_upgrade(&shop, HOSTS, Some("new.example.test"));
+    metadata.rancher.begin_upgrade(&shop, HOSTS, Some("new.example.test"));
     let service = metadata.entries("services", "web").await;
     assert_eq!(
         (&service[0]["labels"][HOSTS], &service[0]["state"]),
@@ -148,18 +123,10 @@ async fn old_container_stands_beside_the_new_one_during_an_upgrade() {
         .entries("containers", "shop-web-1")
         .await
         .iter()
-        .map(|entry| {
-            (
-                entry["state"].to_string(),
-                entry["labels"][HOSTS].to_string(),
-            )
-        })
+        .map(|entry| (entry["state"].to_string(), entry["labels"][HOSTS].to_string()))
         .collect();
     containers.sort();
-    let expected = [
-        ("running", "new.example.test"),
-        ("stopped", "old.example.test"),
-    ];
+    let expected = [("running", "new.example.test"), ("stopped", "old.example.test")];
     let expected = expected.map(|(state, label)| (format!("{state:?}"), format!("{label:?}")));
     assert_eq!(containers, expected);
     metadata.rancher.finish_upgrade(&shop);
@@ -196,10 +163,7 @@ async fn update_of_a_service_does_not_show_in_its_state() {
     let version = rancher.metadata_version();
     let path = format!("services/{}/?action=update", rancher.own_service());
     let api = crate::desk::Caller::new(rancher);
-    assert_eq!(
-        api.post(&path, &json!({})).await.body["state"],
-        "updating-active"
-    );
+    assert_eq!(api.post(&path, &json!({})).await.body["state"], "updating-active");
     assert_ne!(rancher.metadata_version(), version);
     let service = metadata.entries("services", Rancher::OWN_PRIMARY).await;
     assert_eq!(service[0]["state"], "active");
@@ -222,15 +186,12 @@ async fn linked_environment_and_standalone_containers_are_there() {
     let api = crate::desk::Caller::new(&metadata.rancher);
     assert_eq!(api.get("services").await.names(), [Rancher::OWN_PRIMARY]);
 
-    let uuid = metadata
-        .rancher
-        .add_container(ContainerSpec::new("alone").label(HOSTS, "x.example.test"));
+    let uuid =
+        metadata.rancher.add_container(ContainerSpec::new("alone").label(HOSTS, "x.example.test"));
     let container = metadata.entries("containers", "alone").await;
     assert_eq!(container[0]["service_name"], Value::Null);
     assert!(container[0].get("service_uuid").is_none());
-    let by_uuid = metadata
-        .json(&format!("/2015-12-19/containers/{uuid}/name"))
-        .await;
+    let by_uuid = metadata.json(&format!("/2015-12-19/containers/{uuid}/name")).await;
     assert_eq!(by_uuid, "alone");
     let below_null = metadata.ask("/2015-12-19/containers/alone/links/x").await;
     assert!(below_null.is_err(), "the real one dies of it");
@@ -246,13 +207,7 @@ async fn unwell_metadata_recovers_on_the_same_port() {
     let lists = "/2015-12-19/services";
 
     is(Availability::Refused).await.expect("it only closes");
-    assert!(
-        metadata
-            .ask(lists)
-            .await
-            .expect_err("nobody listens")
-            .is_connect()
-    );
+    assert!(metadata.ask(lists).await.expect_err("nobody listens").is_connect());
     is(Availability::Closes).await.expect("the port is ours");
     let error = metadata.ask(lists).await.expect_err("no answer comes");
     assert!(!error.is_connect());
@@ -272,13 +227,7 @@ async fn unwell_metadata_recovers_on_the_same_port() {
     is(Availability::NullLists).await.expect("the port is ours");
     assert_eq!(metadata.json(lists).await, Value::Null);
     is(Availability::Up).await.expect("the port is ours");
-    assert_eq!(
-        metadata
-            .entries("services", Rancher::OWN_PRIMARY)
-            .await
-            .len(),
-        1
-    );
+    assert_eq!(metadata.entries("services", Rancher::OWN_PRIMARY).await.len(), 1);
     assert_eq!(metadata.rancher.metadata_url(), url);
 }
 
@@ -299,21 +248,13 @@ async fn poll_in_flight_ends_when_the_port_is_closed() {
 #[tokio::test]
 async fn stalled_request_is_never_answered() {
     let metadata = Metadata::start().await;
-    metadata
-        .rancher
-        .metadata_is(Availability::Stalls)
-        .await
-        .expect("the port is ours");
+    metadata.rancher.metadata_is(Availability::Stalls).await.expect("the port is ours");
     let faults = metadata.rancher.metadata_faults();
     let second = async {
         faults.until(|seen| !seen.is_empty()).await;
         // A reload wakes whatever still looks at the data.
         metadata.rancher.reload_metadata();
-        metadata
-            .rancher
-            .metadata_is(Availability::Up)
-            .await
-            .expect("the port is ours");
+        metadata.rancher.metadata_is(Availability::Up).await.expect("the port is ours");
         metadata.json("/latest/uuid").await
     };
     tokio::select! {

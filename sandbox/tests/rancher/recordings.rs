@@ -9,9 +9,8 @@ pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("recordings").join(folder);
     let entries = std::fs::read_dir(folder).expect("the recordings are part of the crate");
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("the folder can be read").path())
-        .collect();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     files.sort();
     files
 }
@@ -60,10 +59,7 @@ impl Comparison {
                 }
                 // The recorder has shortened long lists of links.
                 let is_links = field == "links";
-                for key in ours
-                    .keys()
-                    .filter(|key| !is_links && !recorded.contains_key(*key))
-                {
+                for key in ours.keys().filter(|key| !is_links && !recorded.contains_key(*key)) {
                     found.push(format!("{path}: the model adds {key}"));
                 }
                 for (key, value) in recorded {
@@ -112,7 +108,5 @@ impl Comparison {
 }
 
 fn are_same(recorded: &Value, ours: &Value) -> bool {
-    ["name", "stack_name"]
-        .iter()
-        .all(|key| recorded.get(key) == ours.get(key))
+    ["name", "stack_name"].iter().all(|key| recorded.get(key) == ours.get(key))
 }

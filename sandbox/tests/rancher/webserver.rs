@@ -28,12 +28,7 @@ async fn check(server: &WebServer, host: &str, path: &str, status: u16) -> Strin
     let request = client().get(url).header("host", host);
     let response = request.send().await.expect("the server answers");
     assert_eq!(response.status(), status, "{host}{path}");
-    let header = |name| {
-        response
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     match status {
         301 => header("location").unwrap_or_default().to_owned(),
         _ => header("content-type").unwrap_or_default().to_owned(),
@@ -52,13 +47,7 @@ async fn files_are_served_as_their_modes_allow() {
 
     let content_type = check(&server, "any.example", token, 200).await;
     assert_eq!(content_type, "application/octet-stream");
-    check(
-        &server,
-        "any.example",
-        "/.well-known/x%2f../acme-challenge/%2dtoken_1",
-        200,
-    )
-    .await;
+    check(&server, "any.example", "/.well-known/x%2f../acme-challenge/%2dtoken_1", 200).await;
     for (path, status) in [
         ("/missing", 404),
         ("/missing/missing", 404),
@@ -74,10 +63,7 @@ async fn files_are_served_as_their_modes_allow() {
     assert_eq!(location, "http://any.example/.well-known/");
     let challenges = server.faults().seen();
     let first = challenges.first().expect("there were requests");
-    assert_eq!(
-        (first.endpoint, first.subject.as_str()),
-        ("challenge", "any.example")
-    );
+    assert_eq!((first.endpoint, first.subject.as_str()), ("challenge", "any.example"));
 }
 
 #[tokio::test]
@@ -92,14 +78,8 @@ async fn hosts_and_redirects_are_set() {
     server.settings(|settings| settings.redirect = Some(Redirect::Https(443)));
     let location = check(&server, "any.example:80", "/file?x=1", 301).await;
     assert_eq!(location, "https://any.example/file?x=1");
-    let moved = Redirect::Path {
-        from: "/old/".to_owned(),
-        to: "/".to_owned(),
-    };
+    let moved = Redirect::Path { from: "/old/".to_owned(), to: "/".to_owned() };
     server.settings(|settings| settings.redirect = Some(moved));
-    assert_eq!(
-        check(&server, "any.example", "/old/file", 301).await,
-        "/file"
-    );
+    assert_eq!(check(&server, "any.example", "/old/file", 301).await, "/file");
     check(&server, "any.example", "/file", 200).await;
 }

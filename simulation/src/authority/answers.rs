@@ -70,10 +70,7 @@ fn limited(
         Told::Date(time) => time.try_into().unwrap_or(Duration::DAY),
     });
     let of_account = ["new orders", "new registrations"];
-    let scope = if of_account
-        .iter()
-        .any(|limit| problem.detail.contains(limit))
-    {
+    let scope = if of_account.iter().any(|limit| problem.detail.contains(limit)) {
         LimitScope::Account
     } else {
         LimitScope::Names
@@ -81,10 +78,8 @@ fn limited(
     let is_told = |name: &&String| problem.detail.contains(&format!("{name:?}"));
     let told_of = names.iter().filter(is_told);
     let names = told_of.filter_map(|name| Some((name.parse().ok()?, Subproblem::default())));
-    let problem = Problem {
-        names: names.collect(),
-        ..Problem::new("rateLimited", problem.detail.as_str())
-    };
+    let problem =
+        Problem { names: names.collect(), ..Problem::new("rateLimited", problem.detail.as_str()) };
     AuthorityError {
         not_before: told.map(|time| now + time),
         ..AuthorityError::new(AuthorityErrorKind::RateLimited(scope), problem)
@@ -108,11 +103,7 @@ impl Directory {
 
     /// Its name in histories.
     pub fn name(&self) -> &'static str {
-        if self.url == STAGING {
-            "staging"
-        } else {
-            "production"
-        }
+        if self.url == STAGING { "staging" } else { "production" }
     }
 
     pub(super) fn knows(&self, account: &str) -> Result<(), AuthorityError> {
@@ -198,10 +189,7 @@ impl Directory {
             }
         }
         self.opened += 1;
-        let proofs = names
-            .iter()
-            .map(|name| self.proof(account, key, name, asker.now))
-            .collect();
+        let proofs = names.iter().map(|name| self.proof(account, key, name, asker.now)).collect();
         let url = self.made("order");
         let order = Filed {
             url: url.clone(),
@@ -227,9 +215,7 @@ impl Directory {
     ) -> Result<(), AuthorityError> {
         let is_paused = |name: &&String| {
             let row = (account.to_owned(), (*name).clone());
-            self.failures_in_row
-                .get(&row)
-                .is_some_and(|row| *row >= PAUSED_AFTER)
+            self.failures_in_row.get(&row).is_some_and(|row| *row >= PAUSED_AFTER)
         };
         if let Some(name) = names.iter().find(is_paused) {
             let detail = format!("{name} is paused. Please visit: https://portal.test/unpause");
@@ -273,10 +259,8 @@ impl Directory {
     }
 
     fn forget_old(&mut self, now: OffsetDateTime) {
-        self.orders
-            .retain(|_, order| now < order.expires + PROOF_LIFETIME);
-        self.proofs
-            .retain(|_, proof| now < proof.expires + PROOF_LIFETIME);
+        self.orders.retain(|_, order| now < order.expires + PROOF_LIFETIME);
+        self.proofs.retain(|_, proof| now < proof.expires + PROOF_LIFETIME);
     }
 
     /// Shows an order.
@@ -317,10 +301,7 @@ impl Directory {
         };
         let states: Vec<_> = order.proofs.iter().map(seen).collect();
         let is_lost = |status: &AuthorizationStatus| {
-            matches!(
-                status,
-                AuthorizationStatus::Invalid | AuthorizationStatus::Over
-            )
+            matches!(status, AuthorizationStatus::Invalid | AuthorizationStatus::Over)
         };
         if order.expires <= now || states.iter().any(is_lost) {
             OrderStatus::Invalid
@@ -352,10 +333,7 @@ impl Directory {
             return Err(refused("badCSR", "it is for other names"));
         }
         let from = now - BACKDATED;
-        let validity = Validity {
-            from,
-            until: from + self.lifetime,
-        };
+        let validity = Validity { from, until: from + self.lifetime };
         let leaf = self.issuer.sign(&names, validity, &request.public_key);
         let slowness = dice.time(Duration::ZERO, self.slowness);
         let chain = format!("{leaf}{}", self.issuer.chain());
@@ -373,12 +351,8 @@ impl Directory {
             filed.chain = Some(chain);
             filed.expires = now + Duration::days(90);
         }
-        let issued = Issued {
-            leaf,
-            order: url.to_owned(),
-            opened_at: self.orders[url].opened_at,
-            names,
-        };
+        let issued =
+            Issued { leaf, order: url.to_owned(), opened_at: self.orders[url].opened_at, names };
         Ok((self.order(account, url, now)?, issued))
     }
 
@@ -391,11 +365,9 @@ impl Directory {
     ) -> Result<String, AuthorityError> {
         let order = self.order(account, url, now)?;
         let chain = self.orders[url].chain.clone();
-        chain
-            .filter(|_| order.status == OrderStatus::Valid)
-            .ok_or_else(|| {
-                let kind = AuthorityErrorKind::NotReady;
-                AuthorityError::new(kind, "there is no certificate yet")
-            })
+        chain.filter(|_| order.status == OrderStatus::Valid).ok_or_else(|| {
+            let kind = AuthorityErrorKind::NotReady;
+            AuthorityError::new(kind, "there is no certificate yet")
+        })
     }
 }

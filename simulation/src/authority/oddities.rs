@@ -106,14 +106,8 @@ impl Oddities {
 
     /// Whether any of it is on.
     pub fn is_any(&self) -> bool {
-        let rates = [
-            self.sticks,
-            self.refuses,
-            self.fails,
-            self.fails_after,
-            self.loses,
-            self.tears,
-        ];
+        let rates =
+            [self.sticks, self.refuses, self.fails, self.fails_after, self.loses, self.tears];
         rates.into_iter().any(|rate| 0 < rate)
             || self.forgets
             || self.failing != Failing::Final
@@ -171,9 +165,7 @@ impl Directory {
         let proof = proof.map(|proof| std::slice::from_ref(&proof.name));
         match order.or(proof) {
             Some(names) => names.iter().any(|name| silent.contains(name)),
-            None => about
-                .split([' ', ','])
-                .any(|name| silent.contains(name.trim())),
+            None => about.split([' ', ',']).any(|name| silent.contains(name.trim())),
         }
     }
 }

@@ -100,16 +100,10 @@ impl State {
         if directory.oddities.is_gone {
             directory.oddities.meet("is gone");
             let name = directory.name();
-            self.promises
-                .asked_in_vain
-                .entry(name)
-                .or_default()
-                .push(now);
+            self.promises.asked_in_vain.entry(name).or_default().push(now);
             return Err(fault("connection refused"));
         }
-        self.authority
-            .of(url)
-            .ok_or_else(|| refused("malformed", "no such directory"))
+        self.authority.of(url).ok_or_else(|| refused("malformed", "no such directory"))
     }
 
     /// An order that a defect takes for one that the authority does not know.
@@ -143,12 +137,7 @@ impl Life {
         is_effect: bool,
         act: impl FnOnce(&mut State, Asker) -> Result<T, AuthorityError>,
     ) -> Result<T, AuthorityError> {
-        let call = Call {
-            port: Port::Authority,
-            what,
-            on,
-            is_effect,
-        };
+        let call = Call { port: Port::Authority, what, on, is_effect };
         let instance = self.instance;
         let is_silent = {
             let mut state = self.outside.state();
@@ -186,10 +175,7 @@ impl Life {
             } else {
                 LONGEST_OUTAGE
             };
-            AuthorityError {
-                not_before: self.told(error.not_before, longest),
-                ..error
-            }
+            AuthorityError { not_before: self.told(error.not_before, longest), ..error }
         })
     }
 
@@ -202,10 +188,7 @@ impl Life {
     }
 
     fn shown(&self, order: Order) -> Order {
-        Order {
-            not_before: self.told(order.not_before, LONGEST_OUTAGE),
-            ..order
-        }
+        Order { not_before: self.told(order.not_before, LONGEST_OUTAGE), ..order }
     }
 }
 
@@ -263,9 +246,7 @@ impl Authority for Life {
             let directory = state.directory(&account.directory)?;
             directory.open(&account.url, account.key.reveal(), sorted, asker)
         };
-        let opened = self
-            .ask("opens order for", &names.to_string(), true, act)
-            .await?;
+        let opened = self.ask("opens order for", &names.to_string(), true, act).await?;
         Ok(self.shown(opened))
     }
 
@@ -297,10 +278,7 @@ impl Authority for Life {
             let directory = state.directory(&account.directory)?;
             let shown = directory.authorization(&account.url, authorization, asker.now)?;
             let is_overlooked = overlooks && shown.status == AuthorizationStatus::Pending;
-            Ok(Authorization {
-                error: shown.error.filter(|_| !is_overlooked),
-                ..shown
-            })
+            Ok(Authorization { error: shown.error.filter(|_| !is_overlooked), ..shown })
         };
         self.ask("looks at", authorization, false, act).await
     }
@@ -330,9 +308,7 @@ impl Authority for Life {
         authorization: &str,
     ) -> Result<(), AuthorityError> {
         let act = |state: &mut State, _| {
-            state
-                .directory(&account.directory)?
-                .deactivate(&account.url, authorization)
+            state.directory(&account.directory)?.deactivate(&account.url, authorization)
         };
         self.ask("deactivates", authorization, true, act).await
     }
@@ -380,11 +356,7 @@ impl Authority for Life {
     ) -> Result<String, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
             let is_odd = 0 < state.directory(&account.directory)?.oddities.loses;
-            let mut dice = if is_odd {
-                state.dice.fork()
-            } else {
-                Dice::new(0)
-            };
+            let mut dice = if is_odd { state.dice.fork() } else { Dice::new(0) };
             let is_given_up = state.is_given_up(order);
             let directory = state.directory(&account.directory)?;
             if is_given_up {
@@ -415,10 +387,7 @@ impl State {
         let (now, mut dice) = (self.now(), self.dice.fork());
         let directory = self.directory(&account.directory)?;
         let failed = directory.decide(authorization, is_good, now, &mut dice);
-        self.note(format!(
-            "authority validates {name}: {}",
-            if is_good { "good" } else { "bad" }
-        ));
+        self.note(format!("authority validates {name}: {}", if is_good { "good" } else { "bad" }));
         if failed.is_some() {
             self.failed_validation(&account.url, name);
         } else if is_good {

@@ -82,11 +82,7 @@ fn main() -> ExitCode {
 }
 
 fn exit(is_good: bool) -> ExitCode {
-    if is_good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// What was broken, if anything; with what happened before, or at once without it.
@@ -127,25 +123,17 @@ fn run_all(first: u64, seeds: u64, length: Duration) -> Vec<Outcome> {
             });
         }
     });
-    let mut outcomes = outcomes
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|outcome| outcome.seed);
     outcomes
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the answer of a command is for whoever called it"
-)]
+#[expect(clippy::print_stdout, reason = "the answer of a command is for whoever called it")]
 fn tell_passes() {
     print!("{}", passes::render());
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the answer of a command is for whoever called it"
-)]
+#[expect(clippy::print_stdout, reason = "the answer of a command is for whoever called it")]
 fn tell(outcomes: &[Outcome]) {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let days: i64 = outcomes.iter().map(|it| it.time.whole_days()).sum();
@@ -168,17 +156,11 @@ fn tell(outcomes: &[Outcome]) {
     for (what, (seeds, times)) in oddities {
         println!("an authority {what}: {times} times, {seeds} seeds");
     }
-    println!(
-        "promises broken     {}",
-        outcomes.iter().filter(|it| it.violation.is_some()).count()
-    );
+    println!("promises broken     {}", outcomes.iter().filter(|it| it.violation.is_some()).count());
 }
 
 /// Answers whether they could be told.
-#[expect(
-    clippy::print_stdout,
-    reason = "the answer of a command is for whoever called it"
-)]
+#[expect(clippy::print_stdout, reason = "the answer of a command is for whoever called it")]
 fn tell_costs() -> bool {
     match costs::render() {
         Ok(table) => {

@@ -70,165 +70,112 @@ const fn case(
     breaks: Promise,
     says: &'static str,
 ) -> Case {
-    Case {
-        name,
-        defect,
-        trial: Trial::Ordeal(ordeal),
-        breaks,
-        says,
-    }
+    Case { name, defect, trial: Trial::Ordeal(ordeal), breaks, says }
 }
 
 /// The faults, by their number.
 pub(super) const CASES: [Case; 15] = [
     case(
         "1: an order that was finalized is waited for for ever",
-        Defect {
-            unread: &["finalized_at"],
-            ..NONE
-        },
+        Defect { unread: &["finalized_at"], ..NONE },
         Ordeal::Stuck,
         Promise::FreshInTheEnd,
         "Rancher has nothing",
     ),
     case(
         "2: the floor counts requests, one that was refused too",
-        Defect {
-            mishears: true,
-            ..NONE
-        },
+        Defect { mishears: true, ..NONE },
         Ordeal::Refused,
         Promise::FreshInTheEnd,
         "Rancher has nothing",
     ),
     case(
         "3: a certificate that is not handed over at once is given up",
-        Defect {
-            gives_up: true,
-            ..NONE
-        },
+        Defect { gives_up: true, ..NONE },
         Ordeal::Lost,
         Promise::NoExtraCertificate,
         "",
     ),
     case(
         "4: an answer about one order that makes no sense stops all others",
-        Defect {
-            blames_authority: true,
-            ..NONE
-        },
+        Defect { blames_authority: true, ..NONE },
         Ordeal::Senseless,
         Promise::NobodyWaits,
         "www.example.com: Rancher has nothing",
     ),
     case(
         "5: looks at names that say nothing take the turns of orders",
-        Defect {
-            queues_looks: true,
-            ..NONE
-        },
+        Defect { queues_looks: true, ..NONE },
         Ordeal::SilentNames,
         Promise::NobodyWaits,
         "www.example.com: Rancher has nothing",
     ),
     case(
         "6: a dead name is left out only when the certificate has expired",
-        Defect {
-            clings: true,
-            ..NONE
-        },
+        Defect { clings: true, ..NONE },
         Ordeal::DeadName,
         Promise::NobodyWaits,
         "has lost its certificate",
     ),
     case(
         "7: each name that recovers costs a certificate",
-        Defect {
-            unlisted: Some("\"change\""),
-            ..NONE
-        },
+        Defect { unlisted: Some("\"change\""), ..NONE },
         Ordeal::Recoveries,
         Promise::NoExtraCertificate,
         "within a day",
     ),
     case(
         "8: passes follow each other each second",
-        Defect {
-            is_restless: true,
-            ..NONE
-        },
+        Defect { is_restless: true, ..NONE },
         Ordeal::BrokenNames,
         Promise::NobodyIsPestered,
         "Rancher was asked",
     ),
     case(
         "9: what cannot be judged is never renewed",
-        Defect {
-            unreadable: Some("/www.example.com"),
-            ..NONE
-        },
+        Defect { unreadable: Some("/www.example.com"), ..NONE },
         Ordeal::Expiry,
         Promise::FreshInTheEnd,
         "not renewed",
     ),
     case(
         "10: an authority that is gone is asked at the same pace for ever",
-        Defect {
-            unread: &["rests", "look_after"],
-            ..NONE
-        },
+        Defect { unread: &["rests", "look_after"], ..NONE },
         Ordeal::Gone,
         Promise::NobodyIsPestered,
         "is gone since",
     ),
     case(
         "14: the reason of a challenge that stays pending is not read",
-        Defect {
-            overlooks_reasons: true,
-            ..NONE
-        },
+        Defect { overlooks_reasons: true, ..NONE },
         Ordeal::PendingFailures,
         Promise::BrokenNameIsCheap,
         "on the first day",
     ),
     case(
         "15: a name that was never tried waits for those that were",
-        Defect {
-            overlooks_reasons: true,
-            unread: &["challenges", "rests", "look_after"],
-            ..NONE
-        },
+        Defect { overlooks_reasons: true, unread: &["challenges", "rests", "look_after"], ..NONE },
         Ordeal::PendingCrowd,
         Promise::NobodyWaits,
         "www.example.com: Rancher has nothing",
     ),
     case(
         "16: after a crash finalize is sent again at once",
-        Defect {
-            unread: &["finalized_at", "look_after"],
-            unlisted: Some("finalizing"),
-            ..NONE
-        },
+        Defect { unread: &["finalized_at", "look_after"], unlisted: Some("finalizing"), ..NONE },
         Ordeal::Forgetful,
         Promise::FloorHolds,
         "",
     ),
     case(
         "17: an order that the authority has ended counts as a certificate",
-        Defect {
-            mishears: true,
-            ..NONE
-        },
+        Defect { mishears: true, ..NONE },
         Ordeal::Ended,
         Promise::FreshInTheEnd,
         "Rancher has nothing",
     ),
     case(
         "18: what an authority says of accounts holds for a day",
-        Defect {
-            is_offended: true,
-            ..NONE
-        },
+        Defect { is_offended: true, ..NONE },
         Ordeal::NoAccounts,
         Promise::FreshInTheEnd,
         "Rancher has nothing",

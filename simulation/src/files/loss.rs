@@ -39,11 +39,7 @@ impl Files {
             };
             match node {
                 Node::File { content, synced } if content != synced => synced.clone_from(content),
-                Node::Folder {
-                    names,
-                    synced,
-                    unsynced,
-                } if !unsynced.is_empty() => {
+                Node::Folder { names, synced, unsynced } if !unsynced.is_empty() => {
                     unsynced.clear();
                     synced.clone_from(names);
                 }
@@ -69,11 +65,7 @@ impl Files {
                     *content = torn(content, synced, loss, dice);
                     synced.clone_from(content);
                 }
-                Node::Folder {
-                    names,
-                    synced,
-                    unsynced,
-                } if !unsynced.is_empty() => {
+                Node::Folder { names, synced, unsynced } if !unsynced.is_empty() => {
                     for change in unsynced.drain(..) {
                         if loss == Loss::Some && dice.chance(500) {
                             apply(synced, &change);

@@ -41,9 +41,7 @@ impl State {
                 .as_ref()
                 .is_ok_and(|shown| shown.leaf.names().eq(set.iter().map(String::as_str)))
         };
-        self.rancher
-            .of(primary)
-            .or_else(|| self.rancher.entries.iter().find(has_set))
+        self.rancher.of(primary).or_else(|| self.rancher.entries.iter().find(has_set))
     }
 
     /// Whether something stands in the way of a wish that the daemon must not touch.
@@ -75,10 +73,7 @@ impl State {
     fn was_better(&self, wish: &Wish) -> bool {
         let is_one = |(directory, names): &(String, Vec<String>)| {
             directory == PRODUCTION
-                && wish
-                    .names
-                    .iter()
-                    .any(|name| names.iter().any(|own| own == name.as_str()))
+                && wish.names.iter().any(|name| names.iter().any(|own| own == name.as_str()))
         };
         let is_held = self
             .served(wish)
@@ -114,10 +109,7 @@ impl State {
             self.latest_renewal(leaf)
         };
         if latest + slack < now {
-            return Some(format!(
-                "{}: not renewed, it ends {}",
-                wish.names, leaf.not_after
-            ));
+            return Some(format!("{}: not renewed, it ends {}", wish.names, leaf.not_after));
         }
         None
     }
@@ -128,32 +120,21 @@ impl State {
         let mut names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
         names.sort();
         let directories = self.authority.all();
-        directories
-            .iter()
-            .any(|it| it.is_short(&names, now - patience))
+        directories.iter().any(|it| it.is_short(&names, now - patience))
     }
 
     /// Whether the authority has lately refused it, or something else for the same registered domain, for a limit; or
     /// an account, without which nothing can be had.
     fn was_limited(&self, wish: &Wish, now: OffsetDateTime) -> bool {
-        let domains: BTreeSet<&str> = wish
-            .names
-            .iter()
-            .map(|name| registered_domain(name.as_str()))
-            .collect();
+        let domains: BTreeSet<&str> =
+            wish.names.iter().map(|name| registered_domain(name.as_str())).collect();
         let is_about = |hit: &Hit| {
             let mut names = hit.names.iter();
             hit.names.is_empty()
                 || names.any(|name| domains.contains(registered_domain(name.as_str())))
         };
-        let hits = self
-            .authority
-            .all()
-            .iter()
-            .flat_map(|it| it.hits.iter().rev());
-        hits.into_iter()
-            .filter(|hit| now - hit.at < LIMITED)
-            .any(is_about)
+        let hits = self.authority.all().iter().flat_map(|it| it.hits.iter().rev());
+        hits.into_iter().filter(|hit| now - hit.at < LIMITED).any(is_about)
     }
 
     pub(super) fn latest_renewal(&self, leaf: &Leaf) -> OffsetDateTime {
@@ -201,9 +182,7 @@ impl State {
                 return false;
             }
             // A name that another wish has taken over still stands in the present certificate.
-            let served = self
-                .served(wish)
-                .and_then(|entry| entry.content.as_ref().ok());
+            let served = self.served(wish).and_then(|entry| entry.content.as_ref().ok());
             let is_unwell = |name: &str| {
                 self.town
                     .leads
@@ -219,13 +198,7 @@ impl State {
             });
             healthy && wish.since.max(calm) + patience < now
         };
-        let wishes: Vec<Wish> = self
-            .town
-            .wishes
-            .values()
-            .filter(is_settled)
-            .cloned()
-            .collect();
+        let wishes: Vec<Wish> = self.town.wishes.values().filter(is_settled).cloned().collect();
         let late = wishes
             .iter()
             .filter(|wish| !self.is_blocked(wish, now) && !self.is_short(wish, now, patience))
@@ -248,12 +221,8 @@ impl State {
             let due = self.promises.rules.earliest_renewal(leaf);
             let is_settled = |at: OffsetDateTime| at + patience < due;
             let route = |name: &&str| self.town.route(name);
-            let since = |name: &str| {
-                self.town
-                    .leads
-                    .get(name)
-                    .is_none_or(|it| is_settled(it.since))
-            };
+            let since =
+                |name: &str| self.town.leads.get(name).is_none_or(|it| is_settled(it.since));
             let names: Vec<&str> = wish.names.iter().map(|name| name.as_str()).collect();
             let is_ours = entry.owner != Owner::Person || self.is_issued(leaf);
             let unread = self.promises.unread;

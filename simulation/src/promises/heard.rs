@@ -52,12 +52,10 @@ impl State {
         }
         let places = self.places.iter().filter(could);
         let mut heard = 0;
-        let text = places
-            .map(|place| &self.places[place.home].ears)
-            .find_map(|ears| {
-                let unheard = self.unheard_part(ears, now, slack);
-                unheard.or_else(|| self.unheard_wish(ears, now, slack, &mut heard))
-            });
+        let text = places.map(|place| &self.places[place.home].ears).find_map(|ears| {
+            let unheard = self.unheard_part(ears, now, slack);
+            unheard.or_else(|| self.unheard_wish(ears, now, slack, &mut heard))
+        });
         self.promises.risks_heard += heard;
         if let Some(text) = text {
             self.break_promise(Promise::HeardInTime, text);

@@ -253,9 +253,7 @@ impl State {
             words.contains(certificate.line.as_bytes())
                 || words.contains(certificate.order.as_bytes()) && is_shown(certificate)
         };
-        all.into_iter()
-            .filter(|(_, it)| is_on_volume(it) || self.was_at_rancher(it, now))
-            .collect()
+        all.into_iter().filter(|(_, it)| is_on_volume(it) || self.was_at_rancher(it, now)).collect()
     }
 
     /// The outside changes something on its own. Certificates that are out of reach afterwards may be issued anew.
@@ -307,9 +305,7 @@ impl State {
         let key = (account.to_owned(), name.to_owned());
         let failures = self.promises.failures.entry(key).or_default();
         // What was known was lost: it begins again.
-        if failures
-            .first()
-            .is_some_and(|first| is_since(jumped, *first) || is_since(lost, *first))
+        if failures.first().is_some_and(|first| is_since(jumped, *first) || is_since(lost, *first))
         {
             failures.clear();
         }
@@ -317,18 +313,12 @@ impl State {
         let first = failures[0];
         let day = |from: OffsetDateTime| {
             let end = from + Duration::DAY;
-            failures
-                .iter()
-                .filter(|at| from <= **at && **at < end)
-                .count()
+            failures.iter().filter(|at| from <= **at && **at < end).count()
         };
         let on_first = day(first);
         // A process that was down goes on with its first tries when it is back.
-        let lately = failures
-            .iter()
-            .skip(FIRST_DAY)
-            .filter(|at| now - Duration::DAY < **at)
-            .count();
+        let lately =
+            failures.iter().skip(FIRST_DAY).filter(|at| now - Duration::DAY < **at).count();
         let text = format!("{name}: {on_first} on the first day, {lately} in the last day");
         if failures.len() > 100 {
             failures.remove(FIRST_DAY);
@@ -340,13 +330,8 @@ impl State {
 
     /// Looks for limits that were hit since the last time.
     pub fn check_limits(&mut self) {
-        let hits: Vec<_> = self
-            .authority
-            .all()
-            .iter()
-            .flat_map(|directory| &directory.hits)
-            .cloned()
-            .collect();
+        let hits: Vec<_> =
+            self.authority.all().iter().flat_map(|directory| &directory.hits).cloned().collect();
         let new = hits.get(self.promises.limits_seen..).unwrap_or_default();
         self.promises.limits_seen = hits.len();
         if !SWITCHES.knows_limits {
@@ -356,18 +341,13 @@ impl State {
             // What was asked by somebody else, or is on a ledger that was lost, could not be known, and times that a
             // wrong clock wrote down neither.
             let is_recent = |at: Option<OffsetDateTime>| at.is_some_and(|at| hit.at < at + LIMITS);
-            let is_known = ![
-                self.promises.other_at,
-                self.promises.store_lost_at,
-                self.promises.jumped_at,
-            ]
-            .into_iter()
-            .any(is_recent);
+            let is_known =
+                ![self.promises.other_at, self.promises.store_lost_at, self.promises.jumped_at]
+                    .into_iter()
+                    .any(is_recent);
             let is_urgent = self.promises.certificates.iter().any(|((_, names), all)| {
-                let is_same = hit
-                    .names
-                    .iter()
-                    .all(|name| names.iter().any(|own| own == name.as_str()));
+                let is_same =
+                    hit.names.iter().all(|name| names.iter().any(|own| own == name.as_str()));
                 let is_late = |certificate: &Certificate| {
                     let due = self.promises.rules.earliest_renewal(&certificate.leaf);
                     due + (certificate.leaf.not_after - due) / 2 <= hit.at

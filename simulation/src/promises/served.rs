@@ -73,9 +73,7 @@ impl State {
         let volume = &mut self.home(instance).volume;
         volume.pass_time(now);
         let files = volume.walk_durable();
-        let archive = files
-            .iter()
-            .filter(|(path, _)| path.starts_with("/store/archive"));
+        let archive = files.iter().filter(|(path, _)| path.starts_with("/store/archive"));
         let words: BTreeSet<&[u8]> = archive.flat_map(|(_, content)| words(content)).collect();
         let lines = [line(&upload.certificate), line(upload.key.reveal())];
         lines.iter().all(|line| words.contains(line.as_bytes()))
@@ -96,9 +94,8 @@ impl State {
                 })
             })
         };
-        let is_covered = leaf
-            .names()
-            .all(|name| ours.names().any(|own| own == name) || is_elsewhere(name));
+        let is_covered =
+            leaf.names().all(|name| ours.names().any(|own| own == name) || is_elsewhere(name));
         let is_ending = left < Duration::days(14) && left < lifetime / 10 && is_covered;
         leaf.is_self_signed
             || leaf.is_marked_staging && !self.promises.rules.is_staging
@@ -113,8 +110,7 @@ impl State {
     /// Whether an authority made it for the daemon, whoever pasted it.
     pub(super) fn is_issued(&self, leaf: &Leaf) -> bool {
         let all = self.promises.certificates.values().flatten();
-        all.into_iter()
-            .any(|certificate| certificate.leaf.fingerprint == leaf.fingerprint)
+        all.into_iter().any(|certificate| certificate.leaf.fingerprint == leaf.fingerprint)
     }
 
     /// Why what is written is worse than what is there.

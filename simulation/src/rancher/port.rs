@@ -61,12 +61,7 @@ impl Life {
         is_effect: bool,
         act: impl FnOnce(&mut State, OffsetDateTime) -> Result<T, OrchestratorError>,
     ) -> Result<T, OrchestratorError> {
-        let call = Call {
-            port: Port::Rancher,
-            what,
-            on,
-            is_effect,
-        };
+        let call = Call { port: Port::Rancher, what, on, is_effect };
         let act = |state: &mut State| {
             let now = state.now();
             act(state, now)
@@ -78,12 +73,7 @@ impl Life {
 
 impl Orchestrator for Life {
     async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
-        let call = Call {
-            port: Port::Metadata,
-            what: "reads",
-            on: "labels",
-            is_effect: false,
-        };
+        let call = Call { port: Port::Metadata, what: "reads", on: "labels", is_effect: false };
         let act = |state: &mut State| {
             let mut announcements = state.town.announcements();
             if state.trouble.defect.curtails_labels {
@@ -180,11 +170,7 @@ impl Orchestrator for Life {
             let number = state.rancher.entries[at].number;
             let first = state.rancher.first.entry(number);
             let first = first.or_insert_with(|| upload.clone()).clone();
-            let upload = if state.trouble.defect.replays {
-                &first
-            } else {
-                upload
-            };
+            let upload = if state.trouble.defect.replays { &first } else { upload };
             state.uploaded(self.instance, Some(at), upload);
             let changes_until = state.changes_until(now);
             let entry = &mut state.rancher.entries[at];
@@ -237,8 +223,7 @@ impl Orchestrator for Life {
                 folder: None,
             }))
         };
-        self.ask_rancher("looks for", "own service", false, act)
-            .await
+        self.ask_rancher("looks for", "own service", false, act).await
     }
 
     async fn wake(&self, id: &str) -> Result<(), OrchestratorError> {
@@ -273,10 +258,7 @@ impl State {
 
     fn numbered(&self, id: &str) -> Option<usize> {
         let number: u64 = id.strip_prefix("1c")?.parse().ok()?;
-        self.rancher
-            .entries
-            .iter()
-            .position(|entry| entry.number == number)
+        self.rancher.entries.iter().position(|entry| entry.number == number)
     }
 
     fn changes_until(&mut self, now: OffsetDateTime) -> OffsetDateTime {

@@ -45,11 +45,7 @@ impl World {
         let odd = *self.dice.pick(&ALL);
         let which = self.dice.index(2);
         let name = self.any_name();
-        let longest = if odd == Odd::IsGone {
-            Duration::days(20)
-        } else {
-            Duration::days(6)
-        };
+        let longest = if odd == Odd::IsGone { Duration::days(20) } else { Duration::days(6) };
         {
             let mut state = self.outside.state();
             state.note(format!("the authority is odd: {odd:?}"));

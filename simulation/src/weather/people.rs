@@ -104,12 +104,8 @@ impl World {
 
     fn any_wish(&mut self) -> Option<(u32, bool)> {
         let state = self.outside.state();
-        let wishes: Vec<(u32, bool)> = state
-            .town
-            .wishes
-            .iter()
-            .map(|(number, wish)| (*number, wish.is_fixed))
-            .collect();
+        let wishes: Vec<(u32, bool)> =
+            state.town.wishes.iter().map(|(number, wish)| (*number, wish.is_fixed)).collect();
         (!wishes.is_empty()).then(|| *self.dice.pick(&wishes))
     }
 
@@ -129,21 +125,16 @@ impl World {
         };
         let mut state = self.outside.state();
         let now = state.now();
-        let names: Vec<String> = state.town.wishes[&number]
-            .names
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let names: Vec<String> =
+            state.town.wishes[&number].names.iter().map(ToString::to_string).collect();
         let (what, from, until) = *self.dice.pick(&[
             ("bought", -10, 380),
             ("bought", -360, 5),
             ("bought", -80, 20),
             ("self-signed", -10, 3000),
         ]);
-        let validity = Validity {
-            from: now + Duration::days(from),
-            until: now + Duration::days(until),
-        };
+        let validity =
+            Validity { from: now + Duration::days(from), until: now + Duration::days(until) };
         let pems = if what == "bought" {
             Issuer::new("Bought", &mut self.dice).pems(&names, validity, &mut self.dice)
         } else {
@@ -153,9 +144,7 @@ impl World {
             "a {what} certificate is pasted over {} until {}",
             names[0], validity.until
         ));
-        state.destroy("pasted over", |state| {
-            state.rancher.paste(&names[0], &pems, now)
-        });
+        state.destroy("pasted over", |state| state.rancher.paste(&names[0], &pems, now));
         state.promises.calm_since = None;
     }
 

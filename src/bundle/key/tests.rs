@@ -44,9 +44,7 @@ fn certificate(key: &str) -> String {
     std::fs::write(file.path(), key).unwrap();
     let path = file.path().to_str().unwrap();
     let name = "subjectAltName=DNS:a.example.com";
-    let request = [
-        "req", "-x509", "-key", path, "-subj", "/CN=a", "-addext", name,
-    ];
+    let request = ["req", "-x509", "-key", path, "-subj", "/CN=a", "-addext", name];
     openssl(&request, "")
 }
 
@@ -68,11 +66,7 @@ fn a_key_that_ring_does_not_know_fits_unless_it_shows_another_public_half() {
         // Not in a file of openssl's.
         let shows_a_half = kind[0] != "ED448";
         let read_other = read(&certificate, other);
-        assert_eq!(
-            read_other.is_err(),
-            shows_a_half,
-            "{kind:?}: {read_other:?}"
-        );
+        assert_eq!(read_other.is_err(), shows_a_half, "{kind:?}: {read_other:?}");
         for [strange, _] in KEYS.iter().filter(|[strange, _]| strange != own) {
             assert!(read(&certificate, strange).is_err(), "{kind:?}");
         }

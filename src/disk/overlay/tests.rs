@@ -32,32 +32,18 @@ fn seen(disk: &impl FileSystem, folder: &Path) -> Vec<(String, String)> {
 /// Every operation that a store makes.
 fn change(disk: &impl Disk, root: &Path) {
     disk.make_folder(&root.join("new/deep")).unwrap();
-    disk.write(
-        &root.join("new/deep"),
-        &[("a", b"1"), ("b", b"2")],
-        Safe::Now,
-    )
-    .unwrap();
-    disk.write(&root.join("old"), &[("kept", b"other")], Safe::Later)
-        .unwrap();
-    disk.append(&root.join("old/log"), b"two\n", Safe::Now)
-        .unwrap();
-    disk.append(&root.join("old/fresh-log"), b"one\n", Safe::Later)
-        .unwrap();
-    disk.link(&root.join("old"), &[("link", Path::new("../new/deep/a"))])
-        .unwrap();
-    disk.rename(&root.join("moved"), &root.join("moved-away"))
-        .unwrap();
+    disk.write(&root.join("new/deep"), &[("a", b"1"), ("b", b"2")], Safe::Now).unwrap();
+    disk.write(&root.join("old"), &[("kept", b"other")], Safe::Later).unwrap();
+    disk.append(&root.join("old/log"), b"two\n", Safe::Now).unwrap();
+    disk.append(&root.join("old/fresh-log"), b"one\n", Safe::Later).unwrap();
+    disk.link(&root.join("old"), &[("link", Path::new("../new/deep/a"))]).unwrap();
+    disk.rename(&root.join("moved"), &root.join("moved-away")).unwrap();
     disk.remove(&root.join("old/gone"), Safe::Now).unwrap();
-    disk.remove(&root.join("old/never-there"), Safe::Later)
-        .unwrap();
+    disk.remove(&root.join("old/never-there"), Safe::Later).unwrap();
     disk.clear(&root.join("cleared"), &["x", "y"]).unwrap();
     assert_eq!(disk.read(&root.join("old/link")).unwrap(), b"1");
     assert!(!disk.exists(&root.join("moved/inside")).unwrap());
-    assert_eq!(
-        disk.read(&root.join("moved/inside")).unwrap_err().kind(),
-        io::ErrorKind::NotFound
-    );
+    assert_eq!(disk.read(&root.join("moved/inside")).unwrap_err().kind(), io::ErrorKind::NotFound);
 }
 
 fn lay(root: &Path) {
@@ -85,17 +71,11 @@ fn everything_is_seen_as_if_it_were_done_and_nothing_is() {
     let overlay = Overlay::default();
     assert_eq!(seen(&overlay, laid.path()), before);
     change(&overlay, laid.path());
-    assert_eq!(
-        seen(&RealDisk::default(), laid.path()),
-        before,
-        "nothing is done"
-    );
+    assert_eq!(seen(&RealDisk::default(), laid.path()), before, "nothing is done");
     change(&RealDisk::default(), done.path());
     let strip = |all: Vec<(String, String)>, root: &Path| -> Vec<(String, String)> {
         let root = root.to_str().unwrap();
-        all.into_iter()
-            .map(|(path, what)| (path.replace(root, ""), what))
-            .collect()
+        all.into_iter().map(|(path, what)| (path.replace(root, ""), what)).collect()
     };
     assert_eq!(
         strip(seen(&overlay, laid.path()), laid.path()),

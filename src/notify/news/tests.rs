@@ -42,10 +42,7 @@ fn problem(kind: Option<Trouble>) -> Problem {
 }
 
 fn failing(name: &str, kind: Trouble) -> Certificate {
-    Certificate {
-        problem: Some(problem(Some(kind))),
-        ..certificate(name, Health::Attention)
-    }
+    Certificate { problem: Some(problem(Some(kind))), ..certificate(name, Health::Attention) }
 }
 
 fn part(name: &str, health: Health) -> Part {
@@ -72,10 +69,7 @@ struct Teller {
 
 impl Teller {
     fn new() -> Self {
-        Self {
-            told: Told::default(),
-            now: NOW,
-        }
+        Self { told: Told::default(), now: NOW }
     }
 
     fn later(&mut self, time: Duration) -> &mut Self {
@@ -122,9 +116,7 @@ fn each_kind_of_problem_is_told_once_at_its_time() {
         let (at_once, later) = if waits { (0, 1) } else { (1, 0) };
         teller.tells(&sick, &vec![kind; at_once]);
         teller.later(LASTING - Duration::SECOND).tells(&sick, &[]);
-        teller
-            .later(Duration::SECOND)
-            .tells(&sick, &vec![kind; later]);
+        teller.later(Duration::SECOND).tells(&sick, &vec![kind; later]);
         teller.later(LASTING).tells(&sick, &[]);
     }
 }
@@ -132,10 +124,7 @@ fn each_kind_of_problem_is_told_once_at_its_time() {
 #[test]
 fn what_happened_what_to_do_and_what_comes_next_are_told() {
     let mut sick = failing(A, Trouble::Unreachable);
-    sick.next = Some(Next {
-        at: NOW + Duration::MINUTE,
-        what: "next try: Issue".to_owned(),
-    });
+    sick.next = Some(Next { at: NOW + Duration::MINUTE, what: "next try: Issue".to_owned() });
     let told = Teller::new().sees(&[sick]).remove(0);
     assert_eq!(told.title, "a.example.com fails");
     assert_eq!(told.certificate.as_deref(), Some(A));
@@ -170,12 +159,8 @@ fn other_words_and_moments_of_work_are_no_news() {
     let mut reworded = sick.clone();
     reworded.problem.as_mut().unwrap().what = "in other words".to_owned();
     for health in [Health::Working, Health::Waiting] {
-        teller
-            .later(Duration::MINUTE)
-            .tells(&[certificate(A, health)], &[]);
-        teller
-            .later(Duration::MINUTE)
-            .tells(std::slice::from_ref(&reworded), &[]);
+        teller.later(Duration::MINUTE).tells(&[certificate(A, health)], &[]);
+        teller.later(Duration::MINUTE).tells(std::slice::from_ref(&reworded), &[]);
     }
     // Another kind is news, and going back to the first one is not.
     teller.tells(&[failing(A, Trouble::Caa)], &[Kind::Failing]);
@@ -192,11 +177,7 @@ fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
     let told = teller.later(Duration::HOUR).sees(&well);
     assert_eq!(told[0].title, "a.example.com is well again");
     assert_eq!(told[0].severity, Severity::Info);
-    assert!(
-        told[0].text.contains("Before: it broke"),
-        "{}",
-        told[0].text
-    );
+    assert!(told[0].text.contains("Before: it broke"), "{}", told[0].text);
     teller.tells(&well, &[]);
     teller.tells(&sick, &[Kind::Failing]);
     assert_eq!(teller.sees(&well).len(), 1);
@@ -207,13 +188,9 @@ fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
 fn a_blip_that_was_not_told_recovers_in_silence() {
     let mut teller = Teller::new();
     teller.tells(&[failing(A, Trouble::SelfCheck)], &[]);
-    teller
-        .later(Duration::MINUTE)
-        .tells(&[certificate(A, Health::Well)], &[]);
+    teller.later(Duration::MINUTE).tells(&[certificate(A, Health::Well)], &[]);
     // It does not count for the next one.
-    teller
-        .later(LASTING)
-        .tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.later(LASTING).tells(&[failing(A, Trouble::SelfCheck)], &[]);
 }
 
 #[test]
@@ -222,26 +199,14 @@ fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
     let at_risk = certificate(A, Health::AtRisk);
     // What nobody has tried yet may be made good within minutes.
     teller.tells(std::slice::from_ref(&at_risk), &[]);
-    teller
-        .later(LASTING)
-        .tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
-    teller
-        .later(Duration::HOUR)
-        .tells(std::slice::from_ref(&at_risk), &[]);
+    teller.later(LASTING).tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
+    teller.later(Duration::HOUR).tells(std::slice::from_ref(&at_risk), &[]);
     teller.tells(&[certificate(A, Health::Working)], &[]);
-    let expired = Certificate {
-        expires_at: Some(teller.now),
-        ..at_risk.clone()
-    };
+    let expired = Certificate { expires_at: Some(teller.now), ..at_risk.clone() };
     let told = teller.sees(std::slice::from_ref(&expired));
     assert_eq!(told[0].title, "a.example.com has expired");
-    assert_eq!(
-        (told[0].kind, told[0].severity),
-        (Kind::AtRisk, Severity::Critical)
-    );
-    teller
-        .later(Duration::MINUTE)
-        .tells(std::slice::from_ref(&expired), &[]);
+    assert_eq!((told[0].kind, told[0].severity), (Kind::AtRisk, Severity::Critical));
+    teller.later(Duration::MINUTE).tells(std::slice::from_ref(&expired), &[]);
     teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
 }
 
@@ -249,20 +214,14 @@ fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
 fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
     let mut teller = Teller::new();
     let failing = failing(A, Trouble::NameRefused);
-    let at_risk = Certificate {
-        health: Health::AtRisk,
-        ..failing.clone()
-    };
+    let at_risk = Certificate { health: Health::AtRisk, ..failing.clone() };
     teller.tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
     // As long as it cannot be seen what is served, nothing is over.
     teller.tells(std::slice::from_ref(&failing), &[]);
     teller.tells(std::slice::from_ref(&at_risk), &[]);
     let issued = rcgen::generate_simple_self_signed([A.to_owned()]).unwrap();
     let shown = Shown::parse(&issued.cert.pem(), "").unwrap();
-    let replaced = Certificate {
-        at_rancher: Copy::Whole((&shown.leaf).into()),
-        ..failing
-    };
+    let replaced = Certificate { at_rancher: Copy::Whole((&shown.leaf).into()), ..failing };
     teller.tells(&[replaced], &[]);
     teller.tells(&[at_risk], &[Kind::AtRisk]);
 }
@@ -270,17 +229,12 @@ fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
 #[test]
 fn risk_and_its_problem_are_one_notice() {
     let mut teller = Teller::new();
-    let sick = Certificate {
-        health: Health::AtRisk,
-        ..failing(A, Trouble::SelfCheck)
-    };
+    let sick = Certificate { health: Health::AtRisk, ..failing(A, Trouble::SelfCheck) };
     let told = teller.sees(std::slice::from_ref(&sick));
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].kind, Kind::AtRisk);
     assert!(told[0].text.contains("it broke"), "{}", told[0].text);
-    teller
-        .later(LASTING)
-        .tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.later(LASTING).tells(&[failing(A, Trouble::SelfCheck)], &[]);
 }
 
 #[test]
@@ -352,22 +306,15 @@ fn a_digest_comes_once_a_day_while_anything_is_wrong() {
     let mut teller = Teller::new();
     let sick = [failing(A, Trouble::Unreachable)];
     teller.tells(&sick, &[Kind::Failing]);
-    teller
-        .later(DIGEST - Duration::SECOND)
-        .tells(&[certificate(A, Health::Working)], &[]);
+    teller.later(DIGEST - Duration::SECOND).tells(&[certificate(A, Health::Working)], &[]);
     let told = teller.later(Duration::SECOND).sees(&sick);
     assert_eq!(told[0].kind, Kind::Digest);
     assert_eq!(told[0].title, "1 thing is still wrong");
-    assert_eq!(
-        told[0].text,
-        "a.example.com: it broke (since 2026-01-01T12:00:00Z)"
-    );
+    assert_eq!(told[0].text, "a.example.com: it broke (since 2026-01-01T12:00:00Z)");
     teller.later(DIGEST - Duration::SECOND).tells(&sick, &[]);
     teller.later(Duration::SECOND).tells(&sick, &[Kind::Digest]);
     teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
-    teller
-        .later(DIGEST)
-        .tells(&[certificate(A, Health::Well)], &[]);
+    teller.later(DIGEST).tells(&[certificate(A, Health::Well)], &[]);
     // The next trouble begins a day of its own.
     teller.tells(&sick, &[Kind::Failing]);
     teller.later(Duration::HOUR).tells(&sick, &[]);
@@ -382,10 +329,7 @@ fn a_digest_has_the_worst_first_and_says_how_many_more_there_are() {
     sick[29].health = Health::AtRisk;
     teller.sees(&sick);
     let told = teller.later(DIGEST).sees(&sick).remove(0);
-    assert_eq!(
-        (told.kind, told.severity),
-        (Kind::Digest, Severity::Critical)
-    );
+    assert_eq!((told.kind, told.severity), (Kind::Digest, Severity::Critical));
     assert_eq!(told.title, "30 things are still wrong");
     let lines: Vec<&str> = told.text.lines().collect();
     assert_eq!(lines.len(), 21);
@@ -398,20 +342,14 @@ fn a_digest_has_the_worst_first_and_says_how_many_more_there_are() {
 fn three_hundred_failures_are_one_notice_and_so_is_their_end() {
     let mut teller = Teller::new();
     let names: Vec<String> = (0..300).map(|number| format!("n{number}.test")).collect();
-    let sick: Vec<Certificate> = names
-        .iter()
-        .map(|name| failing(name, Trouble::Paused))
-        .collect();
+    let sick: Vec<Certificate> = names.iter().map(|name| failing(name, Trouble::Paused)).collect();
     let told = teller.sees(&sick);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].kind, Kind::Paused);
     assert_eq!(told[0].title, "300 certificates are paused by the CA");
     assert!(told[0].text.ends_with("and 280 more"), "{}", told[0].text);
     teller.later(Duration::MINUTE).tells(&sick, &[]);
-    let well: Vec<Certificate> = names
-        .iter()
-        .map(|name| certificate(name, Health::Well))
-        .collect();
+    let well: Vec<Certificate> = names.iter().map(|name| certificate(name, Health::Well)).collect();
     // One after the other, and not before the round is over.
     teller.tells(&well, &[]);
     let told = teller.later(ROUND).sees(&well);
@@ -441,23 +379,15 @@ fn failures_that_come_one_by_one_are_summed_up_after_the_first() {
 #[test]
 fn a_round_with_several_kinds_has_one_notice_for_each() {
     let mut teller = Teller::new();
-    let mut all: Vec<Certificate> = (0..4)
-        .map(|number| failing(&format!("n{number}.test"), Trouble::Unreachable))
-        .collect();
+    let mut all: Vec<Certificate> =
+        (0..4).map(|number| failing(&format!("n{number}.test"), Trouble::Unreachable)).collect();
     all.push(failing("paused.test", Trouble::Paused));
-    all.push(Certificate {
-        health: Health::AtRisk,
-        ..failing("risk.test", Trouble::Unreachable)
-    });
+    all.push(Certificate { health: Health::AtRisk, ..failing("risk.test", Trouble::Unreachable) });
     let told = teller.sees(&all);
     let titles: Vec<&str> = told.iter().map(|notice| notice.title.as_str()).collect();
     assert_eq!(
         titles,
-        [
-            "risk.test is at risk",
-            "paused.test is paused by the CA",
-            "4 certificates fail"
-        ]
+        ["risk.test is at risk", "paused.test is paused by the CA", "4 certificates fail"]
     );
 }
 
@@ -468,12 +398,8 @@ fn nothing_is_known_before_the_loop_turns() {
     let phases = [
         Phase::Starting,
         Phase::NotRunning,
-        Phase::StandingBy {
-            holder: "another".to_owned(),
-        },
-        Phase::Waiting {
-            reason: "full".to_owned(),
-        },
+        Phase::StandingBy { holder: "another".to_owned() },
+        Phase::Waiting { reason: "full".to_owned() },
     ];
     for phase in phases {
         let before = teller.told.clone();
@@ -493,9 +419,8 @@ fn a_clock_that_was_set_back_keeps_nothing_from_being_told() {
     teller.now = NOW;
     teller.tells(&sick, &[]);
     teller.later(DIGEST).tells(&sick, &[Kind::Digest]);
-    let many: Vec<Certificate> = (0..9)
-        .map(|number| failing(&format!("n{number}.test"), Trouble::Caa))
-        .collect();
+    let many: Vec<Certificate> =
+        (0..9).map(|number| failing(&format!("n{number}.test"), Trouble::Caa)).collect();
     assert_eq!(teller.sees(&many).len(), 2);
 }
 

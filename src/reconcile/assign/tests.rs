@@ -30,9 +30,7 @@ fn policy() -> Policy {
 
 /// `a b` stands for `a.test.com b.test.com`.
 fn full(text: &str) -> Vec<String> {
-    text.split(' ')
-        .map(|name| format!("{name}.test.com"))
-        .collect()
+    text.split(' ').map(|name| format!("{name}.test.com")).collect()
 }
 
 fn parsed(text: &str) -> Names {
@@ -40,10 +38,7 @@ fn parsed(text: &str) -> Names {
 }
 
 fn entries(texts: &[&str]) -> Vec<Entry> {
-    let entry = |text: &&str| Entry {
-        names: parsed(text),
-        origins: BTreeSet::new(),
-    };
+    let entry = |text: &&str| Entry { names: parsed(text), origins: BTreeSet::new() };
     texts.iter().map(entry).collect()
 }
 
@@ -54,11 +49,7 @@ fn certificate(names: &str, left: i64) -> Shown {
 }
 
 fn whole(shown: Shown, directory: &str) -> DiskCopy {
-    DiskCopy::Whole(Stored {
-        shown,
-        directory: Some(directory.to_owned()),
-        stored_at: None,
-    })
+    DiskCopy::Whole(Stored { shown, directory: Some(directory.to_owned()), stored_at: None })
 }
 
 /// A lineage in the folder `name` of `test.com`.
@@ -152,12 +143,7 @@ fn check_store(wanted: &[&str], lineages: &[Arc<Lineage>], expected: &[&str], le
         let found: Vec<String> = assignment
             .entries
             .iter()
-            .map(|assigned| {
-                assigned
-                    .lineage
-                    .as_ref()
-                    .map_or_else(|| "-".to_owned(), short)
-            })
+            .map(|assigned| assigned.lineage.as_ref().map_or_else(|| "-".to_owned(), short))
             .collect();
         assert_eq!(found, expected);
         let mut rest: Vec<String> = assignment.left.iter().map(short).collect();
@@ -188,12 +174,7 @@ fn check_rancher(wanted: &[&str], held: &[Held], expected: &[u64]) {
 fn a_lineage_is_found_by_names_and_primary_then_by_names_then_by_primary() {
     check_store(&["a"], &[], &["-"], &[]);
     check_store(&["a"], &[fresh("a", "a")], &["a"], &[]);
-    check_store(
-        &["a", "b"],
-        &[fresh("b", "b"), fresh("a", "a")],
-        &["a", "b"],
-        &[],
-    );
+    check_store(&["a", "b"], &[fresh("b", "b"), fresh("a", "a")], &["a", "b"], &[]);
     // Another order of names, whatever the folder is called.
     check_store(&["b a"], &[fresh("a", "a b")], &["a"], &[]);
     check_store(&["a b"], &[fresh("a-0001", "a b")], &["a-0001"], &[]);
@@ -201,34 +182,14 @@ fn a_lineage_is_found_by_names_and_primary_then_by_names_then_by_primary() {
     check_store(&["a b"], &[fresh("a", "a")], &["a"], &[]);
     check_store(&["a"], &[fresh("a", "a b")], &["a"], &[]);
     // Equal names count more than the primary name.
-    check_store(
-        &["a b"],
-        &[fresh("a", "a"), fresh("b", "b a")],
-        &["b"],
-        &["a"],
-    );
-    check_store(
-        &["a b"],
-        &[fresh("b", "b a"), fresh("a", "a b")],
-        &["a"],
-        &["b"],
-    );
+    check_store(&["a b"], &[fresh("a", "a"), fresh("b", "b a")], &["b"], &["a"]);
+    check_store(&["a b"], &[fresh("b", "b a"), fresh("a", "a b")], &["a"], &["b"]);
     // Parted: the first name keeps it. Joined: the primary name decides.
     check_store(&["a", "b"], &[fresh("a", "a b")], &["a", "-"], &[]);
-    check_store(
-        &["a b"],
-        &[fresh("a", "a"), fresh("b", "b")],
-        &["a"],
-        &["b"],
-    );
+    check_store(&["a b"], &[fresh("a", "a"), fresh("b", "b")], &["a"], &["b"]);
     // The primary name is gone.
     check_store(&["b"], &[fresh("a", "a b")], &["-"], &["a"]);
-    check_store(
-        &["c"],
-        &[fresh("a", "a"), fresh("b", "b")],
-        &["-"],
-        &["a", "b"],
-    );
+    check_store(&["c"], &[fresh("a", "a"), fresh("b", "b")], &["-"], &["a", "b"]);
 }
 
 #[test]
@@ -246,35 +207,15 @@ fn no_lineage_belongs_to_two_entries() {
 fn of_several_lineages_the_better_one_is_taken() {
     let lasting =
         |name: &str, left: i64| lineage(name, "a", whole(certificate("a", left), PRODUCTION));
-    check_store(
-        &["a"],
-        &[lasting("a", 20), lasting("a-0001", 80)],
-        &["a-0001"],
-        &["a"],
-    );
-    check_store(
-        &["a"],
-        &[lasting("a", 80), lasting("a-0001", 20)],
-        &["a"],
-        &["a-0001"],
-    );
+    check_store(&["a"], &[lasting("a", 20), lasting("a-0001", 80)], &["a-0001"], &["a"]);
+    check_store(&["a"], &[lasting("a", 80), lasting("a-0001", 20)], &["a"], &["a-0001"]);
     let broken = || lineage("a", "a", DiskCopy::Broken("torn".to_owned()));
-    check_store(
-        &["a"],
-        &[broken(), lasting("a-0001", -5)],
-        &["a-0001"],
-        &["a"],
-    );
+    check_store(&["a"], &[broken(), lasting("a-0001", -5)], &["a-0001"], &["a"]);
     let absent = lineage("a-0001", "a", DiskCopy::Absent);
     check_store(&["a"], &[broken(), absent], &["a"], &["a-0001"]);
     // Nothing is issued in the place of what cannot be read.
     let unknown = lineage("a", "a", DiskCopy::Unknown("i/o".to_owned().into()));
-    check_store(
-        &["a"],
-        &[unknown, lasting("a-0001", 80)],
-        &["a"],
-        &["a-0001"],
-    );
+    check_store(&["a"], &[unknown, lasting("a-0001", 80)], &["a"], &["a-0001"]);
 }
 
 #[test]
@@ -296,21 +237,11 @@ fn a_lineage_without_a_record_is_known_by_its_folder_or_its_order() {
     check_store(&["a b"], &[unreadable("a-0001")], &["a-0001"], &[]);
     check_store(&["b"], &[unreadable("a")], &["-"], &["a"]);
     // What can be read and has the very names comes first; the unreadable one stays beside it.
-    check_store(
-        &["a"],
-        &[unreadable("a"), fresh("a-0001", "a")],
-        &["a-0001"],
-        &["a"],
-    );
+    check_store(&["a"], &[unreadable("a"), fresh("a-0001", "a")], &["a-0001"], &["a"]);
     check_store(&["a"], &[in_flight("a", "a")], &["a"], &[]);
     check_store(&["b a"], &[in_flight("a", "a b")], &["a"], &[]);
     check_store(&["a c"], &[in_flight("a", "a b")], &["a"], &[]);
-    check_store(
-        &["a b"],
-        &[in_flight("a", "a b"), fresh("a-0001", "a")],
-        &["a"],
-        &["a-0001"],
-    );
+    check_store(&["a b"], &[in_flight("a", "a b"), fresh("a-0001", "a")], &["a"], &["a-0001"]);
 }
 
 #[test]
@@ -333,11 +264,7 @@ fn folders_are_told_by_certbots_numbers() {
 fn a_certificate_at_rancher_is_found_by_name_then_by_names() {
     check_rancher(&["a"], &[], &[0]);
     check_rancher(&["a"], &[held(5, "a", "a")], &[5]);
-    check_rancher(
-        &["a", "b"],
-        &[held(5, "b", "b"), held(6, "a", "a")],
-        &[6, 5],
-    );
+    check_rancher(&["a", "b"], &[held(5, "b", "b"), held(6, "a", "a")], &[6, 5]);
     // The name counts, whatever it covers.
     check_rancher(&["a"], &[held(5, "a", "x y"), held(6, "shop", "a")], &[5]);
     check_rancher(&["a"], &[held(5, "a", "")], &[5]);
@@ -351,42 +278,23 @@ fn a_certificate_at_rancher_is_found_by_name_then_by_names() {
 
 #[test]
 fn of_several_certificates_at_rancher_the_lowest_id_is_taken() {
-    check_rancher(
-        &["a"],
-        &[held(10, "a", "a"), held(9, "a", "a"), held(95, "a", "a")],
-        &[9],
-    );
+    check_rancher(&["a"], &[held(10, "a", "a"), held(9, "a", "a"), held(95, "a", "a")], &[9]);
     check_rancher(&["a"], &[held(10, "x", "a"), held(9, "y", "a")], &[9]);
 }
 
 #[test]
 fn a_name_at_rancher_is_found_in_any_case_but_best_as_it_is_written() {
-    let written = |number, name: &str| Held {
-        name: name.to_owned(),
-        ..held(number, "a", "a")
-    };
+    let written = |number, name: &str| Held { name: name.to_owned(), ..held(number, "a", "a") };
     check_rancher(&["a"], &[written(5, "A.Test.com")], &[5]);
-    check_rancher(
-        &["a"],
-        &[written(5, "A.Test.com"), written(6, "a.test.com")],
-        &[6],
-    );
-    check_rancher(
-        &["a"],
-        &[written(6, "A.Test.com"), written(5, "a.TEST.com")],
-        &[5],
-    );
+    check_rancher(&["a"], &[written(5, "A.Test.com"), written(6, "a.test.com")], &[6]);
+    check_rancher(&["a"], &[written(6, "A.Test.com"), written(5, "a.TEST.com")], &[5]);
 }
 
 #[test]
 fn no_certificate_at_rancher_belongs_to_two_entries() {
     // The one with the name of another entry is that entry's, although the names are equal.
     check_rancher(&["a", "b a"], &[held(5, "b", "a")], &[0, 5]);
-    check_rancher(
-        &["a b", "b"],
-        &[held(5, "b", "a b"), held(6, "x", "a b")],
-        &[6, 5],
-    );
+    check_rancher(&["a b", "b"], &[held(5, "b", "a b"), held(6, "x", "a b")], &[6, 5]);
     check_rancher(&["a", "b"], &[held(5, "a", "b")], &[5, 0]);
 }
 
@@ -405,28 +313,16 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
         of_lineage(&lineage, &Index::new(held), &known, &nothing).map(|held| held.rank)
     };
     assert_eq!(found(&[]), None);
-    assert_eq!(
-        found(&[named(7, "a", &copy), named(6, "shop", &copy)]),
-        Some(7)
-    );
+    assert_eq!(found(&[named(7, "a", &copy), named(6, "shop", &copy)]), Some(7));
     // What was bought and put in its place is not renewed.
     assert_eq!(found(&[named(7, "a", &other)]), None);
-    assert_eq!(
-        found(&[named(5, "a", &other), named(6, "a", &copy)]),
-        Some(6)
-    );
+    assert_eq!(found(&[named(5, "a", &other), named(6, "a", &copy)]), Some(6));
     // Known by its mark: a lost record, an older volume.
     let mark = |shown: &Shown| {
-        let mark = crate::mark::Mark {
-            leaf: shown.leaf.fingerprint,
-            directory: PRODUCTION,
-        };
+        let mark = crate::mark::Mark { leaf: shown.leaf.fingerprint, directory: PRODUCTION };
         mark.write("").0
     };
-    let marked = |name: &str, of: &Shown| Held {
-        description: mark(of),
-        ..named(7, name, &other)
-    };
+    let marked = |name: &str, of: &Shown| Held { description: mark(of), ..named(7, name, &other) };
     assert_eq!(found(&[marked("a", &other)]), Some(7));
     assert_eq!(found(&[marked("a", &copy)]), None);
     assert_eq!(found(&[marked("shop", &other)]), None);
@@ -437,19 +333,11 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
         of_lineage(&lineage, &Index::new(&left), &known, &taken).map(|held| held.rank),
         None
     );
-    assert_eq!(
-        found(&[named(7, "shop", &copy), named(6, "x", &copy)]),
-        Some(6)
-    );
+    assert_eq!(found(&[named(7, "shop", &copy), named(6, "x", &copy)]), Some(6));
     assert_eq!(found(&[named(7, "shop", &other)]), None);
     assert_eq!(
-        of_lineage(
-            &unreadable("a"),
-            &Index::new(&[named(7, "a", &copy)]),
-            &known,
-            &nothing
-        )
-        .map(|held| held.rank),
+        of_lineage(&unreadable("a"), &Index::new(&[named(7, "a", &copy)]), &known, &nothing)
+            .map(|held| held.rank),
         None
     );
 }

@@ -103,11 +103,7 @@ pub struct Wait {
     /// What happened the last time, in plain words.
     pub detail: String,
     /// Its kind, where the table of reactions has it.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "known"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
     pub trouble: Option<Trouble>,
     /// When it happened.
     #[serde(
@@ -126,11 +122,7 @@ pub struct Wait {
 
 impl From<Wait> for Setback {
     fn from(wait: Wait) -> Self {
-        let what = Failure {
-            trouble: wait.trouble,
-            text: wait.detail,
-            address: wait.address,
-        };
+        let what = Failure { trouble: wait.trouble, text: wait.detail, address: wait.address };
         Self::failure_until(what, wait.until)
     }
 }

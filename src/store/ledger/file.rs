@@ -31,11 +31,7 @@ pub(in crate::store) struct Length {
 
 impl Default for Length {
     fn default() -> Self {
-        Self {
-            lines: 0,
-            looked_at_above: COMPACTED_ABOVE,
-            is_torn: false,
-        }
+        Self { lines: 0, looked_at_above: COMPACTED_ABOVE, is_torn: false }
     }
 }
 
@@ -134,9 +130,7 @@ impl<D: Disk> Store<D> {
         if matters.len() * 2 < length.lines {
             let path = self.ledger_path();
             let text = text(&matters, &path)?;
-            self.disk
-                .write(&self.own(""), &[(LEDGER, &text)], Safe::Now)
-                .during("write", &path)?;
+            self.disk.write(&self.own(""), &[(LEDGER, &text)], Safe::Now).during("write", &path)?;
             length.lines = matters.len();
             length.is_torn = false;
         }
@@ -186,25 +180,18 @@ impl Queue {
             let waiting = std::mem::take(&mut self.waiting);
             return Taken::Batch(waiting, self.queued - self.done, safe);
         }
-        let failed = self
-            .failed
-            .iter()
-            .find(|(tickets, ..)| tickets.contains(&ticket));
-        Taken::Done(failed.map_or(Ok(()), |(_, kind, text)| {
-            Err(io::Error::new(*kind, text.clone()))
-        }))
+        let failed = self.failed.iter().find(|(tickets, ..)| tickets.contains(&ticket));
+        Taken::Done(
+            failed.map_or(Ok(()), |(_, kind, text)| Err(io::Error::new(*kind, text.clone()))),
+        )
     }
 
     fn done(&mut self, lines: usize, written: &io::Result<()>) {
         /// Nobody waits for a batch that is this many batches old.
         const REMEMBERED: usize = 64;
         let tickets = self.done + 1..=self.done + lines;
-        self.failed.extend(
-            written
-                .as_ref()
-                .err()
-                .map(|error| (tickets, error.kind(), error.to_string())),
-        );
+        self.failed
+            .extend(written.as_ref().err().map(|error| (tickets, error.kind(), error.to_string())));
         if self.failed.len() > REMEMBERED {
             self.failed.remove(0);
         }
@@ -215,9 +202,7 @@ impl Queue {
 fn text(lines: &[Line], path: &std::path::Path) -> Result<Vec<u8>, StoreError> {
     let mut text = Vec::new();
     for line in lines {
-        serde_json::to_writer(&mut text, line)
-            .map_err(io::Error::other)
-            .during("write", path)?;
+        serde_json::to_writer(&mut text, line).map_err(io::Error::other).during("write", path)?;
         text.push(b'\n');
     }
     Ok(text)

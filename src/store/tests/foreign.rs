@@ -77,10 +77,7 @@ impl Outside {
         let entries = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap());
         entries
             .map(|entry| {
-                (
-                    entry.file_name().into_string().unwrap(),
-                    fs::read(entry.path()).unwrap(),
-                )
+                (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
             })
             .collect()
     }
@@ -100,9 +97,7 @@ fn use_all(store: &Store<Failing>) {
         store.pending(&lineage.name);
         let names = lineage.record.as_ref().map(|record| record.names.clone());
         let names = names.unwrap_or_else(|| names_of(A));
-        store
-            .publish(&lineage.name, &names, &bundle(A), &origin())
-            .ok();
+        store.publish(&lineage.name, &names, &bundle(A), &origin()).ok();
         store.save_pending(&lineage.name, &order(A)).ok();
         if let Pending::Order(order) = &lineage.pending {
             store.part_with_pending(&lineage.name, order).ok();

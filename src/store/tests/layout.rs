@@ -8,10 +8,7 @@ fn a_published_version_lies_where_certbot_would_look_for_it() {
     let place = Place::new();
     let bundle = bundle("a.example.com b.example.com");
     let wanted = names("a.example.com b.example.com");
-    place
-        .store()
-        .publish(A, &wanted, &bundle, &origin())
-        .unwrap();
+    place.store().publish(A, &wanted, &bundle, &origin()).unwrap();
     assert_eq!(place.shown(A), 1);
     let file = |file: &str| place.read(&format!("live/{A}/{file}.pem"));
     assert_eq!(file("fullchain"), file("cert") + &file("chain"));
@@ -86,16 +83,10 @@ fn the_last_ten_versions_are_kept() {
         publish(&store, A, &bundle);
     }
     let record = store.record(A).unwrap().unwrap();
-    let numbers: Vec<u32> = record
-        .versions
-        .iter()
-        .map(|version| version.number)
-        .collect();
+    let numbers: Vec<u32> = record.versions.iter().map(|version| version.number).collect();
     assert_eq!(numbers, (3..=12).collect::<Vec<_>>());
-    let mut wanted: Vec<String> = numbers
-        .iter()
-        .flat_map(|number| FILES.map(|file| format!("{file}{number}.pem")))
-        .collect();
+    let mut wanted: Vec<String> =
+        numbers.iter().flat_map(|number| FILES.map(|file| format!("{file}{number}.pem"))).collect();
     wanted.sort_unstable();
     assert_eq!(place.names(&format!("archive/{A}")), wanted);
     assert_eq!((record.live, place.shown(A)), (12, 12));
@@ -108,9 +99,7 @@ fn a_renewal_file_is_written_once() {
     let store = place.store();
     publish(&store, A, &bundle(A));
     let conf = format!("renewal/{A}.conf");
-    let edited = place
-        .read(&conf)
-        .replace("autorenew = False\n", "deploy_hook = true\n");
+    let edited = place.read(&conf).replace("autorenew = False\n", "deploy_hook = true\n");
     place.write(&conf, &edited);
     publish(&store, A, &bundle(A));
     store.repair_live(NOW).unwrap();
@@ -153,20 +142,13 @@ fn what_a_crash_left_of_the_same_bundle_takes_no_name() {
     store.sweep_unfinished().unwrap();
     publish(&store, A, &own);
     assert_eq!(store.free_name_for(&primary, &own).unwrap(), next);
-    assert!(
-        !place
-            .names(&format!("archive/{A}"))
-            .contains(&".privkey1.pem.tmp".to_owned())
-    );
+    assert!(!place.names(&format!("archive/{A}")).contains(&".privkey1.pem.tmp".to_owned()));
 }
 
 #[test]
 fn what_lies_beside_an_order_that_is_gone_takes_no_name() {
     let place = Place::new();
-    place.write(
-        &format!("rancher-lets-encrypt/pending/{A}.json.broken"),
-        "{",
-    );
+    place.write(&format!("rancher-lets-encrypt/pending/{A}.json.broken"), "{");
     let free = place.store().free_name(&A.parse().unwrap());
     assert_eq!(free.unwrap(), A);
 }
@@ -183,10 +165,7 @@ fn an_order_is_kept_until_it_is_cleared() {
     store.clear_pending(A).unwrap();
     store.clear_pending(A).unwrap();
     assert!(store.lineages(NOW).unwrap().is_empty());
-    assert_eq!(
-        place.names("rancher-lets-encrypt/pending"),
-        [""; 0] as [&str; 0]
-    );
+    assert_eq!(place.names("rancher-lets-encrypt/pending"), [""; 0] as [&str; 0]);
 }
 
 #[test]
@@ -206,10 +185,7 @@ fn each_directory_has_an_account_file_of_its_own() {
             lost: Vec::new(),
         };
         store.save_account(&record).unwrap();
-        assert_eq!(
-            place.store().account(directory).unwrap().as_ref(),
-            Some(&record)
-        );
+        assert_eq!(place.store().account(directory).unwrap().as_ref(), Some(&record));
     }
     assert_eq!(
         place.names("rancher-lets-encrypt/accounts"),
@@ -230,11 +206,7 @@ fn the_longest_domain_names_have_folders_too() {
         let store = place.store();
         let label = "x".repeat(50);
         let end = format!("{label}.{label}.{label}.example.com");
-        let primary = format!(
-            "{}.{}.{end}",
-            "y".repeat(40),
-            "z".repeat(length - 42 - end.len())
-        );
+        let primary = format!("{}.{}.{end}", "y".repeat(40), "z".repeat(length - 42 - end.len()));
         let primary = &primary[..];
         assert_eq!(primary.len(), length);
         let names = names(primary);
@@ -254,27 +226,19 @@ fn the_longest_domain_names_have_folders_too() {
             assert_eq!(place.shown(&lineage), number);
             assert!(place.path(&format!("renewal/{lineage}.conf")).exists());
         }
-        let request = RenewalRequest {
-            certificate: names.primary().clone(),
-            asked_at: NOW,
-            taken_at: None,
-        };
+        let request =
+            RenewalRequest { certificate: names.primary().clone(), asked_at: NOW, taken_at: None };
         store.ask_renewal(&request).unwrap();
         assert_eq!(store.renewal_requests().unwrap(), [request]);
         // A record that is broken can still be put beside the way, and made again.
         let lineage = only(&store).name.clone();
-        place.write(
-            &format!("rancher-lets-encrypt/certificates/{lineage}.json"),
-            "{",
-        );
+        place.write(&format!("rancher-lets-encrypt/certificates/{lineage}.json"), "{");
         assert_eq!(only(&store).record.as_ref().unwrap().live, 2);
         // What is not ours is left alone by such a name as well.
         fs::remove_file(place.path(&format!("rancher-lets-encrypt/certificates/{lineage}.json")))
             .unwrap();
         let other = store.free_name(names.primary()).unwrap();
         assert_eq!(other, format!("{lineage}-0001"));
-        store
-            .publish(&other, &names, &bundle(primary), &origin())
-            .unwrap();
+        store.publish(&other, &names, &bundle(primary), &origin()).unwrap();
     }
 }

@@ -35,20 +35,12 @@ fn subjects(bundle: &Bundle) -> [Subject; 8] {
     let directory = DIRECTORY.to_owned();
     [
         name(A),
-        Subject::SelfCheck {
-            name: A.parse().unwrap(),
-        },
-        Subject::Attempt {
-            certificate: certificate.clone(),
-        },
+        Subject::SelfCheck { name: A.parse().unwrap() },
+        Subject::Attempt { certificate: certificate.clone() },
         Subject::Push { certificate },
         Subject::Wake,
-        Subject::Key {
-            leaf: bundle.leaf().fingerprint,
-        },
-        Subject::Account {
-            directory: directory.clone(),
-        },
+        Subject::Key { leaf: bundle.leaf().fingerprint },
+        Subject::Account { directory: directory.clone() },
         Subject::Authority { directory },
     ]
 }
@@ -93,9 +85,8 @@ fn lines_of_one_moment_are_synced_once() {
     let place = Place::new();
     let store = place.store();
     let mut ledger = Ledger::default();
-    let wishes: Vec<Line> = (0..100)
-        .filter_map(|number| ledger.wish(format!("n{number}.example.com"), NOW))
-        .collect();
+    let wishes: Vec<Line> =
+        (0..100).filter_map(|number| ledger.wish(format!("n{number}.example.com"), NOW)).collect();
     let before = *store.disk.syncs.lock().unwrap();
     store.append_lines(&wishes).unwrap();
     store.append_lines(&[]).unwrap();
@@ -132,10 +123,7 @@ fn waits_and_the_floor_survive_a_restart() {
         assert_eq!(floor(NOW), Some(opens));
         assert_eq!(floor(opens - Duration::SECOND), Some(opens));
         assert_eq!(floor(opens), None);
-        assert_eq!(
-            ledger.floor("https://other.test/d", &names(A).set(), NOW),
-            None
-        );
+        assert_eq!(ledger.floor("https://other.test/d", &names(A).set(), NOW), None);
         let more = names("a.example.com b.example.com").set();
         assert_eq!(ledger.floor(DIRECTORY, &more, NOW), None);
     }
@@ -149,16 +137,10 @@ fn the_floor_counts_from_the_request_and_a_short_life_makes_it_shorter() {
     let (chain, key) = pems(&short);
     let bundle = Bundle::parse(&chain, &Secret::new(key)).unwrap();
     finalizing(&mut ledger, &set, NOW);
-    assert_eq!(
-        ledger.floor(DIRECTORY, &set, NOW),
-        Some(NOW + Duration::DAY)
-    );
+    assert_eq!(ledger.floor(DIRECTORY, &set, NOW), Some(NOW + Duration::DAY));
     let later = NOW + Duration::minutes(5);
     ledger.issued(DIRECTORY, set.clone(), bundle.leaf(), later);
-    assert_eq!(
-        ledger.floor(DIRECTORY, &set, later),
-        Some(NOW + Duration::hours(2))
-    );
+    assert_eq!(ledger.floor(DIRECTORY, &set, later), Some(NOW + Duration::hours(2)));
 }
 
 #[test]
@@ -177,24 +159,15 @@ fn a_torn_last_line_is_passed_over_and_the_next_one_is_whole() {
         place.write(LEDGER, &whole[..cut]);
         let store = place.store();
         let read = store.read_ledger(NOW).unwrap();
-        assert!(
-            read.floor(DIRECTORY, &names(A).set(), NOW).is_some(),
-            "{cut}"
-        );
+        assert!(read.floor(DIRECTORY, &names(A).set(), NOW).is_some(), "{cut}");
         // Only the line feed is torn off: then nothing is lost at all.
         let is_whole = cut == whole.len() - 1;
         assert_eq!(read.wait(&Subject::Wake).is_some(), is_whole, "{cut}");
         store.append_ledger(&third).unwrap();
         let again = place.store().read_ledger(NOW).unwrap();
         assert!(again.wait(&name(A)).is_some(), "{cut}");
-        assert!(
-            again.floor(DIRECTORY, &names(A).set(), NOW).is_some(),
-            "{cut}"
-        );
-        assert!(
-            place.read(LEDGER).starts_with(&whole[..cut]),
-            "nothing is taken away"
-        );
+        assert!(again.floor(DIRECTORY, &names(A).set(), NOW).is_some(), "{cut}");
+        assert!(place.read(LEDGER).starts_with(&whole[..cut]), "nothing is taken away");
     }
 }
 
@@ -203,10 +176,8 @@ fn a_broken_line_hides_no_other() {
     let place = Place::new();
     let store = place.store();
     let mut ledger = Ledger::default();
-    let lines = [
-        finalizing(&mut ledger, &names(A).set(), NOW),
-        ledger.fail(name(A), wake_wait(2), NOW),
-    ];
+    let lines =
+        [finalizing(&mut ledger, &names(A).set(), NOW), ledger.fail(name(A), wake_wait(2), NOW)];
     store.append_ledger(&lines[0]).unwrap();
     let mut content = place.read(LEDGER).into_bytes();
     content.extend(b"{\"at\": \xff\n\0\0\0\0\n{}\n\n");
@@ -215,10 +186,7 @@ fn a_broken_line_hides_no_other() {
     let read = place.store().read_ledger(NOW).unwrap();
     assert!(read.floor(DIRECTORY, &names(A).set(), NOW).is_some());
     assert!(read.wait(&name(A)).is_some());
-    assert!(
-        fs::read(place.path(LEDGER)).unwrap().starts_with(&content),
-        "nothing is taken away"
-    );
+    assert!(fs::read(place.path(LEDGER)).unwrap().starts_with(&content), "nothing is taken away");
 }
 
 #[test]
@@ -244,25 +212,14 @@ fn a_long_ledger_is_rewritten_at_start_and_nothing_that_matters_is_lost() {
     let mut text = String::new();
     let mut keep = |line: Line| text += &(serde_json::to_string(&line).unwrap() + "\n");
     let older = NOW - Duration::days(9);
-    keep(finalizing(
-        &mut ledger,
-        &names("old.example.com").set(),
-        older,
-    ));
-    keep(finalizing(
-        &mut ledger,
-        &names(A).set(),
-        NOW - Duration::HOUR,
-    ));
+    keep(finalizing(&mut ledger, &names("old.example.com").set(), older));
+    keep(finalizing(&mut ledger, &names(A).set(), NOW - Duration::HOUR));
     keep(ledger.issued(DIRECTORY, names(A).set(), bundle.leaf(), NOW));
     for failures in 1..=1200 {
         keep(ledger.fail(name(A), wake_wait(failures), long_ago));
     }
     // Over, but the next failure goes on counting from it.
-    let over = Wait {
-        until: long_ago,
-        ..wake_wait(7)
-    };
+    let over = Wait { until: long_ago, ..wake_wait(7) };
     keep(ledger.fail(Subject::Wake, over.clone(), long_ago));
     place.write(LEDGER, &text);
     let read = store.read_ledger(NOW).unwrap();
@@ -300,9 +257,7 @@ fn a_long_ledger_whose_lines_all_matter_is_not_rewritten_for_every_line() {
     let mut ledger = store.read_ledger(NOW).unwrap();
     let mut rewritten = 0;
     for number in 0..2500 {
-        let subject = Subject::Push {
-            certificate: format!("{number}.example.com"),
-        };
+        let subject = Subject::Push { certificate: format!("{number}.example.com") };
         let line = ledger.fail(subject, wake_wait(1), NOW);
         store.append_ledger(&line).unwrap();
         store
@@ -340,10 +295,7 @@ fn what_was_spent_is_on_record_through_restarts_and_rewriting() {
         let used_up = read.levels().check(&asked(&one_more), &LETS_ENCRYPT, NOW);
         assert!(used_up.is_err());
         let elsewhere = names_of("a.example.org");
-        assert_eq!(
-            read.levels().check(&asked(&elsewhere), &LETS_ENCRYPT, NOW),
-            Ok(())
-        );
+        assert_eq!(read.levels().check(&asked(&elsewhere), &LETS_ENCRYPT, NOW), Ok(()));
     }
     assert!(lines(&place) < 200, "{}", lines(&place));
 }
@@ -363,9 +315,7 @@ fn what_a_clock_wrote_that_was_ahead_is_cut_when_it_is_read() {
         address: None,
         asked_with: None,
     };
-    let breaker = Subject::Authority {
-        directory: DIRECTORY.to_owned(),
-    };
+    let breaker = Subject::Authority { directory: DIRECTORY.to_owned() };
     let lines = [
         ledger.fail(breaker.clone(), wait(ahead + Duration::HOUR), ahead),
         ledger.fail(name(A), wait(ahead + Duration::DAY), ahead),
@@ -420,11 +370,7 @@ fn a_part_that_cannot_be_read_counts_as_one_attempt_for_each_name() {
         place.write(LEDGER, &text);
         let read = place.store().read_ledger(NOW).unwrap();
         let minute = Duration::minutes(1);
-        assert_eq!(
-            read.doubt(NOW),
-            is_doubted.then_some(NOW + minute),
-            "{text}"
-        );
+        assert_eq!(read.doubt(NOW), is_doubted.then_some(NOW + minute), "{text}");
         assert_eq!(read.doubt(NOW + minute), None);
         assert_eq!(read.failures(&name(A)), u32::from(is_doubted), "{text}");
         assert_eq!(read.failures(&Subject::Wake), 1);
@@ -481,21 +427,11 @@ fn a_clock_that_was_behind_for_a_moment_forgets_nothing() {
     let store = place.store();
     let mut ledger = store.read_ledger(NOW).unwrap();
     for _ in 0..5 {
-        store
-            .append_ledger(&finalizing(&mut ledger, &a, NOW))
-            .unwrap();
+        store.append_ledger(&finalizing(&mut ledger, &a, NOW)).unwrap();
     }
-    let wait = Wait {
-        until: NOW + Duration::hours(20),
-        ..wake_wait(3)
-    };
-    let wait = Wait {
-        failed_at: Some(NOW),
-        ..wait
-    };
-    store
-        .append_ledger(&ledger.fail(name(A), wait, NOW))
-        .unwrap();
+    let wait = Wait { until: NOW + Duration::hours(20), ..wake_wait(3) };
+    let wait = Wait { failed_at: Some(NOW), ..wait };
+    store.append_ledger(&ledger.fail(name(A), wait, NOW)).unwrap();
     assert_eq!(held(&ledger, NOW), (true, true, true));
 
     // Set back while it runs, or a start before the network was asked for the time.
@@ -530,15 +466,10 @@ fn a_cut_ledger_is_not_rewritten_while_the_cut_may_be_wrong() {
     let store = place.store();
     let mut ledger = store.read_ledger(NOW).unwrap();
     for _ in 0..1200 {
-        store
-            .append_ledger(&finalizing(&mut ledger, &names_of(A), NOW))
-            .unwrap();
+        store.append_ledger(&finalizing(&mut ledger, &names_of(A), NOW)).unwrap();
     }
     let before = place.read(LEDGER);
-    place
-        .store()
-        .read_ledger(NOW - Duration::days(2000))
-        .unwrap();
+    place.store().read_ledger(NOW - Duration::days(2000)).unwrap();
     assert_eq!(place.read(LEDGER), before);
     place.store().read_ledger(NOW).unwrap();
     assert!(lines(&place) < 10);
@@ -555,10 +486,8 @@ fn lines_that_change_places_lose_no_token() {
         store.append_ledger(&line).unwrap();
     }
     let read = place.store().read_ledger(NOW).unwrap();
-    let bucket = Bucket::Domain {
-        directory: DIRECTORY.to_owned(),
-        domain: "example.com".to_owned(),
-    };
+    let bucket =
+        Bucket::Domain { directory: DIRECTORY.to_owned(), domain: "example.com".to_owned() };
     assert_eq!(read.levels().used(&bucket, &LETS_ENCRYPT, NOW), 2);
 }
 
@@ -568,9 +497,7 @@ fn a_full_disk_keeps_nobody_from_starting_with_a_torn_or_long_ledger() {
     let mut ledger = Ledger::default();
     let store = place.store();
     for _ in 0..1200 {
-        store
-            .append_ledger(&finalizing(&mut ledger, &names_of(A), NOW))
-            .unwrap();
+        store.append_ledger(&finalizing(&mut ledger, &names_of(A), NOW)).unwrap();
     }
     let whole = place.read(LEDGER);
     place.write(LEDGER, &whole[..whole.len() - 5]);

@@ -17,11 +17,7 @@ use crate::store::renewal::turned_off;
 fn mangled(text: String) -> impl Strategy<Value = Vec<u8>> {
     let length = text.len();
     let bytes = text.into_bytes();
-    let edit = (
-        0..=length,
-        0..=length,
-        proptest::collection::vec(any::<u8>(), 0..8),
-    );
+    let edit = (0..=length, 0..=length, proptest::collection::vec(any::<u8>(), 0..8));
     prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..200),
         edit.prop_map(move |(from, to, put)| {
@@ -54,10 +50,7 @@ fn dates() -> impl Strategy<Value = String> {
 /// A case takes several writes to a disk: so many fewer of them than where nothing is written.
 pub(super) fn fewer() -> ProptestConfig {
     let config = ProptestConfig::default();
-    ProptestConfig {
-        cases: config.cases.div_ceil(6),
-        ..config
-    }
+    ProptestConfig { cases: config.cases.div_ceil(6), ..config }
 }
 
 proptest! {

@@ -22,10 +22,7 @@ fn a_crash_at_any_step_of_publishing_leaves_the_older_or_the_newer_version() {
         let found = leaf(&lineage);
         assert!([older_leaf, newer_leaf].contains(&found), "step {steps}");
         // Once it was said to be published, it is.
-        assert!(
-            published.is_err() || found == newer_leaf,
-            "step {steps}: {published:?}"
-        );
+        assert!(published.is_err() || found == newer_leaf, "step {steps}: {published:?}");
         store.repair_live(NOW).unwrap();
         let record = lineage.record.as_ref().unwrap();
         assert_eq!(place.shown(A), record.live, "step {steps}");
@@ -44,11 +41,7 @@ fn a_crash_at_any_step_of_publishing_leaves_the_older_or_the_newer_version() {
     }
     // Four files, the record, four links, the files of the oldest version at once; the record decides.
     assert_eq!(seen.len(), 12, "{seen:?}");
-    assert_eq!(
-        seen.iter().position(|is_newer| *is_newer),
-        Some(5),
-        "{seen:?}"
-    );
+    assert_eq!(seen.iter().position(|is_newer| *is_newer), Some(5), "{seen:?}");
     assert!(seen.is_sorted(), "{seen:?}");
 }
 
@@ -157,10 +150,7 @@ fn what_a_power_failure_tore_of_the_same_bundle_takes_no_name() {
     let place = Place::new();
     let own = bundle(A);
     place.write(&format!("archive/{A}/chain1.pem"), "");
-    place.write(
-        &format!("archive/{A}/cert1.pem"),
-        &own.certificate_pem()[..40],
-    );
+    place.write(&format!("archive/{A}/cert1.pem"), &own.certificate_pem()[..40]);
     let primary = A.parse().unwrap();
     assert_eq!(place.store().free_name_for(&primary, &own).unwrap(), A);
 }
@@ -168,10 +158,7 @@ fn what_a_power_failure_tore_of_the_same_bundle_takes_no_name() {
 #[test]
 fn a_view_that_cannot_be_made_does_not_undo_what_was_published() {
     let place = Place::new();
-    let disk = Failing {
-        frozen: Mutex::new(Some(place.path("live"))),
-        ..Failing::default()
-    };
+    let disk = Failing { frozen: Mutex::new(Some(place.path("live"))), ..Failing::default() };
     let store = place.store_on(disk);
     let bundle = bundle(A);
     publish(&store, A, &bundle);
@@ -223,10 +210,7 @@ fn the_live_view_is_repaired_from_the_record() {
         place.store().repair_live(NOW).unwrap();
         assert_eq!(place.shown(A), 3, "{what}");
     }
-    assert_eq!(
-        place.read(&format!("live/{A}/fullchain.pem.broken")),
-        "somebody's"
-    );
+    assert_eq!(place.read(&format!("live/{A}/fullchain.pem.broken")), "somebody's");
 }
 
 #[test]
@@ -240,10 +224,7 @@ fn one_view_that_cannot_be_repaired_does_not_keep_the_others() {
     place.write("live/a.example.com", "a file in place of the folder");
     store.repair_live(NOW).unwrap();
     assert_eq!(place.shown("b.example.com"), 1);
-    assert_eq!(
-        place.read("live/a.example.com"),
-        "a file in place of the folder"
-    );
+    assert_eq!(place.read("live/a.example.com"), "a file in place of the folder");
 }
 
 #[test]
@@ -304,11 +285,7 @@ fn versions_that_are_stored_at_once_are_all_on_record() {
         }
     });
     let record = store.record(A).unwrap().unwrap();
-    let numbers: Vec<u32> = record
-        .versions
-        .iter()
-        .map(|version| version.number)
-        .collect();
+    let numbers: Vec<u32> = record.versions.iter().map(|version| version.number).collect();
     assert_eq!((record.live, numbers), (4, vec![1, 2, 3, 4]));
     assert_eq!(place.shown(A), 4);
 }

@@ -12,19 +12,13 @@ fn a_certbot_lineage_becomes_ours_with_all_its_versions() {
     let store = place.store();
     let takeover = store.take_over(NOW).unwrap();
     assert_eq!(takeover.taken, [A]);
-    assert!(
-        takeover.left.is_empty() && takeover.unreadable.is_empty(),
-        "{takeover:?}"
-    );
+    assert!(takeover.left.is_empty() && takeover.unreadable.is_empty(), "{takeover:?}");
     let lineage = only(&store);
     let record = lineage.record.as_ref().unwrap();
     assert_eq!(record.names, names("a.example.com www.example.com"));
     assert_eq!(record.live, 3);
-    let found: Vec<_> = record
-        .versions
-        .iter()
-        .map(|version| (version.number, version.leaf.unwrap()))
-        .collect();
+    let found: Vec<_> =
+        record.versions.iter().map(|version| (version.number, version.leaf.unwrap())).collect();
     let wanted: Vec<_> = (1..)
         .zip(&versions)
         .map(|(number, (chain, key))| {
@@ -39,10 +33,7 @@ fn a_certbot_lineage_becomes_ours_with_all_its_versions() {
     }
     assert_eq!(leaf(&lineage), wanted[2].1);
     let conf = place.read("renewal/a.example.com.conf");
-    assert_eq!(
-        conf,
-        CONF.replace("[renewalparams]\n", "[renewalparams]\nautorenew = False\n")
-    );
+    assert_eq!(conf, CONF.replace("[renewalparams]\n", "[renewalparams]\nautorenew = False\n"));
     store.repair_live(NOW).unwrap();
     assert_eq!(place.shown(A), 3);
     // Once is enough.
@@ -73,11 +64,7 @@ fn the_version_that_is_live_is_the_one_the_links_lead_to() {
 fn every_lineage_of_the_same_names_is_taken_over() {
     let place = Place::new();
     for lineage in [A, "a.example.com-0001", "my-cert"] {
-        place.certbots(
-            lineage,
-            &CONF.replace(A, lineage),
-            &[pair("b.example.com a.example.com")],
-        );
+        place.certbots(lineage, &CONF.replace(A, lineage), &[pair("b.example.com a.example.com")]);
     }
     let store = place.store();
     let mut taken = store.take_over(NOW).unwrap().taken;
@@ -94,13 +81,7 @@ fn is_left_alone(place: &Place, why: &str) {
     let conf = place.read("renewal/a.example.com.conf");
     let store = place.store();
     let takeover = store.take_over(NOW).unwrap();
-    assert!(
-        takeover
-            .left
-            .get(A)
-            .is_some_and(|reason| reason.contains(why)),
-        "{takeover:?}"
-    );
+    assert!(takeover.left.get(A).is_some_and(|reason| reason.contains(why)), "{takeover:?}");
     assert!(takeover.taken.is_empty() && takeover.unreadable.is_empty());
     assert_eq!(place.read("renewal/a.example.com.conf"), conf);
     assert_eq!(place.names(RECORDS), Vec::<String>::new());
@@ -119,11 +100,7 @@ fn what_is_not_ours_to_renew_is_left_alone() {
     place.write("renewal/a.example.com.conf", CONF);
     is_left_alone(&place, "no version");
     let place = Place::new();
-    place.certbots(
-        A,
-        CONF,
-        &[("garbage-----BEGIN-----BEGIN".to_owned(), String::new())],
-    );
+    place.certbots(A, CONF, &[("garbage-----BEGIN-----BEGIN".to_owned(), String::new())]);
     is_left_alone(&place, "does not parse");
     // Certbot itself cannot read such a file either.
     let place = Place::new();
@@ -133,10 +110,7 @@ fn what_is_not_ours_to_renew_is_left_alone() {
     place.write("renewal/a.example.com.conf", &latin);
     let takeover = place.store().take_over(NOW).unwrap();
     assert_eq!(takeover.left.len(), 1, "{takeover:?}");
-    assert_eq!(
-        fs::read(place.path("renewal/a.example.com.conf")).unwrap(),
-        latin
-    );
+    assert_eq!(fs::read(place.path("renewal/a.example.com.conf")).unwrap(), latin);
 }
 
 #[test]
@@ -149,10 +123,7 @@ fn a_live_link_that_leads_nowhere_is_unknown_and_not_taken_for_nothing() {
     let store = place.store();
     let takeover = store.take_over(NOW).unwrap();
     assert!(
-        takeover
-            .unreadable
-            .get(A)
-            .is_some_and(|why| why.contains("fullchain2.pem")),
+        takeover.unreadable.get(A).is_some_and(|why| why.contains("fullchain2.pem")),
         "{takeover:?}"
     );
     assert!(takeover.taken.is_empty() && takeover.left.is_empty());
@@ -162,10 +133,7 @@ fn a_live_link_that_leads_nowhere_is_unknown_and_not_taken_for_nothing() {
 
 #[test]
 fn what_cannot_be_read_is_told_and_taken_over_later() {
-    for path in [
-        "renewal/a.example.com.conf",
-        "archive/a.example.com/fullchain1.pem",
-    ] {
+    for path in ["renewal/a.example.com.conf", "archive/a.example.com/fullchain1.pem"] {
         let place = Place::new();
         place.certbots(A, CONF, &[pair(A)]);
         place.certbots("b.example.com", CONF, &[pair("b.example.com")]);
@@ -173,11 +141,7 @@ fn what_cannot_be_read_is_told_and_taken_over_later() {
         let store = place.store();
         let takeover = store.take_over(NOW).unwrap();
         assert_eq!(takeover.taken, ["b.example.com"]);
-        assert_eq!(
-            takeover.unreadable.keys().collect::<Vec<_>>(),
-            [A],
-            "{takeover:?}"
-        );
+        assert_eq!(takeover.unreadable.keys().collect::<Vec<_>>(), [A], "{takeover:?}");
         unblock();
         assert_eq!(store.take_over(NOW).unwrap().taken, [A]);
     }

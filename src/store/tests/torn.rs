@@ -14,10 +14,7 @@ fn a_torn_record_is_set_aside_and_made_again_from_the_certificates_beside_it() {
     let place = Place::new();
     let bundle = bundle("a.example.com b.example.com");
     let wanted = names("a.example.com b.example.com");
-    place
-        .store()
-        .publish(A, &wanted, &bundle, &origin())
-        .unwrap();
+    place.store().publish(A, &wanted, &bundle, &origin()).unwrap();
     let record = place.read(RECORD);
     for (number, content) in ["", torn(&record), "[]", "\0\0\0"].iter().enumerate() {
         let before = place.names("rancher-lets-encrypt/certificates").len();
@@ -36,10 +33,7 @@ fn a_torn_record_is_set_aside_and_made_again_from_the_certificates_beside_it() {
             _ => format!("-{}", number + 1),
         };
         assert_eq!(&place.read(&format!("{RECORD}.broken{suffix}")), content);
-        assert_eq!(
-            store.free_name(&A.parse().unwrap()).unwrap(),
-            "a.example.com-0001"
-        );
+        assert_eq!(store.free_name(&A.parse().unwrap()).unwrap(), "a.example.com-0001");
     }
 }
 
@@ -52,10 +46,7 @@ fn what_a_crash_left_of_an_order_goes_and_orders_stay() {
     place.write(&format!("{pending}/.unwritten.json.tmp"), "{");
     place.write(&format!("{pending}/kept.json.broken"), "{");
     place.store().sweep_unfinished().unwrap();
-    assert_eq!(
-        place.names(pending),
-        [format!("{A}.json"), "kept.json.broken".to_owned()]
-    );
+    assert_eq!(place.names(pending), [format!("{A}.json"), "kept.json.broken".to_owned()]);
     assert!(matches!(only(&store).pending, Pending::Order(_)));
 }
 
@@ -85,10 +76,7 @@ fn a_torn_record_that_cannot_be_set_aside_stops_only_itself() {
         publish(&place.store(), lineage, &bundle(lineage));
     }
     place.write(RECORD, "{");
-    let disk = Failing {
-        frozen: Mutex::new(Some(place.path(""))),
-        ..Failing::default()
-    };
+    let disk = Failing { frozen: Mutex::new(Some(place.path(""))), ..Failing::default() };
     let store = place.store_on(disk);
     let lineages = store.lineages(NOW).unwrap();
     let [a, b] = lineages.as_slice() else {
@@ -109,13 +97,7 @@ fn a_torn_certificate_or_key_is_broken_and_stays_where_it_is() {
         let whole = place.read(&path);
         let last_block = whole.rfind("-----BEGIN").unwrap();
         // Within the first block, within the last one, with its end line torn; and nothing at all.
-        for length in [
-            0,
-            whole.len() / 4,
-            last_block + 40,
-            whole.len() - 10,
-            whole.len() - 3,
-        ] {
+        for length in [0, whole.len() / 4, last_block + 40, whole.len() - 10, whole.len() - 3] {
             place.write(&path, &whole[..length]);
             let lineage = only(&place.store());
             assert!(
@@ -215,16 +197,11 @@ fn a_torn_account_is_set_aside_and_the_others_are_read() {
         lost: Vec::new(),
     };
     store.save_account(&account(DIRECTORY)).unwrap();
-    store
-        .save_account(&account("https://other.test/dir"))
-        .unwrap();
+    store.save_account(&account("https://other.test/dir")).unwrap();
     let path = "rancher-lets-encrypt/accounts/ca.test_directory.json";
     let whole = place.read(path);
     place.write(path, torn(&whole));
-    assert_eq!(
-        store.accounts().unwrap(),
-        [account("https://other.test/dir")]
-    );
+    assert_eq!(store.accounts().unwrap(), [account("https://other.test/dir")]);
     assert_eq!(store.account(DIRECTORY).unwrap(), None);
     assert_eq!(place.read(&format!("{path}.broken")), torn(&whole));
 }
@@ -234,10 +211,7 @@ fn torn_names_are_set_aside() {
     let place = Place::new();
     place.write("rancher-lets-encrypt/names.json", r#"{"announcements": ["#);
     assert_eq!(place.store().labels().unwrap(), None);
-    assert_eq!(
-        place.read("rancher-lets-encrypt/names.json.broken"),
-        r#"{"announcements": ["#
-    );
+    assert_eq!(place.read("rancher-lets-encrypt/names.json.broken"), r#"{"announcements": ["#);
     let record = LabelsRecord::default();
     place.store().save_labels(&record).unwrap();
     assert_eq!(place.store().labels().unwrap(), Some(record));

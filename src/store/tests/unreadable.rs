@@ -136,22 +136,9 @@ fn accounts_names_and_the_ledger_are_errors_while_they_cannot_be_read() {
 #[test]
 fn an_error_says_what_was_done_to_which_file_and_what_helps() {
     let place = Place::new();
-    let disk = Failing {
-        frozen: Mutex::new(Some(place.path(""))),
-        ..Failing::default()
-    };
-    let said = place
-        .store_on(disk)
-        .save_labels(&LabelsRecord::default())
-        .unwrap_err()
-        .to_string();
+    let disk = Failing { frozen: Mutex::new(Some(place.path(""))), ..Failing::default() };
+    let said = place.store_on(disk).save_labels(&LabelsRecord::default()).unwrap_err().to_string();
     let path = place.path("rancher-lets-encrypt/names.json");
-    assert!(
-        said.starts_with(&format!("cannot write {}: ", path.display())),
-        "{said}"
-    );
-    assert!(
-        said.ends_with(": mount the volume of the store writable"),
-        "{said}"
-    );
+    assert!(said.starts_with(&format!("cannot write {}: ", path.display())), "{said}");
+    assert!(said.ends_with(": mount the volume of the store writable"), "{said}");
 }

@@ -15,14 +15,8 @@ async fn names_in_labels_and_in_domains_get_their_first_certificates_together() 
     world.announce("blog", "nginx", "blog.example.com www.blog.example.com");
     world.announce("wiki", "app", "wiki.example.com");
     let mut daemon = world.daemon("a.example.com, b.example.com");
-    let names = [
-        A,
-        B,
-        "shop.example.com",
-        "www.shop.example.com",
-        "blog.example.com",
-        "wiki.example.com",
-    ];
+    let names =
+        [A, B, "shop.example.com", "www.shop.example.com", "blog.example.com", "wiki.example.com"];
     for name in names {
         world.pushed(name).await;
     }
@@ -75,14 +69,9 @@ async fn a_restart_asks_nobody_for_anything() {
 
     let mut daemon = world.daemon(A);
     daemon.decides(A, "Keep", "fresh until").await;
-    daemon
-        .decides("shop.example.com", "Keep", "fresh until")
-        .await;
+    daemon.decides("shop.example.com", "Keep", "fresh until").await;
     daemon.passes(2).await;
-    assert_eq!(
-        (world.asked_anything(), world.writes(), world.reveals()),
-        before
-    );
+    assert_eq!((world.asked_anything(), world.writes(), world.reveals()), before);
     assert_eq!(world.rancher.wakes(), wakes);
     assert_eq!(daemon.with("acting on a certificate").len(), 0);
 }
@@ -108,9 +97,7 @@ async fn what_is_the_same_at_rancher_is_never_written() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_without_a_common_name_is_pushed_kept_and_restored() {
     let world = World::start().await;
-    world
-        .production
-        .set(|settings| settings.common_name = false);
+    world.production.set(|settings| settings.common_name = false);
     let mut daemon = world.daemon("a.example.com b.example.com");
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
@@ -118,9 +105,7 @@ async fn a_certificate_without_a_common_name_is_pushed_kept_and_restored() {
     world.lose_volume();
 
     let mut daemon = world.daemon("a.example.com b.example.com");
-    daemon
-        .decides(A, "Restore", "Rancher has a better copy of ours")
-        .await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.production.issued().len(), 1);
     world.assert_newest_everywhere(A);
@@ -129,11 +114,7 @@ async fn a_certificate_without_a_common_name_is_pushed_kept_and_restored() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn domains_win_a_primary_name_and_the_label_keeps_its_other_names() {
     let world = World::start().await;
-    world.announce(
-        "shop",
-        "web",
-        "a.example.com y.example.com www.y.example.com",
-    );
+    world.announce("shop", "web", "a.example.com y.example.com www.y.example.com");
     let mut daemon = world.daemon("a.example.com x.example.com");
     world.pushed(A).await;
     world.pushed("y.example.com").await;
@@ -157,19 +138,13 @@ async fn of_two_labels_with_one_primary_name_the_first_to_hold_it_keeps_it() {
         spec
     };
     let high = "ffffffff-0000-4000-8000-000000000000";
-    world
-        .rancher
-        .add_service(with_uuid("old", high, "a.example.com b.example.com"));
+    world.rancher.add_service(with_uuid("old", high, "a.example.com b.example.com"));
     let mut daemon = world.daemon("");
     world.pushed(A).await;
     let low = "00000000-0000-4000-8000-000000000000";
-    world
-        .rancher
-        .add_service(with_uuid("new", low, "a.example.com y.example.com"));
+    world.rancher.add_service(with_uuid("new", low, "a.example.com y.example.com"));
     world.pushed("y.example.com").await;
-    daemon
-        .mentions("belongs to shop/old: `y.example.com` become")
-        .await;
+    daemon.mentions("belongs to shop/old: `y.example.com` become").await;
     daemon.idles().await;
     daemon.stop().await;
 

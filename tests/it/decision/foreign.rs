@@ -22,9 +22,7 @@ fn placeholder(names: &[&str]) -> Pair {
 
 impl World {
     fn replacing(&self, replace_foreign: &str) -> Settings {
-        self.settings()
-            .with("DOMAINS", A)
-            .with("REPLACE_FOREIGN", replace_foreign)
+        self.settings().with("DOMAINS", A).with("REPLACE_FOREIGN", replace_foreign)
     }
 
     /// The daemon says why it leaves what stands at Rancher under `name` alone, does so, and asks for nothing.
@@ -59,18 +57,14 @@ impl World {
 async fn a_self_signed_placeholder_is_replaced_in_place() {
     let world = World::start().await;
     let id = world.paste(A, &placeholder(&[A]), None);
-    world
-        .replaces(world.replacing("due"), &id, "self-signed at Rancher")
-        .await;
+    world.replaces(world.replacing("due"), &id, "self-signed at Rancher").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_self_signed_placeholder_is_replaced_even_if_nothing_foreign_may_be() {
     let world = World::start().await;
     let id = world.paste(A, &placeholder(&["localhost"]), None);
-    world
-        .replaces(world.replacing("never"), &id, "self-signed at Rancher")
-        .await;
+    world.replaces(world.replacing("never"), &id, "self-signed at Rancher").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,13 +72,7 @@ async fn a_bought_certificate_is_left_alone() {
     let world = World::start().await;
     world.paste(A, &bought(&[A], 100, 265), Some("bought in May"));
     let settings = world.replacing("due");
-    world
-        .leaves(
-            settings,
-            A,
-            "`a.example.com` at Rancher is not ours, valid until",
-        )
-        .await;
+    world.leaves(settings, A, "`a.example.com` at Rancher is not ours, valid until").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,9 +80,7 @@ async fn a_bought_certificate_under_another_name_is_left_alone_and_none_is_put_b
     let world = World::start().await;
     world.paste("the shop", &bought(&[A], 100, 265), None);
     let settings = world.replacing("due");
-    world
-        .leaves(settings, "the shop", "`the shop` at Rancher is not ours")
-        .await;
+    world.leaves(settings, "the shop", "`the shop` at Rancher is not ours").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,9 +104,7 @@ async fn a_bought_certificate_that_does_not_cover_the_name_is_left_alone_and_tol
     let world = World::start().await;
     world.paste(A, &bought(&[B], 100, 265), None);
     let settings = world.replacing("due");
-    world
-        .leaves(settings, A, "it does not cover a.example.com")
-        .await;
+    world.leaves(settings, A, "it does not cover a.example.com").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,26 +114,14 @@ async fn what_cannot_be_read_under_a_wanted_name_is_left_alone() {
     broken.cert_pem = broken.cert_pem[..200].to_owned();
     world.paste(A, &broken, None);
     let settings = world.replacing("always");
-    world
-        .leaves(
-            settings,
-            A,
-            "Rancher holds something else under `a.example.com`",
-        )
-        .await;
+    world.leaves(settings, A, "Rancher holds something else under `a.example.com`").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bought_certificate_that_is_about_to_expire_is_replaced() {
     let world = World::start().await;
     let id = world.paste(A, &bought(&[A], 360, 5), None);
-    world
-        .replaces(
-            world.replacing("due"),
-            &id,
-            "replaced: not ours, and expires on",
-        )
-        .await;
+    world.replaces(world.replacing("due"), &id, "replaced: not ours, and expires on").await;
 }
 
 /// Its key lies at Rancher only: nobody brings it back.
@@ -159,22 +131,16 @@ async fn a_bought_certificate_that_only_a_wrong_clock_sees_expire_is_not_replace
     world.paste(A, &bought(&[A], 360, 5), None);
     let conf = renewal_conf(&world.store(), A, &world.production.directory_url(), &[A]);
     lay(&world.store(), A, &conf, &[issued_today(&[A])]);
-    world
-        .production
-        .set(|settings| settings.clock_ahead = Duration::days(-30));
+    world.production.set(|settings| settings.clock_ahead = Duration::days(-30));
     let before = world.held(A);
     let mut daemon = world.replacing("due").start();
     daemon.decides(A, "Push", "not ours, and expires on").await;
-    daemon
-        .mentions("not pushed to Rancher: the clock of this machine")
-        .await;
+    daemon.mentions("not pushed to Rancher: the clock of this machine").await;
     daemon.passes(1).await;
     daemon.stop().await;
     assert_eq!(world.held(A), before);
 
-    world
-        .production
-        .set(|settings| settings.clock_ahead = Duration::ZERO);
+    world.production.set(|settings| settings.clock_ahead = Duration::ZERO);
     world.end_waits();
     let mut daemon = world.replacing("due").start();
     daemon.says("certificate written").await;
@@ -188,9 +154,7 @@ async fn a_short_foreign_certificate_is_not_about_to_expire_before_its_last_tent
     let world = World::start().await;
     world.paste(A, &bought(&[A], 80, 10), None);
     let settings = world.replacing("due");
-    world
-        .leaves(settings, A, "at risk: nothing here will renew it")
-        .await;
+    world.leaves(settings, A, "at risk: nothing here will renew it").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -199,9 +163,7 @@ async fn a_bought_certificate_about_to_expire_that_covers_more_than_ours_is_left
     let world = World::start().await;
     world.paste(A, &bought(&[A, B], 360, 5), None);
     let settings = world.replacing("due");
-    world
-        .leaves(settings, A, "at risk: nothing here will renew it")
-        .await;
+    world.leaves(settings, A, "at risk: nothing here will renew it").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,13 +182,7 @@ async fn what_is_at_risk_is_told_as_a_warning() {
 async fn a_bought_certificate_that_has_expired_is_replaced_whatever_it_covers() {
     let world = World::start().await;
     let id = world.paste(A, &bought(&[A, B, "*.c.example.com"], 366, -1), None);
-    world
-        .replaces(
-            world.replacing("due"),
-            &id,
-            "replaced: not ours, and expired on",
-        )
-        .await;
+    world.replaces(world.replacing("due"), &id, "replaced: not ours, and expired on").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,9 +197,7 @@ async fn with_never_not_even_an_expired_certificate_is_replaced() {
 async fn with_always_a_good_bought_certificate_is_replaced_at_once() {
     let world = World::start().await;
     let id = world.paste(A, &bought(&[A], 10, 355), None);
-    world
-        .replaces(world.replacing("always"), &id, "REPLACE_FOREIGN=always")
-        .await;
+    world.replaces(world.replacing("always"), &id, "REPLACE_FOREIGN=always").await;
 }
 
 /// The mark still stands beside it, but it is about another leaf.
@@ -291,10 +245,7 @@ async fn a_mark_copied_to_another_certificate_does_not_make_it_ours() {
     let mut daemon = world.daemon("a.example.com, b.example.com");
     daemon.decides(A, "Leave", "is not ours").await;
     daemon.passes(1).await;
-    assert_eq!(
-        (world.asked_anything(), world.writes(), world.reveals()),
-        (before.0, before.1, 0)
-    );
+    assert_eq!((world.asked_anything(), world.writes(), world.reveals()), (before.0, before.1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,10 +260,7 @@ async fn the_mark_stands_behind_the_operators_own_text() {
         let directory = world.production.directory_url();
         format!("{MARK}{leaf} directory={directory}")
     };
-    assert_eq!(
-        world.description(A),
-        format!("for the shop, ask Ann {}", mark(&world))
-    );
+    assert_eq!(world.description(A), format!("for the shop, ask Ann {}", mark(&world)));
 
     // The next certificate brings its own mark, in the place of the other, and the text stays.
     let id = world.held(A).id;
@@ -324,10 +272,7 @@ async fn the_mark_stands_behind_the_operators_own_text() {
     let mut daemon = world.daemon("a.example.com b.example.com");
     world.reissued(A, 2).await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!(
-        world.description(A),
-        format!("for the shop, ask Bob {}", mark(&world))
-    );
+    assert_eq!(world.description(A), format!("for the shop, ask Bob {}", mark(&world)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -351,9 +296,7 @@ async fn without_its_mark_and_without_the_volume_ours_is_left_as_a_strangers() {
     world.pushed(A).await;
     daemon.idles().await;
     let id = world.held(A).id;
-    world.rancher.change_certificate(&id, |held| {
-        held.description = Some("of the shop".to_owned())
-    });
+    world.rancher.change_certificate(&id, |held| held.description = Some("of the shop".to_owned()));
     let before = (world.asked_anything(), world.writes());
     // On record it is ours, and the same: there is nothing to write.
     daemon.passes(1).await;
@@ -376,12 +319,8 @@ async fn another_chain_that_was_pasted_behind_our_leaf_is_made_good() {
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
     let before = world.held(A);
-    world
-        .rancher
-        .change_certificate(&before.id, |held| held.chain = None);
-    daemon
-        .decides(A, "Push", "Rancher has our certificate with another chain")
-        .await;
+    world.rancher.change_certificate(&before.id, |held| held.chain = None);
+    daemon.decides(A, "Push", "Rancher has our certificate with another chain").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.held(A).chain, before.chain);
     assert_eq!(world.production.issued().len(), 1);

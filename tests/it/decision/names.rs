@@ -24,9 +24,7 @@ async fn a_name_that_is_added_brings_a_new_certificate_in_place() {
     daemon.decides(A, "Keep", "fresh until").await;
     let id = world.held(A).id;
     world.rancher.set_label(&service, LABEL, Some(AB));
-    daemon
-        .decides(A, "Issue", "names changed: it lacks b.example.com")
-        .await;
+    daemon.decides(A, "Issue", "names changed: it lacks b.example.com").await;
     world.reissued(A, 2).await;
     daemon.idles().await;
     assert_eq!(world.production.issued().len(), 2);
@@ -139,9 +137,7 @@ async fn the_primary_name_that_is_removed_leaves_its_certificate_as_it_is() {
 
     let mut daemon = world.daemon(B);
     world.pushed(B).await;
-    daemon
-        .mentions("nobody wants this certificate any more")
-        .await;
+    daemon.mentions("nobody wants this certificate any more").await;
     daemon.idles().await;
     assert_eq!(world.production.issued().len(), 2);
     assert_eq!(world.held(A), before);
@@ -178,13 +174,8 @@ async fn a_served_name_is_not_taken_away_before_its_own_certificate_is_at_ranche
         seen.endpoint == "new-order" && seen.subject == "b.example.com"
     };
     let hold = What::Hold(gate.clone());
-    world
-        .production
-        .faults()
-        .add_when(is_order_of_b, 0, 1, hold);
-    let settings = world
-        .settings()
-        .with("DOMAINS", "a.example.com, b.example.com");
+    world.production.faults().add_when(is_order_of_b, 0, 1, hold);
+    let settings = world.settings().with("DOMAINS", "a.example.com, b.example.com");
     let mut daemon = settings.with("REPLACE_FOREIGN", "always").start();
     guarded("the order of b", gate.reached(1)).await;
     let reason = "covers b.example.com, which ours does not yet";
@@ -229,11 +220,7 @@ async fn two_certificates_do_not_both_give_up_a_name_that_they_share() {
         let held = issued.iter().find(|issued| issued.leaf_sha256 == leaf);
         held.unwrap().names.iter().any(|name| name == SHARED)
     };
-    assert_ne!(
-        covers(A),
-        covers(B),
-        "one has given it up, one still serves it"
-    );
+    assert_ne!(covers(A), covers(B), "one has given it up, one still serves it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,32 +233,22 @@ async fn a_name_that_nobody_wants_is_renewed_while_a_balancer_lists_it_and_else_
     let listed = world.announce("shop", "listed", A);
     world.pushed(A).await;
     world.lasting(Duration::days(90), Duration::hours(1));
-    world
-        .rancher
-        .add_balancer("front", None, &[&world.held(A).id], "active");
+    world.rancher.add_balancer("front", None, &[&world.held(A).id], "active");
     for service in [listed, gone] {
         world.rancher.remove_service(&service);
     }
-    let line = daemon
-        .mentions("nobody wants this certificate any more")
-        .await;
+    let line = daemon.mentions("nobody wants this certificate any more").await;
     assert_eq!(line["names"], C);
     daemon.decides(A, "Renew", "expiring").await;
     world.reissued(A, 2).await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!(
-        daemon.with("nobody wants this certificate any more").len(),
-        1
-    );
+    assert_eq!(daemon.with("nobody wants this certificate any more").len(), 1);
     daemon.stop().await;
 
     let mut daemon = world.daemon("");
     daemon.decides(A, "Keep", "fresh until").await;
     daemon.passes(1).await;
-    assert_eq!(
-        daemon.with("nobody wants this certificate any more").len(),
-        0
-    );
+    assert_eq!(daemon.with("nobody wants this certificate any more").len(), 0);
     assert_eq!(world.issued(A).len(), 2);
     assert_eq!(world.issued(C), [world.held(C).leaf()], "left as it is");
 }
@@ -286,9 +263,7 @@ async fn a_name_that_comes_back_finds_its_certificate() {
     daemon.stop().await;
     let before = (world.asked_anything(), world.writes());
     let mut daemon = world.daemon(A);
-    daemon
-        .mentions("nobody wants this certificate any more")
-        .await;
+    daemon.mentions("nobody wants this certificate any more").await;
     daemon.stop().await;
     let mut daemon = world.daemon("a.example.com, c.example.com");
     daemon.decides(C, "Keep", "fresh until").await;

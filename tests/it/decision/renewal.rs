@@ -25,9 +25,8 @@ impl World {
         daemon.decides(A, "Keep", "fresh until").await;
         daemon.stop().await;
         let issued = self.production.issued();
-        for pair in issued
-            .windows(2)
-            .filter(|pair| pair[1].not_after - pair[1].not_before == lifetime)
+        for pair in
+            issued.windows(2).filter(|pair| pair[1].not_after - pair[1].not_before == lifetime)
         {
             // Half of its life is left, less a twentieth; dates are whole seconds.
             let apart = pair[1].not_before - pair[0].not_before;
@@ -36,13 +35,7 @@ impl World {
         assert_eq!(self.rancher.certificates().len(), 1);
         let held = self.held(A);
         assert_eq!(held.id, "1c1");
-        assert_eq!(
-            held.description
-                .unwrap_or_default()
-                .matches("leaf=")
-                .count(),
-            1
-        );
+        assert_eq!(held.description.unwrap_or_default().matches("leaf=").count(), 1);
         for issued in self.production.issued() {
             assert_eq!(issued.names, [A]);
         }
@@ -76,10 +69,7 @@ async fn a_short_lived_certificate_is_renewed_when_it_is_due_and_no_earlier() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_setting_of_fourteen_days_makes_no_loop_of_short_lived_certificates() {
     let world = World::start().await;
-    let settings = world
-        .settings()
-        .with("DOMAINS", A)
-        .with("RENEW_BEFORE_DAYS", "14");
+    let settings = world.settings().with("DOMAINS", A).with("RENEW_BEFORE_DAYS", "14");
     world.renews_no_earlier_than_due(settings, 3).await;
 }
 
@@ -87,10 +77,7 @@ async fn a_setting_of_fourteen_days_makes_no_loop_of_short_lived_certificates() 
 async fn a_setting_of_fourteen_days_keeps_a_certificate_of_six_days() {
     let world = World::start().await;
     world.lasting(Duration::hours(160), Duration::hours(1));
-    let settings = world
-        .settings()
-        .with("DOMAINS", A)
-        .with("RENEW_BEFORE_DAYS", "14");
+    let settings = world.settings().with("DOMAINS", A).with("RENEW_BEFORE_DAYS", "14");
     let mut daemon = settings.start();
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
@@ -110,9 +97,7 @@ async fn a_setting_in_days_is_kept_where_it_fits_the_lifetime() {
 
     // 38 days are left: due for who wants 40. One for the same names was asked for just now, though.
     let mut daemon = settings.with("RENEW_BEFORE_DAYS", "40").start();
-    daemon
-        .decides(A, "Wait", "(Renew: expiring: it expires on")
-        .await;
+    daemon.decides(A, "Wait", "(Renew: expiring: it expires on").await;
     assert_eq!(world.production.issued().len(), 1);
 }
 
@@ -128,13 +113,8 @@ async fn a_second_certificate_for_the_same_names_is_not_asked_for_within_a_day()
 
     for _ in 0..2 {
         let mut daemon = world.daemon(A);
-        let line = daemon
-            .decides(
-                A,
-                "Wait",
-                "asked for less than a day ago; the next not before",
-            )
-            .await;
+        let line =
+            daemon.decides(A, "Wait", "asked for less than a day ago; the next not before").await;
         let reason = line["reason"].as_str().unwrap();
         assert!(reason.ends_with("(Issue: first certificate)"), "{reason}");
         daemon.passes(1).await;

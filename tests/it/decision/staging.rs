@@ -15,9 +15,7 @@ use crate::support::issued;
 
 impl World {
     fn with_staging(&self, domains: &str) -> Settings {
-        self.settings()
-            .with("DOMAINS", domains)
-            .with("STAGING", "True")
+        self.settings().with("DOMAINS", domains).with("STAGING", "True")
     }
 
     /// `STAGING=False` got lost: staging is the default.
@@ -131,9 +129,7 @@ async fn with_staging_a_name_added_to_a_production_certificate_is_left_and_told(
     daemon.stop().await;
     let before = (world.asked_anything(), world.writes());
 
-    let mut daemon = world
-        .without_production("a.example.com b.example.com")
-        .start();
+    let mut daemon = world.without_production("a.example.com b.example.com").start();
     daemon.decides(A, "Leave", "set STAGING=False").await;
     daemon.passes(1).await;
     assert_eq!((world.asked_anything(), world.writes()), before);
@@ -168,13 +164,7 @@ async fn with_staging_a_production_certificate_that_is_due_is_still_pushed() {
     let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
-    daemon
-        .decides(
-            A,
-            "Push",
-            "the production certificate in the store is better",
-        )
-        .await;
+    daemon.decides(A, "Push", "the production certificate in the store is better").await;
     world.pushed(A).await;
     daemon.decides(A, "Leave", "set STAGING=False").await;
     assert_eq!(world.asked_anything(), asked);
@@ -191,9 +181,7 @@ async fn with_staging_a_production_certificate_is_still_restored() {
     let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.without_production(A).start();
-    daemon
-        .decides(A, "Restore", "Rancher has a better copy of ours")
-        .await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
@@ -218,9 +206,7 @@ async fn with_staging_the_production_certificate_still_replaces_a_staging_one() 
     let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
-    daemon
-        .decides(A, "Push", "Rancher has a staging copy of ours")
-        .await;
+    daemon.decides(A, "Push", "Rancher has a staging copy of ours").await;
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.asked_anything(), asked);
@@ -263,9 +249,7 @@ async fn with_staging_a_name_without_a_certificate_gets_a_staging_one() {
     daemon.idles().await;
     daemon.stop().await;
 
-    let mut daemon = world
-        .without_production("a.example.com, b.example.com")
-        .start();
+    let mut daemon = world.without_production("a.example.com, b.example.com").start();
     daemon.decides(B, "Issue", "first certificate").await;
     world.staged(B).await;
     daemon.idles().await;
@@ -290,13 +274,7 @@ async fn a_staging_certificate_that_came_back_from_rancher_is_still_a_staging_on
     daemon.decides(A, "Issue", "staging to production").await;
     world.pushed(A).await;
     daemon.idles().await;
-    assert_eq!(
-        (
-            world.staging.issued().len(),
-            world.production.issued().len()
-        ),
-        (1, 1)
-    );
+    assert_eq!((world.staging.issued().len(), world.production.issued().len()), (1, 1));
 }
 
 /// Issuers rotate and are called what they like: the directory on record or in the mark is what counts. Here the
@@ -323,13 +301,7 @@ async fn the_directory_counts_more_than_what_issuers_are_called() {
     let mut daemon = settings.start();
     daemon.decides(A, "Restore", "a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
-    assert_eq!(
-        (
-            world.staging.issued().len(),
-            world.production.issued().len()
-        ),
-        (1, 1)
-    );
+    assert_eq!((world.staging.issued().len(), world.production.issued().len()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -31,9 +31,7 @@ async fn after_a_failed_push_of_an_upgrade_the_next_pass_pushes() {
     world.rancher.faults().add("put-certificate", 2, refused());
     let mut daemon = world.daemon(A);
     daemon.decides(A, "Issue", "staging to production").await;
-    daemon
-        .decides(A, "Push", "Rancher has a staging copy of ours, until")
-        .await;
+    daemon.decides(A, "Push", "Rancher has a staging copy of ours, until").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.production.issued().len(), 1);
@@ -56,23 +54,16 @@ async fn after_a_failed_push_of_an_upgrade_a_restart_pushes() {
     guarded(
         "a second try",
         faults.until(|seen| {
-            seen.iter()
-                .filter(|seen| seen.endpoint == "put-certificate")
-                .count()
-                >= 2
+            seen.iter().filter(|seen| seen.endpoint == "put-certificate").count() >= 2
         }),
     )
     .await;
-    daemon
-        .decides(A, "Wait", "(Push: Rancher has a staging copy of ours")
-        .await;
+    daemon.decides(A, "Wait", "(Push: Rancher has a staging copy of ours").await;
     daemon.stop().await;
     faults.clear();
 
     let mut daemon = world.daemon(A);
-    daemon
-        .decides(A, "Push", "Rancher has a staging copy of ours, until")
-        .await;
+    daemon.decides(A, "Push", "Rancher has a staging copy of ours, until").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.asked_anything(), asked);
@@ -83,10 +74,7 @@ async fn after_a_failed_push_of_an_upgrade_a_restart_pushes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_push_whose_answer_was_lost_is_found_done() {
     let world = upgraded_world().await;
-    world
-        .rancher
-        .faults()
-        .add("put-certificate", 1, What::DoThenClose);
+    world.rancher.faults().add("put-certificate", 1, What::DoThenClose);
     let mut daemon = world.daemon(A);
     world.pushed(A).await;
     daemon.idles().await;

@@ -43,12 +43,7 @@ impl Site {
         settings.ip = gateway.into();
         let production = Pebble::start(settings, dir.path().join("pebble"), &tls).await;
         let rancher = Rancher::start_at(gateway, RancherSettings::default()).await;
-        Self {
-            production,
-            rancher: rancher.unwrap(),
-            dns,
-            dir,
-        }
+        Self { production, rancher: rancher.unwrap(), dns, dir }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -106,9 +101,7 @@ impl Site {
 
     /// Resolves when Rancher holds the certificate.
     pub(super) async fn pushed(&self, daemon: &Daemon) {
-        let pushing = self
-            .rancher
-            .until(|model| model.certificate(NAMES[0]).is_some());
+        let pushing = self.rancher.until(|model| model.certificate(NAMES[0]).is_some());
         let what = "the certificate at Rancher (does a firewall keep containers from this host?)";
         daemon.brings(what, pushing).await;
     }

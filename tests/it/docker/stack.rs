@@ -56,36 +56,23 @@ impl<'a> Stack<'a> {
         });
         // JSON is YAML.
         std::fs::write(site.path("added.yml"), added.to_string()).unwrap();
-        Self {
-            workshop,
-            site,
-            image,
-            nginx_image,
-        }
+        Self { workshop, site, image, nginx_image }
     }
 
     async fn compose(&self, args: &[&str]) {
         let mut command = Command::new("docker-compose");
         command.args(["--project-name", self.workshop.name(), "--file", FILE]);
-        command
-            .arg("--file")
-            .arg(self.site.path("added.yml"))
-            .args(args);
+        command.arg("--file").arg(self.site.path("added.yml")).args(args);
         // Whatever is set where the tests run is none of theirs.
         command.envs(SETTINGS.iter().map(|setting| (setting.name, "")));
-        command
-            .env("LE_IMAGE", &self.image)
-            .envs(self.site.settings().vars());
+        command.env("LE_IMAGE", &self.image).envs(self.site.settings().vars());
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = guarded(&format!("docker-compose {args:?}"), command.output()).await;
         let output = output.unwrap_or_else(|error| {
             panic!("docker-compose cannot be run; NO_DOCKER=1 leaves these tests out: {error}")
         });
         let text = text(&output);
-        assert!(
-            output.status.success(),
-            "docker-compose {args:?} failed:\n{text}"
-        );
+        assert!(output.status.success(), "docker-compose {args:?} failed:\n{text}");
     }
 
     pub(super) async fn start(&self, service: &str) {
@@ -94,8 +81,7 @@ impl<'a> Stack<'a> {
 
     /// A new container in place of the present one, as after an upgrade.
     pub(super) async fn recreate(&self, service: &str) {
-        self.compose(&["up", "--detach", "--force-recreate", service])
-            .await;
+        self.compose(&["up", "--detach", "--force-recreate", service]).await;
     }
 
     pub(super) async fn remove(&self, service: &str) {
@@ -150,24 +136,16 @@ impl<'a> Stack<'a> {
         let project = format!("com.docker.compose.project={}", self.workshop.name());
         let label = format!("{LABEL}={}", self.workshop.name());
         // The webroot itself is the operator's, who has to let nginx in.
-        for (volume, folder, given) in [
-            (CERTIFICATES, "live", "."),
-            (CHALLENGES, ".well-known/acme-challenge", ".well-known"),
-        ] {
+        for (volume, folder, given) in
+            [(CERTIFICATES, "live", "."), (CHALLENGES, ".well-known/acme-challenge", ".well-known")]
+        {
             let from = self.site.path(volume);
             std::fs::create_dir_all(from.join(folder)).unwrap();
             let volume = self.volume(volume);
             let args = ["volume", "create", "--label", &project, &volume];
             self.workshop.said(&args).await;
             let mount = format!("{volume}:/volume");
-            let args = [
-                "create",
-                "--label",
-                &label,
-                "--volume",
-                &mount,
-                &self.nginx_image,
-            ];
+            let args = ["create", "--label", &label, "--volume", &mount, &self.nginx_image];
             let container = self.workshop.said(&args).await;
             let mut pipe = Command::new("/bin/sh");
             pipe.arg("-c").arg(FILL).arg(&from).arg(given);

@@ -41,10 +41,7 @@ pub(super) struct Workshop {
 impl Workshop {
     /// None if `NO_DOCKER=1` says that there is to be none.
     pub(super) async fn open() -> Option<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a switch of the tests, no setting"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "a switch of the tests, no setting")]
         let switch = std::env::var("NO_DOCKER").unwrap_or_default();
         if switch == "1" {
             // Past the capture of tests that pass: nobody is to believe that this one ran.
@@ -140,8 +137,7 @@ impl Workshop {
     pub(super) async fn daemon_image(&self) -> String {
         let binary = static_binary();
         let tag = format!("{}:daemon", self.name);
-        self.script("daemon-image.sh", &[&tag, binary.to_str().unwrap()])
-            .await;
+        self.script("daemon-image.sh", &[&tag, binary.to_str().unwrap()]).await;
         tag
     }
 
@@ -156,9 +152,7 @@ impl Workshop {
         });
         let lock = guarded("other tests to give nginx:alpine back", lock).await;
         *self.lock.lock().unwrap() = Some(lock.unwrap());
-        let present = self
-            .asked(&["image", "inspect", "--format", STAND_IN, NGINX])
-            .await;
+        let present = self.asked(&["image", "inspect", "--format", STAND_IN, NGINX]).await;
         // A stand-in that a killed test left behind is as good as none.
         let is_real = present.status.success() && text(&present).trim() != NGINX;
         if is_real {
@@ -196,10 +190,7 @@ impl Drop for Workshop {
         for label in [LABEL, COMPOSE_LABEL] {
             let filter = format!("label={label}={}", self.name);
             for (list, remove) in [
-                (
-                    &["ps", "--all", "--quiet"][..],
-                    &["rm", "--force", "--volumes"][..],
-                ),
+                (&["ps", "--all", "--quiet"][..], &["rm", "--force", "--volumes"][..]),
                 (&["volume", "ls", "--quiet"], &["volume", "rm", "--force"]),
             ] {
                 let found = Self::clean(&[list, &["--filter", &filter]].concat());

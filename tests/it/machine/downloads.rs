@@ -84,9 +84,7 @@ async fn a_certificate_that_is_lost_for_a_day_is_replaced_and_its_key_kept() {
     world.let_pass(Duration::hours(2));
     // It is asked for once more before another is ordered, which is lost as well.
     let mut daemon = world.daemon(NAME);
-    daemon
-        .says("order is stuck, put aside with its key and looked at daily")
-        .await;
+    daemon.says("order is stuck, put aside with its key and looked at daily").await;
     daemon.says("finalize noted").await;
     daemon.says("more to do later").await;
     daemon.stop().await;
@@ -193,11 +191,6 @@ async fn answers_that_make_no_sense_for_one_order_stop_no_other() {
         world.end_rests(NAME);
         let daemon = world.daemon(NAME);
         world.gets(&daemon, NAME).await;
-        assert_eq!(
-            world.issued(NAME).len(),
-            1,
-            "{nonsense:?}: {}",
-            daemon.text()
-        );
+        assert_eq!(world.issued(NAME).len(), 1, "{nonsense:?}: {}", daemon.text());
     }
 }

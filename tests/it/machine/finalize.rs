@@ -46,11 +46,9 @@ impl World {
 /// A finalize that the authority refuses in its own words has issued nothing: no day is waited for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finalize_that_is_refused_counts_as_no_certificate() {
-    for problem in [
-        refused(),
-        Problem::new(400, "rejectedIdentifier", WORDS),
-        Problem::new(403, "caa", WORDS),
-    ] {
+    for problem in
+        [refused(), Problem::new(400, "rejectedIdentifier", WORDS), Problem::new(403, "caa", WORDS)]
+    {
         let world = World::start().await;
         let what = format!("{problem:?}");
         world.finalizes(Quirk::new(Finalizing::Refuse(problem)).times(1));
@@ -110,12 +108,8 @@ async fn a_finalize_whose_key_or_time_is_refused_is_sent_again_with_what_is_good
 /// Silence, a torn connection and 5xx do not say that nothing was issued: where the order is gone then, a day is waited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finalize_without_an_answer_counts_as_a_certificate() {
-    let answers = [
-        What::Answer(internal().response()),
-        What::Close,
-        What::DoThenClose,
-        What::Truncate,
-    ];
+    let answers =
+        [What::Answer(internal().response()), What::Close, What::DoThenClose, What::Truncate];
     for answer in answers {
         let world = World::start().await;
         let what = format!("{answer:?}");
@@ -183,11 +177,7 @@ async fn an_enrollment_that_failed_is_shown_in_the_words_of_the_authority_and_tr
     let what = certificate["problem"]["what"].as_str().unwrap();
     assert!(what.contains(WORDS), "{certificate:#}");
     assert!(!what.contains("less than a day ago"), "{certificate:#}");
-    let asked = world
-        .wants(NAME)
-        .without("LOG")
-        .runs(&["renew", NAME])
-        .await;
+    let asked = world.wants(NAME).without("LOG").runs(&["renew", NAME]).await;
     assert_eq!(asked.code, 0, "{asked:#?}");
     world.gets(&daemon, NAME).await;
     world.asked_so_far(2, 2, &daemon.text());

@@ -45,9 +45,7 @@ async fn an_authority_that_lost_its_state_costs_one_account_and_no_day() {
         let is_processing = |order: &&Order| order.status == OrderStatus::Processing;
         state.orders().filter(is_processing).count() == in_flight.len()
     };
-    daemon
-        .brings("all orders", world.production.until(are_finalized))
-        .await;
+    daemon.brings("all orders", world.production.until(are_finalized)).await;
     daemon.kill().await;
 
     world.production.lose_state();
@@ -64,10 +62,7 @@ async fn an_authority_that_lost_its_state_costs_one_account_and_no_day() {
     assert_eq!(world.asked("new-account"), 2, "{}", daemon.text());
     assert_eq!(daemon.count(FORGOTTEN), 1, "{}", daemon.text());
     let warnings = daemon.log();
-    let warnings: Vec<&Value> = warnings
-        .iter()
-        .filter(|line| line["level"] == "WARN")
-        .collect();
+    let warnings: Vec<&Value> = warnings.iter().filter(|line| line["level"] == "WARN").collect();
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
 }
 
@@ -102,22 +97,15 @@ async fn an_authority_that_is_gone_is_asked_ever_more_seldom_and_then_no_more() 
             break;
         }
     }
-    let is_growing = rests
-        .windows(2)
-        .all(|pair| pair[0] + Duration::seconds(20) < pair[1]);
+    let is_growing = rests.windows(2).all(|pair| pair[0] + Duration::seconds(20) < pair[1]);
     assert!(is_growing && rests.len() > 4, "{rests:?}");
     let last = rests.pop().unwrap();
-    assert!(
-        Duration::hours(12) < last && last <= Duration::DAY,
-        "{last}"
-    );
+    assert!(Duration::hours(12) < last && last <= Duration::DAY, "{last}");
 
     // Its life has been over for days, and nobody answers.
     world.let_pass(Duration::days(13));
     let mut daemon = world.daemon("");
-    let line = daemon
-        .says("order is over without its certificate, its key is kept")
-        .await;
+    let line = daemon.says("order is over without its certificate, its key is kept").await;
     assert_eq!(line["names"], NAME);
     daemon.settles().await;
     daemon.stop().await;

@@ -65,21 +65,13 @@ fn asked_until(world: &World) -> time::OffsetDateTime {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_was_just_issued_shows_its_end_at_once() {
     let world = World::start().await;
-    let (mut daemon, port) = world
-        .wants(NAME)
-        .with("LOOP_TIME", "3600")
-        .start_seen()
-        .await;
+    let (mut daemon, port) = world.wants(NAME).with("LOOP_TIME", "3600").start_seen().await;
     daemon.says("balancers woken").await;
     let certificate = shown(&port, NAME).await;
     let issued = world.production.issued().pop().unwrap();
     let print = leaf(&issued.chain_pem);
     for copy in ["on_disk", "at_rancher"] {
-        assert_eq!(
-            certificate[copy]["fingerprint"],
-            print.as_str(),
-            "{certificate:#}"
-        );
+        assert_eq!(certificate[copy]["fingerprint"], print.as_str(), "{certificate:#}");
     }
     let end = moment(&certificate["expires_at"]);
     assert_eq!(end.unix_timestamp(), issued.not_after.unix_timestamp());

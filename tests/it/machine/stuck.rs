@@ -105,10 +105,7 @@ async fn an_order_that_never_ends_is_told_after_a_day_with_its_url_and_another_i
         assert_eq!(world.asked("new-order"), 2, "{never:?}: {}", daemon.text());
         assert_eq!(world.issued(NAME).len(), 1, "{never:?}: {}", daemon.text());
         let kept = std::fs::read_to_string(world.stuck_path(NAME)).unwrap();
-        assert!(
-            kept.contains("PRIVATE KEY") && kept.contains(&old),
-            "{kept}"
-        );
+        assert!(kept.contains("PRIVATE KEY") && kept.contains(&old), "{kept}");
 
         let certificate = shown(&port, NAME).await;
         assert_eq!(certificate["health"], "attention", "{certificate:#}");

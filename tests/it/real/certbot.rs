@@ -20,14 +20,7 @@ impl Certbot {
     /// Gets a certificate by its own webroot plugin.
     pub(crate) async fn obtain(&self, directory: &str, names: &[&str]) -> String {
         let webroot = self.webroot.to_str().unwrap();
-        let mut args = vec![
-            "certonly",
-            "--server",
-            directory,
-            "--webroot",
-            "-w",
-            webroot,
-        ];
+        let mut args = vec!["certonly", "--server", directory, "--webroot", "-w", webroot];
         args.extend(["--agree-tos", "--register-unsafely-without-email"]);
         args.extend(names.iter().flat_map(|name| ["-d", name]));
         self.run(&args).await
@@ -41,8 +34,7 @@ impl Certbot {
     /// Renews what is due, and says so.
     pub(crate) async fn renew(&self) -> String {
         let args = ["renew", "--no-random-sleep-on-renew", "--agree-tos"];
-        self.run(&[&args[..], &["--register-unsafely-without-email"]].concat())
-            .await
+        self.run(&[&args[..], &["--register-unsafely-without-email"]].concat()).await
     }
 
     async fn run(&self, args: &[&str]) -> String {

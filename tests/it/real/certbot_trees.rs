@@ -12,9 +12,7 @@ async fn certbot_lists_the_store_and_renews_nothing_in_it() {
     let scene = Scene::with(|pebble| pebble.lifetime = Some(3600)).await;
     let domains = "a.example.com www.a.example.com, b.example.com";
     let mut daemon = scene.settings().with("DOMAINS", domains).start();
-    scene
-        .pushed(&daemon, &["a.example.com", "b.example.com"])
-        .await;
+    scene.pushed(&daemon, &["a.example.com", "b.example.com"]).await;
     daemon.settles().await;
 
     let said = scene.certbot().certificates().await;
@@ -35,10 +33,7 @@ async fn certbot_lists_the_store_and_renews_nothing_in_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certbot_takes_the_store_over_once_autorenew_is_on() {
     let scene = Scene::with(|pebble| pebble.lifetime = Some(3600)).await;
-    let mut daemon = scene
-        .settings()
-        .with("DOMAINS", "a.example.com www.a.example.com")
-        .start();
+    let mut daemon = scene.settings().with("DOMAINS", "a.example.com www.a.example.com").start();
     scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
     drop(daemon.stop().await);
@@ -49,10 +44,7 @@ async fn certbot_takes_the_store_over_once_autorenew_is_on() {
     let said = scene.certbot().renew().await;
     assert_eq!(scene.production.issued(), 2, "{said}");
     let said = scene.certbot().certificates().await;
-    assert!(
-        said.contains("Domains: a.example.com www.a.example.com"),
-        "{said}"
-    );
+    assert!(said.contains("Domains: a.example.com www.a.example.com"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,9 +57,7 @@ async fn tree_of_certbots_is_taken_over_and_pushed_without_an_order() {
     let conf = scene.path("store").join("renewal/a.example.com.conf");
     let before = fs::read_to_string(&conf).unwrap();
 
-    let settings = scene
-        .settings()
-        .with("DOMAINS", "www.a.example.com a.example.com");
+    let settings = scene.settings().with("DOMAINS", "www.a.example.com a.example.com");
     let mut daemon = settings.start();
     daemon.says("certbot's lineage taken over").await;
     scene.pushed(&daemon, &["www.a.example.com"]).await;

@@ -44,12 +44,7 @@ impl Town {
         dns.resolve(NAME, V4).await;
         let port = Port::claim();
         let web = server(V4, &port, &world).await;
-        Self {
-            world,
-            dns,
-            web,
-            port,
-        }
+        Self { world, dns, web, port }
     }
 
     /// One that leads the name to [::1] as well, where another web server is.
@@ -104,12 +99,7 @@ async fn a_name_that_leads_to_us_ends_with_success_and_nothing_is_left() {
     let town = Town::start().await;
     let checked = town.check().await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
-    checked.has(
-        "a",
-        "warn",
-        "127.0.0.1 (a loopback address",
-        "--dns 1.1.1.1",
-    );
+    checked.has("a", "warn", "127.0.0.1 (a loopback address", "--dns 1.1.1.1");
     checked.has("aaaa", "ok", "none", "");
     checked.has("caa", "ok", "no record at a.example.com or above it", "");
     checked.has("token", "ok", "preflight-", "");
@@ -118,10 +108,7 @@ async fn a_name_that_leads_to_us_ends_with_success_and_nothing_is_left() {
     let json = checked.json();
     let hop = &json["steps"][4]["hops"][0];
     let at = format!("127.0.0.1:{}", town.port.number());
-    assert_eq!(
-        (&hop["status"], hop["address"].as_str()),
-        (&200.into(), Some(at.as_str()))
-    );
+    assert_eq!((&hop["status"], hop["address"].as_str()), (&200.into(), Some(at.as_str())));
     assert_eq!(json["verdict"], "warn");
     assert_eq!(town.web.faults().count("challenge"), 1);
     assert_eq!(town.web.faults().seen()[0].subject, NAME);
@@ -134,24 +121,18 @@ async fn the_text_has_a_line_for_each_step_and_ends_with_the_verdict() {
     let checked = Checked::run(&town.settings(), &[NAME, "--dns", &server]).await;
     let lines: Vec<&str> = checked.stdout.lines().collect();
     assert!(lines[0].contains(&server), "{}", checked.stdout);
-    assert_eq!(
-        lines[6], "ok    our token came back from 127.0.0.1",
-        "{lines:#?}"
-    );
+    assert_eq!(lines[6], "ok    our token came back from 127.0.0.1", "{lines:#?}");
     let last =
         "as far as can be seen from here the CA would succeed; mind 1 remark, marked `warn` above";
     assert_eq!(lines.last(), Some(&last));
-    town.web
-        .settings(|settings| settings.missing_hosts.push(NAME.to_owned()));
+    town.web.settings(|settings| settings.missing_hosts.push(NAME.to_owned()));
     let checked = Checked::run(&town.settings(), &[NAME, "--dns", &server]).await;
     assert_eq!(checked.status, 1);
     let lines: Vec<&str> = checked.stdout.lines().collect();
     let last = "the CA would fail: 1 thing to mend, marked `fail` above";
     assert_eq!(lines.last(), Some(&last));
     assert!(
-        lines
-            .iter()
-            .any(|line| line.starts_with("fail  127.0.0.1: answered 404 Not Found")),
+        lines.iter().any(|line| line.starts_with("fail  127.0.0.1: answered 404 Not Found")),
         "{lines:#?}"
     );
     assert!(
@@ -185,16 +166,8 @@ async fn a_name_without_a_record_needs_no_token() {
     let town = Town::start().await;
     let checked = town.check_with(&town.settings(), "b.example.com").await;
     assert_eq!(checked.status, 1);
-    checked.has(
-        "a",
-        "fail",
-        "no such record",
-        "make an A record for b.example.com",
-    );
-    assert_eq!(
-        (checked.steps("token"), checked.steps("fetch")),
-        (vec![], vec![])
-    );
+    checked.has("a", "fail", "no such record", "make an A record for b.example.com");
+    assert_eq!((checked.steps("token"), checked.steps("fetch")), (vec![], vec![]));
     assert_eq!(town.web.faults().count("challenge"), 0);
 }
 
@@ -204,12 +177,7 @@ async fn an_alias_is_followed() {
     town.dns.alias("b.example.com", NAME).await;
     let checked = town.check_with(&town.settings(), "b.example.com").await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
-    checked.has(
-        "a",
-        "warn",
-        "127.0.0.1",
-        "correct the A record of b.example.com",
-    );
+    checked.has("a", "warn", "127.0.0.1", "correct the A record of b.example.com");
     assert_eq!(town.web.faults().seen()[0].subject, "b.example.com");
 }
 
@@ -232,12 +200,7 @@ async fn an_ipv6_address_that_leads_elsewhere_fails_although_ipv4_is_fine() {
     other.faults().add("challenge", u32::MAX, page("It works!"));
     let checked = town.check().await;
     assert_eq!(checked.status, 1);
-    checked.has(
-        "fetch",
-        "fail",
-        "(`It works!`)",
-        "correct the AAAA record of a.example.com",
-    );
+    checked.has("fetch", "fail", "(`It works!`)", "correct the AAAA record of a.example.com");
     checked.has("fetch", "ok", "came back from 127.0.0.1", "");
 }
 
@@ -247,20 +210,14 @@ async fn an_ipv6_address_where_nobody_listens_is_a_remark_since_the_ca_falls_bac
     town.dns.resolve(NAME, V6).await;
     let checked = town.check().await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
-    checked.has(
-        "fetch",
-        "warn",
-        "then tries IPv4",
-        "correct the AAAA record",
-    );
+    checked.has("fetch", "warn", "then tries IPv4", "correct the AAAA record");
     checked.has("fetch", "ok", "came back from 127.0.0.1", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_balancer_that_does_not_lead_the_path_to_us_is_told_its_rule() {
     let town = Town::start().await;
-    town.web
-        .settings(|settings| settings.missing_hosts.push(NAME.to_owned()));
+    town.web.settings(|settings| settings.missing_hosts.push(NAME.to_owned()));
     let checked = town.check().await;
     assert_eq!(checked.status, 1);
     let rule = "must lead to lets-encrypt/letsencrypt-nginx before every other rule (priority 1)";
@@ -270,33 +227,19 @@ async fn a_balancer_that_does_not_lead_the_path_to_us_is_told_its_rule() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_balancer_without_a_running_target_is_told_to_start_it() {
     let town = Town::start().await;
-    town.web
-        .faults()
-        .add("challenge", u32::MAX, What::status(503));
+    town.web.faults().add("challenge", u32::MAX, What::status(503));
     let checked = town.check().await;
     assert_eq!(checked.status, 1);
-    checked.has(
-        "fetch",
-        "fail",
-        "503",
-        "start lets-encrypt/letsencrypt-nginx",
-    );
+    checked.has("fetch", "fail", "503", "start lets-encrypt/letsencrypt-nginx");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_another_server_is_found_out() {
     let town = Town::start().await;
-    town.web
-        .faults()
-        .add("challenge", u32::MAX, page("Welcome to Apache"));
+    town.web.faults().add("challenge", u32::MAX, page("Welcome to Apache"));
     let checked = town.check().await;
     assert_eq!(checked.status, 1);
-    checked.has(
-        "fetch",
-        "fail",
-        "(`Welcome to Apache`)",
-        "correct the A record of a.example.com",
-    );
+    checked.has("fetch", "fail", "(`Welcome to Apache`)", "correct the A record of a.example.com");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,30 +247,16 @@ async fn a_redirect_to_https_is_followed_hop_by_hop() {
     let town = Town::start().await;
     let secure = WebServer::start_tls(town.world.webroot()).await.unwrap();
     let front = Front::start(town.port.number(), secure.port()).await;
-    town.web
-        .settings(|settings| settings.redirect = Some(Redirect::Https(front)));
+    town.web.settings(|settings| settings.redirect = Some(Redirect::Https(front)));
     let settings = town.settings().with("HOST_CHECK_PORT", front.to_string());
     let checked = town.check_with(&settings, NAME).await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
     let hops = checked.json()["steps"][4]["hops"].clone();
-    assert_eq!(
-        (&hops[0]["status"], &hops[1]["status"]),
-        (&301.into(), &200.into())
-    );
-    assert!(
-        hops[1]["url"]
-            .as_str()
-            .unwrap()
-            .starts_with("https://a.example.com:")
-    );
+    assert_eq!((&hops[0]["status"], &hops[1]["status"]), (&301.into(), &200.into()));
+    assert!(hops[1]["url"].as_str().unwrap().starts_with("https://a.example.com:"));
     secure.settings(|settings| settings.missing_hosts.push(NAME.to_owned()));
     let checked = town.check_with(&settings, NAME).await;
-    checked.has(
-        "fetch",
-        "fail",
-        "404",
-        "before the one that redirects to https",
-    );
+    checked.has("fetch", "fail", "404", "before the one that redirects to https");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -335,33 +264,17 @@ async fn a_redirect_to_another_name_is_followed_to_where_dns_leads_it() {
     let town = Town::start().await;
     let to = format!("http://b.example.com:{}/", town.port.number());
     let from = "/.well-known/".to_owned();
-    let to = Redirect::Path {
-        from,
-        to: format!("{to}elsewhere/"),
-    };
+    let to = Redirect::Path { from, to: format!("{to}elsewhere/") };
     town.web.settings(|settings| settings.redirect = Some(to));
     let checked = town.check().await;
     checked.has("fetch", "fail", "b.example.com", "redirects to https");
-    assert_eq!(
-        checked.json()["steps"][4]["hops"][1]["address"],
-        serde_json::Value::Null
-    );
+    assert_eq!(checked.json()["steps"][4]["hops"][1]["address"], serde_json::Value::Null);
     town.dns.resolve("b.example.com", V4).await;
     let checked = town.check().await;
-    assert_eq!(
-        checked.json()["steps"][4]["hops"][1]["status"],
-        404,
-        "{}",
-        checked.stdout
-    );
+    assert_eq!(checked.json()["steps"][4]["hops"][1]["status"], 404, "{}", checked.stdout);
     town.web.faults().add("file", u32::MAX, page("for few"));
     let checked = town.check().await;
-    checked.has(
-        "fetch",
-        "fail",
-        "another server answered",
-        "redirects to https",
-    );
+    checked.has("fetch", "fail", "another server answered", "redirects to https");
     assert!(!checked.stdout.contains("for few"), "{}", checked.stdout);
 }
 
@@ -380,12 +293,7 @@ async fn a_redirect_where_the_ca_would_not_go_is_told() {
         town.web.settings(|settings| settings.redirect = Some(to));
         let checked = town.check().await;
         assert_eq!(checked.status, 1);
-        checked.has(
-            "fetch",
-            "fail",
-            words,
-            "let no redirect take the challenge path along",
-        );
+        checked.has("fetch", "fail", words, "let no redirect take the challenge path along");
     }
     assert_eq!(town.web.faults().count("file"), 0);
 }
@@ -394,36 +302,22 @@ async fn a_redirect_where_the_ca_would_not_go_is_told() {
 async fn a_port_where_nobody_listens_is_told() {
     let town = Town::start().await;
     let nowhere = Port::claim();
-    let settings = town
-        .settings()
-        .with("HOST_CHECK_PORT", nowhere.number().to_string());
+    let settings = town.settings().with("HOST_CHECK_PORT", nowhere.number().to_string());
     let checked = town.check_with(&settings, NAME).await;
     assert_eq!(checked.status, 1);
-    checked.has(
-        "fetch",
-        "fail",
-        "connection refused",
-        "run the balancer on 127.0.0.1",
-    );
+    checked.has("fetch", "fail", "connection refused", "run the balancer on 127.0.0.1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_in_the_settings_takes_the_place_of_dns_for_the_connection() {
     let town = Town::start().await;
     // TEST-NET-1 (RFC 5737): nobody is there.
-    town.dns
-        .resolve("b.example.com", Ipv4Addr::new(192, 0, 2, 1).into())
-        .await;
+    town.dns.resolve("b.example.com", Ipv4Addr::new(192, 0, 2, 1).into()).await;
     let settings = town.settings().with("SELF_CHECK_ADDRESS", "127.0.0.1");
     let checked = town.check_with(&settings, "b.example.com").await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
     checked.has("a", "ok", "192.0.2.1", "");
-    checked.has(
-        "fetch",
-        "ok",
-        "127.0.0.1, where SELF_CHECK_ADDRESS leads past DNS",
-        "",
-    );
+    checked.has("fetch", "ok", "127.0.0.1, where SELF_CHECK_ADDRESS leads past DNS", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -431,34 +325,10 @@ async fn caa_records_are_judged_for_the_authority_that_would_be_asked() {
     let town = Town::start().await;
     let add = "add the CAA record";
     for (place, value, grade, says, mend) in [
-        (
-            "1.example.com",
-            "sandbox.example",
-            "ok",
-            "sandbox.example may issue",
-            "",
-        ),
-        (
-            "2.example.com",
-            "letsencrypt.org",
-            "fail",
-            "this CA may not issue",
-            add,
-        ),
-        (
-            "3.example.com",
-            ";",
-            "fail",
-            "this CA may not issue",
-            "0 issue \"sandbox.example\"",
-        ),
-        (
-            "4.example.com",
-            "sandbox.example; validationmethods=http-01",
-            "ok",
-            "may issue",
-            "",
-        ),
+        ("1.example.com", "sandbox.example", "ok", "sandbox.example may issue", ""),
+        ("2.example.com", "letsencrypt.org", "fail", "this CA may not issue", add),
+        ("3.example.com", ";", "fail", "this CA may not issue", "0 issue \"sandbox.example\""),
+        ("4.example.com", "sandbox.example; validationmethods=http-01", "ok", "may issue", ""),
         (
             "5.example.com",
             "sandbox.example; validationmethods=dns-01",
@@ -474,24 +344,13 @@ async fn caa_records_are_judged_for_the_authority_that_would_be_asked() {
             "accounturi",
         ),
         // The records of the closest name count, and of those above it where it has none.
-        (
-            "7.example.com",
-            "sandbox.example",
-            "ok",
-            "CAA of 7.example.com",
-            "",
-        ),
+        ("7.example.com", "sandbox.example", "ok", "CAA of 7.example.com", ""),
     ] {
         town.dns.certify(place, value).await;
         let name = format!("a.{place}");
         town.dns.resolve(&name, V4).await;
         let checked = town.check_with(&town.settings(), &name).await;
-        assert_eq!(
-            checked.status,
-            i32::from(grade == "fail"),
-            "{}",
-            checked.stdout
-        );
+        assert_eq!(checked.status, i32::from(grade == "fail"), "{}", checked.stdout);
         checked.has("caa", grade, says, mend);
     }
     town.dns.certify("a.7.example.com", "other.test").await;
@@ -503,9 +362,7 @@ async fn caa_records_are_judged_for_the_authority_that_would_be_asked() {
 async fn caa_records_for_one_account_are_compared_with_ours() {
     let town = Town::start().await;
     let port = town.port.number();
-    town.world
-        .production
-        .set(|settings| settings.validation_port = port);
+    town.world.production.set(|settings| settings.validation_port = port);
     let settings = town.settings().with("SELF_CHECK_ADDRESS", "127.0.0.1");
     let daemon = settings.start();
     town.world.pushed(NAME).await;
@@ -529,18 +386,10 @@ async fn caa_records_for_one_account_are_compared_with_ours() {
 async fn an_authority_that_does_not_answer_leaves_the_records_to_the_reader() {
     let town = Town::start().await;
     town.dns.certify(NAME, "letsencrypt.org").await;
-    town.world
-        .production
-        .faults()
-        .add("directory", u32::MAX, What::status(500));
+    town.world.production.faults().add("directory", u32::MAX, What::status(500));
     let checked = town.check().await;
     assert_eq!(checked.status, 0, "{}", checked.stdout);
-    checked.has(
-        "caa",
-        "warn",
-        "0 issue \"letsencrypt.org\"",
-        "ask it for its CAA identity",
-    );
+    checked.has("caa", "warn", "0 issue \"letsencrypt.org\"", "ask it for its CAA identity");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -561,12 +410,7 @@ async fn name_servers_that_fail_are_told_apart_from_names_without_records() {
     let checked = town.check().await;
     assert_eq!(checked.status, 1);
     checked.has("a", "fail", "SERVFAIL", "DNSSEC");
-    checked.has(
-        "caa",
-        "fail",
-        "a CA that cannot read these records refuses",
-        "",
-    );
+    checked.has("caa", "fail", "a CA that cannot read these records refuses", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -574,17 +418,10 @@ async fn a_webroot_that_cannot_be_written_is_told() {
     let town = Town::start().await;
     let file = town.world.path("file");
     std::fs::write(&file, "").unwrap();
-    let settings = town
-        .settings()
-        .with("CERTBOT_WEBROOT", file.to_str().unwrap());
+    let settings = town.settings().with("CERTBOT_WEBROOT", file.to_str().unwrap());
     let checked = town.check_with(&settings, NAME).await;
     assert_eq!(checked.status, 1);
-    checked.has(
-        "token",
-        "fail",
-        "no token can be published",
-        "CERTBOT_WEBROOT",
-    );
+    checked.has("token", "fail", "no token can be published", "CERTBOT_WEBROOT");
     assert_eq!(checked.steps("fetch"), []);
 }
 
@@ -592,9 +429,7 @@ async fn a_webroot_that_cannot_be_written_is_told() {
 async fn a_check_that_is_stopped_takes_its_token_away() {
     let town = Town::start().await;
     let gate = Gate::new();
-    town.web
-        .faults()
-        .add("challenge", 1, What::Hold(gate.clone()));
+    town.web.faults().add("challenge", 1, What::Hold(gate.clone()));
     let mut command = command(&town.settings());
     let server = town.dns.address().to_string();
     command.args(["check", NAME, "--dns", &server]);

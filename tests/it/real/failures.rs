@@ -15,9 +15,7 @@ const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9));
 async fn name_that_leads_elsewhere_costs_one_validation_however_often_the_daemon_starts() {
     let scene = Scene::start().await;
     scene.dns.resolve("b.example.com", ELSEWHERE).await;
-    let settings = scene
-        .settings()
-        .with("DOMAINS", "a.example.com, b.example.com");
+    let settings = scene.settings().with("DOMAINS", "a.example.com, b.example.com");
     let mut daemon = settings.clone().start();
     daemon.mentions("validation of b.example.com failed").await;
     scene.pushed(&daemon, &["a.example.com"]).await;
@@ -27,12 +25,7 @@ async fn name_that_leads_elsewhere_costs_one_validation_however_often_the_daemon
         drop(daemon.kill().await);
         daemon = settings.clone().start();
         daemon.settles().await;
-        assert_eq!(
-            scene.production.validations("b.example.com"),
-            1,
-            "{}",
-            daemon.text()
-        );
+        assert_eq!(scene.production.validations("b.example.com"), 1, "{}", daemon.text());
         assert!(daemon.text().contains("validation of b.example.com failed"));
     }
     assert!(scene.rancher.certificate("b.example.com").is_none());
@@ -42,18 +35,11 @@ async fn name_that_leads_elsewhere_costs_one_validation_however_often_the_daemon
 async fn name_that_leads_elsewhere_takes_no_certificate_from_its_neighbour() {
     let scene = Scene::start().await;
     scene.dns.resolve("b.example.com", ELSEWHERE).await;
-    let settings = scene
-        .settings()
-        .with("DOMAINS", "a.example.com b.example.com");
+    let settings = scene.settings().with("DOMAINS", "a.example.com b.example.com");
     let mut daemon = settings.start();
     scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
-    assert_eq!(
-        scene.production.validations("b.example.com"),
-        1,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(scene.production.validations("b.example.com"), 1, "{}", daemon.text());
     assert_eq!(scene.production.issued(), 1, "{}", daemon.text());
     let balancer = scene.balancer(&Rules::default()).await;
     let root = scene.production.root_pem().await;
@@ -73,17 +59,9 @@ async fn balancer_without_the_rule_for_challenges_costs_nothing_and_the_rule_hea
     let mut daemon = settings.start();
     daemon.mentions("self-check of a.example.com failed").await;
     daemon.passes(1).await;
-    assert_eq!(
-        scene.production.validations("a.example.com"),
-        0,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(scene.production.validations("a.example.com"), 0, "{}", daemon.text());
 
-    let open = Rules {
-        challenges: Some(scene.nginx.port()),
-        ..Rules::default()
-    };
+    let open = Rules { challenges: Some(scene.nginx.port()), ..Rules::default() };
     balancer.load(&open, &[]).await.unwrap();
     scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
@@ -97,12 +75,7 @@ async fn web_server_that_is_down_costs_nothing_and_its_return_heals_it() {
     scene.nginx.stop().await;
     let mut daemon = scene.settings().with("DOMAINS", "a.example.com").start();
     daemon.mentions("self-check of a.example.com failed").await;
-    assert_eq!(
-        scene.production.validations("a.example.com"),
-        0,
-        "{}",
-        daemon.text()
-    );
+    assert_eq!(scene.production.validations("a.example.com"), 0, "{}", daemon.text());
     scene.nginx.begin().await;
     scene.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
@@ -116,9 +89,7 @@ async fn page_of_an_nginx_that_does_not_have_the_token_is_told_as_404() {
     let root = scene.path("somewhere");
     std::fs::create_dir(&root).unwrap();
     let elsewhere = Nginx::start(&root, scene.path("elsewhere")).await;
-    let settings = scene
-        .settings()
-        .with("HOST_CHECK_PORT", elsewhere.port().to_string());
+    let settings = scene.settings().with("HOST_CHECK_PORT", elsewhere.port().to_string());
     let mut daemon = settings.with("DOMAINS", "a.example.com").start();
     let line = daemon.says("certificate not done").await;
     let error = line["error"].as_str().unwrap();

@@ -48,11 +48,7 @@ impl Between {
             roots_pem: Some(std::fs::read_to_string(scene.path("acme-roots.pem")).unwrap()),
             kind: Kind::Pebble,
         };
-        let plain = |origin, kind| Upstream {
-            origin,
-            roots_pem: None,
-            kind,
-        };
+        let plain = |origin, kind| Upstream { origin, roots_pem: None, kind };
         let api = plain(scene.rancher.origin(), Kind::Rancher);
         let metadata = plain(scene.rancher.metadata_url(), Kind::Metadata);
         Self {
@@ -85,11 +81,7 @@ pub(crate) fn proxy_tls(scene: &Scene) -> ServerTls {
 
 /// Everything that can go wrong with one request.
 fn faults() -> Vec<What> {
-    let later = |status, form| What::Later {
-        status,
-        after: LATER,
-        form,
-    };
+    let later = |status, form| What::Later { status, after: LATER, form };
     vec![
         What::Close,
         What::DoThenClose,
@@ -224,18 +216,14 @@ impl Case<'_> {
         let is_there = rancher.until(|model| {
             let held = model.certificate(name);
             held.is_some_and(|held| {
-                held.description
-                    .as_deref()
-                    .is_some_and(|text| text.contains("leaf="))
+                held.description.as_deref().is_some_and(|text| text.contains("leaf="))
             })
         });
         daemon.brings(shown, is_there).await;
         daemon.says("balancers woken").await;
         daemon.settles().await;
         let certificates = rancher.certificates();
-        let held = certificates
-            .iter()
-            .filter(|held| held.name.as_deref() == Some(name));
+        let held = certificates.iter().filter(|held| held.name.as_deref() == Some(name));
         assert_eq!(held.count(), 1, "{shown}: {}", daemon.text());
         let text = format!("{before}{}", daemon.text());
         let said = said(self.way, self.endpoint, &self.what);
@@ -246,9 +234,7 @@ impl Case<'_> {
     fn check_account(&self, faulty: &Proxy, shown: &str, daemon: &Daemon) {
         let seen = faulty.faults().seen();
         let wrong: Vec<&Seen> = seen.iter().filter(|seen| seen.fault.is_some()).collect();
-        let [wrong] = wrong[..] else {
-            panic!("{shown}: {seen:?}\n{}", daemon.text())
-        };
+        let [wrong] = wrong[..] else { panic!("{shown}: {seen:?}\n{}", daemon.text()) };
         if let (Way::Authority, What::Later { after, .. }) = (self.way, &self.what) {
             let again = seen.iter().find(|seen| seen.at > wrong.at);
             let again = again.unwrap_or_else(|| panic!("{shown}: never asked again"));
@@ -266,26 +252,15 @@ impl Case<'_> {
 /// Each fault, for a certificate of its own, at each of these steps.
 async fn check(way: Way, endpoints: &[&'static str], prepare: impl Fn(&Scene, &str)) {
     let scene = Scene::start().await;
-    let steps = endpoints
-        .iter()
-        .flat_map(|endpoint| faults().into_iter().map(|what| (*endpoint, what)));
+    let steps =
+        endpoints.iter().flat_map(|endpoint| faults().into_iter().map(|what| (*endpoint, what)));
     let steps: Vec<(&'static str, What)> = steps.collect();
     let count = steps.len();
     let (scene, tls, prepare) = (&scene, &proxy_tls(&scene), &prepare);
-    let runs = steps
-        .into_iter()
-        .enumerate()
-        .map(|(number, (endpoint, what))| {
-            let case = Case {
-                scene,
-                tls,
-                number,
-                way,
-                endpoint,
-                what,
-            };
-            case.run(prepare)
-        });
+    let runs = steps.into_iter().enumerate().map(|(number, (endpoint, what))| {
+        let case = Case { scene, tls, number, way, endpoint, what };
+        case.run(prepare)
+    });
     let runs = stream::iter(runs).buffer_unordered(AT_ONCE);
     runs.collect::<Vec<()>>().await;
     assert_eq!(scene.production.issued(), count);

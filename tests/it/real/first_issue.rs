@@ -52,19 +52,12 @@ async fn names_of_one_entry_share_a_certificate_and_each_is_served() {
     let scene = Scene::start().await;
     let domains = "a.example.com www.a.example.com, b.example.com";
     let mut daemon = scene.settings().with("DOMAINS", domains).start();
-    scene
-        .pushed(&daemon, &["a.example.com", "b.example.com"])
-        .await;
+    scene.pushed(&daemon, &["a.example.com", "b.example.com"]).await;
     daemon.settles().await;
     assert_eq!(scene.production.issued(), 2, "{}", daemon.text());
 
     let default = Some("b.example.com".to_owned());
-    let balancer = scene
-        .balancer(&Rules {
-            default,
-            ..Rules::default()
-        })
-        .await;
+    let balancer = scene.balancer(&Rules { default, ..Rules::default() }).await;
     let root = scene.production.root_pem().await;
     for (name, holder) in [
         ("a.example.com", "a.example.com"),
@@ -112,12 +105,7 @@ async fn staging_certificates_give_way_to_production_ones() {
     balancer.load(&rules, &certificates).await.unwrap();
     let chain = balancer.served("a.example.com", &roots[1]).await.unwrap();
     assert_eq!(leaf_of(&chain), scene.leaf("a.example.com"));
-    drop(
-        balancer
-            .served("a.example.com", &roots[0])
-            .await
-            .unwrap_err(),
-    );
+    drop(balancer.served("a.example.com", &roots[0]).await.unwrap_err());
     assert_eq!(certificates.len(), 1, "replaced in place");
 }
 
@@ -152,13 +140,8 @@ async fn chain_of_three_intermediates_is_served_whole() {
 async fn valid_authorizations_are_not_validated_again() {
     let scene = Scene::with(|pebble| pebble.reused_authorizations = 100).await;
     let settings = scene.settings();
-    let mut daemon = settings
-        .clone()
-        .with("DOMAINS", "a.example.com, b.example.com")
-        .start();
-    scene
-        .pushed(&daemon, &["a.example.com", "b.example.com"])
-        .await;
+    let mut daemon = settings.clone().with("DOMAINS", "a.example.com, b.example.com").start();
+    scene.pushed(&daemon, &["a.example.com", "b.example.com"]).await;
     daemon.settles().await;
     drop(daemon.stop().await);
 
@@ -185,9 +168,7 @@ async fn authorizations_that_are_not_used_again_are_validated_again() {
     drop(daemon.stop().await);
 
     let first = scene.leaf("a.example.com");
-    let mut daemon = settings
-        .with("DOMAINS", "a.example.com b.example.com")
-        .start();
+    let mut daemon = settings.with("DOMAINS", "a.example.com b.example.com").start();
     scene.replaced(&daemon, "a.example.com", &first).await;
     daemon.settles().await;
     let validations =

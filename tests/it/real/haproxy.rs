@@ -45,13 +45,7 @@ impl Haproxy {
         let mut part = launch(&config, None);
         part.listens(at(&http)).await;
         part.listens(at(&https)).await;
-        Self {
-            folder,
-            http,
-            https,
-            loads: 1,
-            part,
-        }
+        Self { folder, http, https, loads: 1, part }
     }
 
     /// Reloads as the balancer does: a new process takes the ports, then the old one drains. If HAProxy refuses the

@@ -43,10 +43,7 @@ impl Scrape {
             let series = series.strip_prefix(PREFIX).unwrap_or(series);
             (series.to_owned(), value.parse().unwrap())
         });
-        Self {
-            values: values.collect(),
-            text: page.body,
-        }
+        Self { values: values.collect(), text: page.body }
     }
 
     #[track_caller]
@@ -118,9 +115,7 @@ async fn what_is_well_is_told_with_its_dates() {
     let scrape = Scrape::of(&port).await;
     let ends = not_after(&world.live(A, "cert.pem"));
     let dates = |metric: &str, place: &str| {
-        scrape.value(&format!(
-            "certificate_{metric}_timestamp_seconds{{name=\"{A}\"{place}}}"
-        ))
+        scrape.value(&format!("certificate_{metric}_timestamp_seconds{{name=\"{A}\"{place}}}"))
     };
     assert_eq!(dates("not_after", ",place=\"store\""), ends);
     assert_eq!(dates("not_after", ",place=\"rancher\""), ends);
@@ -140,10 +135,7 @@ async fn what_is_well_is_told_with_its_dates() {
         assert!(start <= scrape.value(metric), "{metric}");
     }
     scrape.check(&[
-        (
-            "certificate_state{name=\"a.example.com\",health=\"well\",action=\"keep\"}",
-            1.0,
-        ),
+        ("certificate_state{name=\"a.example.com\",health=\"well\",action=\"keep\"}", 1.0),
         ("certificates{health=\"well\"}", 1.0),
         ("certificates{health=\"working\"}", 0.0),
         ("certificates{health=\"waiting\"}", 0.0),
@@ -155,14 +147,8 @@ async fn what_is_well_is_told_with_its_dates() {
         ("names_left_out", 0.0),
         ("tries_total{job=\"obtain\",result=\"well\"}", 1.0),
         ("tries_total{job=\"obtain\",result=\"failed\"}", 0.0),
-        (
-            "authority_answers_total{directory=\"production\",answer=\"unavailable\"}",
-            0.0,
-        ),
-        (
-            "authority_answers_total{directory=\"staging\",answer=\"ok\"}",
-            0.0,
-        ),
+        ("authority_answers_total{directory=\"production\",answer=\"unavailable\"}", 0.0),
+        ("authority_answers_total{directory=\"staging\",answer=\"ok\"}", 0.0),
         ("rancher_answers_total{answer=\"unavailable\"}", 0.0),
         ("metadata_answers_total{answer=\"unavailable\"}", 0.0),
         ("waits{directory=\"production\",kind=\"name\"}", 0.0),
@@ -170,10 +156,7 @@ async fn what_is_well_is_told_with_its_dates() {
         ("wake_owed", 0.0),
         ("phase{phase=\"running\"}", 1.0),
         ("phase{phase=\"standing-by\"}", 0.0),
-        (
-            concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"),
-            1.0,
-        ),
+        (concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
     ]);
     let once = "authority_answers_total{directory=\"production\",answer=\"ok\"}";
     // Account, order, authorization, told, looked at, finalized, downloaded.
@@ -201,38 +184,24 @@ async fn what_fails_is_told_by_kind_and_every_alert_has_its_metrics() {
     });
     let hosts = "\"} 1 \\\" \\n \n# TYPE x gauge, xn--bcher-kva.example.com";
     world.announce("a\"} 2\n", "{x=\"\\", hosts);
-    let settings = world
-        .settings()
-        .with("CA_LIMITS", "letsencrypt")
-        .with("DOMAINS", format!("{A}, {B}"));
+    let settings =
+        world.settings().with("CA_LIMITS", "letsencrypt").with("DOMAINS", format!("{A}, {B}"));
     let (mut daemon, port) = settings.start_seen().await;
     world.pushed(A).await;
     world.pushed("xn--bcher-kva.example.com").await;
     daemon.settles().await;
     let scrape = Scrape::of(&port).await;
     scrape.check(&[
-        (
-            "certificate_state{name=\"b.example.com\",health=\"attention\",action=\"wait\"}",
-            1.0,
-        ),
+        ("certificate_state{name=\"b.example.com\",health=\"attention\",action=\"wait\"}", 1.0),
         ("certificates{health=\"attention\"}", 1.0),
         ("certificates{health=\"well\"}", 2.0),
         ("certificates_needing_attention", 1.0),
         ("tries_total{job=\"obtain\",result=\"failed\"}", 1.0),
         ("tries_total{job=\"obtain\",result=\"well\"}", 2.0),
         ("waits{directory=\"production\",kind=\"name\"}", 1.0),
-        (
-            "budget_used{directory=\"production\",kind=\"failed-validations\"}",
-            1.0,
-        ),
-        (
-            "budget_limit{directory=\"production\",kind=\"failed-validations\"}",
-            5.0,
-        ),
-        (
-            "budget_limit{directory=\"production\",kind=\"certificates-per-domain\"}",
-            50.0,
-        ),
+        ("budget_used{directory=\"production\",kind=\"failed-validations\"}", 1.0),
+        ("budget_limit{directory=\"production\",kind=\"failed-validations\"}", 5.0),
+        ("budget_limit{directory=\"production\",kind=\"certificates-per-domain\"}", 50.0),
     ]);
     assert!(scrape.value("names_left_out") >= 1.0);
     let troubles = scrape.values.iter();
@@ -265,22 +234,13 @@ async fn answers_that_are_none_are_counted_by_kind() {
     let limited = Problem::new(429, "rateLimited", "too many \"orders\"\n# x");
     let faults = world.production.faults();
     faults.add("new-order", 1, What::Answer(limited.response()));
-    let settings = world
-        .settings()
-        .with("DOMAINS", A)
-        .with("DYNAMIC_CONFIG", "False");
+    let settings = world.settings().with("DOMAINS", A).with("DYNAMIC_CONFIG", "False");
     let (mut daemon, port) = settings.start_seen().await;
     daemon.settles().await;
     let scrape = Scrape::of(&port).await;
     scrape.check(&[
-        (
-            "authority_answers_total{directory=\"production\",answer=\"rate-limited\"}",
-            1.0,
-        ),
-        (
-            "authority_answers_total{directory=\"production\",answer=\"ok\"}",
-            1.0,
-        ),
+        ("authority_answers_total{directory=\"production\",answer=\"rate-limited\"}", 1.0),
+        ("authority_answers_total{directory=\"production\",answer=\"ok\"}", 1.0),
         ("tries_total{job=\"obtain\",result=\"failed\"}", 1.0),
         ("certificates{health=\"attention\"}", 1.0),
         // Not asked, though Rancher is.
@@ -333,10 +293,8 @@ async fn an_instance_that_stands_by_says_so() {
 
 #[tokio::test]
 async fn the_alert_rules_say_what_they_should() {
-    for arguments in [
-        ["check", "rules", "docs/alerts.yml"],
-        ["test", "rules", "tests/alerts.yml"],
-    ] {
+    for arguments in [["check", "rules", "docs/alerts.yml"], ["test", "rules", "tests/alerts.yml"]]
+    {
         assert_eq!(promtool(&arguments, "").await, "");
     }
 }

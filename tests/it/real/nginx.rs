@@ -25,11 +25,7 @@ impl Nginx {
         std::fs::create_dir(&folder).unwrap();
         let config = config(port.number(), webroot, &folder);
         std::fs::write(folder.join("nginx.conf"), config).unwrap();
-        let mut nginx = Self {
-            port,
-            folder,
-            part: None,
-        };
+        let mut nginx = Self { port, folder, part: None };
         nginx.begin().await;
         nginx
     }
@@ -52,8 +48,7 @@ impl Nginx {
         command.arg(&self.folder).arg("-c");
         command.arg(self.folder.join("nginx.conf"));
         let mut part = Part::start("nginx", command);
-        part.listens((Ipv4Addr::LOCALHOST, self.port()).into())
-            .await;
+        part.listens((Ipv4Addr::LOCALHOST, self.port()).into()).await;
         self.part = Some(part);
     }
 }

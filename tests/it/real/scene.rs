@@ -105,10 +105,7 @@ impl Scene {
             ("STAGING", "False".to_owned()),
             ("ACME_DIRECTORY", self.production.directory_url()),
             // Nobody is there, unless a test has a second authority.
-            (
-                "ACME_STAGING_DIRECTORY",
-                "https://127.0.0.1:9/dir".to_owned(),
-            ),
+            ("ACME_STAGING_DIRECTORY", "https://127.0.0.1:9/dir".to_owned()),
             ("ACME_CA_FILE", text("acme-roots.pem")),
             ("CERTBOT_WEBROOT", text("www")),
             ("LETSENCRYPT_ROOTDIR", text("store")),
@@ -134,11 +131,8 @@ impl Scene {
 
     /// Resolves when Rancher holds another leaf under a name.
     pub(crate) async fn replaced(&self, daemon: &Daemon, name: &str, leaf: &str) {
-        let is_other = |model: &Model| {
-            model
-                .certificate(name)
-                .is_some_and(|held| held.leaf() != leaf)
-        };
+        let is_other =
+            |model: &Model| model.certificate(name).is_some_and(|held| held.leaf() != leaf);
         let what = format!("another certificate of {name} at Rancher");
         daemon.brings(&what, self.rancher.until(is_other)).await;
     }

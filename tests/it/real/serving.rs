@@ -9,13 +9,9 @@ use crate::real::scene::leaf_of;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pair_that_does_not_fit_is_never_pushed() {
     let scene = Scene::start().await;
-    let settings = scene
-        .settings()
-        .with("DOMAINS", "a.example.com, b.example.com");
+    let settings = scene.settings().with("DOMAINS", "a.example.com, b.example.com");
     let mut daemon = settings.clone().start();
-    scene
-        .pushed(&daemon, &["a.example.com", "b.example.com"])
-        .await;
+    scene.pushed(&daemon, &["a.example.com", "b.example.com"]).await;
     daemon.settles().await;
     drop(daemon.stop().await);
     let before = scene.rancher.certificates();
@@ -23,21 +19,9 @@ async fn pair_that_does_not_fit_is_never_pushed() {
     let mut balancer = scene.balancer(&rules).await;
 
     // Somebody copied the wrong key, and Rancher has lost one of the two.
-    let key = |name: &str| {
-        scene
-            .path("store")
-            .join("archive")
-            .join(name)
-            .join("privkey1.pem")
-    };
-    for (to, from) in [
-        ("a.example.com", "b.example.com"),
-        ("b.example.com", "a.example.com"),
-    ] {
-        let wrong = before
-            .iter()
-            .find(|held| held.name.as_deref() == Some(from))
-            .unwrap();
+    let key = |name: &str| scene.path("store").join("archive").join(name).join("privkey1.pem");
+    for (to, from) in [("a.example.com", "b.example.com"), ("b.example.com", "a.example.com")] {
+        let wrong = before.iter().find(|held| held.name.as_deref() == Some(from)).unwrap();
         fs::write(key(to), &wrong.key).unwrap();
     }
     scene.rancher.remove_certificate(&before[0].id);
@@ -48,11 +32,7 @@ async fn pair_that_does_not_fit_is_never_pushed() {
 
     // What Rancher still holds comes back with its key. What it has lost is not pushed with a wrong one, and was
     // asked for less than a day ago.
-    assert!(
-        scene.rancher.certificate(&lost).is_none(),
-        "{}",
-        daemon.text()
-    );
+    assert!(scene.rancher.certificate(&lost).is_none(), "{}", daemon.text());
     assert_eq!(scene.leaf(&kept), before[1].leaf());
     assert_eq!(scene.production.issued(), 2, "{}", daemon.text());
     assert!(daemon.text().contains("certificate restored from Rancher"));
@@ -66,9 +46,6 @@ async fn pair_that_does_not_fit_is_never_pushed() {
     let mut wrong = certificates;
     wrong[0].key.clone_from(&before[0].key);
     let refused = balancer.load(&rules, &wrong).await.unwrap_err();
-    assert!(
-        refused.contains("inconsistencies between private key"),
-        "{refused}"
-    );
+    assert!(refused.contains("inconsistencies between private key"), "{refused}");
     drop(balancer.served(&kept, &root).await.unwrap());
 }

@@ -38,19 +38,14 @@ async fn everything_is_there_and_nothing_was_paid_twice_when_the_weather_clears(
     say(&format!("soak: SEED={seed}: {}", weather.account().await));
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no other way to be told how long"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test has no other way to be told how long")]
 fn asked(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
 fn say(line: &str) {
-    std::io::stderr()
-        .write_all(format!("{line}\n").as_bytes())
-        .unwrap();
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 /// What goes wrong on the way to the authority.
@@ -66,11 +61,8 @@ fn of_rancher(seed: u64, percent: u64) -> Chance {
 }
 
 fn faults() -> Vec<What> {
-    let later = |status, seconds, form| What::Later {
-        status,
-        after: Duration::from_secs(seconds),
-        form,
-    };
+    let later =
+        |status, seconds, form| What::Later { status, after: Duration::from_secs(seconds), form };
     vec![
         What::Close,
         What::DoThenClose,
@@ -101,11 +93,8 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts: Vec<String> = self
-            .0
-            .iter()
-            .map(|(what, count)| format!("{what} {count}"))
-            .collect();
+        let parts: Vec<String> =
+            self.0.iter().map(|(what, count)| format!("{what} {count}")).collect();
         formatter.write_str(&parts.join(", "))
     }
 }

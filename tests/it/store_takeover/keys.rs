@@ -22,10 +22,7 @@ async fn keys_of_older_kinds_are_pushed_as_pkcs8() {
         ("rsa.example.com", "PRIVATE KEY", rsa_pkcs8),
     ];
     for (name, kind, key) in &keys {
-        assert!(
-            key.starts_with(&format!("-----BEGIN {kind}-----\n")),
-            "{key}"
-        );
+        assert!(key.starts_with(&format!("-----BEGIN {kind}-----\n")), "{key}");
         world.certbots(name, &[name], &[issued_for_key(&[name], 70, key.clone())]);
     }
     let mut daemon = world.daemon("pkcs1.example.com,sec1.example.com,rsa.example.com");
@@ -33,10 +30,7 @@ async fn keys_of_older_kinds_are_pushed_as_pkcs8() {
         let live = std::fs::read_to_string(world.live(name, "cert.pem")).unwrap();
         world.holds(name, &leaf(&live)).await;
         let held = world.rancher.certificate(name).unwrap();
-        assert!(
-            held.key.starts_with("-----BEGIN PRIVATE KEY-----\n"),
-            "{name}"
-        );
+        assert!(held.key.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{name}");
         assert_eq!(held.key.matches("-----BEGIN").count(), 1, "{name}");
         let public = |key: &str| openssl(&["pkey", "-pubout"], key);
         assert_eq!(public(&held.key), public(key), "{name}");
@@ -60,19 +54,9 @@ fn issued_for_unknown(name: &str, days_left: i64, key_pem: String) -> Pair {
         default_md = sha256\npolicy = any\ncopy_extensions = copy\n[any]\ncommonName = supplied\n";
     let folder = tempfile::tempdir().unwrap();
     let path = |file: &str| folder.path().join(file).to_str().unwrap().to_owned();
-    let config = CONFIG
-        .replace("index", &path("index"))
-        .replace("= .", &format!("= {}", path("")));
-    let authority_key = openssl(
-        &[
-            "genpkey",
-            "-algorithm",
-            "EC",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-        ],
-        "",
-    );
+    let config = CONFIG.replace("index", &path("index")).replace("= .", &format!("= {}", path("")));
+    let authority_key =
+        openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], "");
     for (file, content) in [
         ("index", ""),
         ("config", &config),
@@ -84,16 +68,7 @@ fn issued_for_unknown(name: &str, days_left: i64, key_pem: String) -> Pair {
     let (subject, alternative) = (format!("/CN={name}"), format!("subjectAltName=DNS:{name}"));
     let [own_key, leaf_key, chain, request, settings] =
         ["authority.key", "leaf.key", "chain", "request", "config"].map(path);
-    let root = [
-        "req",
-        "-x509",
-        "-key",
-        &own_key,
-        "-subj",
-        "/CN=Tree Root",
-        "-out",
-        &chain,
-    ];
+    let root = ["req", "-x509", "-key", &own_key, "-subj", "/CN=Tree Root", "-out", &chain];
     openssl(&root, "");
     let asked = [
         "req",
@@ -172,11 +147,7 @@ async fn a_fresh_certificate_with_a_key_of_an_unknown_kind_is_pushed_as_it_is() 
 async fn an_expired_certificate_with_a_key_of_an_unknown_kind_is_renewed() {
     let world = World::start().await;
     let name = "p521.example.com";
-    world.certbots(
-        name,
-        &[name],
-        &[issued_for_unknown(name, -1, unknown(P521))],
-    );
+    world.certbots(name, &[name], &[issued_for_unknown(name, -1, unknown(P521))]);
     let mut daemon = world.daemon(name);
     world.pushed(name).await;
     daemon.settles().await;
@@ -191,10 +162,7 @@ async fn an_expired_certificate_with_a_key_of_an_unknown_kind_is_renewed() {
 async fn a_key_of_an_unknown_kind_that_belongs_to_another_certificate_is_replaced() {
     let world = World::start().await;
     let name = "p521.example.com";
-    let pair = Pair {
-        key_pem: unknown(P521),
-        ..issued_for_unknown(name, 70, unknown(P521))
-    };
+    let pair = Pair { key_pem: unknown(P521), ..issued_for_unknown(name, 70, unknown(P521)) };
     world.certbots(name, &[name], &[pair]);
     let mut daemon = world.daemon(name);
     world.pushed(name).await;

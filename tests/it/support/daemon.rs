@@ -31,12 +31,7 @@ pub(crate) fn command(settings: &Settings) -> Command {
     let daemon = env!("CARGO_BIN_EXE_rancher-lets-encrypt");
     let mut words = settings.wrapper.iter().map(String::as_str).chain([daemon]);
     let mut command = Command::new(words.next().expect("the daemon is the last one"));
-    command
-        .args(words)
-        .env_clear()
-        .envs(settings.vars())
-        .kill_on_drop(true)
-        .stdin(Stdio::null());
+    command.args(words).env_clear().envs(settings.vars()).kill_on_drop(true).stdin(Stdio::null());
     command
 }
 
@@ -47,19 +42,11 @@ impl Daemon {
 
     /// A daemon that is started in another way, or whose log comes from elsewhere.
     pub(crate) fn of(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(watch::Sender::new(Vec::new()));
         tokio::spawn(read(child.stdout.take().unwrap(), Arc::clone(&lines)));
         tokio::spawn(read(child.stderr.take().unwrap(), Arc::clone(&lines)));
-        Self {
-            child,
-            lines,
-            cursor: 0,
-        }
+        Self { child, lines, cursor: 0 }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -88,10 +75,7 @@ impl Daemon {
     /// How many lines so far have this message.
     pub(crate) fn count(&self, message: &str) -> usize {
         let lines = self.lines.borrow();
-        lines
-            .iter()
-            .filter(|line| line["message"] == message)
-            .count()
+        lines.iter().filter(|line| line["message"] == message).count()
     }
 
     /// Every line so far that contains a text.
@@ -125,8 +109,7 @@ impl Daemon {
 
     /// Waits for the next line that contains a text.
     pub(crate) async fn mentions(&mut self, text: &str) -> Value {
-        self.next(text, |line| line.to_string().contains(text))
-            .await
+        self.next(text, |line| line.to_string().contains(text)).await
     }
 
     /// Waits until a whole number of passes has ended that began after this call.
@@ -169,9 +152,7 @@ impl Daemon {
     /// Ends it as `docker stop` does.
     pub(crate) async fn stop(mut self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
-        let status = guarded("the daemon to end", self.child.wait())
-            .await
-            .unwrap();
+        let status = guarded("the daemon to end", self.child.wait()).await.unwrap();
         (status, self.text())
     }
 
@@ -183,9 +164,7 @@ impl Daemon {
 
     /// Waits until it has ended by itself.
     pub(crate) async fn ends(mut self) -> (ExitStatus, String) {
-        let status = guarded("the daemon to end", self.child.wait())
-            .await
-            .unwrap();
+        let status = guarded("the daemon to end", self.child.wait()).await.unwrap();
         // What it wrote last may still be on its way.
         guarded("its last words", async {
             while Arc::strong_count(&self.lines) > 1 {

@@ -40,10 +40,7 @@ pub(crate) async fn look(port: &Port, path: &str) -> Page {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        Page {
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+        Page { head: head.to_owned(), body: body.to_owned() }
     };
     guarded(path, asking).await
 }

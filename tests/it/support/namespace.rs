@@ -22,10 +22,7 @@ impl Namespace {
     /// Runs a script in a new namespace, as root or where user namespaces are allowed. None if `NO_MOUNTS=1` says that
     /// neither is.
     pub(crate) async fn new(script: &str) -> Option<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a switch of the tests, no setting"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "a switch of the tests, no setting")]
         let switch = std::env::var("NO_MOUNTS").unwrap_or_default();
         if switch == "1" {
             // Past the capture of tests that pass: nobody is to believe that this one ran.
@@ -79,10 +76,7 @@ impl Namespace {
     /// Where a path of the namespace is seen from outside.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         let inner = path.strip_prefix("/").unwrap();
-        Path::new("/proc")
-            .join(self.pid().to_string())
-            .join("root")
-            .join(inner)
+        Path::new("/proc").join(self.pid().to_string()).join("root").join(inner)
     }
 
     /// What runs a command in the namespace.
@@ -99,10 +93,8 @@ impl Namespace {
     /// Runs a script in the namespace, which must succeed.
     pub(crate) async fn run(&self, script: &str) {
         let wrapper = self.wrapper();
-        let running = Command::new(&wrapper[0])
-            .args(&wrapper[1..])
-            .args(["sh", "-ec", script])
-            .status();
+        let running =
+            Command::new(&wrapper[0]).args(&wrapper[1..]).args(["sh", "-ec", script]).status();
         let status = guarded("a script in the namespace", running).await.unwrap();
         assert!(status.success(), "{script}");
     }
@@ -124,8 +116,7 @@ async fn a_script_that_fails_is_told_with_its_own_words() {
     let Some(_allowed) = Namespace::new("true").await else {
         return;
     };
-    let said = Namespace::begin("echo beforehand; mount -t nothing /nowhere /nor-there")
-        .await
-        .err();
+    let said =
+        Namespace::begin("echo beforehand; mount -t nothing /nowhere /nor-there").await.err();
     assert!(said.is_some_and(|said| said.contains("/nor-there")));
 }

@@ -58,10 +58,7 @@ where
     assert!(said.contains("1 passed"), "{name} is no test:\n{said}");
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a switch of the tests, no setting"
-)]
+#[expect(clippy::disallowed_methods, reason = "a switch of the tests, no setting")]
 fn switch(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }

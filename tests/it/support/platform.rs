@@ -22,30 +22,17 @@ pub(crate) fn status(status: u16) -> What {
 
 /// An answer word for word.
 pub(crate) fn answer(status: u16, body: impl Into<Bytes>) -> What {
-    What::Answer(
-        Response::builder()
-            .status(status)
-            .body(body.into())
-            .unwrap(),
-    )
+    What::Answer(Response::builder().status(status).body(body.into()).unwrap())
 }
 
 /// A good certificate of some company.
 pub(crate) fn bought(names: &[&str]) -> Pair {
-    certs::bought(
-        names,
-        datetime!(2026-01-02 3:04:05 UTC),
-        datetime!(2046-11-22 0:00 UTC),
-    )
+    certs::bought(names, datetime!(2026-01-02 3:04:05 UTC), datetime!(2046-11-22 0:00 UTC))
 }
 
 /// One that signs itself, as people put up until there is a better one.
 pub(crate) fn self_signed(names: &[&str]) -> Pair {
-    certs::self_signed(
-        names,
-        datetime!(2026-01-02 3:04:05 UTC),
-        datetime!(2046-11-22 0:00 UTC),
-    )
+    certs::self_signed(names, datetime!(2026-01-02 3:04:05 UTC), datetime!(2046-11-22 0:00 UTC))
 }
 
 /// Adds a certificate as an operator would have done long ago, and gives its id.
@@ -59,20 +46,13 @@ pub(crate) fn http_client() -> reqwest::Client {
     // Every test may be the first; the others are told that it is there already.
     drop(rustls::crypto::ring::default_provider().install_default());
     let builder = client::builder(std::time::Duration::from_secs(60)).no_proxy();
-    client::with_roots(builder, &Roots::default())
-        .unwrap()
-        .build()
-        .unwrap()
+    client::with_roots(builder, &Roots::default()).unwrap().build().unwrap()
 }
 
 /// Asks the API as the daemon's own key may.
 pub(crate) async fn call(rancher: &Rancher, method: Method, path: &str, body: &Value) -> Value {
     let (access, secret) = rancher.key(Role::Environment);
-    let url = format!(
-        "{}/projects/{}/{path}",
-        rancher.api_url(),
-        rancher.project()
-    );
+    let url = format!("{}/projects/{}/{path}", rancher.api_url(), rancher.project());
     let response = http_client()
         .request(method, url)
         .basic_auth(access, Some(secret))

@@ -82,11 +82,7 @@ impl World {
             for path in files(&self.store().join("rancher-lets-encrypt").join(folder)) {
                 let text = std::fs::read_to_string(&path).unwrap();
                 // Each line of an order in flight is a whole order; the last one counts.
-                let text = if is_list {
-                    Some(&*text)
-                } else {
-                    text.lines().last()
-                };
+                let text = if is_list { Some(&*text) } else { text.lines().last() };
                 let mut value: Value = serde_json::from_str(text.unwrap()).unwrap();
                 shift(&mut value, time);
                 std::fs::write(path, value.to_string()).unwrap();
@@ -129,9 +125,7 @@ impl World {
     /// The file of the first order of a lineage that is over without a certificate, and whose key is kept.
     pub(crate) fn over_path(&self, lineage: &str) -> PathBuf {
         let folder = self.store().join("rancher-lets-encrypt/stuck");
-        let names = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
+        let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let is_it = |path: &PathBuf| {
             let name = path.file_name().unwrap().to_str().unwrap();
             name.starts_with(&format!("{lineage}.")) && name.ends_with(".over")
@@ -167,9 +161,7 @@ impl World {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let paths = entries.map(|entry| entry.unwrap().path());
-    paths
-        .filter(|path| path.extension().is_some_and(|own| own == "json"))
-        .collect()
+    paths.filter(|path| path.extension().is_some_and(|own| own == "json")).collect()
 }
 
 /// Makes every time in a record so much earlier.

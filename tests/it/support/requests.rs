@@ -33,9 +33,7 @@ impl World {
     /// its answer.
     pub(crate) fn gates(&self, endpoint: &'static str, what: impl FnOnce(Gate) -> What) -> Gate {
         let gate = Gate::new();
-        self.production
-            .faults()
-            .add(endpoint, 1, what(gate.clone()));
+        self.production.faults().add(endpoint, 1, what(gate.clone()));
         gate
     }
 
@@ -45,8 +43,7 @@ impl World {
         let is_held = move |seen: &Seen| is_validation(seen) && seen.subject == name;
         let faults = self.web.faults();
         faults.add_when(is_held, 0, u32::MAX, What::Hold(gate.clone()));
-        self.production
-            .set(|settings| settings.validation_timeout = Duration::from_secs(60));
+        self.production.set(|settings| settings.validation_timeout = Duration::from_secs(60));
         gate
     }
 
@@ -54,8 +51,6 @@ impl World {
     pub(crate) fn tokens(&self) -> Vec<String> {
         let folder = self.webroot().join(".well-known/acme-challenge");
         let files = std::fs::read_dir(folder).into_iter().flatten();
-        files
-            .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .collect()
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
     }
 }

@@ -69,10 +69,7 @@ impl Stepped {
         let began = Instant::now();
         let tasks = format!("/proc/{}/task", self.child.id());
         while !is_writing_into_a_pipe(Path::new(&tasks)) {
-            assert!(
-                began.elapsed() < Duration::from_secs(30),
-                "it never came to its next line"
-            );
+            assert!(began.elapsed() < Duration::from_secs(30), "it never came to its next line");
             // The kernel tells nobody when somebody begins to wait.
             std::thread::sleep(Duration::from_micros(500));
         }

@@ -15,10 +15,7 @@ use time::OffsetDateTime;
 
 const FILES: [&str; 4] = ["cert", "chain", "fullchain", "privkey"];
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "certificates of tests are about the real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "certificates of tests are about the real time")]
 pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
@@ -68,12 +65,7 @@ pub(crate) fn openssl(arguments: &[&str], input: &str) -> String {
         .stderr(Stdio::null())
         .spawn()
         .expect("openssl is installed");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "openssl {arguments:?}");
     String::from_utf8(output.stdout).unwrap()
@@ -130,12 +122,7 @@ pub(crate) fn contents(root: &Path) -> BTreeMap<String, (u64, u64, i64, i64)> {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let metadata = std::fs::symlink_metadata(&path).unwrap();
-            let seen = (
-                metadata.ino(),
-                metadata.size(),
-                metadata.ctime(),
-                metadata.ctime_nsec(),
-            );
+            let seen = (metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec());
             let name = path.strip_prefix(root).unwrap().to_str().unwrap();
             found.insert(name.to_owned(), seen);
             if metadata.is_dir() {

@@ -15,11 +15,7 @@ pub struct Quirk<T> {
 impl<T: Clone> Quirk<T> {
     /// For every name, until it is taken out of the settings.
     pub fn new(what: T) -> Self {
-        Self {
-            what,
-            name: None,
-            left: None,
-        }
+        Self { what, name: None, left: None }
     }
 
     /// Only for what has this name among its names.
@@ -55,10 +51,7 @@ impl<T: Clone> Quirk<T> {
         let Some(left) = &self.left else {
             return true;
         };
-        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        })
-        .is_ok()
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 }
 
@@ -68,20 +61,10 @@ mod tests {
 
     #[test]
     fn quirk_is_for_its_name_and_used_up() {
-        let quirks = [
-            Quirk::new(1).of("a.example").times(2),
-            Quirk::new(2).of("b.example"),
-        ];
+        let quirks = [Quirk::new(1).of("a.example").times(2), Quirk::new(2).of("b.example")];
         let first = |name: &str| Quirk::first(&quirks, &[name.to_owned()], |_| true);
         assert_eq!(
-            [
-                "a.example",
-                "b.example",
-                "a.example",
-                "a.example",
-                "c.example"
-            ]
-            .map(first),
+            ["a.example", "b.example", "a.example", "a.example", "c.example"].map(first),
             [Some(1), Some(2), Some(1), None, None]
         );
         let names = ["b.example".to_owned()];

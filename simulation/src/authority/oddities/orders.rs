@@ -55,11 +55,7 @@ impl Directory {
     ) -> (Result<Order, AuthorityError>, Option<Issued>) {
         let order = self.order(account, url, now);
         let is_ready = order.is_ok_and(|order| order.status == OrderStatus::Ready);
-        let way = if is_ready {
-            self.way(now, dice)
-        } else {
-            Way::Usual
-        };
+        let way = if is_ready { self.way(now, dice) } else { Way::Usual };
         if let Some(what) = way.name() {
             self.oddities.meet(what);
         }
@@ -188,11 +184,7 @@ impl Directory {
         if is_forgotten {
             self.oddities.forgotten.insert(url.to_owned());
         }
-        self.oddities.meet(if is_forgotten {
-            "forgets"
-        } else {
-            "tears a connection"
-        });
+        self.oddities.meet(if is_forgotten { "forgets" } else { "tears a connection" });
     }
 
     /// Whether the answer to a finalize is lost.

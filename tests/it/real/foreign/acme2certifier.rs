@@ -54,17 +54,9 @@ async fn backend_that_refuses_is_told_and_costs_no_day() {
         daemon.mentions("enrollment failed").await;
         daemon.rests().await;
         let status = status_of(&port, "a.example.com").await;
-        assert!(
-            status["problem"]["what"].is_string(),
-            "{status:#}\n{}",
-            daemon.text()
-        );
+        assert!(status["problem"]["what"].is_string(), "{status:#}\n{}", daemon.text());
         let said = status.to_string();
-        assert!(
-            said.contains("enrollment failed"),
-            "{status:#}\n{}",
-            daemon.text()
-        );
+        assert!(said.contains("enrollment failed"), "{status:#}\n{}", daemon.text());
 
         site.authority.mend();
         home.asks_for("a.example.com").await;

@@ -49,11 +49,7 @@ async fn challenge_that_failed_is_answered_again_by_the_clock_of_validations() {
         let line =
             format!("a name that stays pending at Caddy: {tries} failed validations in an hour\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
-        assert!(
-            (2..=3).contains(&tries),
-            "{tries} tries:\n{}",
-            daemon.text()
-        );
+        assert!((2..=3).contains(&tries), "{tries} tries:\n{}", daemon.text());
     })
     .await;
 }

@@ -88,20 +88,14 @@ pub(crate) async fn at_every_step<Authority: Foreign>(who: &str, spare: usize) {
         }
         Some(is_hit)
     });
-    let trials: Vec<Option<bool>> = stream::iter(trials)
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+    let trials: Vec<Option<bool>> = stream::iter(trials).buffer_unordered(AT_ONCE).collect().await;
     let names = trials.iter().flatten().count();
     let kills = trials.iter().flatten().filter(|is_hit| **is_hit).count();
     let issued = site.authority.issued().await;
     // Past the capture of tests that pass: it is to be seen how often was killed.
     let line = format!("{kills} kills at {who}: {issued} certificates for {names} names\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
-    assert!(
-        last.load(Ordering::Relaxed) < MOST_LINES,
-        "no daemon was through"
-    );
+    assert!(last.load(Ordering::Relaxed) < MOST_LINES, "no daemon was through");
     assert!(kills > 30, "{kills} kills");
     assert!((names..=names + spare).contains(&issued));
     assert_eq!(site.tokens(), 0);

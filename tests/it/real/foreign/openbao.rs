@@ -43,12 +43,7 @@ async fn certificates_of_seconds_are_renewed_in_time() {
         home.pushed(&daemon, &["a.example.com"]).await;
         for renewals in 1..=2 {
             home.renewed_in_time(&daemon, "a.example.com").await;
-            assert_eq!(
-                site.authority.issued().await,
-                1 + renewals,
-                "{}",
-                daemon.text()
-            );
+            assert_eq!(site.authority.issued().await, 1 + renewals, "{}", daemon.text());
         }
     })
     .await;

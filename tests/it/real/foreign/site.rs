@@ -132,12 +132,7 @@ impl<Authority: Foreign> Site<Authority> {
         let nginx = Nginx::start_on(Port::known(80), &www, dir.path().join("nginx")).await;
         let authority = begin(dir.path().join("authority"), dns.address(), &tls).await;
         let roots = authority.root_pem(&tls);
-        let site = Self {
-            authority,
-            dns,
-            _nginx: nginx,
-            dir,
-        };
+        let site = Self { authority, dns, _nginx: nginx, dir };
         std::fs::write(site.roots(), roots).unwrap();
         site
     }
@@ -162,10 +157,7 @@ impl<Authority: Foreign> Site<Authority> {
             ("STAGING", "False".to_owned()),
             ("ACME_DIRECTORY", self.authority.directory_url()),
             // Nobody is there.
-            (
-                "ACME_STAGING_DIRECTORY",
-                "https://127.0.0.1:9/dir".to_owned(),
-            ),
+            ("ACME_STAGING_DIRECTORY", "https://127.0.0.1:9/dir".to_owned()),
             ("ACME_CA_FILE", text(&self.roots())),
             ("CERTBOT_EMAIL", "ops@example.com".to_owned()),
             ("CERTBOT_WEBROOT", text(&self.dir.path().join("www"))),
@@ -180,11 +172,7 @@ impl<Authority: Foreign> Site<Authority> {
             ("LOG", "info,rancher_lets_encrypt=debug".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ];
-        Home {
-            rancher,
-            settings: vars.into_iter().collect(),
-            store,
-        }
+        Home { rancher, settings: vars.into_iter().collect(), store }
     }
 
     /// The root of the authority's web server, PEM.
@@ -330,10 +318,7 @@ pub(crate) async fn first_certificates<Authority: Foreign>() {
     let mut daemon = home.settings(three).start();
     home.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
-    assert_eq!(
-        home.names("a.example.com"),
-        ["a.example.com", "b.example.com", "c.example.com"]
-    );
+    assert_eq!(home.names("a.example.com"), ["a.example.com", "b.example.com", "c.example.com"]);
     assert_eq!(site.authority.issued().await, 2, "{}", daemon.text());
     drop(daemon.stop().await);
 
@@ -364,30 +349,20 @@ pub(crate) async fn a_failing_name_beside_good_ones<Authority: Foreign>(words: &
         "good.example.com, bad.example.com, a.example.com worse.example.com c.example.com";
     let (mut daemon, port) = home.settings(domains).start_seen().await;
     home.pushed(&daemon, &["good.example.com"]).await;
-    daemon
-        .mentions("validation of bad.example.com failed")
-        .await;
+    daemon.mentions("validation of bad.example.com failed").await;
     home.pushed(&daemon, &["a.example.com"]).await;
     daemon.settles().await;
-    assert_eq!(
-        home.names("a.example.com"),
-        ["a.example.com", "c.example.com"]
-    );
+    assert_eq!(home.names("a.example.com"), ["a.example.com", "c.example.com"]);
     assert_eq!(site.authority.issued().await, 2, "{}", daemon.text());
     assert!(home.rancher.certificate("bad.example.com").is_none());
 
-    for (certificate, name) in [
-        ("bad.example.com", "bad.example.com"),
-        ("a.example.com", "worse.example.com"),
-    ] {
+    for (certificate, name) in
+        [("bad.example.com", "bad.example.com"), ("a.example.com", "worse.example.com")]
+    {
         let status = status_of(&port, certificate).await;
         let said = status.to_string();
         let is_told = said.contains(&format!("validation of {name} failed"));
-        assert!(
-            is_told && said.contains(words),
-            "{status:#}\n{}",
-            daemon.text()
-        );
+        assert!(is_told && said.contains(words), "{status:#}\n{}", daemon.text());
     }
     let status = status_of(&port, "bad.example.com").await;
     assert_ne!(status["health"], "working", "{status:#}");

@@ -49,11 +49,7 @@ impl Torn {
         };
         let tls = server_config(&[]);
         let server = Server::start(Some(tls.config), Faults::default(), Arc::new(passing)).await;
-        Self {
-            server: server.unwrap(),
-            next,
-            root_pem: tls.root_pem,
-        }
+        Self { server: server.unwrap(), next, root_pem: tls.root_pem }
     }
 
     /// Scheme, host and port.
@@ -131,12 +127,9 @@ impl Passing {
 /// Headers but for those that are about one connection, and the length, which is counted anew.
 fn of_the_message(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
-    for name in [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::HOST,
-        header::TRANSFER_ENCODING,
-    ] {
+    for name in
+        [header::CONNECTION, header::CONTENT_LENGTH, header::HOST, header::TRANSFER_ENCODING]
+    {
         headers.remove(name);
     }
     headers

@@ -22,9 +22,7 @@ impl Look {
     pub(crate) fn between(&self, begin: &str, end: &str) -> &str {
         let found = self.dom.split_once(begin).map(|(_, rest)| rest);
         let found = found.and_then(|rest| rest.split_once(end));
-        found
-            .unwrap_or_else(|| panic!("no {begin}:\n{}", self.dom))
-            .0
+        found.unwrap_or_else(|| panic!("no {begin}:\n{}", self.dom)).0
     }
 
     #[track_caller]

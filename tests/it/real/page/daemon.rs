@@ -36,14 +36,8 @@ async fn all_is_well() {
     daemon.settles().await;
     let look = look(&url(&port)).await;
     look.is_clean();
-    assert_eq!(
-        look.between("<title>", "</title>"),
-        "All well · rancher-lets-encrypt"
-    );
-    assert!(
-        look.between("<h1>", "</h1>")
-            .starts_with("All is well: 2 certificates; ")
-    );
+    assert_eq!(look.between("<title>", "</title>"), "All well · rancher-lets-encrypt");
+    assert!(look.between("<h1>", "</h1>").starts_with("All is well: 2 certificates; "));
     look.shows("<bdi>shop/web</bdi>");
     look.shows("<dt>On disk and at Rancher</dt>");
     look.shows("no balancer lists it");
@@ -65,15 +59,7 @@ async fn all_is_well() {
         assert!(!headers.contains_key("set-cookie"));
         let answer = client.post(&address).send().await.unwrap();
         assert_eq!(answer.status(), 405, "{path}");
-        assert!(
-            client
-                .head(&address)
-                .send()
-                .await
-                .unwrap()
-                .status()
-                .is_success()
-        );
+        assert!(client.head(&address).send().await.unwrap().status().is_success());
     }
     let nowhere = client.get(format!("{}nowhere", url(&port))).send();
     assert_eq!(nowhere.await.unwrap().status(), 404);
@@ -96,25 +82,17 @@ async fn what_fails_or_is_held_up_says_why_and_what_to_do() {
     let settings = world.settings().with("DOMAINS", domains);
     let settings = settings.with("CA_LIMITS", "letsencrypt");
     let mut daemon = settings.with("LISTEN", listen(&port)).start();
-    daemon
-        .mentions("validation of broken.example.net failed")
-        .await;
+    daemon.mentions("validation of broken.example.net failed").await;
     daemon.settles().await;
     let look = look(&url(&port)).await;
     look.is_clean();
-    assert_eq!(
-        look.between("<title>", "</title>"),
-        "Needs attention · rancher-lets-encrypt"
-    );
+    assert_eq!(look.between("<title>", "</title>"), "Needs attention · rancher-lets-encrypt");
     // The authority's answer, and the next step.
     look.shows("validation of broken.example.net failed");
     look.shows("the name needs an A or AAAA record that everybody sees");
     // A pause: a person opens the address.
     let link = look.between("class=\"button\" href=\"", "\"");
-    assert!(
-        link.starts_with("https://portal.sandbox.example/sfe/v1/unpause?jwt="),
-        "{link}"
-    );
+    assert!(link.starts_with("https://portal.sandbox.example/sfe/v1/unpause?jwt="), "{link}");
     look.shows("rel=\"noreferrer noopener\"");
     // Limits: what is used, and when it comes back.
     look.shows("<bdi>new certificates for example.com</bdi>");
@@ -135,19 +113,13 @@ async fn nothing_wanted_and_standing_by_are_told() {
 
     let empty = look(&url(&ports[0])).await;
     empty.is_clean();
-    assert_eq!(
-        empty.between("<title>", "</title>"),
-        "Nothing wanted · rancher-lets-encrypt"
-    );
+    assert_eq!(empty.between("<title>", "</title>"), "Nothing wanted · rancher-lets-encrypt");
     empty.shows("There are two ways to name hosts");
     empty.shows("com.danieldent.rancher-lets-encrypt.hosts");
 
     let waiting = look(&url(&ports[1])).await;
     waiting.is_clean();
-    assert_eq!(
-        waiting.between("<title>", "</title>"),
-        "Standing by · rancher-lets-encrypt"
-    );
+    assert_eq!(waiting.between("<title>", "</title>"), "Standing by · rancher-lets-encrypt");
     let holder = format!("process {} on ", first.pid());
     assert!(waiting.between("<h1>", "</h1>").contains(&holder));
     waiting.shows("This one takes over as soon as the other ends.");

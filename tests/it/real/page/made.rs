@@ -38,26 +38,17 @@ pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
             ("DOMAINS", "example.com www.example.com, docs.example.com"),
         ]
         .into_iter()
-        .map(|(name, value)| Setting {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        })
+        .map(|(name, value)| Setting { name: name.to_owned(), value: value.to_owned() })
         .collect(),
     };
     let health = certificates.iter().map(|one| one.health).max();
-    let bad = certificates
-        .iter()
-        .filter(|one| one.health.needs_attention());
+    let bad = certificates.iter().filter(|one| one.health.needs_attention());
     Status {
         phase: Phase::Running,
         health: health.unwrap_or_default(),
         sentence: sentence.to_owned(),
         needs_attention: bad.count(),
-        last_pass: Some(Pass {
-            ended_at: NOW - Duration::seconds(47),
-            seconds: 0.8,
-            count: 3456,
-        }),
+        last_pass: Some(Pass { ended_at: NOW - Duration::seconds(47), seconds: 0.8, count: 3456 }),
         next_pass_at: Some(NOW + Duration::seconds(253)),
         certificates,
         authorities: vec![Authority {
@@ -80,12 +71,7 @@ pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
 }
 
 fn part(name: &str, detail: &str) -> Part {
-    Part {
-        name: name.to_owned(),
-        health: Health::Well,
-        detail: detail.to_owned(),
-        advice: None,
-    }
+    Part { name: name.to_owned(), health: Health::Well, detail: detail.to_owned(), advice: None }
 }
 
 /// A certificate of ninety days that is well, so many days after it was issued.
@@ -110,15 +96,8 @@ pub(crate) fn certificate(names: &[&str], origin: &str, days: i64) -> Certificat
         action: "keep".to_owned(),
         reason: "both copies are fresh".to_owned(),
         problem: None,
-        last_try: Some(LastTry {
-            at: issued,
-            what: "push".to_owned(),
-            error: None,
-        }),
-        next: Some(Next {
-            at: due,
-            what: "renewal".to_owned(),
-        }),
+        last_try: Some(LastTry { at: issued, what: "push".to_owned(), error: None }),
+        next: Some(Next { at: due, what: "renewal".to_owned() }),
         on_disk: copy.clone(),
         at_rancher: copy,
         balancers: Some(vec!["front/balancer".to_owned()]),
@@ -139,10 +118,7 @@ pub(crate) fn failing(names: &[&str], origin: &str, what: &str) -> Certificate {
             what: "obtain".to_owned(),
             error: Some(what.to_owned()),
         }),
-        next: Some(Next {
-            at: NOW + Duration::minutes(680),
-            what: "next try: renew".to_owned(),
-        }),
+        next: Some(Next { at: NOW + Duration::minutes(680), what: "next try: renew".to_owned() }),
         ..certificate(names, origin, 64)
     }
 }
@@ -161,11 +137,7 @@ fn problem(what: &str) -> Problem {
 pub(crate) fn realistic() -> Status {
     let what = "validation of shop.example.com failed: 203.0.113.7: Fetching \
         http://shop.example.com/.well-known/acme-challenge/9n3ZcKt: Timeout during connect (likely firewall problem)";
-    let shop = failing(
-        &["shop.example.com", "www.shop.example.com"],
-        "shop/web",
-        what,
-    );
+    let shop = failing(&["shop.example.com", "www.shop.example.com"], "shop/web", what);
     let unlisted = Certificate {
         balancers: Some(Vec::new()),
         ..certificate(&["intranet.example.org"], "intranet/app", 12)
@@ -182,12 +154,7 @@ pub(crate) fn realistic() -> Status {
     );
     let authority = &mut status.authorities[0];
     authority.budgets = vec![
-        budget(
-            "failed validations of shop.example.com",
-            4,
-            5,
-            Duration::HOUR,
-        ),
+        budget("failed validations of shop.example.com", 4, 5, Duration::HOUR),
         budget("new certificates for example.com", 3, 50, Duration::WEEK),
     ];
     authority.waits = vec![Wait {
@@ -230,9 +197,7 @@ pub(crate) fn hostile_status() -> Status {
     bad.names.push(text.clone());
     bad.balancers = Some(vec![text.clone()]);
     bad.problem.as_mut().unwrap().link = Some("javascript:document.title='owned'".to_owned());
-    let Copy::Whole(whole) = &mut bad.at_rancher else {
-        unreachable!("made whole")
-    };
+    let Copy::Whole(whole) = &mut bad.at_rancher else { unreachable!("made whole") };
     whole.issuer.clone_from(&text);
     whole.names.push(text.clone());
     bad.on_disk = Copy::Broken { why: text.clone() };
@@ -254,11 +219,7 @@ pub(crate) fn hostile_status() -> Status {
 
 /// Two thousand certificates, one of them failing, with limits for a quarter of them.
 pub(crate) fn many() -> Status {
-    let mut certificates = vec![failing(
-        &["broken.example.com"],
-        "DOMAINS",
-        "nobody answers",
-    )];
+    let mut certificates = vec![failing(&["broken.example.com"], "DOMAINS", "nobody answers")];
     certificates.extend((1..2000).map(|number| {
         let name = format!("host-{number}.customer-{}.example.com", number % 37);
         let second = format!("www.{name}");
@@ -267,14 +228,7 @@ pub(crate) fn many() -> Status {
     }));
     let mut status = status(certificates, "1 of 2000 certificates needs attention.");
     status.authorities[0].budgets = (0..500)
-        .map(|number| {
-            budget(
-                &format!("certificates for exactly n{number}"),
-                3,
-                5,
-                Duration::WEEK,
-            )
-        })
+        .map(|number| budget(&format!("certificates for exactly n{number}"), 3, 5, Duration::WEEK))
         .collect();
     status
 }

@@ -15,11 +15,7 @@ async fn the_picture_in_the_documents_is_the_page() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/status-page.png");
     let folder = tempfile::tempdir().unwrap();
     let is_asked = std::env::vars().any(|(name, value)| name == "PICTURE" && !value.is_empty());
-    let to = if is_asked {
-        kept.clone()
-    } else {
-        folder.path().join("page.png")
-    };
+    let to = if is_asked { kept.clone() } else { folder.path().join("page.png") };
     photograph(&served.url, (960, 1072), &to).await;
     // Fonts differ between machines; that there is one, and that it is small enough, does not.
     let length = std::fs::metadata(&to).unwrap().len();

@@ -43,9 +43,7 @@ async fn serve_each(status: impl Fn() -> Status + Send + Sync + 'static) -> Serv
         counts: Arc::new(Counts::new(Directories::default(), || made::NOW)),
     };
     let task = tokio::spawn(async move {
-        http::serve(listener, seen, std::future::pending())
-            .await
-            .unwrap();
+        http::serve(listener, seen, std::future::pending()).await.unwrap();
     });
     Served { url, task }
 }
@@ -119,11 +117,7 @@ async fn the_page_keeps_itself_fresh() {
 async fn a_page_whose_daemon_is_gone_says_so() {
     let looks = AtomicUsize::new(0);
     let served = serve_each(move || {
-        assert_eq!(
-            looks.fetch_add(1, Ordering::Relaxed),
-            0,
-            "the daemon is gone"
-        );
+        assert_eq!(looks.fetch_add(1, Ordering::Relaxed), 0, "the daemon is gone");
         made::realistic()
     })
     .await;

@@ -38,11 +38,7 @@ impl Weather {
         }
         drop(daemon.stop().await);
         let mut faults = Tally::default();
-        let seen: Vec<Seen> = self
-            .ways()
-            .iter()
-            .flat_map(|faults| faults.seen())
-            .collect();
+        let seen: Vec<Seen> = self.ways().iter().flat_map(|faults| faults.seen()).collect();
         for fault in seen.iter().filter_map(|seen| seen.fault) {
             faults.add(fault);
         }
@@ -59,9 +55,7 @@ impl Weather {
     /// What services want in the end, the primary name first.
     fn wanted(&self) -> Vec<Vec<String>> {
         let labels = self.services.values().map(|(label, _)| label);
-        labels
-            .map(|label| label.split(' ').map(str::to_owned).collect())
-            .collect()
+        labels.map(|label| label.split(' ').map(str::to_owned).collect()).collect()
     }
 
     async fn everything_comes(&self) {
@@ -69,24 +63,17 @@ impl Weather {
         let rancher = &self.place.scene.rancher;
         let missing = || {
             let lacks = |names: &&Vec<String>| {
-                !rancher
-                    .certificate(&names[0])
-                    .is_some_and(|held| covers(&held, names))
+                !rancher.certificate(&names[0]).is_some_and(|held| covers(&held, names))
             };
             wanted.iter().filter(lacks).cloned().collect::<Vec<_>>()
         };
         let all = rancher.until(|model| {
             let covered = |names: &Vec<String>| {
-                model
-                    .certificate(&names[0])
-                    .is_some_and(|held| covers(held, names))
+                model.certificate(&names[0]).is_some_and(|held| covers(held, names))
             };
             wanted.iter().all(covered)
         });
-        if tokio::time::timeout(Duration::from_secs(120), all)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_secs(120), all).await.is_err() {
             panic!("{:?} never come:\n{}", missing(), self.daemons[0].text());
         }
     }
@@ -101,9 +88,7 @@ impl Weather {
             let order = made.iter().find(|made| made.url.ends_with(&order));
             let order = order.expect("every order passed the proxy");
             let identifiers = order.body["identifiers"].as_array().unwrap();
-            let names = identifiers
-                .iter()
-                .map(|one| one["value"].as_str().unwrap().to_owned());
+            let names = identifiers.iter().map(|one| one["value"].as_str().unwrap().to_owned());
             *issued.entry(names.collect()).or_default() += 1;
         }
         issued
@@ -115,9 +100,7 @@ impl Weather {
         let left: Vec<String> = contents(&store).into_keys().collect();
         let wanted = self.wanted();
         let is_gone = |path: &str| {
-            !wanted
-                .iter()
-                .any(|names| path.contains(&format!("pending/{}.json", names[0])))
+            !wanted.iter().any(|names| path.contains(&format!("pending/{}.json", names[0])))
         };
         let (orders, others): (Vec<&String>, Vec<&String>) = left
             .iter()
@@ -126,9 +109,7 @@ impl Weather {
             })
             .partition(|path| path.contains("/pending/") && is_gone(path));
         assert!(others.is_empty(), "{others:?}\n{text}");
-        orders
-            .iter()
-            .for_each(|_| self.tally.add("orders of names that are gone"));
+        orders.iter().for_each(|_| self.tally.add("orders of names that are gone"));
         let tokens = self.place.scene.path("www/.well-known/acme-challenge");
         assert!(entries(&tokens) <= 2 * orders.len(), "{text}");
     }

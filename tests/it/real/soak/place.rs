@@ -35,20 +35,11 @@ impl Place {
         let between = Between::start(&scene, &proxy_tls(&scene)).await;
         let store = scene.path("store");
         let script = format!("mount -t tmpfs -o size=8m tmpfs '{}'", store.display());
-        Self {
-            scene,
-            between,
-            disk: Namespace::new(&script).await,
-            is: Disk::Good,
-            filler: None,
-        }
+        Self { scene, between, disk: Namespace::new(&script).await, is: Disk::Good, filler: None }
     }
 
     pub(super) fn settings(&self) -> Settings {
-        let settings = self
-            .between
-            .settings(&self.scene)
-            .with("CONNECT_TIMEOUT", "1");
+        let settings = self.between.settings(&self.scene).with("CONNECT_TIMEOUT", "1");
         match &self.disk {
             Some(disk) => settings.within(disk.wrapper()),
             None => settings,

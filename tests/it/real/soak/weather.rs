@@ -110,8 +110,7 @@ impl Weather {
             _ => name,
         };
         let spec = ServiceSpec::new("shop", &format!("web{number}")).label(LABEL, &label);
-        self.services
-            .insert(number, (label, rancher.add_service(spec)));
+        self.services.insert(number, (label, rancher.add_service(spec)));
     }
 
     fn begin(&mut self) {
