@@ -102,6 +102,13 @@ impl Daemon {
         line
     }
 
+    /// Resolves when there is a line that matches, however long that takes.
+    pub(crate) async fn has(&self, matches: impl Fn(&Value) -> bool) {
+        let mut lines = self.lines.subscribe();
+        let waiting = lines.wait_for(|lines| lines.iter().any(&matches));
+        drop(waiting.await.expect("the sender is ours"));
+    }
+
     /// Waits for the next line with this message.
     pub(crate) async fn says(&mut self, message: &str) -> Value {
         self.next(message, |line| line["message"] == message).await

@@ -12,11 +12,13 @@ use tokio::process::Command;
 /// Set for the second process.
 const INSIDE: &str = "TEST_IN_A_NETWORK_OF_ITS_OWN";
 
-/// Begins as root of its namespaces, and becomes the second process. It ends with the first one.
+/// Begins as root of its namespaces, and becomes the second process. It ends with the first one. Its files are in memory:
+/// on a busy disk acme2certifier waits five seconds for its database, and then answers that a nonce is unknown.
 const SCRIPT: &str = r#"set -e
 ip link set lo up
 mount --bind "$1" /etc/resolv.conf
-exec setpriv --pdeathsig KILL -- "$0" --exact "$2" --test-threads 1 --include-ignored"#;
+mount -t tmpfs tmpfs "$3"
+exec env TMPDIR="$3" setpriv --pdeathsig KILL -- "$0" --exact "$2" --test-threads 1 --include-ignored"#;
 
 /// Runs the whole of a test in a network of its own, as root or where user namespaces are allowed; `NO_MOUNTS=1` says
 /// that neither is.
@@ -37,6 +39,8 @@ where
     let dir = tempfile::tempdir().unwrap();
     let names = dir.path().join("resolv.conf");
     std::fs::write(&names, "nameserver 127.0.0.1\n").unwrap();
+    let files = dir.path().join("files");
+    std::fs::create_dir(&files).unwrap();
     let mut command = Command::new("unshare");
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
@@ -45,7 +49,7 @@ where
     command.args(["sh", "-c", SCRIPT]);
     command.arg(std::env::current_exe().unwrap()).arg(&names);
     // What it says past the capture of its own is passed on as it comes.
-    command.arg(&name).stdin(Stdio::null()).env(INSIDE, "1");
+    command.arg(&name).arg(&files).stdin(Stdio::null()).env(INSIDE, "1");
     command.stdout(Stdio::piped()).kill_on_drop(true);
     let running = command.spawn().expect("unshare is installed");
     let output = running.wait_with_output().await.unwrap();
