@@ -131,18 +131,6 @@ pub fn retry_after(headers: &HeaderMap) -> Option<RetryAfter> {
     httpdate::parse_http_date(value).ok().map(|at| RetryAfter::At(at.into()))
 }
 
-/// Foreign text made fit for one log line.
-pub fn one_line(text: &str) -> String {
-    // An address that a person is to visit may be long.
-    const LONGEST: usize = 2000;
-    let mut line: String =
-        text.chars().take(LONGEST).map(|char| if char.is_control() { ' ' } else { char }).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        line.push('…');
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::any;
@@ -193,13 +181,6 @@ mod tests {
                     assert!(asked.later_than(now).is_none_or(|later| now < later));
                 }
             }
-        }
-
-        #[test]
-        fn any_text_becomes_one_line_of_limited_length(text in ".{0,50}(?s:.){0,3000}") {
-            let line = one_line(&text);
-            assert!(!line.contains(char::is_control));
-            assert!(line.chars().count() <= 2001);
         }
     }
 }

@@ -12,13 +12,14 @@ use std::time::Duration;
 use reqwest::Url;
 use thiserror::Error;
 
-use crate::budget;
-use crate::budget::Limits;
-use crate::bundle::Secret;
 use crate::config::typing::Raw;
 use crate::config::typing::Typing;
-use crate::names::BadName;
-use crate::names::Names;
+use crate::core::budget;
+use crate::core::budget::Limits;
+use crate::core::bundle::Secret;
+use crate::core::names::BadName;
+use crate::core::names::Names;
+use crate::decide::classify::ReplaceForeign;
 
 mod in_force;
 mod table;
@@ -147,17 +148,6 @@ pub enum SelfCheck {
     Warn,
     /// Nothing is fetched.
     Off,
-}
-
-/// When a valid certificate that is not ours is replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReplaceForeign {
-    /// When it is expired or about to.
-    Due,
-    /// Not even when it is expired.
-    Never,
-    /// At once.
-    Always,
 }
 
 /// How notices are written.

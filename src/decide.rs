@@ -1,26 +1,27 @@
 //! The decision in one place: facts and one `now` in, a verdict out. No port, no lock, no clock.
 //!
-//! [`classify`] turns facts into a row and a column, [`table`] looks the pair up, [`after`] is the one filter behind the
+//! [`classify`] turns facts into a row and a column, [`table`] looks the pair up, [`filter`] is the one filter behind the
 //! table, the only place where an action is held back or changed, and [`plan`] says what is to be asked of whom. The pass
-//! calls [`decide`] for each certificate; an attempt asks [`after::may_open`] again right before it opens an order, and a
+//! calls [`decide`] for each certificate; an attempt asks [`filter::may_open`] again right before it opens an order, and a
 //! push asks [`classify::judge`] again right before it writes.
 
 use time::OffsetDateTime;
 
-use crate::decide::after::Around;
-use crate::decide::after::OnRecord;
+use crate::core::setback::Setback;
 use crate::decide::classify::Facts;
 use crate::decide::classify::judge;
+use crate::decide::filter::Around;
+use crate::decide::filter::OnRecord;
 use crate::decide::plan::Work;
 use crate::decide::table::Action;
 use crate::decide::table::AtRancher;
 use crate::decide::table::OnDisk;
-use crate::setback::Setback;
 
-pub mod after;
-pub mod classify;
-pub mod plan;
+pub mod order;
 pub mod table;
+pub mod classify;
+pub mod filter;
+pub mod plan;
 
 /// What is to be done about one wanted certificate, and why.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ pub fn decide(
     record: &impl OnRecord,
     now: OffsetDateTime,
 ) -> Verdict {
-    let judged = after::staging(facts, judge(facts, now), now);
+    let judged = filter::staging(facts, judge(facts, now), now);
     let mut verdict = Verdict {
         on_disk: judged.on_disk,
         at_rancher: judged.at_rancher,

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::Read;
+use std::io::Seek;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::MetadataExt;
@@ -12,13 +13,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use time::OffsetDateTime;
+use tracing::debug;
+
+use crate::core::text::timestamp;
 use crate::disk::sequence::FileSystem;
 use crate::disk::sequence::Kind;
 use crate::disk::sequence::OpenFile;
 use crate::disk::shared::Shared;
 use crate::ports::Stamp;
 
-pub mod overlay;
 pub mod sequence;
 mod shared;
 
@@ -198,6 +202,18 @@ fn is_on_container_layer(mounts: &str, path: &Path) -> bool {
 /// Blanks in mount points are written as octal escapes.
 fn unescape(point: &str) -> String {
     point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+/// Writes into the lock who holds it and since when; for people only, the kernel's lock is what counts.
+pub fn sign_lock(mut lock: &File, now: OffsetDateTime) {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let text =
+        format!("process {} on {} since {}\n", std::process::id(), host.trim(), timestamp(now));
+    let signed =
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(text.as_bytes()));
+    if let Err(error) = signed {
+        debug!(%error, "lock not signed");
+    }
 }
 
 #[cfg(test)]

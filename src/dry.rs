@@ -4,28 +4,30 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::bundle::Secret;
-use crate::disk::overlay::Overlay;
-use crate::names::DomainName;
-use crate::names::Names;
-use crate::ports::Account;
-use crate::ports::Announcement;
+use crate::core::bundle::Secret;
+use crate::core::held::Announcement;
+use crate::core::held::Held;
+use crate::core::held::Revealed;
+use crate::core::held::Service;
+use crate::core::held::Upload;
+use crate::core::names::DomainName;
+use crate::core::names::Names;
+use crate::core::problem::AuthorityError;
+use crate::core::problem::OrchestratorError;
+use crate::core::resource::Account;
+use crate::core::resource::Authorization;
+use crate::core::resource::Http01;
+use crate::core::resource::Order;
+use crate::core::resource::Token;
+use crate::dry::overlay::Overlay;
 use crate::ports::Answered;
 use crate::ports::Authority;
-use crate::ports::AuthorityError;
-use crate::ports::Authorization;
 use crate::ports::Challenge;
 use crate::ports::Clock;
-use crate::ports::Held;
-use crate::ports::Http01;
 use crate::ports::Orchestrator;
-use crate::ports::OrchestratorError;
-use crate::ports::Order;
-use crate::ports::Revealed;
-use crate::ports::Service;
-use crate::ports::Token;
-use crate::ports::Upload;
 use crate::ports::World;
+
+pub mod overlay;
 
 /// The doors of a program that only looks.
 pub struct Dry<O, C, K> {

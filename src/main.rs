@@ -6,32 +6,34 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use rancher_lets_encrypt::cli::Arguments;
-use rancher_lets_encrypt::cli::BAD_SETTINGS;
-use rancher_lets_encrypt::cli::Command;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::Faults;
 use rancher_lets_encrypt::config::LogFormat;
-use rancher_lets_encrypt::daemon::Daemon;
-use rancher_lets_encrypt::daemon::Snapshot;
+use rancher_lets_encrypt::core::text::one_line;
+use rancher_lets_encrypt::disk;
 use rancher_lets_encrypt::disk::RealDisk;
-use rancher_lets_encrypt::engine::Settings;
-use rancher_lets_encrypt::http;
-use rancher_lets_encrypt::http::Seen;
-use rancher_lets_encrypt::notify::Notifier;
-use rancher_lets_encrypt::notify::deliver::Door;
-use rancher_lets_encrypt::notify::heartbeat;
 use rancher_lets_encrypt::ports::World;
-use rancher_lets_encrypt::reconcile::Reconciler;
-use rancher_lets_encrypt::start;
-use rancher_lets_encrypt::status::Phase;
-use rancher_lets_encrypt::status::Program;
-use rancher_lets_encrypt::status::Setting;
-use rancher_lets_encrypt::status::live::Live;
 use rancher_lets_encrypt::store::Store;
 use rancher_lets_encrypt::store::StoreError;
+use rancher_lets_encrypt::view::cli::Arguments;
+use rancher_lets_encrypt::view::cli::BAD_SETTINGS;
+use rancher_lets_encrypt::view::cli::Command;
+use rancher_lets_encrypt::view::http;
+use rancher_lets_encrypt::view::http::Seen;
+use rancher_lets_encrypt::view::notify::Notifier;
+use rancher_lets_encrypt::view::notify::deliver::Door;
+use rancher_lets_encrypt::view::notify::heartbeat;
+use rancher_lets_encrypt::view::status::Phase;
+use rancher_lets_encrypt::view::status::Program;
+use rancher_lets_encrypt::view::status::Setting;
+use rancher_lets_encrypt::view::status::live::Live;
+use rancher_lets_encrypt::work::context::Settings;
+use rancher_lets_encrypt::work::daemon::Daemon;
+use rancher_lets_encrypt::work::daemon::Snapshot;
+use rancher_lets_encrypt::work::reconcile::Reconciler;
+use rancher_lets_encrypt::work::start;
 use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
@@ -331,12 +333,12 @@ fn try_lock(store: &Store<RealDisk>, disk: &RealDisk) -> Result<Lock, StoreError
     let tried = disk.try_lock(&path);
     match tried.map_err(|error| StoreError::new("lock", &path, error))? {
         Some(lock) => {
-            start::sign_lock(&lock, now());
+            disk::sign_lock(&lock, now());
             Ok(Lock::Ours(lock))
         }
         None => {
             let holder = std::fs::read_to_string(path).unwrap_or_default();
-            Ok(Lock::Anothers(client::one_line(holder.trim())))
+            Ok(Lock::Anothers(one_line(holder.trim())))
         }
     }
 }

@@ -3,22 +3,32 @@
 //! Every method is a *single effect*: a test can stop the program between any two of them and start it again.
 //! Errors are sorted by what one does about them, not by the library that made them.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use thiserror::Error;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::bundle::Secret;
-use crate::certificate::Flaw;
-use crate::certificate::Shown;
-use crate::names::DomainName;
-use crate::names::Names;
+use crate::core::bundle::Secret;
+use crate::core::held::Announcement;
+use crate::core::held::Held;
+use crate::core::held::Revealed;
+use crate::core::held::Service;
+use crate::core::held::Upload;
+use crate::core::names::DomainName;
+use crate::core::names::Names;
+use crate::core::problem::AuthorityError;
+use crate::core::problem::OrchestratorError;
+use crate::core::resource::Account;
+use crate::core::resource::Authorization;
+use crate::core::resource::Http01;
+use crate::core::resource::Order;
+use crate::core::resource::Token;
+
+pub mod counted;
 
 /// All doors of one program.
 pub trait World: Send + Sync + 'static {
@@ -58,71 +68,6 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Resolves after a time.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
-}
-
-/// A service, or container without one, that announces names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct Announcement {
-    /// Uuid of the service or container; a sidekick has that of its primary service.
-    pub uuid: String,
-    /// `stack/service`, for people.
-    pub service: String,
-    /// The text of the label.
-    pub label: String,
-}
-
-/// A certificate as the orchestrator shows it; the key is never part of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// What the orchestrator calls it.
-    pub id: String,
-    /// The id as a number: of several that match, the lowest counts, as for the balancers.
-    pub rank: u64,
-    /// Its name.
-    pub name: String,
-    /// The free text beside it.
-    pub description: String,
-    /// Whether an earlier change is still being carried out.
-    pub is_changing: bool,
-    /// Leaf and chain, or why they cannot be read.
-    pub content: Result<Shown, Flaw>,
-}
-
-/// What is written to the orchestrator.
-#[derive(Debug, Clone)]
-pub struct Upload {
-    /// The leaf, PEM.
-    pub certificate: String,
-    /// The certificates behind it, PEM.
-    pub chain: String,
-    /// The private key, one PKCS#8 block.
-    pub key: Secret,
-    /// The free text beside it.
-    pub description: String,
-}
-
-/// A certificate with its key, taken back from the orchestrator.
-#[derive(Debug)]
-pub struct Revealed {
-    /// Leaf and chain, PEM.
-    pub chain: String,
-    /// The private key, if the orchestrator gives it away.
-    pub key: Option<Secret>,
-}
-
-/// A service that can be asked to update.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Service {
-    /// What the orchestrator calls it.
-    pub id: String,
-    /// Its name, for people.
-    pub name: String,
-    /// Whether it takes the `update` action at present.
-    pub is_active: bool,
-    /// The certificates that it lists, by id; none for what is no balancer.
-    pub certificates: Vec<String>,
-    /// The folder that it reads certificates from; then it serves none of those that it lists.
-    pub folder: Option<String>,
 }
 
 /// Where names come from and bundles go.
@@ -175,311 +120,6 @@ pub trait Orchestrator: Send + Sync + 'static {
 
     /// Asks a service to update, upon which every balancer reads its certificates again.
     fn wake(&self, id: &str) -> impl Future<Output = Result<(), OrchestratorError>> + Send;
-}
-
-/// Why the orchestrator did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OrchestratorError {
-    /// No whole answer came, or one that is the server's own fault. Try again.
-    #[error("{0}")]
-    Unavailable(String),
-    /// A change that is still being carried out is in the way. Try again soon.
-    #[error("{0}")]
-    Conflict(String),
-    /// A certificate of this name exists already. Look for it and replace it.
-    #[error("{0}")]
-    NotUnique(String),
-    /// A person must change a variable, label or right; the text names it.
-    #[error("{0}")]
-    Denied(String),
-    /// It was understood and refused; the same again will be refused again.
-    #[error("{0}")]
-    Refused(String),
-}
-
-/// An account at an authority.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Directory URL of the authority.
-    pub directory: String,
-    /// Its URL there.
-    pub url: String,
-    /// Its private key, PKCS#8 PEM.
-    pub key: Secret,
-}
-
-/// How an order stands (RFC 8555, section 7.1.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words of RFC 8555")]
-pub enum OrderStatus {
-    Pending,
-    Ready,
-    Processing,
-    Valid,
-    Invalid,
-}
-
-/// An order as the authority shows it.
-#[derive(Debug, Clone)]
-pub struct Order {
-    /// Its URL.
-    pub url: String,
-    /// How it stands.
-    pub status: OrderStatus,
-    /// URLs of its authorizations.
-    pub authorizations: Vec<String>,
-    /// Where its certificate is, once that is issued.
-    pub certificate: Option<String>,
-    /// When it ends, if the authority says so.
-    pub expires: Option<OffsetDateTime>,
-    /// What went wrong with it as a whole.
-    pub error: Option<Problem>,
-    /// When to look again; a time that lay ahead when the answer came.
-    pub not_before: Option<OffsetDateTime>,
-}
-
-/// How an authorization stands; `Over` is deactivated, expired or revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words of RFC 8555")]
-pub enum AuthorizationStatus {
-    Pending,
-    Valid,
-    Invalid,
-    Over,
-}
-
-/// An authorization as the authority shows it.
-#[derive(Debug, Clone)]
-pub struct Authorization {
-    /// Its URL.
-    pub url: String,
-    /// The name that it is about.
-    pub name: DomainName,
-    /// How it stands.
-    pub status: AuthorizationStatus,
-    /// Its HTTP-01 challenge, if it has one.
-    pub challenge: Option<Http01>,
-    /// Why its HTTP-01 challenge failed. One that is to be tried again has a reason too (RFC 8555, section 8.2).
-    pub error: Option<Problem>,
-    /// When to look again; a time that lay ahead when the answer came.
-    pub not_before: Option<OffsetDateTime>,
-}
-
-/// An HTTP-01 challenge and the answer to it (RFC 8555, section 8.3).
-#[derive(Debug, Clone)]
-pub struct Http01 {
-    /// The name of the file.
-    pub token: Token,
-    /// The content of the file.
-    pub key_authorization: String,
-    /// How it stands.
-    pub status: ChallengeStatus,
-}
-
-/// How a challenge stands (RFC 8555, section 7.1.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words of RFC 8555")]
-pub enum ChallengeStatus {
-    Pending,
-    Processing,
-    Valid,
-    Invalid,
-}
-
-/// A challenge token, safe as a file name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Token(String);
-
-impl Token {
-    /// The token as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Token {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let is_safe = (1..=255).contains(&text.len()) && text.bytes().all(is_base64url);
-        if is_safe { Ok(Self(text)) } else { Err("a token has only letters, digits, `-` and `_`") }
-    }
-}
-
-impl From<Token> for String {
-    fn from(token: Token) -> Self {
-        token.0
-    }
-}
-
-/// A problem document (RFC 8555, section 6.7), its text made fit for one line.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problem {
-    /// The last part of its type, such as `unauthorized`; empty if it has none.
-    pub kind: String,
-    /// What the authority says.
-    pub detail: String,
-    /// An address where a person can read or do more about it.
-    pub instance: Option<String>,
-    /// The names of the order that it is about, with what it says of each. None if it is about all of them.
-    pub names: Vec<(DomainName, Subproblem)>,
-}
-
-/// What a problem says of one name (RFC 8555, section 6.7.1).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Subproblem {
-    /// The last part of its type.
-    pub kind: String,
-    /// What the authority says; empty if the problem says all.
-    pub detail: String,
-}
-
-impl Problem {
-    /// The kind that our adapter gives to what stands at the URL of a directory and is none.
-    pub const NO_DIRECTORY: &str = "noDirectory";
-
-    /// A problem that nothing more is known of.
-    pub fn new(kind: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { kind: kind.into(), detail: detail.into(), ..Self::default() }
-    }
-}
-
-impl From<&str> for Problem {
-    fn from(detail: &str) -> Self {
-        Self::new("", detail)
-    }
-}
-
-impl From<String> for Problem {
-    fn from(detail: String) -> Self {
-        Self::new("", detail)
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_said(f, &self.kind, &self.detail)?;
-        if let Some(address) = &self.instance
-            && !self.detail.contains(address)
-        {
-            write!(f, "; see {address}")?;
-        }
-        let with_more = self.names.iter().filter(|(_, sub)| !sub.detail.is_empty());
-        with_more
-            .map(|(name, sub)| (name, &sub.detail))
-            .try_for_each(|(name, detail)| write!(f, "; {name}: {detail}"))
-    }
-}
-
-fn write_said(f: &mut fmt::Formatter<'_>, kind: &str, detail: &str) -> fmt::Result {
-    match (kind, detail) {
-        ("" | Problem::NO_DIRECTORY, "") => f.write_str("no reason given"),
-        ("" | Problem::NO_DIRECTORY, said) | (said, "") => f.write_str(said),
-        (kind, detail) => write!(f, "{kind}: {detail}"),
-    }
-}
-
-/// What a limit of an authority holds for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitScope {
-    /// Names: those of the problem, or all of the order.
-    Names,
-    /// The account, or the address that it is used from: everything.
-    Account,
-    /// Names that the authority has paused until a person opens the address of the problem.
-    Paused,
-}
-
-/// What kind of failure an authority's answer is: one for each reaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthorityErrorKind {
-    /// It works for nobody at present: no whole answer, overload, directory or account endpoint that fail, a page that
-    /// is not the authority's. It says nothing about our names.
-    Unavailable,
-    /// It fails at this one resource, or shows it in a way that makes no sense. Others may do well meanwhile.
-    Failed,
-    /// It refuses every nonce, also those that it gave just before. It works.
-    BadNonce,
-    /// Too much was asked.
-    RateLimited(LimitScope),
-    /// It was understood and refused.
-    Refused,
-    /// The authority does not know the account, or no longer: register again with the same key.
-    AccountUnknown,
-    /// The authority itself says that the resource is gone.
-    Gone,
-    /// The order is not in a state for this: look at it.
-    NotReady,
-    /// The challenge is being validated already: keep looking.
-    AlreadyTold,
-}
-
-/// Why an authority did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub struct AuthorityError {
-    /// What one does about it.
-    pub kind: AuthorityErrorKind,
-    /// When to ask again, if the authority says so; a time that lay ahead when the answer came.
-    pub not_before: Option<OffsetDateTime>,
-    /// The status of the answer, if one came.
-    pub status: Option<u16>,
-    /// What the authority says, or what happened.
-    pub problem: Problem,
-}
-
-impl AuthorityError {
-    /// An error that no answer is known of.
-    pub fn new(kind: AuthorityErrorKind, problem: impl Into<Problem>) -> Self {
-        Self { kind, not_before: None, status: None, problem: problem.into() }
-    }
-
-    /// The authority cannot be used.
-    pub fn unavailable(problem: impl Into<Problem>) -> Self {
-        Self::new(AuthorityErrorKind::Unavailable, problem)
-    }
-
-    /// One resource cannot be used.
-    pub fn failed(problem: impl Into<Problem>) -> Self {
-        Self::new(AuthorityErrorKind::Failed, problem)
-    }
-
-    /// It is refused.
-    pub fn refused(problem: impl Into<Problem>) -> Self {
-        Self::new(AuthorityErrorKind::Refused, problem)
-    }
-
-    /// A resource is gone.
-    pub fn gone(problem: impl Into<Problem>) -> Self {
-        Self::new(AuthorityErrorKind::Gone, problem)
-    }
-}
-
-impl fmt::Display for AuthorityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use AuthorityErrorKind as K;
-        let problem = &self.problem;
-        // What is no directory has its status in the text.
-        let is_told = problem.kind == Problem::NO_DIRECTORY;
-        let status = self.status.filter(|status| *status >= 300 && !is_told);
-        match (self.kind, status) {
-            (K::RateLimited(_), _) => Problem { kind: String::new(), ..problem.clone() }.fmt(f),
-            (K::Refused, _) | (K::Unavailable | K::Failed | K::BadNonce, None) => problem.fmt(f),
-            (K::Unavailable | K::Failed | K::BadNonce, Some(status)) => {
-                write!(f, "{status} {problem}")
-            }
-            (K::AccountUnknown, _) => {
-                write!(f, "the authority does not know the account: {problem}")
-            }
-            (K::Gone, None) => write!(f, "the order is gone: {problem}"),
-            (K::Gone, Some(status)) => write!(f, "the order is gone: {status} {problem}"),
-            (K::NotReady, _) => write!(f, "the order is not ready: {problem}"),
-            (K::AlreadyTold, _) => {
-                write!(f, "the challenge is being validated already: {problem}")
-            }
-        }
-    }
 }
 
 /// Which answer of an authority is meant.

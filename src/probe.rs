@@ -1,6 +1,6 @@
 //! Looks at a name as a CA would: one fetch, hop by hop, and one judgement of what came.
 //!
-//! The self-check before an order ([`crate::webroot`]) and `check` ([`preflight`]) both look with it, so that neither
+//! The self-check before an order ([`crate::solvers::webroot`]) and `check` ([`crate::view::check`]) both look with it, so that neither
 //! finds well what the other refuses.
 
 use std::error::Error as _;
@@ -23,16 +23,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::client;
-use crate::names::DomainName;
-use crate::ports::Http01;
+use crate::core::names::DomainName;
+use crate::core::resource::Http01;
+use crate::core::text::one_line;
 use crate::probe::dns::Dns;
 
 pub mod dns;
 pub mod caa;
-pub mod report;
-pub mod mend;
-pub mod token;
-pub mod preflight;
 
 /// Where a CA looks for the answer (RFC 8555, section 8.3).
 pub const FOLDER: &str = ".well-known/acme-challenge";
@@ -86,7 +83,7 @@ pub struct Visit {
     pub end: Result<(), Trouble>,
 }
 
-/// Why an answer is not the expected one; each kind is mended in another way ([`mend`]).
+/// Why an answer is not the expected one; each kind is mended in another way ([`crate::view::check::remedy`]).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Trouble {
     /// No connection, or one that gave no whole answer.
@@ -230,10 +227,9 @@ impl Probe {
             return match client::read_beginning(response, LARGEST + 1).await {
                 Ok(body) if is_answer(&body, &expected.key_authorization) => Ok(()),
                 Ok(_) if is_elsewhere => Err(Trouble::Elsewhere { url }),
-                Ok(body) => Err(Trouble::Foreign {
-                    url,
-                    body: client::one_line(&String::from_utf8_lossy(&body)),
-                }),
+                Ok(body) => {
+                    Err(Trouble::Foreign { url, body: one_line(&String::from_utf8_lossy(&body)) })
+                }
                 Err(why) => Err(Trouble::Silent { url, why, cause: Cause::Other }),
             };
         }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration as StdDuration;
 
-use rancher_lets_encrypt::names::NameSet;
-use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::Http01;
-use rancher_lets_encrypt::ports::OrderStatus;
+use rancher_lets_encrypt::core::names::NameSet;
+use rancher_lets_encrypt::core::resource::AuthorizationStatus;
+use rancher_lets_encrypt::core::resource::Http01;
+use rancher_lets_encrypt::core::resource::OrderStatus;
 use sandbox::authority::limits::Buckets;
 use sandbox::authority::limits::Limit;
 use sandbox::authority::limits::Limits;

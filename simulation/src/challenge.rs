@@ -2,10 +2,10 @@
 
 use std::io;
 
-use rancher_lets_encrypt::names::DomainName;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::resource::Http01;
+use rancher_lets_encrypt::core::resource::Token;
 use rancher_lets_encrypt::ports::Challenge;
-use rancher_lets_encrypt::ports::Http01;
-use rancher_lets_encrypt::ports::Token;
 use time::Duration;
 
 use crate::life::Call;

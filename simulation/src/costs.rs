@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 
-use rancher_lets_encrypt::names::Names;
+use rancher_lets_encrypt::core::names::Names;
 use time::Duration;
 
 use crate::dice::Dice;

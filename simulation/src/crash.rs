@@ -1,6 +1,6 @@
 //! A crash after every single effect, in turn, of each part of one certificate's life.
 
-use rancher_lets_encrypt::names::parse_list;
+use rancher_lets_encrypt::core::names::parse_list;
 use time::Duration;
 
 use crate::dice::Dice;

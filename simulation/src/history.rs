@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use time::OffsetDateTime;
 
-use rancher_lets_encrypt::text::timestamp;
+use rancher_lets_encrypt::core::text::timestamp;
 
 /// How many lines are kept to be shown, of files and of everything else.
 const SHOWN: [usize; 2] = [12, 40];

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use rancher_lets_encrypt::bundle::Secret;
+use rancher_lets_encrypt::core::bundle::Secret;
 use rcgen::BasicConstraints;
 use rcgen::CertificateParams;
 use rcgen::CertificateSigningRequestParams;

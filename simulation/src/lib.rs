@@ -11,7 +11,7 @@
 //! - [`costs`]: what a name costs at the authority in a year
 //! - [`passes`]: how often everything is looked through while names are broken
 //!
-//! The process is the real [`Daemon`](rancher_lets_encrypt::daemon::Daemon) with everything below it; only its
+//! The process is the real [`Daemon`](rancher_lets_encrypt::work::daemon::Daemon) with everything below it; only its
 //! longest rest is a day instead of ten seconds. The disk port is the daemon's own
 //! [`sequence`](rancher_lets_encrypt::disk::sequence) over files in memory. Nothing depends on the machine: keys and
 //! certificates follow from the seed (Ed25519), maps are sorted, selects are biased.

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use rancher_lets_encrypt::bundle::Secret;
+use rancher_lets_encrypt::core::bundle::Secret;
 use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
 use time::Duration;

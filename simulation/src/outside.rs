@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use rancher_lets_encrypt::ports::Token;
+use rancher_lets_encrypt::core::resource::Token;
 use time::Duration;
 use time::OffsetDateTime;
 use time::macros::datetime;

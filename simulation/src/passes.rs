@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rancher_lets_encrypt::names::Names;
+use rancher_lets_encrypt::core::names::Names;
 use time::Duration;
 
 use crate::dice::Dice;

@@ -1,7 +1,7 @@
 //! What a seed draws before it begins.
 
-use rancher_lets_encrypt::config::ReplaceForeign;
 use rancher_lets_encrypt::config::SelfCheck;
+use rancher_lets_encrypt::decide::classify::ReplaceForeign;
 use time::Duration;
 
 use crate::dice::Dice;

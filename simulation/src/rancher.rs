@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use rancher_lets_encrypt::bundle::Secret;
-use rancher_lets_encrypt::certificate::Flaw;
-use rancher_lets_encrypt::certificate::Shown;
-use rancher_lets_encrypt::ports::Held;
-use rancher_lets_encrypt::ports::Service;
-use rancher_lets_encrypt::ports::Upload;
+use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::certificate::Flaw;
+use rancher_lets_encrypt::core::certificate::Shown;
+use rancher_lets_encrypt::core::held::Held;
+use rancher_lets_encrypt::core::held::Service;
+use rancher_lets_encrypt::core::held::Upload;
 use time::Duration;
 use time::OffsetDateTime;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rancher_lets_encrypt::names::Names;
-use rancher_lets_encrypt::ports::Announcement;
+use rancher_lets_encrypt::core::held::Announcement;
+use rancher_lets_encrypt::core::names::Names;
 use time::OffsetDateTime;
 
 /// Where requests to a name end up.

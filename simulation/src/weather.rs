@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rancher_lets_encrypt::names::DomainName;
-use rancher_lets_encrypt::names::Names;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::names::Names;
 use time::Duration;
 use time::OffsetDateTime;
 

@@ -1,15 +1,15 @@
 //! What a directory does otherwise than Boulder, asked through the port.
 
-use rancher_lets_encrypt::bundle::Secret;
-use rancher_lets_encrypt::names::DomainName;
-use rancher_lets_encrypt::names::Names;
-use rancher_lets_encrypt::ports::Account;
+use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::names::Names;
+use rancher_lets_encrypt::core::problem::AuthorityError;
+use rancher_lets_encrypt::core::resource::Account;
+use rancher_lets_encrypt::core::resource::Authorization;
+use rancher_lets_encrypt::core::resource::AuthorizationStatus;
+use rancher_lets_encrypt::core::resource::Order;
+use rancher_lets_encrypt::core::resource::OrderStatus;
 use rancher_lets_encrypt::ports::Authority;
-use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::Authorization;
-use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::Order;
-use rancher_lets_encrypt::ports::OrderStatus;
 use rcgen::CertificateParams;
 use rcgen::KeyPair;
 use simulation::authority::PRODUCTION;

@@ -15,12 +15,12 @@ use crate::acme::jws::Signer;
 use crate::acme::problem::About;
 use crate::acme::transport::Answer;
 use crate::acme::transport::Transport;
-use crate::bundle::Secret;
-use crate::names::DomainName;
-use crate::ports::Account;
-use crate::ports::AuthorityError;
-use crate::ports::AuthorityErrorKind;
-use crate::ports::Problem;
+use crate::core::bundle::Secret;
+use crate::core::names::DomainName;
+use crate::core::problem::AuthorityError;
+use crate::core::problem::AuthorityErrorKind;
+use crate::core::problem::Problem;
+use crate::core::resource::Account;
 
 /// A directory may change its URLs; it is fetched again after this time.
 const FRESH_FOR: Duration = Duration::from_secs(3600);

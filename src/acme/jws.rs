@@ -9,7 +9,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 
-use crate::bundle::Secret;
+use crate::core::bundle::Secret;
 
 /// The key of an account, P-256.
 pub(super) struct AccountKey {

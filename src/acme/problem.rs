@@ -10,14 +10,14 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::client::RetryAfter;
-use crate::client::one_line;
-use crate::names::DomainName;
-use crate::ports::AuthorityError;
-use crate::ports::AuthorityErrorKind;
-use crate::ports::LimitScope;
-use crate::ports::Problem;
-use crate::ports::Subproblem;
-use crate::schedule;
+use crate::core::names::DomainName;
+use crate::core::problem::AuthorityError;
+use crate::core::problem::AuthorityErrorKind;
+use crate::core::problem::LimitScope;
+use crate::core::problem::Problem;
+use crate::core::problem::Subproblem;
+use crate::core::schedule;
+use crate::core::text::one_line;
 
 /// How much is shown of a page that is no problem document.
 const LONGEST_PAGE: usize = 200;

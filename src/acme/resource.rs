@@ -10,14 +10,14 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::acme::directory::Seen;
 use crate::acme::problem::Document;
-use crate::names::DomainName;
-use crate::ports::Authorization;
-use crate::ports::AuthorizationStatus;
-use crate::ports::ChallengeStatus;
-use crate::ports::Http01;
-use crate::ports::Order;
-use crate::ports::OrderStatus;
-use crate::ports::Token;
+use crate::core::names::DomainName;
+use crate::core::resource::Authorization;
+use crate::core::resource::AuthorizationStatus;
+use crate::core::resource::ChallengeStatus;
+use crate::core::resource::Http01;
+use crate::core::resource::Order;
+use crate::core::resource::OrderStatus;
+use crate::core::resource::Token;
 
 /// Reads an order (RFC 8555, section 7.1.3), and what of it does not change. An error says what makes no sense.
 pub(super) fn order(url: &str, body: &[u8], known: Seen) -> Result<(Order, Seen), String> {

@@ -17,8 +17,8 @@ use crate::acme::problem::About;
 use crate::acme::problem::Failure;
 use crate::client;
 use crate::client::RetryAfter;
-use crate::ports::AuthorityError;
-use crate::schedule;
+use crate::core::problem::AuthorityError;
+use crate::core::schedule;
 
 /// Certificate chains are a few kilobytes; nothing an authority says is larger.
 const LARGEST: usize = 1 << 20;

@@ -4,9 +4,9 @@ use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::LogFormat;
 use crate::config::NotifyFormat;
-use crate::config::ReplaceForeign;
 use crate::config::SelfCheck;
-use crate::names::Names;
+use crate::core::names::Names;
+use crate::decide::classify::ReplaceForeign;
 
 const SET: &str = "set";
 const UNSET: &str = "-";

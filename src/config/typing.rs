@@ -13,7 +13,6 @@ use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::bundle::Secret;
 use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::Fault;
@@ -21,10 +20,11 @@ use crate::config::Faults;
 use crate::config::LogFormat;
 use crate::config::NotifyFormat;
 use crate::config::ReadFile;
-use crate::config::ReplaceForeign;
 use crate::config::SelfCheck;
 use crate::config::table;
-use crate::names::parse_list;
+use crate::core::bundle::Secret;
+use crate::core::names::parse_list;
+use crate::decide::classify::ReplaceForeign;
 
 const REGISTERED_AT_LOCALHOST: &str = "not set, because this host was registered at Rancher through `localhost`: set \
      CATTLE_URL to the address of the Rancher server as containers reach it, like http://rancher.example:8080/v2-beta";

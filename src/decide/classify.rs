@@ -7,23 +7,33 @@ use std::collections::BTreeMap;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::certificate::Leaf;
-use crate::certificate::Shown;
-use crate::config::ReplaceForeign;
+use crate::core::certificate::Leaf;
+use crate::core::certificate::Shown;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::held::Held;
+use crate::core::mark::Mark;
+use crate::core::names::DomainName;
+use crate::core::names::NameSet;
+use crate::core::names::Names;
+use crate::core::schedule::Life;
+use crate::core::schedule::due_at;
+use crate::core::schedule::overdue_at;
+use crate::core::text::timestamp;
 use crate::decide::table::Action;
 use crate::decide::table::AtRancher;
 use crate::decide::table::OnDisk;
 use crate::decide::table::decide;
-use crate::fingerprint::Fingerprint;
-use crate::mark::Mark;
-use crate::names::DomainName;
-use crate::names::NameSet;
-use crate::names::Names;
-use crate::ports::Held;
-use crate::schedule::Life;
-use crate::schedule::due_at;
-use crate::schedule::overdue_at;
-use crate::text::timestamp;
+
+/// When a valid certificate that is not ours is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplaceForeign {
+    /// When it is expired or about to.
+    Due,
+    /// Not even when it is expired.
+    Never,
+    /// At once.
+    Always,
+}
 
 /// What the settings say about deciding.
 #[derive(Debug, Clone)]

@@ -2,22 +2,23 @@
 
 use time::OffsetDateTime;
 
+use crate::core::names::NameSet;
+use crate::core::names::Names;
+use crate::core::schedule;
+use crate::core::setback::Setback;
 use crate::decide::Next;
 use crate::decide::Verdict;
-use crate::decide::after::Allowed;
-use crate::decide::after::Around;
-use crate::decide::after::OnRecord;
-use crate::decide::after::Standing;
-use crate::decide::after::may_obtain;
 use crate::decide::classify::Facts;
+use crate::decide::filter::Allowed;
+use crate::decide::filter::Around;
+use crate::decide::filter::OnRecord;
+use crate::decide::filter::OrderPlan;
+use crate::decide::filter::Standing;
+use crate::decide::filter::may_obtain;
+use crate::decide::order::Pending;
+use crate::decide::order::PendingOrder;
+use crate::decide::order::Stage;
 use crate::decide::table::Action;
-use crate::names::NameSet;
-use crate::names::Names;
-use crate::order::Pending;
-use crate::order::PendingOrder;
-use crate::order::Stage;
-use crate::schedule;
-use crate::setback::Setback;
 
 /// What is done about one certificate now.
 #[derive(Debug, Clone)]
@@ -37,29 +38,6 @@ pub enum Work {
         /// Whether the copy in the store is pushed before.
         pushes_first: bool,
     },
-}
-
-/// What is asked of the authority.
-#[derive(Debug, Clone)]
-pub struct OrderPlan {
-    /// The lineage, or none while it has no folder yet.
-    pub lineage: Option<String>,
-    /// What the certificate is for; the first name is the one at Rancher.
-    pub entry: Names,
-    /// What is ordered: the same, but for names that wait and surplus names that somebody wants.
-    pub order: Names,
-    /// How the order stands to the certificate that is there.
-    pub standing: Standing,
-    /// Whether anybody wants it by now.
-    pub is_wanted: bool,
-    /// Whether a person could be waiting for it: no valid certificate is there.
-    pub is_first: bool,
-    /// Whether an order for it is in flight.
-    pub is_resumed: bool,
-    /// Whether it changes the names of a certificate that is served.
-    pub is_change: bool,
-    /// Names of the present certificate that are left out, so that the others live on.
-    pub left_out: NameSet,
 }
 
 /// What is done now, or what holds it back.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::fingerprint::Fingerprint;
+use crate::core::fingerprint::Fingerprint;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::ports::Stamp;

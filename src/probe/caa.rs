@@ -1,7 +1,7 @@
 //! Whether CAA records let an authority issue for a name, by HTTP-01 (RFC 8659, RFC 8657).
 //!
 //! Pure: the records that count are those of the closest name up the tree that has any; finding them is
-//! [`crate::probe::preflight`]'s part. Wildcard names are none of ours, so `issuewild` never counts.
+//! [`crate::view::check`]'s part. Wildcard names are none of ours, so `issuewild` never counts.
 
 use std::fmt;
 

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::budget::Asked;
-use crate::budget::Level;
-use crate::budget::Levels;
-use crate::budget::Limits;
-use crate::budget::Reserved;
-use crate::budget::UsedUp;
-use crate::certificate::Leaf;
-use crate::fingerprint::Fingerprint;
-use crate::names::DomainName;
-use crate::names::NameSet;
-use crate::schedule;
+use crate::core::budget::Asked;
+use crate::core::budget::Level;
+use crate::core::budget::Levels;
+use crate::core::budget::Limits;
+use crate::core::budget::Reserved;
+use crate::core::budget::UsedUp;
+use crate::core::certificate::Leaf;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::names::DomainName;
+use crate::core::names::NameSet;
+use crate::core::schedule;
 use crate::store::ledger::event::Event;
 use crate::store::ledger::uncut::Uncut;
 

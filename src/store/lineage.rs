@@ -8,19 +8,19 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::bundle::Bundle;
-use crate::bundle::Secret;
-use crate::certificate::Flaw;
+use crate::core::bundle::Bundle;
+use crate::core::bundle::Secret;
+use crate::core::certificate::Flaw;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::resource::Token;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Stored;
 use crate::decide::classify::Unread;
-use crate::fingerprint::Fingerprint;
-use crate::order::Pending;
-use crate::order::PendingOrder;
+use crate::decide::order::Pending;
+use crate::decide::order::PendingOrder;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::ports::Stamp;
-use crate::ports::Token;
 use crate::store::CERTIFICATES;
 use crate::store::PENDING;
 use crate::store::STUCK;

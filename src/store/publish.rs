@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use time::OffsetDateTime;
 use tracing::debug;
 
-use crate::bundle::Bundle;
+use crate::core::bundle::Bundle;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::names::DomainName;
+use crate::core::names::Names;
 use crate::decide::classify::Policy;
-use crate::fingerprint::Fingerprint;
-use crate::names::DomainName;
-use crate::names::Names;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::store::ACCOUNTS;

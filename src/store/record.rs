@@ -4,13 +4,13 @@ use serde::Deserialize;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::bundle::Secret;
-use crate::certificate::Leaf;
-use crate::fingerprint::Fingerprint;
-use crate::names::Names;
-use crate::ports::Announcement;
-use crate::schedule::Life;
-use crate::wanted::Holders;
+use crate::core::bundle::Secret;
+use crate::core::certificate::Leaf;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::held::Announcement;
+use crate::core::names::Names;
+use crate::core::schedule::Life;
+use crate::core::wanted::Holders;
 
 /// One lineage: a certificate and its successors, in one folder each of `live/` and `archive/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::names::Names;
+use crate::core::names::Names;
 
 /// What we read of a renewal file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::names::DomainName;
+use crate::core::names::DomainName;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::store::Store;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::order::PendingOrder;
+use crate::decide::order::PendingOrder;
 use crate::ports::Disk;
 use crate::store::STUCK;
 use crate::store::Store;

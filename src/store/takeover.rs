@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use crate::certificate::Shown;
-use crate::names::DomainName;
-use crate::names::Names;
+use crate::core::certificate::Shown;
+use crate::core::names::DomainName;
+use crate::core::names::Names;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::store::Store;

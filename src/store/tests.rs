@@ -11,21 +11,21 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use super::*;
-use crate::budget::Asked;
-use crate::budget::LETS_ENCRYPT;
-use crate::bundle::Bundle;
-use crate::bundle::Secret;
-use crate::certificate::tests::NOW;
-use crate::certificate::tests::params;
-use crate::certificate::tests::pems;
+use crate::core::budget::Asked;
+use crate::core::budget::LETS_ENCRYPT;
+use crate::core::bundle::Bundle;
+use crate::core::bundle::Secret;
+use crate::core::certificate::tests::NOW;
+use crate::core::certificate::tests::params;
+use crate::core::certificate::tests::pems;
+use crate::core::names::NameSet;
+use crate::core::names::Names;
+use crate::core::resource::Order;
+use crate::core::resource::OrderStatus;
 use crate::decide::classify::DiskCopy;
+use crate::decide::order::Pending;
+use crate::decide::order::PendingOrder;
 use crate::disk::RealDisk;
-use crate::names::NameSet;
-use crate::names::Names;
-use crate::order::Pending;
-use crate::order::PendingOrder;
-use crate::ports::Order;
-use crate::ports::OrderStatus;
 use crate::ports::Safe;
 use crate::ports::Stamp;
 use crate::store::ledger::Ledger;
@@ -349,7 +349,7 @@ fn only(store: &Store<Failing>) -> Arc<Lineage> {
 }
 
 #[track_caller]
-fn leaf(lineage: &Lineage) -> crate::fingerprint::Fingerprint {
+fn leaf(lineage: &Lineage) -> crate::core::fingerprint::Fingerprint {
     let DiskCopy::Whole(stored) = &lineage.copy else {
         panic!("not whole: {:?}", lineage.copy);
     };

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use time::OffsetDateTime;
 use tracing::debug;
 
-use crate::names::Names;
+use crate::core::names::Names;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::store::Store;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::Mutex;
 
 use rancher_lets_encrypt::config::Config;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::resource::Http01;
+use rancher_lets_encrypt::core::resource::Token;
 use rancher_lets_encrypt::disk::RealDisk;
-use rancher_lets_encrypt::names::DomainName;
 use rancher_lets_encrypt::ports::Challenge;
-use rancher_lets_encrypt::ports::Http01;
-use rancher_lets_encrypt::ports::Token;
-use rancher_lets_encrypt::probe::preflight::Preflight;
 use rancher_lets_encrypt::store::Store;
+use rancher_lets_encrypt::view::check::Preflight;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::net::UdpSocket;

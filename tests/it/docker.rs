@@ -7,7 +7,7 @@ mod workshop;
 
 use std::path::Path;
 
-use rancher_lets_encrypt::fingerprint::Fingerprint;
+use rancher_lets_encrypt::core::fingerprint::Fingerprint;
 use sandbox::rancher::certificate::Held;
 use serde_json::Value;
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::status::Status;
+use rancher_lets_encrypt::view::status::Status;
 use serde_json::Value;
 
 use crate::support::World;
@@ -78,7 +78,7 @@ fn every_field_that_is_documented_is_one_of_the_document() {
     // Other phases, which no one document has together.
     for phase in [r#"{"is": "waiting", "reason": ""}"#, r#"{"is": "standing-by", "holder": ""}"#] {
         let phase: Value = serde_json::from_str(phase).unwrap();
-        let known: rancher_lets_encrypt::status::Phase =
+        let known: rancher_lets_encrypt::view::status::Phase =
             serde_json::from_value(phase.clone()).unwrap();
         assert_eq!(serde_json::to_value(known).unwrap(), phase);
         shown.extend(fields(&serde_json::json!({ "phase": phase })));

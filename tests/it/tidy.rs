@@ -5,10 +5,10 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use rancher_lets_encrypt::config;
+use rancher_lets_encrypt::core::reaction;
+use rancher_lets_encrypt::decide::order;
 use rancher_lets_encrypt::decide::table;
-use rancher_lets_encrypt::notify::notice::Kind;
-use rancher_lets_encrypt::order;
-use rancher_lets_encrypt::reaction;
+use rancher_lets_encrypt::view::notify::notice::Kind;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -18,56 +18,162 @@ fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// Every source file of the daemon, with the module at the top that it belongs to.
-fn sources() -> Vec<(String, String, String)> {
-    let mut sources = Vec::new();
-    let mut folders = vec![root().join("src")];
+/// A source file of the daemon, without comments and tests.
+struct Source {
+    /// Its path below `src`.
+    file: String,
+    /// Its modules, from the top.
+    modules: Vec<String>,
+    code: String,
+}
+
+impl Source {
+    fn folder(&self) -> &str {
+        &self.modules[0]
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let files = files_below(&src).into_iter().filter_map(|path| {
+        let file = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();
+        let is_test = file.ends_with("tests.rs") || file.contains("/tests/");
+        if is_test || !file.ends_with(".rs") {
+            return None;
+        }
+        let modules = file.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+        let code = without_tests(&fs::read_to_string(&path).unwrap());
+        Some(Source { file, modules, code })
+    });
+    files.collect()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
-            let module = name.split(['/', '.']).next().unwrap().to_owned();
-            let text = fs::read_to_string(&path).unwrap();
-            // Unit tests may look up to what they need; files of tests too.
-            let code = text.split("\n#[cfg(test)]\n").next().unwrap();
-            let code: Vec<&str> =
-                code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-            let code = code.join("\n");
-            if !name.ends_with("tests.rs") && !name.contains("/tests/") {
-                sources.push((name, module, code));
+            } else {
+                files.push(path);
             }
         }
     }
-    sources
+    files
 }
 
-fn layers() -> Vec<String> {
-    let text = text("src/lib.rs");
+/// The lines of a file without comments, and without each item that only tests have: it ends with its line, or with the
+/// brace that stands as far in as it began.
+fn without_tests(text: &str) -> String {
+    let mut code = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() == "#[cfg(test)]" {
+            let indent = line.len() - line.trim_start().len();
+            let end = format!("{}}}", &line[..indent]);
+            let is_end = |line: &str| {
+                line == end
+                    || (line.len() > indent
+                        && line.ends_with(';')
+                        && !line[indent..].starts_with(' '))
+            };
+            let _ = lines.find(|line| is_end(line));
+        } else if !line.trim_start().starts_with("//") {
+            code.push(line);
+        }
+    }
+    code.join("\n")
+}
+
+#[test]
+fn only_what_tests_have_is_left_out() {
+    let text = "use a;\n#[cfg(test)]\nuse b;\n    #[cfg(test)]\n    fn c() {\n        d;\n    }\n#[cfg(test)]\nmod e;\n// f\nfn g() {}";
+    assert_eq!(without_tests(text), "use a;\nfn g() {}");
+}
+
+/// The public modules that a file lists, in its order.
+fn listed(path: &str) -> Vec<String> {
+    let text = text(path);
     let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     modules.map(str::to_owned).collect()
 }
 
+/// Whatever `code` names of a crate or module, as a path of one or two modules behind it.
+fn uses(code: &str, of: &str) -> Vec<(String, Option<String>)> {
+    let word = |text: &str| -> String {
+        text.chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '_').collect()
+    };
+    let uses = code.match_indices(of).map(|(at, _)| {
+        let rest = &code[at + of.len()..];
+        let first = word(rest);
+        let second = rest[first.len()..].strip_prefix("::").map(word);
+        (first, second)
+    });
+    uses.collect()
+}
+
+/// What each room at the top may use besides itself. `main` may use all.
+const ROOMS: [(&str, &[&str]); 14] = [
+    ("core", &[]),
+    ("decide", &["core"]),
+    ("ports", &["core"]),
+    ("config", &["core", "decide"]),
+    ("store", &["core", "decide", "ports"]),
+    ("work", &["core", "decide", "ports", "config", "store"]),
+    ("client", &["core"]),
+    ("acme", &["core", "ports", "client"]),
+    ("disk", &["core", "ports"]),
+    // It reads the disk as it is, and keeps changes in memory.
+    ("dry", &["core", "ports", "disk"]),
+    ("probe", &["core", "ports", "client"]),
+    // The self-check is the look of `probe`.
+    ("solvers", &["core", "ports", "client", "probe"]),
+    ("backends", &["core", "ports", "client"]),
+    ("view", &["core", "decide", "ports", "config", "store", "work", "client", "probe"]),
+];
+
 #[test]
-fn modules_use_only_those_above_them() {
-    let layers = layers();
-    let place = |module: &str| layers.iter().position(|layer| layer == module);
-    for (file, module, code) in sources() {
-        let Some(own) = place(&module) else { continue };
-        for (used, _) in code.match_indices("crate::") {
-            let used: String = code[used + 7..]
-                .chars()
-                .take_while(|char| char.is_ascii_alphanumeric() || *char == '_')
-                .collect();
-            let Some(used_place) = place(&used) else {
-                panic!("{file} uses crate::{used}, which is no module")
-            };
-            assert!(used_place <= own, "{file} uses crate::{used}, which stands below it");
+fn rooms_use_only_those_that_they_may() {
+    assert_eq!(listed("src/lib.rs"), ROOMS.map(|(room, _)| room));
+    let mut faults = Vec::new();
+    for source in sources() {
+        let Some((room, allowed)) = ROOMS.iter().find(|(room, _)| *room == source.folder()) else {
+            continue;
+        };
+        for (used, _) in uses(&source.code, "crate::") {
+            if used != *room && !allowed.contains(&used.as_str()) {
+                faults.push(format!("{} uses crate::{used}", source.file));
+            }
         }
     }
+    faults.dedup();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Rooms whose modules stand in the order of their dependencies.
+const ORDERED: [&str; 5] = ["core", "decide", "work", "backends", "view"];
+
+#[test]
+fn modules_use_only_those_above_them() {
+    let mut faults = Vec::new();
+    for room in ORDERED {
+        let modules = listed(&format!("src/{room}.rs"));
+        let place = |module: &str| modules.iter().position(|listed| listed == module);
+        for source in sources().iter().filter(|source| source.folder() == room) {
+            let Some(own) = source.modules.get(1).and_then(|module| place(module)) else {
+                continue;
+            };
+            for (used, _) in uses(&source.code, &format!("crate::{room}::")) {
+                if place(&used).is_some_and(|place| place > own) {
+                    faults.push(format!("{} uses {used}, which stands below it", source.file));
+                }
+            }
+        }
+    }
+    faults.dedup();
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
@@ -75,16 +181,27 @@ fn the_codemap_has_every_module_in_its_order() {
     let architecture = text("ARCHITECTURE.md");
     let rows = architecture.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     let rows: Vec<(&str, &str)> = rows.collect();
-    let mut modules = layers();
+    let mut modules = Vec::new();
+    for room in listed("src/lib.rs") {
+        modules.push(room.clone());
+        if ORDERED.contains(&room.as_str()) {
+            modules.extend(
+                listed(&format!("src/{room}.rs")).iter().map(|module| format!("{room}/{module}")),
+            );
+        }
+    }
     modules.push("main".to_owned());
     assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), modules);
-    for (file, module, _) in sources() {
-        let Some((_, part)) = file.trim_end_matches(".rs").split_once('/') else {
+    for source in sources() {
+        let path = source.modules.join("/");
+        if modules.contains(&path) || path == "lib" {
             continue;
-        };
-        let row = rows.iter().find(|row| row.0 == module);
+        }
+        let depth = if ORDERED.contains(&source.folder()) { 2 } else { 1 };
+        let (own, part) = (source.modules[..depth].join("/"), source.modules[depth..].join("/"));
+        let row = rows.iter().find(|row| row.0 == own);
         let is_told = row.is_some_and(|row| row.1.contains(&format!("`{part}`")));
-        assert!(is_told, "{file}");
+        assert!(is_told, "{path}");
     }
 }
 
@@ -92,28 +209,37 @@ fn the_codemap_has_every_module_in_its_order() {
 fn libraries_stay_behind_their_adapters() {
     let allowed: [(&str, &[&str]); 8] = [
         ("instant_acme", &["acme"]),
-        ("reqwest", &["client", "acme", "rancher", "probe", "config", "notify", "cli", "main"]),
+        (
+            "reqwest",
+            &[
+                "client",
+                "acme",
+                "backends/rancher",
+                "probe",
+                "config",
+                "view/notify",
+                "view/cli",
+                "main",
+            ],
+        ),
         ("hickory_resolver", &["probe"]),
-        ("axum", &["http"]),
-        ("prometheus_client", &["metrics"]),
-        ("std::fs", &["disk", "webroot", "start", "main"]),
+        ("axum", &["view/http"]),
+        ("prometheus_client", &["view/metrics"]),
+        ("std::fs", &["disk", "solvers", "main"]),
         ("std::env", &["main"]),
         ("now_utc", &["main"]),
     ];
-    for (file, module, code) in sources() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let path = source.modules.join("/");
         for (library, modules) in allowed {
-            assert!(
-                !code.contains(library) || modules.contains(&module.as_str()),
-                "{file} uses {library}"
-            );
+            let may = |module: &&str| path == **module || path.starts_with(&format!("{module}/"));
+            if source.code.contains(library) && !modules.iter().any(may) {
+                faults.push(format!("{} uses {library}", source.file));
+            }
         }
     }
-    let of = |module: &str, other: &str| {
-        sources()
-            .iter()
-            .any(|(_, own, code)| own == module && code.contains(&format!("crate::{other}")))
-    };
-    assert!(!of("rancher", "acme") && !of("acme", "rancher"));
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 /// What stands between two marks in a Markdown file.

@@ -467,7 +467,7 @@ async fn fresh(daemon: &Path) -> Result<(), Failure> {
         .env_clear()
         .envs(town.environment())
         .envs([("LOOP_TIME", "1"), ("LOG_FORMAT", "json")])
-        .env("LOG", "warn,rancher_lets_encrypt::daemon=debug")
+        .env("LOG", "warn,rancher_lets_encrypt::work::daemon=debug")
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;

@@ -1,14 +1,14 @@
 //! What a directory does when it is asked.
 
-use rancher_lets_encrypt::names::NameSet;
-use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::AuthorityErrorKind;
-use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::LimitScope;
-use rancher_lets_encrypt::ports::Order;
-use rancher_lets_encrypt::ports::OrderStatus;
-use rancher_lets_encrypt::ports::Problem;
-use rancher_lets_encrypt::ports::Subproblem;
+use rancher_lets_encrypt::core::names::NameSet;
+use rancher_lets_encrypt::core::problem::AuthorityError;
+use rancher_lets_encrypt::core::problem::AuthorityErrorKind;
+use rancher_lets_encrypt::core::problem::LimitScope;
+use rancher_lets_encrypt::core::problem::Problem;
+use rancher_lets_encrypt::core::problem::Subproblem;
+use rancher_lets_encrypt::core::resource::AuthorizationStatus;
+use rancher_lets_encrypt::core::resource::Order;
+use rancher_lets_encrypt::core::resource::OrderStatus;
 use sandbox::authority::limits::Token as Spent;
 use time::Duration;
 use time::OffsetDateTime;

@@ -12,8 +12,8 @@ mod proofs;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::Problem;
+use rancher_lets_encrypt::core::problem::AuthorityError;
+use rancher_lets_encrypt::core::problem::Problem;
 use sandbox::authority::limits::Buckets;
 use time::Duration;
 use time::OffsetDateTime;

@@ -1,18 +1,18 @@
 //! The authority port.
 
-use rancher_lets_encrypt::bundle::Secret;
-use rancher_lets_encrypt::names::Names;
-use rancher_lets_encrypt::ports::Account;
+use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::names::Names;
+use rancher_lets_encrypt::core::problem::AuthorityError;
+use rancher_lets_encrypt::core::problem::AuthorityErrorKind;
+use rancher_lets_encrypt::core::problem::LimitScope;
+use rancher_lets_encrypt::core::resource::Account;
+use rancher_lets_encrypt::core::resource::Authorization;
+use rancher_lets_encrypt::core::resource::AuthorizationStatus;
+use rancher_lets_encrypt::core::resource::Order;
+use rancher_lets_encrypt::core::schedule::LONGEST_LIMIT;
+use rancher_lets_encrypt::core::schedule::LONGEST_OUTAGE;
 use rancher_lets_encrypt::ports::Answered;
 use rancher_lets_encrypt::ports::Authority;
-use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::AuthorityErrorKind;
-use rancher_lets_encrypt::ports::Authorization;
-use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::LimitScope;
-use rancher_lets_encrypt::ports::Order;
-use rancher_lets_encrypt::schedule::LONGEST_LIMIT;
-use rancher_lets_encrypt::schedule::LONGEST_OUTAGE;
 use time::Duration;
 use time::OffsetDateTime;
 

@@ -1,14 +1,14 @@
 //! What a directory knows about who controls a name.
 
-use rancher_lets_encrypt::names::DomainName;
-use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::AuthorityErrorKind;
-use rancher_lets_encrypt::ports::Authorization;
-use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::ChallengeStatus;
-use rancher_lets_encrypt::ports::Http01;
-use rancher_lets_encrypt::ports::Problem;
-use rancher_lets_encrypt::ports::Token;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::problem::AuthorityError;
+use rancher_lets_encrypt::core::problem::AuthorityErrorKind;
+use rancher_lets_encrypt::core::problem::Problem;
+use rancher_lets_encrypt::core::resource::Authorization;
+use rancher_lets_encrypt::core::resource::AuthorizationStatus;
+use rancher_lets_encrypt::core::resource::ChallengeStatus;
+use rancher_lets_encrypt::core::resource::Http01;
+use rancher_lets_encrypt::core::resource::Token;
 use sandbox::authority::limits::Token as Spent;
 use time::Duration;
 use time::OffsetDateTime;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::certificate::Leaf;
-use rancher_lets_encrypt::config::ReplaceForeign;
+use rancher_lets_encrypt::core::certificate::Leaf;
+use rancher_lets_encrypt::decide::classify::ReplaceForeign;
 use time::Duration;
 use time::OffsetDateTime;
 

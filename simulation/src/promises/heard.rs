@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::certificate::Leaf;
-use rancher_lets_encrypt::notify::notice::Kind;
+use rancher_lets_encrypt::core::certificate::Leaf;
+use rancher_lets_encrypt::view::notify::notice::Kind;
 use time::Duration;
 use time::OffsetDateTime;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::certificate::Shown;
+use rancher_lets_encrypt::core::certificate::Shown;
 use time::Duration;
 use time::OffsetDateTime;
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::bundle::Bundle;
-use rancher_lets_encrypt::certificate::Leaf;
-use rancher_lets_encrypt::certificate::Shown;
-use rancher_lets_encrypt::config::ReplaceForeign;
-use rancher_lets_encrypt::ports::Upload;
+use rancher_lets_encrypt::core::bundle::Bundle;
+use rancher_lets_encrypt::core::certificate::Leaf;
+use rancher_lets_encrypt::core::certificate::Shown;
+use rancher_lets_encrypt::core::held::Upload;
+use rancher_lets_encrypt::decide::classify::ReplaceForeign;
 use time::Duration;
 use time::OffsetDateTime;
 

@@ -3,15 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration as StdDuration;
 
-use rancher_lets_encrypt::bundle::Secret;
-use rancher_lets_encrypt::certificate::Shown;
-use rancher_lets_encrypt::ports::Announcement;
-use rancher_lets_encrypt::ports::Held;
+use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::certificate::Shown;
+use rancher_lets_encrypt::core::held::Announcement;
+use rancher_lets_encrypt::core::held::Held;
+use rancher_lets_encrypt::core::held::Revealed;
+use rancher_lets_encrypt::core::held::Service;
+use rancher_lets_encrypt::core::held::Upload;
+use rancher_lets_encrypt::core::problem::OrchestratorError;
 use rancher_lets_encrypt::ports::Orchestrator;
-use rancher_lets_encrypt::ports::OrchestratorError;
-use rancher_lets_encrypt::ports::Revealed;
-use rancher_lets_encrypt::ports::Service;
-use rancher_lets_encrypt::ports::Upload;
 use time::Duration;
 use time::OffsetDateTime;
 

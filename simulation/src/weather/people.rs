@@ -1,6 +1,6 @@
 //! What people do: they want names, paste certificates, switch to staging and back.
 
-use rancher_lets_encrypt::names::DomainName;
+use rancher_lets_encrypt::core::names::DomainName;
 use time::Duration;
 
 use crate::issuer;

@@ -1,10 +1,10 @@
 use super::*;
-use crate::certificate::tests::NOW;
-use crate::certificate::tests::self_signed;
-use crate::certificate::tests::shown;
-use crate::certificate::tests::staging;
-use crate::decide::after::Allowed;
-use crate::decide::after::staging as staging_rule;
+use crate::core::certificate::tests::NOW;
+use crate::core::certificate::tests::self_signed;
+use crate::core::certificate::tests::shown;
+use crate::core::certificate::tests::staging;
+use crate::decide::filter::Allowed;
+use crate::decide::filter::staging as staging_rule;
 
 const PRODUCTION: &str = "https://ca.test/directory";
 const STAGING: &str = "https://staging.ca.test/directory";
@@ -420,7 +420,7 @@ fn replace_foreign_decides_over_what_is_not_ours() {
 fn what_does_not_parse_at_rancher_is_foreign() {
     let mut garbage = case().at_rancher(fresh());
     garbage.remote.as_mut().unwrap().content =
-        Err(crate::certificate::Flaw("it is not PEM".to_owned()));
+        Err(crate::core::certificate::Flaw("it is not PEM".to_owned()));
     garbage.is(Missing, Foreign, Leave, "it is not PEM");
 }
 

@@ -6,15 +6,15 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::budget::Level;
-use crate::fingerprint::Fingerprint;
-use crate::names::DomainName;
-use crate::names::NameSet;
+use crate::core::budget::Level;
+use crate::core::fingerprint::Fingerprint;
+use crate::core::names::DomainName;
+use crate::core::names::NameSet;
+use crate::core::reaction::Failure;
+use crate::core::reaction::Trouble;
+use crate::core::schedule;
+use crate::core::setback::Setback;
 use crate::ports::Safe;
-use crate::reaction::Failure;
-use crate::reaction::Trouble;
-use crate::schedule;
-use crate::setback::Setback;
 
 /// What a wait is about: one clock each.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::budget::Levels;
-use crate::names::NameSet;
+use crate::core::budget::Levels;
+use crate::core::names::NameSet;
 use crate::store::ledger::LastIssue;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::event::Subject;

@@ -67,7 +67,7 @@ impl Outside {
     fn of(place: &Place) -> Self {
         let folder = place.path("../outside");
         fs::create_dir_all(&folder).unwrap();
-        let (chain, key) = crate::certificate::tests::genuine();
+        let (chain, key) = crate::core::certificate::tests::genuine();
         fs::write(folder.join("key.pem"), key).unwrap();
         fs::write(folder.join("fullchain.pem"), chain).unwrap();
         Self(folder)

@@ -1,11 +1,11 @@
 //! What must not be forgotten by a restart.
 
 use super::*;
-use crate::budget::Bucket;
-use crate::budget::LETS_ENCRYPT;
-use crate::bundle::Bundle;
-use crate::names::NameSet;
-use crate::reaction::Trouble;
+use crate::core::budget::Bucket;
+use crate::core::budget::LETS_ENCRYPT;
+use crate::core::bundle::Bundle;
+use crate::core::names::NameSet;
+use crate::core::reaction::Trouble;
 use crate::store::ledger::Line;
 
 const LEDGER: &str = "rancher-lets-encrypt/ledger.jsonl";

@@ -107,7 +107,7 @@ proptest! {
         lifetime in any::<i64>(),
         failures in any::<u32>(),
     ) {
-        let leaf = crate::fingerprint::Fingerprint::of(&[A]);
+        let leaf = crate::core::fingerprint::Fingerprint::of(&[A]);
         let subject = json!({"kind": "wake"});
         let domain = json!({"bucket": "domain", "directory": DIRECTORY, "domain": "example.com", "full_at": full_at});
         let set = json!({"bucket": "set", "directory": DIRECTORY, "names": [A], "full_at": full_at});

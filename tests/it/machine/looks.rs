@@ -27,7 +27,7 @@ async fn a_wait_that_the_authority_asks_for_is_shown_and_cut_short_for_a_first_c
     let reason = certificate["reason"].as_str().unwrap();
     let says = format!(
         "the authority is still issuing, and asks to be left alone until {}",
-        rancher_lets_encrypt::text::timestamp(asked_until)
+        rancher_lets_encrypt::core::text::timestamp(asked_until)
     );
     assert!(reason.contains(&says), "{says}: {certificate:#}");
     let next = moment(&certificate["next"]["at"]);

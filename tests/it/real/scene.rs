@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use rancher_lets_encrypt::fingerprint::Fingerprint;
+use rancher_lets_encrypt::core::fingerprint::Fingerprint;
 use sandbox::certs::CertificateAuthority;
 use sandbox::certs::Subject;
 use sandbox::rancher::Rancher;

@@ -1,9 +1,9 @@
 //! Finalizing and downloading where it does not go as it should.
 
-use rancher_lets_encrypt::ports::AuthorityError;
-use rancher_lets_encrypt::ports::Order;
-use rancher_lets_encrypt::ports::OrderStatus;
-use rancher_lets_encrypt::ports::Problem;
+use rancher_lets_encrypt::core::problem::AuthorityError;
+use rancher_lets_encrypt::core::problem::Problem;
+use rancher_lets_encrypt::core::resource::Order;
+use rancher_lets_encrypt::core::resource::OrderStatus;
 use time::Duration;
 use time::OffsetDateTime;
 

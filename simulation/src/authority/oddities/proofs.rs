@@ -1,7 +1,7 @@
 //! Failed validations that are not final.
 
-use rancher_lets_encrypt::ports::AuthorizationStatus;
-use rancher_lets_encrypt::ports::Http01;
+use rancher_lets_encrypt::core::resource::AuthorizationStatus;
+use rancher_lets_encrypt::core::resource::Http01;
 use sandbox::authority::limits::Token as Spent;
 use time::Duration;
 use time::OffsetDateTime;

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rancher_lets_encrypt::certificate::Leaf;
-use rancher_lets_encrypt::certificate::Shown;
+use rancher_lets_encrypt::core::certificate::Leaf;
+use rancher_lets_encrypt::core::certificate::Shown;
 use sandbox::certs::CertificateAuthority;
 use sandbox::certs::Subject;
 use sandbox::parts::acme2certifier::Acme2certifier;

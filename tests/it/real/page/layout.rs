@@ -7,8 +7,8 @@ use axum::Router;
 use axum::http::header;
 use axum::response::Html;
 use axum::routing::get;
-use rancher_lets_encrypt::page;
-use rancher_lets_encrypt::status::Status;
+use rancher_lets_encrypt::view::page;
+use rancher_lets_encrypt::view::status::Status;
 use tokio::net::TcpListener;
 
 use crate::real::page::browser::look;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use rancher_lets_encrypt::certificate::Shown;
+use rancher_lets_encrypt::core::certificate::Shown;
 use sandbox::faults::Seen;
 use sandbox::rancher::certificate::Held;
 

@@ -1,0 +1,75 @@
+use time::Duration;
+use time::macros::datetime;
+
+use super::*;
+use crate::core::problem::LimitScope;
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+
+fn counts() -> Arc<Counts> {
+    let directories =
+        Directories { production: "https://ca/p".to_owned(), staging: "https://ca/s".to_owned() };
+    Arc::new(Counts::new(directories, || NOW))
+}
+
+#[test]
+fn every_answer_of_an_orchestrator_has_its_kind() {
+    let counts = counts();
+    let counted = CountedOrchestrator::new((), Arc::clone(&counts));
+    use OrchestratorError as E;
+    let text = || "so".to_owned();
+    for error in [
+        E::Unavailable(text()),
+        E::Conflict(text()),
+        E::NotUnique(text()),
+        E::Denied(text()),
+        E::Refused(text()),
+    ] {
+        assert_eq!(counted.rancher::<()>(Err(error.clone())), Err(error));
+    }
+    assert_eq!(counted.rancher(Ok(1)), Ok(1));
+    assert_eq!(counted.metadata(Ok(1)), Ok(1));
+    let tally = counts.tally();
+    let once = ORCHESTRATOR_ANSWERS.map(|kind| (kind, 1));
+    assert_eq!(tally.rancher.by_kind, once.into());
+    assert_eq!(tally.rancher.ok_at, Some(NOW));
+    assert_eq!(tally.metadata.by_kind, [(OK, 1)].into());
+}
+
+#[test]
+fn every_answer_of_an_authority_has_its_kind_and_directory() {
+    let counts = counts();
+    let counted = CountedAuthority::new((), Arc::clone(&counts));
+    use AuthorityErrorKind as K;
+    for kind in [
+        K::Unavailable,
+        K::Failed,
+        K::BadNonce,
+        K::RateLimited(LimitScope::Names),
+        K::Refused,
+        K::AccountUnknown,
+        K::Gone,
+        K::NotReady,
+        K::AlreadyTold,
+    ] {
+        let error = AuthorityError::new(kind, "so");
+        assert!(counted.noted::<()>("https://ca/p", Err(error)).is_err());
+    }
+    for url in ["https://ca/p", "https://ca/s", "https://old/1", "https://old/2"] {
+        assert_eq!(counted.noted(url, Ok(1)), Ok(1));
+    }
+    let tally = counts.tally();
+    let of = |directory| tally.authorities[&directory].by_kind.clone();
+    let once = AUTHORITY_ANSWERS.map(|kind| (kind, 1));
+    assert_eq!(of(Directory::Production), once.into());
+    assert_eq!(of(Directory::Staging), [(OK, 1)].into());
+    assert_eq!(of(Directory::Other), [(OK, 2)].into());
+}
+
+#[test]
+fn a_fault_leaves_the_time_of_the_last_good_answer() {
+    let mut answers = Answers::default();
+    answers.note(OK, NOW);
+    answers.note("unavailable", NOW + Duration::HOUR);
+    assert_eq!(answers.ok_at, Some(NOW));
+}

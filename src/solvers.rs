@@ -1,0 +1,3 @@
+//! Adapters that answer the challenges of an authority.
+
+pub mod webroot;

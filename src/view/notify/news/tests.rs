@@ -1,0 +1,431 @@
+use time::macros::datetime;
+
+use super::*;
+use crate::core::certificate::Shown;
+use crate::view::notify::notice::Severity;
+use crate::view::status::Program;
+use crate::view::status::certificate::Copy;
+use crate::view::status::certificate::Next;
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+const A: &str = "a.example.com";
+const UNSURE: [&str; 4] = ["Rancher", "metadata", "balancers", "store"];
+
+fn certificate(name: &str, health: Health) -> Certificate {
+    Certificate {
+        name: name.to_owned(),
+        names: vec![name.to_owned()],
+        origins: vec!["DOMAINS".to_owned()],
+        health,
+        action: "keep".to_owned(),
+        reason: "the reason".to_owned(),
+        problem: None,
+        last_try: None,
+        next: None,
+        on_disk: Copy::Absent,
+        at_rancher: Copy::Absent,
+        balancers: None,
+        renewal_due_at: None,
+        expires_at: Some(NOW + Duration::days(10)),
+    }
+}
+
+fn problem(kind: Option<Trouble>) -> Problem {
+    let row = kind.map(Trouble::row);
+    Problem {
+        what: "it broke".to_owned(),
+        kind,
+        advice: kind.and_then(Trouble::advice).map(str::to_owned),
+        needs_person: row.is_some_and(|row| row.reaction == Reaction::Person),
+        link: None,
+    }
+}
+
+fn failing(name: &str, kind: Trouble) -> Certificate {
+    Certificate { problem: Some(problem(Some(kind))), ..certificate(name, Health::Attention) }
+}
+
+fn part(name: &str, health: Health) -> Part {
+    Part {
+        name: name.to_owned(),
+        health,
+        detail: "it does not answer".to_owned(),
+        advice: Some("look at it".to_owned()),
+    }
+}
+
+fn status(certificates: Vec<Certificate>, surroundings: Vec<Part>) -> Status {
+    let mut status = Status::before(&Program::default(), Phase::Running, NOW);
+    status.certificates = certificates;
+    status.surroundings = surroundings;
+    status
+}
+
+/// Somebody who looks again and again, over restarts.
+struct Teller {
+    told: Told,
+    now: OffsetDateTime,
+}
+
+impl Teller {
+    fn new() -> Self {
+        Self { told: Told::default(), now: NOW }
+    }
+
+    fn later(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self
+    }
+
+    fn looks(&mut self, status: &Status) -> Vec<Notice> {
+        let news = News::between(&self.told, status, self.now);
+        // As it is read back after a restart.
+        let text = serde_json::to_string(&news.told).unwrap();
+        self.told = serde_json::from_str(&text).unwrap();
+        assert_eq!(self.told, news.told);
+        news.notices
+    }
+
+    fn sees(&mut self, certificates: &[Certificate]) -> Vec<Notice> {
+        self.looks(&status(certificates.to_vec(), Vec::new()))
+    }
+
+    #[track_caller]
+    fn tells(&mut self, certificates: &[Certificate], kinds: &[Kind]) {
+        let notices = self.sees(certificates);
+        let told: Vec<Kind> = notices.iter().map(|notice| notice.kind).collect();
+        assert_eq!(told, kinds, "{notices:#?}");
+    }
+}
+
+#[test]
+fn each_kind_of_problem_is_told_once_at_its_time() {
+    for row in crate::core::reaction::TABLE {
+        let mut teller = Teller::new();
+        let sick = [failing(A, row.trouble)];
+        let kind = match row.reaction {
+            Reaction::Person if row.trouble == Trouble::Paused => Kind::Paused,
+            Reaction::Person => Kind::NeedsPerson,
+            Reaction::Retry | Reaction::Wait | Reaction::Change => Kind::Failing,
+        };
+        let waits = match row.reaction {
+            Reaction::Retry | Reaction::Wait => true,
+            Reaction::Person => false,
+            Reaction::Change => row.clock == Clock::Setback,
+        };
+        let (at_once, later) = if waits { (0, 1) } else { (1, 0) };
+        teller.tells(&sick, &vec![kind; at_once]);
+        teller.later(LASTING - Duration::SECOND).tells(&sick, &[]);
+        teller.later(Duration::SECOND).tells(&sick, &vec![kind; later]);
+        teller.later(LASTING).tells(&sick, &[]);
+    }
+}
+
+#[test]
+fn what_happened_what_to_do_and_what_comes_next_are_told() {
+    let mut sick = failing(A, Trouble::Unreachable);
+    sick.next = Some(Next { at: NOW + Duration::MINUTE, what: "next try: Issue".to_owned() });
+    let told = Teller::new().sees(&[sick]).remove(0);
+    assert_eq!(told.title, "a.example.com fails");
+    assert_eq!(told.certificate.as_deref(), Some(A));
+    assert_eq!(told.severity, Severity::Warning);
+    let lines: Vec<&str> = told.text.lines().collect();
+    assert_eq!(lines[0], "it broke");
+    assert!(lines[1].starts_with("What to do: port 80"), "{}", told.text);
+    assert_eq!(
+        lines[2..],
+        [
+            "Valid until: 2026-01-11T12:00:00Z (10 days left)",
+            "Next try: Issue, at 2026-01-01T12:01:00Z"
+        ]
+    );
+}
+
+#[test]
+fn the_address_of_the_authority_is_told() {
+    let mut sick = failing(A, Trouble::Paused);
+    let link = "https://portal.test/unpause?jwt=x".to_owned();
+    sick.problem.as_mut().unwrap().link = Some(link.clone());
+    let told = Teller::new().sees(&[sick]).remove(0);
+    assert!(told.text.contains(&link), "{}", told.text);
+    assert_eq!(told.url, Some(link));
+}
+
+#[test]
+fn other_words_and_moments_of_work_are_no_news() {
+    let mut teller = Teller::new();
+    let sick = failing(A, Trouble::Unreachable);
+    teller.tells(std::slice::from_ref(&sick), &[Kind::Failing]);
+    let mut reworded = sick.clone();
+    reworded.problem.as_mut().unwrap().what = "in other words".to_owned();
+    for health in [Health::Working, Health::Waiting] {
+        teller.later(Duration::MINUTE).tells(&[certificate(A, health)], &[]);
+        teller.later(Duration::MINUTE).tells(std::slice::from_ref(&reworded), &[]);
+    }
+    // Another kind is news, and going back to the first one is not.
+    teller.tells(&[failing(A, Trouble::Caa)], &[Kind::Failing]);
+    teller.tells(&[sick], &[]);
+}
+
+#[test]
+fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
+    let mut teller = Teller::new();
+    let well = [certificate(A, Health::Well)];
+    let sick = [failing(A, Trouble::Unreachable)];
+    teller.tells(&well, &[]);
+    teller.tells(&sick, &[Kind::Failing]);
+    let told = teller.later(Duration::HOUR).sees(&well);
+    assert_eq!(told[0].title, "a.example.com is well again");
+    assert_eq!(told[0].severity, Severity::Info);
+    assert!(told[0].text.contains("Before: it broke"), "{}", told[0].text);
+    teller.tells(&well, &[]);
+    teller.tells(&sick, &[Kind::Failing]);
+    assert_eq!(teller.sees(&well).len(), 1);
+    assert!(teller.told.certificates.is_empty());
+}
+
+#[test]
+fn a_blip_that_was_not_told_recovers_in_silence() {
+    let mut teller = Teller::new();
+    teller.tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.later(Duration::MINUTE).tells(&[certificate(A, Health::Well)], &[]);
+    // It does not count for the next one.
+    teller.later(LASTING).tells(&[failing(A, Trouble::SelfCheck)], &[]);
+}
+
+#[test]
+fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
+    let mut teller = Teller::new();
+    let at_risk = certificate(A, Health::AtRisk);
+    // What nobody has tried yet may be made good within minutes.
+    teller.tells(std::slice::from_ref(&at_risk), &[]);
+    teller.later(LASTING).tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
+    teller.later(Duration::HOUR).tells(std::slice::from_ref(&at_risk), &[]);
+    teller.tells(&[certificate(A, Health::Working)], &[]);
+    let expired = Certificate { expires_at: Some(teller.now), ..at_risk.clone() };
+    let told = teller.sees(std::slice::from_ref(&expired));
+    assert_eq!(told[0].title, "a.example.com has expired");
+    assert_eq!((told[0].kind, told[0].severity), (Kind::AtRisk, Severity::Critical));
+    teller.later(Duration::MINUTE).tells(std::slice::from_ref(&expired), &[]);
+    teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
+}
+
+#[test]
+fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
+    let mut teller = Teller::new();
+    let failing = failing(A, Trouble::NameRefused);
+    let at_risk = Certificate { health: Health::AtRisk, ..failing.clone() };
+    teller.tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
+    // As long as it cannot be seen what is served, nothing is over.
+    teller.tells(std::slice::from_ref(&failing), &[]);
+    teller.tells(std::slice::from_ref(&at_risk), &[]);
+    let issued = rcgen::generate_simple_self_signed([A.to_owned()]).unwrap();
+    let shown = Shown::parse(&issued.cert.pem(), "").unwrap();
+    let replaced = Certificate { at_rancher: Copy::Whole((&shown.leaf).into()), ..failing };
+    teller.tells(&[replaced], &[]);
+    teller.tells(&[at_risk], &[Kind::AtRisk]);
+}
+
+#[test]
+fn risk_and_its_problem_are_one_notice() {
+    let mut teller = Teller::new();
+    let sick = Certificate { health: Health::AtRisk, ..failing(A, Trouble::SelfCheck) };
+    let told = teller.sees(std::slice::from_ref(&sick));
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].kind, Kind::AtRisk);
+    assert!(told[0].text.contains("it broke"), "{}", told[0].text);
+    teller.later(LASTING).tells(&[failing(A, Trouble::SelfCheck)], &[]);
+}
+
+#[test]
+fn a_certificate_that_is_not_wanted_any_more_is_over() {
+    let sick = [failing(A, Trouble::Unreachable)];
+    let mut teller = Teller::new();
+    teller.tells(&sick, &[Kind::Failing]);
+    for name in UNSURE {
+        for health in [Health::Attention, Health::Waiting] {
+            let unsure = status(Vec::new(), vec![part(name, health)]);
+            assert_eq!(teller.looks(&unsure), [], "{name} {health:?}");
+        }
+    }
+    // They were listed, and are told of a new certificate.
+    let sure = vec![part("balancers", Health::Working)];
+    let told = teller.looks(&status(Vec::new(), sure));
+    assert_eq!(told[0].title, "a.example.com is not wanted any more");
+    teller.tells(&[], &[]);
+    // One that nothing was told of goes in silence.
+    teller.tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.tells(&[], &[]);
+    assert!(teller.told.certificates.is_empty());
+}
+
+#[test]
+fn surroundings_are_told_once_they_have_been_out_of_order_for_a_while() {
+    let mut teller = Teller::new();
+    let bad = status(Vec::new(), vec![part("Rancher", Health::Attention)]);
+    let good = status(Vec::new(), vec![part("Rancher", Health::Well)]);
+    assert_eq!(teller.looks(&bad), []);
+    assert_eq!(teller.later(Duration::MINUTE).looks(&good), []);
+    assert_eq!(teller.later(LASTING).looks(&bad), []);
+    let told = teller.later(LASTING).looks(&bad);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].kind, Kind::Trouble);
+    assert_eq!(told[0].title, "trouble with Rancher");
+    assert_eq!(
+        told[0].text,
+        "it does not answer\nWhat to do: look at it\nSince: 2026-01-01T12:16:00Z"
+    );
+    assert_eq!(teller.later(Duration::HOUR).looks(&bad), []);
+    let waiting = status(Vec::new(), vec![part("Rancher", Health::Waiting)]);
+    assert_eq!(teller.looks(&waiting), []);
+    let told = teller.looks(&good);
+    assert_eq!(told[0].title, "Rancher works again");
+    assert_eq!(teller.looks(&good), []);
+}
+
+#[test]
+fn a_clock_that_is_right_again_is_told_although_nothing_shows_it_any_more() {
+    let mut teller = Teller::new();
+    let bad = status(Vec::new(), vec![part("clock", Health::Attention)]);
+    teller.looks(&bad);
+    assert_eq!(teller.later(LASTING).looks(&bad).len(), 1);
+    let told = teller.looks(&status(Vec::new(), Vec::new()));
+    assert_eq!(told[0].title, "clock works again");
+}
+
+#[test]
+fn notices_that_cannot_be_delivered_are_no_notice() {
+    let mut teller = Teller::new();
+    let bad = status(Vec::new(), vec![part(PART, Health::Attention)]);
+    teller.looks(&bad);
+    assert_eq!(teller.later(LASTING).looks(&bad), []);
+}
+
+#[test]
+fn a_digest_comes_once_a_day_while_anything_is_wrong() {
+    let mut teller = Teller::new();
+    let sick = [failing(A, Trouble::Unreachable)];
+    teller.tells(&sick, &[Kind::Failing]);
+    teller.later(DIGEST - Duration::SECOND).tells(&[certificate(A, Health::Working)], &[]);
+    let told = teller.later(Duration::SECOND).sees(&sick);
+    assert_eq!(told[0].kind, Kind::Digest);
+    assert_eq!(told[0].title, "1 thing is still wrong");
+    assert_eq!(told[0].text, "a.example.com: it broke (since 2026-01-01T12:00:00Z)");
+    teller.later(DIGEST - Duration::SECOND).tells(&sick, &[]);
+    teller.later(Duration::SECOND).tells(&sick, &[Kind::Digest]);
+    teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
+    teller.later(DIGEST).tells(&[certificate(A, Health::Well)], &[]);
+    // The next trouble begins a day of its own.
+    teller.tells(&sick, &[Kind::Failing]);
+    teller.later(Duration::HOUR).tells(&sick, &[]);
+}
+
+#[test]
+fn a_digest_has_the_worst_first_and_says_how_many_more_there_are() {
+    let mut teller = Teller::new();
+    let mut sick: Vec<Certificate> = (100..130)
+        .map(|number| failing(&format!("n{number}.example.com"), Trouble::Unreachable))
+        .collect();
+    sick[29].health = Health::AtRisk;
+    teller.sees(&sick);
+    let told = teller.later(DIGEST).sees(&sick).remove(0);
+    assert_eq!((told.kind, told.severity), (Kind::Digest, Severity::Critical));
+    assert_eq!(told.title, "30 things are still wrong");
+    let lines: Vec<&str> = told.text.lines().collect();
+    assert_eq!(lines.len(), 21);
+    assert!(lines[0].starts_with("n129.example.com: "), "{}", told.text);
+    assert!(lines[1].starts_with("n100.example.com: "), "{}", told.text);
+    assert_eq!(lines[20], "and 10 more");
+}
+
+#[test]
+fn three_hundred_failures_are_one_notice_and_so_is_their_end() {
+    let mut teller = Teller::new();
+    let names: Vec<String> = (0..300).map(|number| format!("n{number}.test")).collect();
+    let sick: Vec<Certificate> = names.iter().map(|name| failing(name, Trouble::Paused)).collect();
+    let told = teller.sees(&sick);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].kind, Kind::Paused);
+    assert_eq!(told[0].title, "300 certificates are paused by the CA");
+    assert!(told[0].text.ends_with("and 280 more"), "{}", told[0].text);
+    teller.later(Duration::MINUTE).tells(&sick, &[]);
+    let well: Vec<Certificate> = names.iter().map(|name| certificate(name, Health::Well)).collect();
+    // One after the other, and not before the round is over.
+    teller.tells(&well, &[]);
+    let told = teller.later(ROUND).sees(&well);
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].title, "300 certificates are well again");
+    teller.tells(&well, &[]);
+}
+
+#[test]
+fn failures_that_come_one_by_one_are_summed_up_after_the_first() {
+    let mut teller = Teller::new();
+    let all: Vec<Certificate> = (100..400)
+        .map(|number| failing(&format!("n{number}.test"), Trouble::Unreachable))
+        .collect();
+    let mut titles = Vec::new();
+    for count in 1..=all.len() {
+        let told = teller.later(Duration::SECOND).sees(&all[..count]);
+        titles.extend(told.into_iter().map(|notice| notice.title));
+    }
+    let told = teller.later(ROUND).sees(&all);
+    titles.extend(told.into_iter().map(|notice| notice.title));
+    assert_eq!(titles.len(), SINGLES + 2, "{titles:?}");
+    assert_eq!(titles[SINGLES], "n105.test fails");
+    assert_eq!(titles[SINGLES + 1], "294 certificates fail");
+}
+
+#[test]
+fn a_round_with_several_kinds_has_one_notice_for_each() {
+    let mut teller = Teller::new();
+    let mut all: Vec<Certificate> =
+        (0..4).map(|number| failing(&format!("n{number}.test"), Trouble::Unreachable)).collect();
+    all.push(failing("paused.test", Trouble::Paused));
+    all.push(Certificate { health: Health::AtRisk, ..failing("risk.test", Trouble::Unreachable) });
+    let told = teller.sees(&all);
+    let titles: Vec<&str> = told.iter().map(|notice| notice.title.as_str()).collect();
+    assert_eq!(
+        titles,
+        ["risk.test is at risk", "paused.test is paused by the CA", "4 certificates fail"]
+    );
+}
+
+#[test]
+fn nothing_is_known_before_the_loop_turns() {
+    let mut teller = Teller::new();
+    teller.tells(&[failing(A, Trouble::Unreachable)], &[Kind::Failing]);
+    let phases = [
+        Phase::Starting,
+        Phase::NotRunning,
+        Phase::StandingBy { holder: "another".to_owned() },
+        Phase::Waiting { reason: "full".to_owned() },
+    ];
+    for phase in phases {
+        let before = teller.told.clone();
+        let status = Status::before(&Program::default(), phase, NOW);
+        assert_eq!(teller.later(DIGEST).looks(&status), []);
+        assert_eq!(teller.told, before);
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_keeps_nothing_from_being_told() {
+    let mut teller = Teller::new();
+    teller.later(Duration::days(1000));
+    let sick = [failing(A, Trouble::SelfCheck)];
+    teller.tells(&sick, &[]);
+    teller.later(LASTING).tells(&sick, &[Kind::Failing]);
+    teller.now = NOW;
+    teller.tells(&sick, &[]);
+    teller.later(DIGEST).tells(&sick, &[Kind::Digest]);
+    let many: Vec<Certificate> =
+        (0..9).map(|number| failing(&format!("n{number}.test"), Trouble::Caa)).collect();
+    assert_eq!(teller.sees(&many).len(), 2);
+}
+
+#[test]
+fn what_is_on_record_of_another_version_is_read() {
+    let told: Told = serde_json::from_str(r#"{"certificates":{},"later":1}"#).unwrap();
+    assert_eq!(told, Told::default());
+}

@@ -1,0 +1,109 @@
+//! How everything stands right now, for whoever asks while the program runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::OnceLock;
+use std::sync::PoisonError;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+
+use crate::ports::World;
+use crate::view::status::OnRecord;
+use crate::view::status::Part;
+use crate::view::status::Phase;
+use crate::view::status::Program;
+use crate::view::status::Status;
+use crate::work::context::Engine;
+use crate::work::daemon::Snapshot;
+
+/// What is needed to tell how everything stands, as far as it is there by now.
+pub struct Live<W: World> {
+    program: Program,
+    snapshot: watch::Receiver<Snapshot>,
+    phase: Mutex<Phase>,
+    engine: OnceLock<Arc<Engine<W>>>,
+    /// What tells by itself how it stands, by name.
+    parts: Mutex<BTreeMap<String, Part>>,
+    now: fn() -> OffsetDateTime,
+}
+
+impl<W: World> Live<W> {
+    /// A program that is starting.
+    pub fn new(
+        program: Program,
+        snapshot: watch::Receiver<Snapshot>,
+        now: fn() -> OffsetDateTime,
+    ) -> Self {
+        Self {
+            program,
+            snapshot,
+            phase: Mutex::new(Phase::Starting),
+            engine: OnceLock::new(),
+            parts: Mutex::default(),
+            now,
+        }
+    }
+
+    /// Tells what the program does before the loop turns.
+    pub fn is_in(&self, phase: Phase) {
+        *self.phase() = phase;
+    }
+
+    /// The loop turns from now on.
+    pub fn runs(&self, engine: Arc<Engine<W>>) {
+        // Only the first one runs.
+        let _ = self.engine.set(engine);
+        self.is_in(Phase::Running);
+    }
+
+    /// How everything stands.
+    pub fn status(&self) -> Status {
+        let now = (self.now)();
+        let Some(engine) = self.engine.get() else {
+            return Status::before(&self.program, self.phase().clone(), now);
+        };
+        // Copied, so that the loop never waits for whoever looks.
+        let snapshot = self.snapshot.borrow().clone();
+        let parts: Vec<Part> = self.parts().values().cloned().collect();
+        of(engine, &self.program, &snapshot, &parts, now)
+    }
+
+    /// Takes note of how a part of the surroundings stands that no pass looks at.
+    pub fn stands(&self, part: Part) {
+        self.parts().insert(part.name.clone(), part);
+    }
+
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How everything stands by an engine, what a pass has found, and parts that tell by themselves.
+pub fn of<W: World>(
+    engine: &Engine<W>,
+    program: &Program,
+    snapshot: &Snapshot,
+    parts: &[Part],
+    now: OffsetDateTime,
+) -> Status {
+    let distrusted = engine.clock_distrusted();
+    let is_wake_owed = engine.is_wake_owed();
+    // Copied, so that nothing that is noted waits for whoever looks.
+    let ledger = engine.ledger().shown();
+    let on_record = OnRecord {
+        ledger: &ledger,
+        policy: &engine.settings.policy,
+        limits: &|directory| engine.limits(directory),
+        distrusted: distrusted.as_ref().map(|(reason, _)| reason.as_str()),
+        is_wake_owed,
+        parts,
+    };
+    Status::gather(program, snapshot, on_record, now)
+}

@@ -1,0 +1,89 @@
+//! What those who look may see of the loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use time::Duration;
+use time::OffsetDateTime;
+
+use crate::core::setback::Setback;
+use crate::work::reconcile::job::Brought;
+use crate::work::reconcile::report::Report;
+
+/// What those who look may see.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// When the loop last turned.
+    pub turned_at: Option<OffsetDateTime>,
+    /// How many passes have ended.
+    pub passes: u64,
+    /// What the last pass found.
+    pub report: Option<Arc<Report>>,
+    /// When the last pass ended.
+    pub last_pass: Option<PassTimes>,
+    /// When the next pass begins at the latest.
+    pub next: Option<OffsetDateTime>,
+    /// The last thing that was tried for each certificate, by primary name.
+    pub tries: BTreeMap<String, Try>,
+    /// When a job of each certificate last came to its end, by primary name.
+    pub succeeded: BTreeMap<String, OffsetDateTime>,
+    /// How often which job ended how since the start.
+    pub ended: BTreeMap<(&'static str, Ended), u64>,
+}
+
+/// When a pass ended.
+#[derive(Debug, Clone, Copy)]
+pub struct PassTimes {
+    /// When it ended.
+    pub ended_at: OffsetDateTime,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A job that has ended.
+#[derive(Debug, Clone)]
+pub struct Try {
+    /// When.
+    pub at: OffsetDateTime,
+    /// What it was: `obtain`, `push`, `restore`, `settle`.
+    pub what: &'static str,
+    /// Why it did not come to its end.
+    pub setback: Option<Setback>,
+    /// What it has brought where; kept until a pass has seen it.
+    pub brought: Brought,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ended {
+    /// It came to its end.
+    Well,
+    /// There is more to do later.
+    Later,
+    /// It failed.
+    Failed,
+}
+
+impl Ended {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Well, Self::Later, Self::Failed];
+
+    /// As metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Later => "later",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Try {
+    pub(super) fn ended(&self) -> Ended {
+        match &self.setback {
+            None => Ended::Well,
+            Some(setback) if setback.is_failure => Ended::Failed,
+            Some(_) => Ended::Later,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The names that services announce: read from metadata, kept on the disk, merged with `DOMAINS`.
+
+use tracing::debug;
+use tracing::warn;
+
+use crate::core::held::Announcement;
+use crate::core::problem::OrchestratorError;
+use crate::core::wanted::Wanted;
+use crate::ports::Orchestrator;
+use crate::ports::World;
+use crate::store::record::LabelsRecord;
+use crate::work::reconcile::Reconciler;
+use crate::work::reconcile::report::Labels;
+
+impl<W: World> Reconciler<W> {
+    /// Whether names come from labels as well.
+    pub fn reads_labels(&self) -> bool {
+        self.reads_labels
+    }
+
+    /// Takes the names last learned from labels from the store, unless they are known by now.
+    pub(super) async fn recall_labels(&mut self) {
+        if self.knows_labels {
+            return;
+        }
+        let trouble = match self.engine.store.run(|store| store.labels()).await {
+            Ok(Some(labels)) => {
+                self.labels = labels;
+                self.knows_labels = true;
+                None
+            }
+            Ok(None) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell_trouble("names last learned from labels not read", trouble);
+    }
+
+    /// Reads what services announce. Answers whether it is something else than before.
+    pub async fn read_labels(&mut self) -> bool {
+        if !self.reads_labels {
+            return false;
+        }
+        let read = self.engine.world.orchestrator().announcements().await;
+        self.learn(read)
+    }
+
+    /// Takes what services announce. Answers whether it is something else than before.
+    pub fn learn(&mut self, read: Result<Vec<Announcement>, OrchestratorError>) -> bool {
+        match read {
+            Ok(announcements) => {
+                let is_changed = announcements != self.labels.announcements;
+                self.labels.announcements = announcements;
+                self.knows_labels = true;
+                self.read_at = Some(self.engine.now());
+                self.labels_fault = None;
+                is_changed
+            }
+            Err(error) => {
+                debug!(%error, "labels not read, the names last known hold");
+                self.labels_fault = Some(error.to_string());
+                false
+            }
+        }
+    }
+
+    /// Names that were left out or moved, and why.
+    pub(super) fn left_out(&self) -> Vec<String> {
+        let of_domains = self.engine.settings.left_out.iter();
+        of_domains.chain(&self.notices).cloned().collect()
+    }
+
+    pub(super) fn labels_seen(&self) -> Labels {
+        Labels {
+            are_read: self.reads_labels,
+            are_known: self.knows_labels,
+            read_at: self.read_at,
+            fault: self.labels_fault.clone(),
+        }
+    }
+
+    pub(super) async fn wanted(&mut self) -> Wanted {
+        let empty = Vec::new();
+        let announcements = if self.reads_labels { &self.labels.announcements } else { &empty };
+        let wanted = Wanted::merge(&self.domains, announcements, &self.labels.holders);
+        for notice in &wanted.notices {
+            if !self.notices.contains(notice) {
+                warn!(notice, "name left out or moved");
+            }
+        }
+        self.notices = wanted.notices.iter().cloned().collect();
+        if self.reads_labels && self.knows_labels {
+            let record = LabelsRecord { holders: wanted.holders.clone(), ..self.labels.clone() };
+            self.save_labels(record).await;
+        }
+        wanted
+    }
+
+    /// Written only if it is something else than what stands there.
+    pub(super) async fn save_labels(&mut self, record: LabelsRecord) {
+        let save = record.clone();
+        let saved = self.engine.store.run(move |store| {
+            if store.labels()?.as_ref() == Some(&save) {
+                return Ok(());
+            }
+            store.save_labels(&save)
+        });
+        let trouble = saved.await.err().map(|error| error.to_string());
+        self.tell_trouble("names learned from labels not kept", trouble);
+        self.labels = record;
+    }
+}

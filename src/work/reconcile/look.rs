@@ -1,0 +1,73 @@
+//! What a pass looks at beside the store: Rancher's lists, and the folder of challenge files.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::core::held::Held;
+use crate::core::held::Service;
+use crate::core::schedule;
+use crate::ports::Challenge;
+use crate::ports::Orchestrator;
+use crate::ports::World;
+use crate::work::reconcile::Reconciler;
+
+/// When the list of certificates is asked for again. A restart may forget it.
+#[derive(Debug, Default)]
+pub(super) struct ListClock {
+    pub(super) was_well: bool,
+    pub(super) failures: u32,
+    /// Until when it is left alone, and why.
+    pub(super) wait: Option<(OffsetDateTime, String)>,
+}
+
+impl<W: World> Reconciler<W> {
+    /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
+    pub(super) async fn list(&mut self) -> Result<Vec<Held>, String> {
+        let now = self.engine.now();
+        let loop_time = self.engine.settings.loop_time;
+        // What lies later was noted by a clock that was ahead.
+        let latest = now.saturating_add(schedule::after_setback(u32::MAX, loop_time));
+        if let Some((until, fault)) = &self.list.wait
+            && now < *until
+            && *until <= latest
+        {
+            return Err(fault.clone());
+        }
+        match self.engine.world.orchestrator().certificates().await {
+            Ok(held) => {
+                self.list = ListClock { was_well: true, ..ListClock::default() };
+                Ok(held)
+            }
+            Err(error) => {
+                // At boot, when it is often not there yet, whoever runs the passes looks early and ever later.
+                if self.list.was_well {
+                    self.list.failures += 1;
+                    let wait = schedule::after_setback(self.list.failures, loop_time);
+                    self.list.wait = Some((now + wait, error.to_string()));
+                }
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Which balancers there are; not asked while Rancher cannot be read anyway.
+    pub(super) async fn balancers(
+        &self,
+        rancher_fault: Option<&str>,
+    ) -> Option<Result<Arc<[Service]>, String>> {
+        if rancher_fault.is_some() {
+            return None;
+        }
+        let balancers = self.engine.world.orchestrator().balancers().await;
+        Some(match balancers {
+            Ok(balancers) => Ok(balancers.into()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    pub(super) async fn webroot_fault(&self) -> Option<String> {
+        let published = self.engine.world.challenge().published().await;
+        published.err().map(|error| error.to_string())
+    }
+}
