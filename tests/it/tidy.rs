@@ -218,6 +218,7 @@ fn libraries_stay_behind_their_adapters() {
                 "probe",
                 "config",
                 "view/notify",
+                "view/check",
                 "view/cli",
                 "main",
             ],
