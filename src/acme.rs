@@ -34,7 +34,7 @@ use crate::core::names::DomainName;
 use crate::core::names::Names;
 use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::resource::Account;
 use crate::core::resource::Authorization;
 use crate::core::resource::AuthorizationStatus;
@@ -191,7 +191,7 @@ impl Authority for AcmeAuthority {
             Err(error) if !contact.is_empty() && is_of_contact(&error) => {
                 // The account works without: Let's Encrypt does not even keep it.
                 let url = place.register(directory, &key, &[]).await?;
-                let advice = Trouble::ContactRefused.advice();
+                let advice = FailureKind::ContactRefused.advice();
                 tracing::warn!(directory, %error, advice, "contact not accepted by the authority");
                 Ok(url)
             }
@@ -312,7 +312,7 @@ impl Authority for AcmeAuthority {
 
 fn is_of_contact(error: &AuthorityError) -> bool {
     error.kind == AuthorityErrorKind::Refused
-        && Trouble::of_refusal(&error.problem) == Trouble::ContactRefused
+        && FailureKind::of_refusal(&error.problem) == FailureKind::ContactRefused
 }
 
 /// A certificate chain as it came (RFC 8555, section 9.1). Whether it is the right one, others judge.

@@ -161,7 +161,7 @@ async fn run(config: Config) -> ExitCode {
         let engine = {
             let tell = |error: &str| live.is_in(Phase::Waiting { reason: error.to_owned() });
             let settings = Settings::from(&config);
-            Arc::new(start::open_engine(world, store, settings, &tell).await)
+            Arc::new(start::open_context(world, store, settings, &tell).await)
         };
         live.runs(Arc::clone(&engine));
         tell_people(&config, teller, &engine.store, &live, &snapshot);

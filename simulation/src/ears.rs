@@ -16,7 +16,7 @@ use rancher_lets_encrypt::view::status::Phase;
 use rancher_lets_encrypt::view::status::Program;
 use rancher_lets_encrypt::view::status::Status;
 use rancher_lets_encrypt::view::status::live;
-use rancher_lets_encrypt::work::context::Engine;
+use rancher_lets_encrypt::work::context::Context;
 use rancher_lets_encrypt::work::daemon::Snapshot;
 use time::Duration;
 use time::OffsetDateTime;
@@ -36,7 +36,7 @@ pub struct Ears {
     /// What was told of each certificate since it was last said to be well.
     pub certificates: BTreeMap<String, BTreeSet<Kind>>,
     /// What else is out of order, as far as it was told.
-    pub surroundings: BTreeSet<String>,
+    pub dependencies: BTreeSet<String>,
 }
 
 impl Ears {
@@ -51,11 +51,11 @@ impl Ears {
         match notice.kind {
             Kind::Trouble => {
                 let part = notice.title.strip_prefix("trouble with ");
-                self.surroundings.extend(part.map(str::to_owned));
+                self.dependencies.extend(part.map(str::to_owned));
             }
             Kind::Recovered => {
                 if let Some(part) = notice.title.strip_suffix(" works again") {
-                    self.surroundings.remove(part);
+                    self.dependencies.remove(part);
                 }
                 for name in names(&|name| is_named(notice, name)) {
                     self.certificates.remove(&name);
@@ -91,16 +91,16 @@ fn is_named(notice: &Notice, name: &str) -> bool {
 }
 
 /// Looks how everything stands after each pass and tells what is new, for as long as the process lives.
-pub(crate) async fn listen(engine: Arc<Engine<Life>>, mut passes: watch::Receiver<Snapshot>) {
-    let mut outbox = read(&engine).await;
-    outbox.start(engine.now());
-    let longest = engine.settings.loop_time * 2;
+pub(crate) async fn listen(context: Arc<Context<Life>>, mut passes: watch::Receiver<Snapshot>) {
+    let mut outbox = read(&context).await;
+    outbox.start(context.now());
+    let longest = context.settings.loop_time * 2;
     loop {
         let snapshot = passes.borrow().clone();
         let seen = snapshot.passes;
-        let now = engine.now();
-        let status = live::of(&engine, &Program::default(), &snapshot, &[], now);
-        let is_new = tell(&engine, &mut outbox, status, now).await;
+        let now = context.now();
+        let status = live::of(&context, &Program::default(), &snapshot, &[], now);
+        let is_new = tell(&context, &mut outbox, status, now).await;
         // What lasts is told when it has lasted, and what was too much for one round in the next.
         let rest = match (outbox.told == Told::default(), is_new) {
             (true, _) => longest,
@@ -120,9 +120,9 @@ pub(crate) async fn listen(engine: Arc<Engine<Life>>, mut passes: watch::Receive
 }
 
 /// What cannot be read is read until it can be.
-async fn read(engine: &Engine<Life>) -> Outbox {
+async fn read(context: &Context<Life>) -> Outbox {
     loop {
-        match engine.store.run(|store| store.outbox()).await {
+        match context.store.run(|store| store.outbox()).await {
             Ok(outbox) => return outbox.unwrap_or_default(),
             Err(_) => tokio::time::sleep(READ_AGAIN.unsigned_abs()).await,
         }
@@ -131,13 +131,13 @@ async fn read(engine: &Engine<Life>) -> Outbox {
 
 /// Finds what is new, writes it down, and then lets people hear it. Answers whether anything was new.
 async fn tell(
-    engine: &Engine<Life>,
+    context: &Context<Life>,
     outbox: &mut Outbox,
     mut status: Status,
     now: OffsetDateTime,
 ) -> bool {
-    let instance = engine.world.instance;
-    let defect = engine.world.outside.state().trouble.defect;
+    let instance = context.world.instance;
+    let defect = context.world.outside.state().trouble.defect;
     if defect.hides_risk {
         let risks = status.certificates.iter_mut();
         for certificate in risks.filter(|it| it.health == Health::AtRisk) {
@@ -151,11 +151,11 @@ async fn tell(
         outbox.add(notice, now);
     }
     if is_new || !outbox.is_empty() {
-        save(engine, outbox).await;
+        save(context, outbox).await;
     }
     let is_any = !outbox.is_empty();
     while let Some(queued) = outbox.due(now) {
-        let mut state = engine.world.outside.state();
+        let mut state = context.world.outside.state();
         if !defect.swallows_notices {
             if queued.notice.kind != Kind::Digest {
                 let line = format!("[{instance}] tells: {}", queued.notice.title);
@@ -168,10 +168,10 @@ async fn tell(
         outbox.delivered(queued.id);
     }
     if is_any {
-        save(engine, outbox).await;
+        save(context, outbox).await;
     }
     if status.phase == Phase::Running {
-        let mut state = engine.world.outside.state();
+        let mut state = context.world.outside.state();
         let true_now = state.now();
         state.places[instance].turns_since.get_or_insert(true_now);
     }
@@ -179,9 +179,9 @@ async fn tell(
 }
 
 /// Where that is not possible all is kept in memory, as the daemon does: a full disk is what people must hear of.
-async fn save(engine: &Engine<Life>, outbox: &Outbox) {
+async fn save(context: &Context<Life>, outbox: &Outbox) {
     let outbox = outbox.clone();
-    drop(engine.store.run(move |store| store.save_outbox(&outbox)).await);
+    drop(context.store.run(move |store| store.save_outbox(&outbox)).await);
 }
 
 impl State {

@@ -176,7 +176,7 @@ async fn run(life: Life, habits: Habits) {
     };
     let store =
         Arc::new(Store::new(Arc::clone(life.disk()), Path::new("/store"), Path::new("/webroot")));
-    let engine = Arc::new(start::open_engine(life, store, settings, &|_| ()).await);
+    let engine = Arc::new(start::open_context(life, store, settings, &|_| ()).await);
     start::sweep_webroot(&engine).await;
     let reconciler = Reconciler::start(Arc::clone(&engine), domains, true).await;
     let snapshot = watch::Sender::new(Snapshot::default());

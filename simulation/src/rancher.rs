@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::certificate::CertificateChain;
 use rancher_lets_encrypt::core::certificate::Flaw;
-use rancher_lets_encrypt::core::certificate::Shown;
 use rancher_lets_encrypt::core::held::Held;
 use rancher_lets_encrypt::core::held::Service;
 use rancher_lets_encrypt::core::held::Upload;
@@ -38,7 +38,7 @@ pub struct Entry {
     /// The private key.
     pub key: Secret,
     /// What both of them show.
-    pub content: Result<Shown, Flaw>,
+    pub content: Result<CertificateChain, Flaw>,
     /// Who wrote it.
     pub owner: Owner,
     /// When.
@@ -117,7 +117,7 @@ impl Rancher {
 
     /// Pastes a certificate, over what has this name or as a new one.
     pub fn paste(&mut self, name: &str, pems: &crate::issuer::Pems, now: OffsetDateTime) {
-        let content = Shown::parse(&pems.leaf, &pems.chain);
+        let content = CertificateChain::parse(&pems.leaf, &pems.chain);
         let present = self.entries.iter_mut().find(|entry| entry.name == name);
         if let Some(entry) = present {
             entry.certificate.clone_from(&pems.leaf);

@@ -211,7 +211,7 @@ impl Failure {
             (429, _, _) | (_, "rateLimited", _) => K::RateLimited(self.scope(problem)),
             (_, "accountDoesNotExist", _) => K::AccountUnknown,
             (_, "orderNotReady", _) | (409, _, About::Finalize(_)) => K::NotReady,
-            (409, _, About::Tell) => K::AlreadyTold,
+            (409, _, About::Tell) => K::AlreadyResponded,
             (404 | 410, _, _) => K::Gone,
             _ => K::Refused,
         }
@@ -249,7 +249,7 @@ impl Failure {
             | AuthorityErrorKind::AccountUnknown
             | AuthorityErrorKind::Gone
             | AuthorityErrorKind::NotReady
-            | AuthorityErrorKind::AlreadyTold => None,
+            | AuthorityErrorKind::AlreadyResponded => None,
         }
     }
 
@@ -567,7 +567,7 @@ mod tests {
         use AuthorityErrorKind as K;
         let conflict = |about| document(409, "conflict", "so it is").sort(about, NOW).kind;
         assert_eq!(conflict(ORDER), K::Refused);
-        assert_eq!(conflict(About::Tell), K::AlreadyTold);
+        assert_eq!(conflict(About::Tell), K::AlreadyResponded);
         assert_eq!(conflict(About::Finalize(&[])), K::NotReady);
         let page = answer(409, "<html>").sort(About::Tell, NOW);
         assert_eq!(page.kind, K::Failed);

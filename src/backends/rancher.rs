@@ -12,8 +12,8 @@ use crate::backends::rancher::api::Body;
 use crate::backends::rancher::api::Row;
 use crate::backends::rancher::metadata::Metadata;
 use crate::core::bundle::Secret;
+use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Flaw;
-use crate::core::certificate::Shown;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::held::Announcement;
 use crate::core::held::Held;
@@ -41,7 +41,7 @@ impl Rancher {
     }
 }
 
-type Content = Result<Shown, Flaw>;
+type Content = Result<CertificateChain, Flaw>;
 
 /// What the last whole list showed, by the text it was read from: most of it is the same in the next one, and to
 /// parse it is what a pass over many certificates costs.
@@ -91,7 +91,10 @@ impl Certificate {
     }
 
     fn content(&self) -> Content {
-        Shown::parse(self.cert.as_deref().unwrap_or(""), self.cert_chain.as_deref().unwrap_or(""))
+        CertificateChain::parse(
+            self.cert.as_deref().unwrap_or(""),
+            self.cert_chain.as_deref().unwrap_or(""),
+        )
     }
 
     fn held(self) -> Held {

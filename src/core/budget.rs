@@ -209,7 +209,7 @@ pub struct UsedUp {
 
 /// An order, as the limits see it.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct OrderCost<'a> {
     /// Directory URL of the authority.
     pub directory: &'a str,
     /// URL of the account; empty before there is one.
@@ -220,7 +220,7 @@ pub struct Asked<'a> {
     pub is_renewal: bool,
 }
 
-impl Asked<'_> {
+impl OrderCost<'_> {
     /// What the order takes from, whatever comes of it.
     fn order(&self) -> Option<Bucket> {
         (!self.is_renewal).then(|| Bucket::Orders {
@@ -287,7 +287,7 @@ impl Levels {
     }
 
     /// Keeps the place of a certificate that an order at work will ask for.
-    pub fn reserve(&mut self, asked: &Asked<'_>) -> Reserved {
+    pub fn reserve(&mut self, asked: &OrderCost<'_>) -> Reserved {
         let buckets = asked.certificate();
         for bucket in &buckets {
             *self.reserved.entry(bucket.clone()).or_insert(0) += 1;
@@ -334,7 +334,7 @@ impl Levels {
     /// Whether an order may be opened as far as limits go; of several that are used up, the one that opens last.
     pub fn check(
         &self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Result<(), UsedUp> {
@@ -357,7 +357,7 @@ impl Levels {
     /// Takes what an order costs.
     pub fn spend_order(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
@@ -368,7 +368,7 @@ impl Levels {
     /// its place.
     pub fn spend_certificate(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
@@ -384,7 +384,7 @@ impl Levels {
     /// Gives back what a certificate cost that was asked for and not issued.
     pub fn give_back(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: &Limits,
         now: OffsetDateTime,
     ) -> Vec<Level> {
@@ -393,7 +393,7 @@ impl Levels {
     }
 
     /// Gives back what an order cost that was not asked for after all.
-    pub fn give_back_order(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) {
+    pub fn give_back_order(&mut self, asked: &OrderCost<'_>, limits: &Limits, now: OffsetDateTime) {
         if let Some(bucket) = asked.order() {
             self.put_back(bucket, limits, now);
         }
@@ -466,7 +466,7 @@ impl Levels {
     }
 
     /// No bucket takes longer to fill than from empty: what says otherwise was written by a clock that was ahead.
-    pub fn cut(&mut self, now: OffsetDateTime) {
+    pub fn clamp_future(&mut self, now: OffsetDateTime) {
         let longest = |bucket: &Bucket| {
             let window = |limits: &Limits| bucket.limit(limits).window();
             window(&LETS_ENCRYPT).max(window(&LETS_ENCRYPT_STAGING))

@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 use x509_parser::error::X509Error;
 
 use crate::core::certificate::CERTIFICATE;
+use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Flaw;
 use crate::core::certificate::Leaf;
-use crate::core::certificate::Shown;
 use crate::core::certificate::broken;
 use crate::core::certificate::certificates;
 use crate::core::certificate::parse;
@@ -53,7 +53,7 @@ impl fmt::Debug for Secret {
 /// A private key, the leaf made for it, and the certificates between it and a root; known to fit each other.
 #[derive(Clone)]
 pub struct Bundle {
-    shown: Shown,
+    shown: CertificateChain,
     key: Secret,
     certificate: Vec<u8>,
     chain: Vec<Vec<u8>>,
@@ -73,7 +73,7 @@ impl Bundle {
         if chain.matches(BEGIN).count() != ders.len() {
             return Err(broken("its chain is torn"));
         }
-        let shown = Shown::of(&ders)?;
+        let shown = CertificateChain::of(&ders)?;
         let certificate = ders.remove(0);
         let key = key::fitting(&parse(&certificate)?, key)?;
         Ok(Self { shown, key, certificate, chain: ders })
@@ -85,7 +85,7 @@ impl Bundle {
     }
 
     /// What a place shows that holds exactly this.
-    pub fn shown(&self) -> &Shown {
+    pub fn shown(&self) -> &CertificateChain {
         &self.shown
     }
 
@@ -176,7 +176,7 @@ mod tests {
         let again = Bundle::parse(&bundle.fullchain_pem(), bundle.key_pem()).unwrap();
         assert_eq!(again.shown(), bundle.shown());
         assert_eq!(
-            Shown::parse(&bundle.certificate_pem(), &bundle.chain_pem()).unwrap(),
+            CertificateChain::parse(&bundle.certificate_pem(), &bundle.chain_pem()).unwrap(),
             *bundle.shown()
         );
         assert!(!format!("{bundle:?}").contains("PRIVATE"));

@@ -183,14 +183,14 @@ fn is_staging_location(location: &GeneralName<'_>) -> bool {
 
 /// What a place shows of a certificate: the leaf, and the chain behind it as one fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct CertificateChain {
     /// The end-entity certificate.
     pub leaf: Leaf,
     /// SHA-256 over the DER form of all certificates behind the leaf, in order.
     pub chain: Fingerprint,
 }
 
-impl Shown {
+impl CertificateChain {
     /// Reads a certificate, with or without chain behind it, and a further chain.
     pub fn parse(certificate: &str, chain: &str) -> Result<Self, Flaw> {
         let mut ders = certificates(certificate)?;

@@ -1,8 +1,8 @@
 //! What services announce, what a destination holds, and what it is given.
 
 use crate::core::bundle::Secret;
+use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Flaw;
-use crate::core::certificate::Shown;
 
 /// A service, or container without one, that announces names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -29,7 +29,7 @@ pub struct Held {
     /// Whether an earlier change is still being carried out.
     pub is_changing: bool,
     /// Leaf and chain, or why they cannot be read.
-    pub content: Result<Shown, Flaw>,
+    pub content: Result<CertificateChain, Flaw>,
 }
 
 /// What is written to the orchestrator.

@@ -107,7 +107,7 @@ pub enum AuthorityErrorKind {
     /// The order is not in a state for this: look at it.
     NotReady,
     /// The challenge is being validated already: keep looking.
-    AlreadyTold,
+    AlreadyResponded,
 }
 
 /// Why an authority did not do what it was asked.
@@ -169,7 +169,7 @@ impl fmt::Display for AuthorityError {
             (K::Gone, None) => write!(f, "the order is gone: {problem}"),
             (K::Gone, Some(status)) => write!(f, "the order is gone: {status} {problem}"),
             (K::NotReady, _) => write!(f, "the order is not ready: {problem}"),
-            (K::AlreadyTold, _) => {
+            (K::AlreadyResponded, _) => {
                 write!(f, "the challenge is being validated already: {problem}")
             }
         }

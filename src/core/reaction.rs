@@ -24,7 +24,7 @@ use crate::core::schedule;
 /// A kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Trouble {
+pub enum FailureKind {
     /// The authority gave no whole answer, or cannot be used.
     NoAnswer,
     /// What stands at the URL of its directory is none.
@@ -101,7 +101,7 @@ pub enum Trouble {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Its kind.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<FailureKind>,
     /// What happened.
     pub text: String,
     /// An address where a person can read or do more about it.
@@ -110,7 +110,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of a kind that the table has.
-    pub fn of(trouble: Trouble, text: impl Into<String>) -> Self {
+    pub fn of(trouble: FailureKind, text: impl Into<String>) -> Self {
         Self { trouble: Some(trouble), text: text.into(), address: None }
     }
 
@@ -120,14 +120,14 @@ impl Failure {
     }
 
     /// The clock of its kind; what has none is tried again as soon as what fails at Rancher.
-    pub(crate) fn clock(&self) -> Clock {
-        self.trouble.map_or(Clock::Setback, |trouble| trouble.row().clock)
+    pub(crate) fn backoff(&self) -> Backoff {
+        self.trouble.map_or(Backoff::Setback, |trouble| trouble.row().backoff)
     }
 }
 
 impl From<&OrchestratorError> for Failure {
     fn from(error: &OrchestratorError) -> Self {
-        Self::of(Trouble::of_rancher(error), error.to_string())
+        Self::of(FailureKind::of_rancher(error), error.to_string())
     }
 }
 
@@ -164,7 +164,7 @@ pub enum Reaction {
 
 /// When it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Clock {
+pub enum Backoff {
     /// In the same attempt; a refusal when that has not helped a few times.
     AtOnce,
     /// A minute, doubling to an hour; where the authority works for nobody, for all certificates after three in a row.
@@ -181,7 +181,7 @@ pub enum Clock {
     Setback,
 }
 
-impl Clock {
+impl Backoff {
     /// How long to wait after so many failures in a row, unless the answer says.
     pub fn after(self, failures: u32, loop_time: Duration) -> Duration {
         match self {
@@ -209,32 +209,32 @@ impl Clock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The kind of failure.
-    pub trouble: Trouble,
+    pub trouble: FailureKind,
     /// What is seen of it.
     pub seen: &'static str,
     /// What is done.
     pub reaction: Reaction,
     /// When it is tried again.
-    pub clock: Clock,
+    pub backoff: Backoff,
     /// What a person can do.
     pub advice: &'static str,
 }
 
 const fn row(
-    trouble: Trouble,
+    trouble: FailureKind,
     seen: &'static str,
     reaction: Reaction,
-    clock: Clock,
+    backoff: Backoff,
     advice: &'static str,
 ) -> Row {
-    Row { trouble, seen, reaction, clock, advice }
+    Row { trouble, seen, reaction, backoff, advice }
 }
 
 /// Every kind of failure.
 pub const TABLE: [Row; 35] = {
-    use Clock as C;
+    use Backoff as C;
+    use FailureKind as T;
     use Reaction as R;
-    use Trouble as T;
     [
         row(
             T::NoAnswer,
@@ -484,7 +484,7 @@ pub const TABLE: [Row; 35] = {
     ]
 };
 
-impl Trouble {
+impl FailureKind {
     /// Its row.
     pub fn row(self) -> &'static Row {
         // A test shows that every kind has one.
@@ -516,7 +516,7 @@ impl Trouble {
             K::AccountUnknown => Self::AccountUnknown,
             K::Gone => Self::OrderGone,
             K::NotReady => Self::NotReady,
-            K::AlreadyTold => Self::BeingValidated,
+            K::AlreadyResponded => Self::BeingValidated,
         }
     }
 
@@ -596,7 +596,7 @@ impl Trouble {
 }
 
 /// A kind as it stands on record and in the status document; `other` is none of the table.
-pub fn word(trouble: Option<Trouble>) -> String {
+pub fn word(trouble: Option<FailureKind>) -> String {
     let value = trouble.and_then(|trouble| serde_json::to_value(trouble).ok());
     let word = value.as_ref().and_then(serde_json::Value::as_str);
     word.unwrap_or("other").to_owned()
@@ -631,8 +631,13 @@ pub fn render() -> String {
             Reaction::Person => "a person must act",
         };
         // Writing to a string cannot fail.
-        let _ =
-            writeln!(text, "| {} | {reaction} | {} | {} |", row.seen, row.clock.text(), row.advice);
+        let _ = writeln!(
+            text,
+            "| {} | {reaction} | {} | {} |",
+            row.seen,
+            row.backoff.text(),
+            row.advice
+        );
     }
     text
 }

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use crate::core::budget::UsedUp;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 
 /// Why something did not come to its end, in plain words, and when it is tried again.
 ///
@@ -14,7 +14,7 @@ pub struct Setback {
     /// What happened.
     pub reason: String,
     /// Its kind, where the table of reactions has it.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<FailureKind>,
     /// When it is tried again.
     pub until: Option<OffsetDateTime>,
     /// Whether something failed; else it just takes its time.
@@ -48,7 +48,7 @@ impl Setback {
 
     /// What a person can do about it, if anything.
     pub fn advice(&self) -> Option<&'static str> {
-        self.trouble.and_then(Trouble::advice)
+        self.trouble.and_then(FailureKind::advice)
     }
 
     /// What happened, and what a person can do about it.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Leaf;
-use crate::core::certificate::Shown;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::held::Held;
 use crate::core::mark::Mark;
@@ -116,7 +116,7 @@ impl DiskCopy {
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Leaf and chain.
-    pub shown: Shown,
+    pub shown: CertificateChain,
     /// Directory URL of the authority it came from, where that is on record.
     pub directory: Option<String>,
     /// When it was stored, if it came from the authority.
@@ -230,7 +230,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn held(&self) -> Option<(&'a Held, &'a Shown)> {
+    fn held(&self) -> Option<(&'a Held, &'a CertificateChain)> {
         match self.remote {
             RemoteCopy::Held(held) => held.content.as_ref().ok().map(|shown| (held, shown)),
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
@@ -378,7 +378,7 @@ impl<'a> Facts<'a> {
     fn replaceability(
         &self,
         held: &Held,
-        shown: &Shown,
+        shown: &CertificateChain,
         ours: Option<Option<&str>>,
         now: OffsetDateTime,
     ) -> (AtRancher, String) {
@@ -438,7 +438,7 @@ impl<'a> Facts<'a> {
 
     /// Whether it is ours: its leaf is on record, or it carries a mark that is about this very leaf. Then the
     /// directory URL it came from, where that is known.
-    fn ours(&self, held: &'a Held, shown: &Shown) -> Option<Option<&'a str>> {
+    fn ours(&self, held: &'a Held, shown: &CertificateChain) -> Option<Option<&'a str>> {
         provenance(self.known, held, shown)
     }
 
@@ -489,7 +489,11 @@ fn expiring(not_after: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 /// Whether a certificate at Rancher is ours, and then the directory URL it came from where that is known.
-pub fn provenance<'a>(known: &'a Known, held: &'a Held, shown: &Shown) -> Option<Option<&'a str>> {
+pub fn provenance<'a>(
+    known: &'a Known,
+    held: &'a Held,
+    shown: &CertificateChain,
+) -> Option<Option<&'a str>> {
     if let Some(directory) = known.get(&shown.leaf.fingerprint) {
         return Some(directory.as_deref());
     }

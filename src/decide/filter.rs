@@ -15,7 +15,7 @@ use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
@@ -361,7 +361,7 @@ pub fn floor_holds(opens: OffsetDateTime) -> Setback {
 /// A certificate that was refused, and stands in the way of another until then.
 pub fn unusable(why: &str, until: OffsetDateTime) -> Setback {
     let text = format!("the authority sent a certificate that cannot be used: {why}");
-    Setback::failure_until(Failure::of(Trouble::WrongCertificate, text), until)
+    Setback::failure_until(Failure::of(FailureKind::WrongCertificate, text), until)
 }
 
 /// The order in flight is left alone for a while.
@@ -378,7 +378,7 @@ fn stuck_holds(aside: &[PendingOrder], directory: &str, names: &Names) -> Result
     let stuck = aside.iter().find(|order| order.directory == directory && order.names.set() == set);
     match stuck {
         Some(order) => {
-            Err(Setback::failure(Failure::of(Trouble::OrderStuck, order.why_it_is_stuck())))
+            Err(Setback::failure(Failure::of(FailureKind::OrderStuck, order.why_it_is_stuck())))
         }
         None => Ok(()),
     }

@@ -138,17 +138,17 @@ pub struct PublishedChallenge {
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    pub first_told_at: Option<OffsetDateTime>,
+    pub first_responded_at: Option<OffsetDateTime>,
     /// When it was told the last time.
     #[serde(
         default,
         with = "time::serde::rfc3339::option",
         skip_serializing_if = "Option::is_none"
     )]
-    pub told_at: Option<OffsetDateTime>,
+    pub responded_at: Option<OffsetDateTime>,
     /// How often it was told.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub times_told: u32,
+    pub times_responded: u32,
     /// How many of these tries failed, and that is on the clock of its name, while the challenge itself goes on
     /// (RFC 8555, section 8.2).
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -163,9 +163,9 @@ impl PublishedChallenge {
     pub fn of(token: Token) -> Self {
         Self {
             token,
-            first_told_at: None,
-            told_at: None,
-            times_told: 0,
+            first_responded_at: None,
+            responded_at: None,
+            times_responded: 0,
             failed_tries: 0,
             failed_with: None,
         }
@@ -468,7 +468,7 @@ impl PendingOrder {
 
     /// Whether somebody asked the authority for it before: it is not tried for the first time.
     pub fn was_looked_at(&self) -> bool {
-        let is_told = |challenge: &PublishedChallenge| challenge.told_at.is_some();
+        let is_told = |challenge: &PublishedChallenge| challenge.responded_at.is_some();
         self.rests > 0 || self.look_after.is_some() || self.challenges.values().any(is_told)
     }
 

@@ -13,7 +13,7 @@ use super::filter::NameWait;
 use super::*;
 use crate::core::budget::UsedUp;
 use crate::core::bundle::Secret;
-use crate::core::certificate::Shown;
+use crate::core::certificate::CertificateChain;
 use crate::core::certificate::tests::NOW;
 use crate::core::certificate::tests::self_signed;
 use crate::core::certificate::tests::shown;
@@ -36,7 +36,7 @@ fn names(text: &str) -> Names {
 }
 
 /// A 90-day certificate with this many days left.
-fn with_left(names: &[&str], left: i64) -> Shown {
+fn with_left(names: &[&str], left: i64) -> CertificateChain {
     shown(names, Duration::days(left - 90), Duration::days(90))
 }
 
@@ -157,14 +157,14 @@ fn world(text: &str) -> World {
 }
 
 impl World {
-    fn on_disk(mut self, shown: Shown) -> Self {
+    fn on_disk(mut self, shown: CertificateChain) -> Self {
         let directory = Some(PRODUCTION.to_owned());
         self.known.insert(shown.leaf.fingerprint, directory.clone());
         self.disk = DiskCopy::Whole(Stored { shown, directory, stored_at: None });
         self
     }
 
-    fn at_rancher(mut self, shown: Shown) -> Self {
+    fn at_rancher(mut self, shown: CertificateChain) -> Self {
         self.held.push(Held {
             id: "1c1".to_owned(),
             rank: 1,
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// The same certificate in both places.
-    fn served(self, shown: Shown) -> Self {
+    fn served(self, shown: CertificateChain) -> Self {
         self.on_disk(shown.clone()).at_rancher(shown)
     }
 
@@ -400,7 +400,7 @@ fn the_earliest_of_all_that_will_happen_is_told() {
 /// Every small world: each row against each column, with each brake.
 fn small_worlds() -> Vec<World> {
     let whole = |left| with_left(&["a.example.com", "b.example.com"], left);
-    let disks: [fn(World, &Shown) -> World; 7] = [
+    let disks: [fn(World, &CertificateChain) -> World; 7] = [
         |world, _| world,
         |mut world, _| {
             world.disk = DiskCopy::Unknown("input/output error".to_owned().into());
@@ -418,7 +418,7 @@ fn small_worlds() -> Vec<World> {
         |world, _| world.on_disk(with_left(&["a.example.com"], 80)),
         |world, _| world.on_disk(with_left(&["a.example.com", "b.example.com"], -1)),
     ];
-    let rancher: [fn(World, &Shown) -> World; 8] = [
+    let rancher: [fn(World, &CertificateChain) -> World; 8] = [
         |world, _| world,
         |world, _| match world.disk.clone() {
             DiskCopy::Whole(stored) => world.at_rancher(stored.shown),

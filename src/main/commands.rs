@@ -23,7 +23,7 @@ use rancher_lets_encrypt::view::status::Phase;
 use rancher_lets_encrypt::view::status::Status;
 use rancher_lets_encrypt::view::status::certificate::Certificate;
 use rancher_lets_encrypt::view::status::live;
-use rancher_lets_encrypt::work::context::Engine;
+use rancher_lets_encrypt::work::context::Context;
 use rancher_lets_encrypt::work::context::Settings;
 use rancher_lets_encrypt::work::daemon::Daemon;
 use rancher_lets_encrypt::work::daemon::Ended;
@@ -64,17 +64,17 @@ pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
         }
         Err(error) => return fail(&error.to_string()),
     };
-    let engine = match Engine::open(world, store, Settings::from(&config)).await {
-        Ok(engine) => Arc::new(engine),
+    let context = match Context::open(world, store, Settings::from(&config)).await {
+        Ok(context) => Arc::new(context),
         Err((_, error)) => return fail(&error.to_string()),
     };
-    start::sweep_webroot(&engine).await;
-    start::warn_if_ephemeral(&engine).await;
+    start::sweep_webroot(&context).await;
+    start::warn_if_ephemeral(&context).await;
     let (domains, reads_labels) = (config.domains.clone(), config.reads_labels);
-    let reconciler = Reconciler::start(Arc::clone(&engine), domains, reads_labels).await;
+    let reconciler = Reconciler::start(Arc::clone(&context), domains, reads_labels).await;
     let snapshot = watch::Sender::new(Snapshot::default());
     let seen = snapshot.subscribe();
-    let work = Daemon::new(Arc::clone(&engine), reconciler, snapshot).once();
+    let work = Daemon::new(Arc::clone(&context), reconciler, snapshot).once();
     tokio::select! {
         biased;
         () = stop => {
@@ -85,7 +85,7 @@ pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
         () = tell_progress(seen.clone()) => {}
         () = work => {}
     }
-    let status = live::of(&engine, &program(&config), &seen.borrow(), &[], now());
+    let status = live::of(&context, &program(&config), &seen.borrow(), &[], now());
     drop(lock);
     answer(&status, form, render::status);
     exit_code(&status)
@@ -291,14 +291,14 @@ async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
     let rancher = asks_rancher.then_some(adapters.rancher);
     let world = Dry::new(rancher, adapters.webroot, SystemClock);
     let store = store(config, &world);
-    let opened = Engine::open(world, store, Settings::from(config)).await;
-    let engine = Arc::new(opened.map_err(|(_, error)| fail(&error.to_string()))?);
+    let opened = Context::open(world, store, Settings::from(config)).await;
+    let context = Arc::new(opened.map_err(|(_, error)| fail(&error.to_string()))?);
     let (domains, reads_labels) = (config.domains.clone(), config.reads_labels);
-    let mut reconciler = Reconciler::start(Arc::clone(&engine), domains, reads_labels).await;
+    let mut reconciler = Reconciler::start(Arc::clone(&context), domains, reads_labels).await;
     reconciler.read_labels().await;
     let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
     let snapshot = Snapshot { report: Some(Arc::new(pass.report)), ..Snapshot::default() };
-    let status = live::of(&engine, &program(config), &snapshot, &[], now());
+    let status = live::of(&context, &program(config), &snapshot, &[], now());
     Ok(status.without_daemon(asks_rancher))
 }
 

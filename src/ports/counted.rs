@@ -269,7 +269,7 @@ impl<A> CountedAuthority<A> {
                 AuthorityErrorKind::AccountUnknown => "account-unknown",
                 AuthorityErrorKind::Gone => "gone",
                 AuthorityErrorKind::NotReady => "not-ready",
-                AuthorityErrorKind::AlreadyTold => "already-told",
+                AuthorityErrorKind::AlreadyResponded => "already-told",
             },
         };
         let (directory, now) = (self.counts.directories.of(directory), (self.counts.now)());

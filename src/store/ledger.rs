@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::core::budget::Asked;
 use crate::core::budget::Level;
 use crate::core::budget::Levels;
 use crate::core::budget::Limits;
+use crate::core::budget::OrderCost;
 use crate::core::budget::Reserved;
 use crate::core::budget::UsedUp;
 use crate::core::certificate::Leaf;
@@ -20,11 +20,11 @@ use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::schedule;
 use crate::store::ledger::event::Event;
-use crate::store::ledger::uncut::Uncut;
+use crate::store::ledger::rollback::Rollback;
 
 pub mod event;
 pub(super) mod file;
-mod uncut;
+mod rollback;
 
 pub use event::Line;
 pub use event::Subject;
@@ -47,7 +47,7 @@ pub struct Ledger {
     wishes: BTreeMap<String, OffsetDateTime>,
     /// When it was found that a part of it could not be read.
     doubted_at: Option<OffsetDateTime>,
-    uncut: Vec<Uncut>,
+    rollback: Vec<Rollback>,
 }
 
 /// What was asked for and not issued.
@@ -84,7 +84,7 @@ impl Ledger {
             doubted_at: self.doubted_at,
             issues: BTreeMap::new(),
             wishes: BTreeMap::new(),
-            uncut: Vec::new(),
+            rollback: Vec::new(),
         }
     }
 
@@ -112,9 +112,9 @@ impl Ledger {
 
     /// Cuts what lies later than it can: a clock that was ahead has written it. What was there is kept for a while,
     /// for the case that the clock is behind now ([`Self::recall`]).
-    pub fn cut(&mut self, now: OffsetDateTime) {
-        let uncut = self.uncut(now);
-        self.uncut.extend(uncut);
+    pub fn clamp_future(&mut self, now: OffsetDateTime) {
+        let rollback = self.rollback(now);
+        self.rollback.extend(rollback);
         self.doubted_at = self.doubted_at.map(|at| at.min(now));
         for (subject, wait) in &mut self.waits {
             if let Some(failed_at) = wait.failed_at.filter(|at| now < *at) {
@@ -126,12 +126,12 @@ impl Ledger {
         for last in self.issues.values_mut() {
             last.at = last.at.min(now);
         }
-        self.levels.cut(now);
+        self.levels.clamp_future(now);
     }
 
     /// Whether nothing is lost when only what is remembered is written down: not while a cut may turn out to be wrong.
     pub(crate) fn is_all(&self) -> bool {
-        self.uncut.is_empty()
+        self.rollback.is_empty()
     }
 
     /// Takes what an account costs, or says why it must not be made. Nothing may be asked before the line is written.
@@ -159,7 +159,7 @@ impl Ledger {
     /// Takes what an order costs. Nothing may be asked before the line is written.
     pub fn ordering(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: Option<&Limits>,
         now: OffsetDateTime,
     ) -> Line {
@@ -174,13 +174,13 @@ impl Ledger {
     }
 
     /// Gives back what an order took that was not asked for, because the line could not be written.
-    pub fn not_ordered(&mut self, asked: &Asked<'_>, limits: &Limits, now: OffsetDateTime) {
+    pub fn not_ordered(&mut self, asked: &OrderCost<'_>, limits: &Limits, now: OffsetDateTime) {
         self.levels.give_back_order(asked, limits, now);
     }
 
     /// Keeps the place of a certificate that an order at work will ask for: in memory, since no order is at work
     /// after a restart.
-    pub fn reserve(&mut self, asked: &Asked<'_>) -> Reserved {
+    pub fn reserve(&mut self, asked: &OrderCost<'_>) -> Reserved {
         self.levels.reserve(asked)
     }
 
@@ -190,7 +190,7 @@ impl Ledger {
     }
 
     /// Notes the order that was opened.
-    pub fn ordered(&mut self, asked: &Asked<'_>, order: &str, now: OffsetDateTime) -> Line {
+    pub fn ordered(&mut self, asked: &OrderCost<'_>, order: &str, now: OffsetDateTime) -> Line {
         let event = Event::Ordered {
             directory: asked.directory.to_owned(),
             names: asked.names.clone(),
@@ -203,7 +203,7 @@ impl Ledger {
     /// since, and the limits.
     pub fn not_issued(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: Option<&Limits>,
         back: NotIssued,
         now: OffsetDateTime,
@@ -254,7 +254,7 @@ impl Ledger {
     /// Notes a certificate that is known from elsewhere: the store was lost, or another instance asked for it.
     pub fn seed(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         leaf: &Leaf,
         limits: Option<&Limits>,
         now: OffsetDateTime,
@@ -358,7 +358,7 @@ impl Ledger {
     /// Takes what a certificate costs that is about to be asked for. Nothing may be asked before the line is written.
     pub fn finalizing(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         limits: Option<&Limits>,
         now: OffsetDateTime,
     ) -> Line {

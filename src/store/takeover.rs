@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use crate::core::certificate::Shown;
+use crate::core::certificate::CertificateChain;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
 use crate::ports::Disk;
@@ -137,7 +137,7 @@ impl<D: Disk> Store<D> {
         lineage: &str,
         renewal: &Renewal,
         now: OffsetDateTime,
-    ) -> Result<BTreeMap<u32, (Version, Option<Shown>)>, StoreError> {
+    ) -> Result<BTreeMap<u32, (Version, Option<CertificateChain>)>, StoreError> {
         let archive = self.archive(lineage);
         let mut versions = BTreeMap::new();
         for name in self.list_or_nothing(&archive)? {
@@ -146,7 +146,7 @@ impl<D: Disk> Store<D> {
                 continue;
             };
             let text = String::from_utf8_lossy(&self.read(&archive.join(&name))?).into_owned();
-            let shown = Shown::parse(&text, "").ok();
+            let shown = CertificateChain::parse(&text, "").ok();
             let version = Version {
                 number,
                 leaf: shown.as_ref().map(|shown| shown.leaf.fingerprint),
@@ -172,7 +172,7 @@ impl<D: Disk> Store<D> {
 }
 
 /// The names of a certificate of certbot's; its folder's name first, if it is one of them.
-fn names(lineage: &str, shown: &Shown) -> Result<Names, String> {
+fn names(lineage: &str, shown: &CertificateChain) -> Result<Names, String> {
     let mut names = Vec::new();
     for name in shown.leaf.names() {
         names.push(name.parse::<DomainName>().map_err(|bad| format!("it covers {bad}"))?);

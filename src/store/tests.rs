@@ -11,8 +11,8 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use super::*;
-use crate::core::budget::Asked;
 use crate::core::budget::LETS_ENCRYPT;
+use crate::core::budget::OrderCost;
 use crate::core::bundle::Bundle;
 use crate::core::bundle::Secret;
 use crate::core::certificate::tests::NOW;
@@ -290,8 +290,13 @@ fn names(text: &str) -> Names {
     Names::new(text.split(' ').map(|name| name.parse().unwrap())).unwrap()
 }
 
-fn asked(names: &NameSet) -> Asked<'_> {
-    Asked { directory: DIRECTORY, account: "https://ca.test/account/1", names, is_renewal: false }
+fn asked(names: &NameSet) -> OrderCost<'_> {
+    OrderCost {
+        directory: DIRECTORY,
+        account: "https://ca.test/account/1",
+        names,
+        is_renewal: false,
+    }
 }
 
 fn finalizing(ledger: &mut Ledger, names: &NameSet, at: OffsetDateTime) -> Line {

@@ -15,7 +15,7 @@ use tracing::info;
 use tracing::warn;
 
 use crate::client::RetryAfter;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::schedule;
 use crate::core::text::timestamp;
 use crate::ports::Disk;
@@ -36,7 +36,7 @@ pub mod news;
 pub mod notice;
 pub mod outbox;
 
-/// What this is called among the surroundings.
+/// What this is called among the dependencies.
 pub const PART: &str = "notices";
 /// How often it is looked whether something has become news, passes or not.
 const LOOK: Duration = Duration::MINUTE;
@@ -145,7 +145,7 @@ impl<D: Disk> Notifier<D> {
             name: PART.to_owned(),
             health: Health::Attention,
             detail: format!("nothing is told as long as the outbox is not read: {error}"),
-            advice: Trouble::Disk.advice().map(str::to_owned),
+            advice: FailureKind::Disk.advice().map(str::to_owned),
         });
     }
 }

@@ -20,12 +20,12 @@ pub mod certificate;
 mod failed;
 pub mod live;
 mod summary;
-mod surroundings;
+mod dependencies;
 
 use authority::Authority;
 use certificate::Certificate;
+use dependencies::parts;
 use failed::Failed;
-use surroundings::parts;
 
 /// The version of the document.
 pub const SCHEMA: u32 = 1;
@@ -63,7 +63,7 @@ pub struct Status {
     /// The authorities: the wanted one first.
     pub authorities: Vec<Authority>,
     /// What everything depends on.
-    pub surroundings: Vec<Part>,
+    pub dependencies: Vec<Part>,
     /// Whether balancers are to be told to read their certificates again.
     pub is_wake_owed: bool,
     /// The settings in force; secrets are only said to be set.
@@ -216,8 +216,8 @@ impl Status {
     ) -> Self {
         let mut status = Self::empty(program, Phase::Running, now);
         status.authorities = authority::authorities(&on_record, now);
-        status.surroundings = parts(snapshot, &on_record, &status.authorities, now);
-        status.surroundings.extend_from_slice(on_record.parts);
+        status.dependencies = parts(snapshot, &on_record, &status.authorities, now);
+        status.dependencies.extend_from_slice(on_record.parts);
         status.is_wake_owed = on_record.is_wake_owed;
         let Some(report) = &snapshot.report else {
             return status.of_phase(Phase::Starting);
@@ -264,7 +264,7 @@ impl Status {
             certificates: Vec::new(),
             notices: Vec::new(),
             authorities: Vec::new(),
-            surroundings: Vec::new(),
+            dependencies: Vec::new(),
             is_wake_owed: false,
             settings: program.settings.clone(),
         }

@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::SelfCheck;
-use crate::core::budget::Asked;
 use crate::core::budget::Limits;
+use crate::core::budget::OrderCost;
 use crate::core::certificate::Leaf;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::names::DomainName;
@@ -34,7 +34,7 @@ use crate::work::context::wake::Wake;
 
 pub mod claims;
 mod failures;
-pub mod places;
+pub mod slots;
 mod recorded;
 mod wake;
 
@@ -100,7 +100,7 @@ impl Settings {
 pub const SKEW_LOOK: Duration = Duration::minutes(10);
 
 /// What every procedure works with.
-pub struct Engine<W: World> {
+pub struct Context<W: World> {
     /// The doors to the outside.
     pub world: W,
     /// The store.
@@ -121,7 +121,7 @@ pub struct Engine<W: World> {
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
 
-impl<W: World> Engine<W> {
+impl<W: World> Context<W> {
     /// Reads the ledger.
     pub async fn open(
         world: W,
@@ -143,7 +143,7 @@ impl<W: World> Engine<W> {
                     Mutex::new(Wake { is_owed, generation: 0, writing: 0 }),
                 );
                 let (writing_wake, registering, said, skew) = Default::default();
-                let engine = Self {
+                let context = Self {
                     world,
                     store,
                     settings,
@@ -155,8 +155,8 @@ impl<W: World> Engine<W> {
                     said,
                     skew,
                 };
-                engine.forget_refusals_of_other_accounts().await;
-                Ok(engine)
+                context.forget_refusals_of_other_accounts().await;
+                Ok(context)
             }
             Err(error) => Err((world, error)),
         }
@@ -221,17 +221,17 @@ impl<W: World> Engine<W> {
     }
 
     /// Notes certificates that are known from elsewhere.
-    pub async fn seed(&self, asked: &Asked<'_>, leaf: &Leaf) {
+    pub async fn seed(&self, asked: &OrderCost<'_>, leaf: &Leaf) {
         let (limits, now) = (self.limits(asked.directory), self.now());
         let lines = self.ledger().seed(asked, leaf, limits, now);
         self.write_all(lines).await;
     }
 
-    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Asked for again, it may be
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. OrderCost for again, it may be
     /// another. `at` is the time on the record of the order, by which it is given back.
     pub async fn note_finalizing(
         &self,
-        asked: &Asked<'_>,
+        asked: &OrderCost<'_>,
         at: OffsetDateTime,
     ) -> Result<(), StoreError> {
         let limits = self.limits(asked.directory);

@@ -25,9 +25,9 @@ use crate::ports::Clock;
 use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::store::ledger::Subject;
-use crate::work::context::Engine;
-use crate::work::context::places::Places;
-use crate::work::context::places::Workplaces;
+use crate::work::context::Context;
+use crate::work::context::slots::Slots;
+use crate::work::context::slots::Workplaces;
 use crate::work::deliver::wake::wake;
 use crate::work::reconcile::Reconciler;
 use crate::work::reconcile::job::Brought;
@@ -75,7 +75,7 @@ enum Finished {
 
 /// The daemon.
 pub struct Daemon<W: World> {
-    engine: Arc<Engine<W>>,
+    context: Arc<Context<W>>,
     reconciler: Reconciler<W>,
     snapshot: watch::Sender<Snapshot>,
     /// Orders, and everything else, that wait for a place.
@@ -100,11 +100,11 @@ pub struct Daemon<W: World> {
 impl<W: World> Daemon<W> {
     /// A daemon that begins with a pass; what it sees is published in `snapshot`.
     pub fn new(
-        engine: Arc<Engine<W>>,
+        context: Arc<Context<W>>,
         reconciler: Reconciler<W>,
         snapshot: watch::Sender<Snapshot>,
     ) -> Self {
-        let next = engine.now();
+        let next = context.now();
         let freed = Arc::new(Notify::new());
         Self {
             reconciler,
@@ -113,12 +113,12 @@ impl<W: World> Daemon<W> {
             running: JoinSet::new(),
             in_hand: BTreeSet::new(),
             room: Workplaces {
-                orders: Places::new(engine.settings.concurrency, Arc::clone(&freed)),
-                checks: Places::new(CHECKS, Arc::clone(&freed)),
-                pushes: Places::new(PUSHES, Arc::clone(&freed)),
+                orders: Slots::new(context.settings.concurrency, Arc::clone(&freed)),
+                checks: Slots::new(CHECKS, Arc::clone(&freed)),
+                pushes: Slots::new(PUSHES, Arc::clone(&freed)),
             },
             freed,
-            engine,
+            context,
             is_waking: false,
             paid: None,
             owed_since: None,
@@ -133,12 +133,12 @@ impl<W: World> Daemon<W> {
     /// Runs until `shutdown` resolves. Dropping what is in hand is safe at any point: orders stay resumable, and a
     /// write that has begun ends on its own thread.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
-        let engine = Arc::clone(&self.engine);
+        let context = Arc::clone(&self.context);
         let turns = async {
             let reads_labels = self.reconciler.reads_labels();
             let watch = || -> Changed<'_> {
                 if reads_labels {
-                    let orchestrator = engine.world.orchestrator();
+                    let orchestrator = context.world.orchestrator();
                     Box::pin(async {
                         orchestrator.changed().await;
                         orchestrator.announcements().await
@@ -188,7 +188,7 @@ impl<W: World> Daemon<W> {
             self.finish(finished);
         }
         self.start_work();
-        let now = self.engine.now();
+        let now = self.context.now();
         self.snapshot.send_modify(|snapshot| snapshot.turned_at = Some(now));
         // After a clock was set back, what is planned may lie hours ahead.
         let is_set_back = self.last.is_some_and(|last| now < last);
@@ -196,9 +196,9 @@ impl<W: World> Daemon<W> {
             tracing::warn!(
                 "the clock of this machine was set back, waits are cut to what they can be"
             );
-            self.engine.ledger().cut(now);
+            self.context.ledger().clamp_future(now);
         }
-        self.engine.ledger().recall(now);
+        self.context.ledger().recall(now);
         if self.sees_new_requests().await {
             self.plan(now, SHORTEST_ROUND);
         }
@@ -207,7 +207,7 @@ impl<W: World> Daemon<W> {
             return false;
         }
         let rest = self.rest(now);
-        let engine = Arc::clone(&self.engine);
+        let context = Arc::clone(&self.context);
         // In this order and not at random, so that the same events always lead to the same turns.
         tokio::select! {
             biased;
@@ -218,18 +218,18 @@ impl<W: World> Daemon<W> {
             announced = changed => {
                 if self.reconciler.learn(announced) {
                     debug!("wanted names changed");
-                    self.next = self.engine.now();
+                    self.next = self.context.now();
                 }
                 true
             }
             // A place is free for what is queued.
             () = self.freed.notified() => false,
-            () = engine.world.clock().sleep(rest) => false,
+            () = context.world.clock().sleep(rest) => false,
         }
     }
 
     fn rest(&self, now: OffsetDateTime) -> Duration {
-        let longest = self.engine.settings.longest_rest;
+        let longest = self.context.settings.longest_rest;
         let until_next = self.next - now;
         let until_wake = self
             .owed_since
@@ -240,16 +240,16 @@ impl<W: World> Daemon<W> {
 
     async fn pass(&mut self) {
         // The first pass needs no second reading: the poll that begins with it brings what came in between.
-        let begun = self.engine.now();
-        let engine = Arc::clone(&self.engine);
+        let begun = self.context.now();
+        let context = Arc::clone(&self.context);
         tokio::select! {
             biased;
             _ = self.reconciler.read_labels() => {}
             // Metadata that stalls must not keep balancers from being woken; a change of it is seen anyway.
-            () = engine.world.clock().sleep(LABELS_PATIENCE) => debug!("labels take long, the names last known hold"),
+            () = context.world.clock().sleep(LABELS_PATIENCE) => debug!("labels take long, the names last known hold"),
         }
         let pass = self.reconciler.pass(&self.in_hand).await;
-        let now = self.engine.now();
+        let now = self.context.now();
         debug!(
             certificates = pass.report.rows.len(),
             jobs = pass.jobs.len(),
@@ -258,7 +258,7 @@ impl<W: World> Daemon<W> {
             "pass ended"
         );
         self.last = Some(now);
-        let latest = now + self.engine.settings.loop_time;
+        let latest = now + self.context.settings.loop_time;
         // With a slow Rancher a wait may have ended during the pass.
         self.next =
             pass.report.next.map_or(latest, |next| next.max(now + COLLECTING_ROUND).min(latest));
@@ -306,13 +306,13 @@ impl<W: World> Daemon<W> {
                 && let Some(job) = queue.pop_front()
             {
                 self.in_hand.insert(job.primary.clone());
-                let engine = Arc::clone(&self.engine);
+                let context = Arc::clone(&self.context);
                 let (primary, room) = (job.primary.clone(), self.room.clone());
                 let (names, what) = (job.target.names.clone(), job.word());
                 self.running.spawn(async move {
                     // A bug that one certificate meets must not end the others.
                     let done =
-                        AssertUnwindSafe(job.run(&engine, place, &room)).catch_unwind().await;
+                        AssertUnwindSafe(job.run(&context, place, &room)).catch_unwind().await;
                     let done = done.unwrap_or_else(|_| Done::after_panic(primary, names, what));
                     Finished::Job(Box::new(done))
                 });
@@ -323,16 +323,16 @@ impl<W: World> Daemon<W> {
 
     /// Wakes the balancers once all pushes are through, or when they have waited long enough.
     fn start_wake(&mut self) {
-        if !self.engine.is_wake_owed() {
+        if !self.context.is_wake_owed() {
             self.owed_since = None;
             return;
         }
-        let now = self.engine.now();
+        let now = self.context.now();
         let since = *self.owed_since.get_or_insert(now);
         let is_quiet = self.in_hand.is_empty() && self.queues.iter().all(VecDeque::is_empty);
         let is_late = since + LONGEST_DEBT <= now;
-        let is_waiting = self.engine.ledger().waiting(&Subject::Wake, now).is_some();
-        let generation = self.engine.wake_generation();
+        let is_waiting = self.context.ledger().waiting(&Subject::Wake, now).is_some();
+        let generation = self.context.wake_generation();
         // Before the first pass nothing is known of what else there is to push.
         if self.is_waking
             || is_waiting
@@ -343,10 +343,10 @@ impl<W: World> Daemon<W> {
             return;
         }
         self.is_waking = true;
-        let engine = Arc::clone(&self.engine);
+        let context = Arc::clone(&self.context);
         let pushed = std::mem::take(&mut self.pushed);
         self.running.spawn(async move {
-            let woken = AssertUnwindSafe(wake(&engine, &pushed)).catch_unwind().await;
+            let woken = AssertUnwindSafe(wake(&context, &pushed)).catch_unwind().await;
             match woken {
                 Ok(Ok(())) => {
                     return Finished::Wake { unheard: Vec::new(), paid: Some(generation) };
@@ -372,7 +372,7 @@ impl<W: World> Daemon<W> {
                 let round = if done.is_new { SHORTEST_ROUND } else { COLLECTING_ROUND };
                 // Another name of the same certificate, or another certificate, may have become possible.
                 if done.follow_up {
-                    self.plan(self.engine.now(), round);
+                    self.plan(self.context.now(), round);
                 }
                 if let Some(until) = done.setback.and_then(|setback| setback.until) {
                     self.plan(until, round);
@@ -391,7 +391,7 @@ impl<W: World> Daemon<W> {
 
     /// Whether a person has asked for a renewal since the last look.
     async fn sees_new_requests(&mut self) -> bool {
-        let store = &self.engine.store;
+        let store = &self.context.store;
         let Ok(requests) = store.run(|store| store.renewal_requests()).await else {
             return false;
         };
@@ -407,7 +407,7 @@ impl<W: World> Daemon<W> {
 
     fn note_try(&self, done: &Done) {
         let last = Try {
-            at: self.engine.now(),
+            at: self.context.now(),
             what: done.what,
             setback: done.setback.clone(),
             brought: done.brought.clone(),

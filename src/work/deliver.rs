@@ -16,7 +16,7 @@ use crate::core::names::NameSet;
 use crate::core::names::Names;
 use crate::core::problem::OrchestratorError;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::decide::classify::DiskCopy;
 use crate::decide::classify::Facts;
@@ -36,7 +36,7 @@ use crate::ports::Clock;
 use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::store::ledger::Subject;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::claims::Claim;
 use crate::work::context::claims::Claimed;
 use crate::work::issue::trust_dates;
@@ -94,27 +94,27 @@ const LONGEST_CHANGE: Duration = Duration::seconds(60);
 /// Looks again before it writes: whoever pasted something in the meantime keeps it. Only what leads to the same
 /// leaf and chain there is a success.
 pub async fn push<W: World>(
-    engine: &Engine<W>,
+    context: &Context<W>,
     target: &Target,
     bundle: &Bundle,
     directory: Option<&str>,
 ) -> Result<String, Setback> {
-    let pushing = Pushing { engine, target, bundle, directory };
+    let pushing = Pushing { context, target, bundle, directory };
     match pushing.run().await {
         Ok(id) => {
-            engine.clear(&target.subject()).await;
+            context.clear(&target.subject()).await;
             Ok(id)
         }
         Err(what) => {
             let text = format!("not pushed to Rancher: {}", what.text);
-            let wait = engine.fail(target.subject(), Failure { text, ..what }).await;
+            let wait = context.fail(target.subject(), Failure { text, ..what }).await;
             Err(wait.into())
         }
     }
 }
 
 struct Pushing<'a, W: World> {
-    engine: &'a Engine<W>,
+    context: &'a Context<W>,
     target: &'a Target,
     bundle: &'a Bundle,
     directory: Option<&'a str>,
@@ -140,7 +140,7 @@ impl<W: World> Pushing<'_, W> {
                 self.is_really_due(held).await?;
             }
             // Held until Rancher has carried it out: a wake-up before that pays for nothing.
-            let _writing = self.engine.owe_wake().await;
+            let _writing = self.context.owe_wake().await;
             match self.write(present.as_ref()).await {
                 Ok(written) => {
                     let id = written.id.clone();
@@ -158,7 +158,7 @@ impl<W: World> Pushing<'_, W> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.engine.world.clock().sleep(pause).await;
+            self.context.world.clock().sleep(pause).await;
             pause *= 2;
             tries += 1;
             present = match &present {
@@ -169,7 +169,7 @@ impl<W: World> Pushing<'_, W> {
     }
 
     fn orchestrator(&self) -> &W::Orchestrator {
-        self.engine.world.orchestrator()
+        self.context.world.orchestrator()
     }
 
     fn verdict(&self, held: &Held) -> Allowed {
@@ -184,10 +184,10 @@ impl<W: World> Pushing<'_, W> {
             disk: &DiskCopy::Whole(stored),
             remote: RemoteCopy::Held(held),
             known: &self.target.view.known,
-            policy: &self.engine.settings.policy,
+            policy: &self.context.settings.policy,
             is_asked: false,
         };
-        let now = self.engine.now();
+        let now = self.context.now();
         staging(&facts, judge(&facts, now), now)
     }
 
@@ -219,15 +219,15 @@ impl<W: World> Pushing<'_, W> {
     /// Waits until the change is carried out, and makes sure that it is the one that was meant. A look that fails is
     /// no reason to write again.
     async fn until_same(&self, written: Held) -> Result<(), Failure> {
-        let patience = self.engine.now() + LONGEST_CHANGE;
+        let patience = self.context.now() + LONGEST_CHANGE;
         let mut held = written;
         let mut pause = Duration::milliseconds(4);
         while held.is_changing {
-            if patience < self.engine.now() {
+            if patience < self.context.now() {
                 let why = format!("`{}` is still changing at Rancher", held.name);
-                return Err(Failure::of(Trouble::RancherBusy, why));
+                return Err(Failure::of(FailureKind::RancherBusy, why));
             }
-            self.engine.world.clock().sleep(pause).await;
+            self.context.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
             match self.orchestrator().look(&held.id).await {
                 Ok(Some(changed)) => held = changed,
@@ -258,7 +258,7 @@ impl<W: World> Pushing<'_, W> {
     /// Before a certificate of others is replaced for its dates: nobody brings its key back if they were read by a
     /// clock that is wrong.
     async fn is_really_due(&self, held: &Held) -> Result<(), Failure> {
-        let policy = &self.engine.settings.policy;
+        let policy = &self.context.settings.policy;
         let Ok(shown) = &held.content else {
             return Ok(());
         };
@@ -268,7 +268,7 @@ impl<W: World> Pushing<'_, W> {
         {
             return Ok(());
         }
-        let trusted = trust_dates(self.engine, policy.wanted_directory()).await;
+        let trusted = trust_dates(self.context, policy.wanted_directory()).await;
         trusted.map_err(|setback| Failure::from(setback.reason))
     }
 
@@ -301,7 +301,7 @@ impl<W: World> Pushing<'_, W> {
             return Ok(None);
         }
         let claims = given_up.iter().copied().cloned().map(Claim::GivenUp);
-        let Some(claimed) = self.engine.claim(claims.collect()) else {
+        let Some(claimed) = self.context.claim(claims.collect()) else {
             let why = "another certificate that covers some of its names is being written";
             return Err(why.into());
         };
@@ -324,10 +324,10 @@ impl<W: World> Pushing<'_, W> {
 
     /// Names of ours that the certificate there covers and that keep the others from being renewed.
     async fn hopeless_names(&self, leaf: &Leaf) -> NameSet {
-        let account = self.engine.account_url().await;
-        let (now, renew_before) = (self.engine.now(), self.engine.settings.policy.renew_before);
+        let account = self.context.account_url().await;
+        let (now, renew_before) = (self.context.now(), self.context.settings.policy.renew_before);
         let certificate = self.target.names.primary().as_str();
-        let record = self.engine.recorded(certificate, &account, now);
+        let record = self.context.recorded(certificate, &account, now);
         let is_hopeless =
             |name: &&DomainName| may_be_given_up(leaf, record.failures(name), renew_before, now);
         let names = self.target.names.iter().filter(is_hopeless);
@@ -357,7 +357,7 @@ impl<W: World> Pushing<'_, W> {
             .as_ref()
             .ok()
             .and_then(|shown| provenance(&self.target.view.known, held, shown));
-        leaf.is_current(self.engine.now())
-            && self.engine.settings.policy.is_production(leaf, directory.flatten())
+        leaf.is_current(self.context.now())
+            && self.context.settings.policy.is_production(leaf, directory.flatten())
     }
 }

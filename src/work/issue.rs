@@ -14,7 +14,7 @@ use tracing::warn;
 use crate::core::bundle::Bundle;
 use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::resource::Token;
 use crate::core::setback::Setback;
 use crate::decide::filter::Opening;
@@ -26,13 +26,13 @@ use crate::decide::order::Stage;
 use crate::ports::Challenge;
 use crate::ports::World;
 use crate::store::ledger::Subject;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::claims::Claim;
 use crate::work::context::claims::Claimed;
-use crate::work::context::places::Place;
-use crate::work::context::places::Room;
+use crate::work::context::slots::Room;
+use crate::work::context::slots::Slot;
 use crate::work::issue::drive::Driven;
-use crate::work::issue::drive::Slot;
+use crate::work::issue::drive::OrderSlot;
 use crate::work::issue::reservation::Reservation;
 use crate::work::issue::stop::Stop;
 
@@ -63,25 +63,25 @@ pub struct Obtained {
 ///
 /// `place` is given back as soon as the authority has nothing more to do for this order.
 pub async fn obtain<W: World>(
-    engine: &Engine<W>,
+    context: &Context<W>,
     plan: &OrderPlan,
-    place: Place,
+    place: Slot,
     room: Room<'_>,
 ) -> Result<Obtained, Setback> {
     let attempted = async {
-        let attempt = Attempt::new(engine, plan, Some(place), Some(room)).await?;
+        let attempt = Attempt::new(context, plan, Some(place), Some(room)).await?;
         attempt.run().await
     };
-    conclude(engine, plan, attempted.await).await
+    conclude(context, plan, attempted.await).await
 }
 
 /// Sees to what the authority has issued, or may have issued, for orders of this lineage. Asks for nothing new.
-pub async fn settle<W: World>(engine: &Engine<W>, plan: &OrderPlan) -> Result<(), Setback> {
+pub async fn settle<W: World>(context: &Context<W>, plan: &OrderPlan) -> Result<(), Setback> {
     let attempted = async {
-        let attempt = Attempt::new(engine, plan, None, None).await?;
+        let attempt = Attempt::new(context, plan, None, None).await?;
         let current = match attempt.pending().await {
-            Pending::Order(order) if order.is_to_be_seen_to(engine.now()) => {
-                attempt.drive(*order, Slot::Current).await.map(drop)
+            Pending::Order(order) if order.is_to_be_seen_to(context.now()) => {
+                attempt.drive(*order, OrderSlot::Current).await.map(drop)
             }
             Pending::Order(_) | Pending::None | Pending::Unreadable(_) => Ok(()),
         };
@@ -89,53 +89,53 @@ pub async fn settle<W: World>(engine: &Engine<W>, plan: &OrderPlan) -> Result<()
         let aside = attempt.settle_aside().await;
         current.and(aside)
     };
-    conclude(engine, plan, attempted.await).await
+    conclude(context, plan, attempted.await).await
 }
 
 /// Takes a token away. One that stays is swept at the next start; it is no reason to stop.
-async fn withdraw<W: World>(engine: &Engine<W>, lineage: &str, token: &Token) {
-    if let Err(error) = engine.world.challenge().withdraw(token).await {
+async fn withdraw<W: World>(context: &Context<W>, lineage: &str, token: &Token) {
+    if let Err(error) = context.world.challenge().withdraw(token).await {
         warn!(lineage, %error, "challenge file not removed");
     }
 }
 
 /// Notes how an attempt ended.
 async fn conclude<W: World, T>(
-    engine: &Engine<W>,
+    context: &Context<W>,
     plan: &OrderPlan,
     result: Result<T, Stop>,
 ) -> Result<T, Setback> {
     let subject = Subject::Attempt { certificate: plan.entry.primary().to_string() };
     match result {
         Ok(done) => {
-            engine.clear(&subject).await;
+            context.clear(&subject).await;
             Ok(done)
         }
         Err(stop) => {
-            let directory = directory_asked(engine, plan).await;
-            Err(stop.into_setback(engine, subject, &directory, &plan.order).await)
+            let directory = directory_asked(context, plan).await;
+            Err(stop.into_setback(context, subject, &directory, &plan.order).await)
         }
     }
 }
 
 /// Directory URL of the order in flight, which may not be the wanted one any more.
-async fn directory_asked<W: World>(engine: &Engine<W>, plan: &OrderPlan) -> String {
+async fn directory_asked<W: World>(context: &Context<W>, plan: &OrderPlan) -> String {
     let lineage = plan.lineage.clone();
     let lineage = lineage.unwrap_or_else(|| plan.entry.primary().to_string());
-    match engine.store.run(move |store| store.pending(&lineage)).await {
+    match context.store.run(move |store| store.pending(&lineage)).await {
         Pending::Order(order) => order.directory,
         Pending::None | Pending::Unreadable(_) => {
-            engine.settings.policy.wanted_directory().to_owned()
+            context.settings.policy.wanted_directory().to_owned()
         }
     }
 }
 
 /// One try to obtain a certificate.
 struct Attempt<'a, W: World> {
-    engine: &'a Engine<W>,
+    context: &'a Context<W>,
     plan: &'a OrderPlan,
     lineage: String,
-    place: Mutex<Option<Place>>,
+    place: Mutex<Option<Slot>>,
     room: Option<Room<'a>>,
     reservation: Reservation,
     /// Whether the authority has refused the first key.
@@ -149,34 +149,34 @@ const BEGINNINGS: usize = 3;
 
 impl<'a, W: World> Attempt<'a, W> {
     async fn new(
-        engine: &'a Engine<W>,
+        context: &'a Context<W>,
         plan: &'a OrderPlan,
-        place: Option<Place>,
+        place: Option<Slot>,
         room: Option<Room<'a>>,
     ) -> Result<Self, Stop> {
         let lineage = match &plan.lineage {
             Some(lineage) => lineage.clone(),
             None => {
                 let primary = plan.entry.primary().clone();
-                engine.store.run(move |store| store.free_name(&primary)).await?
+                context.store.run(move |store| store.free_name(&primary)).await?
             }
         };
         let names = Claim::Names {
-            directory: engine.settings.policy.wanted_directory().to_owned(),
+            directory: context.settings.policy.wanted_directory().to_owned(),
             names: plan.order.set(),
         };
-        let Some(claimed) = engine.claim(vec![Claim::lineage(&lineage), names]) else {
+        let Some(claimed) = context.claim(vec![Claim::lineage(&lineage), names]) else {
             let reason = "another attempt is still at work on these names";
-            let until = engine.now() + engine.settings.loop_time;
+            let until = context.now() + context.settings.loop_time;
             return Err(Setback::later(reason, until).into());
         };
         Ok(Self {
-            engine,
+            context,
             plan,
             lineage,
             place: Mutex::new(place),
             room,
-            reservation: Reservation::new(Arc::clone(&engine.ledger)),
+            reservation: Reservation::new(Arc::clone(&context.ledger)),
             has_another_key: AtomicBool::new(false),
             _claimed: claimed,
         })
@@ -191,7 +191,7 @@ impl<'a, W: World> Attempt<'a, W> {
                 Ok(Some(obtained)) => return Ok(obtained),
                 // Nothing was issued, and the order went with its key: once, another key is worth a try.
                 Err(Stop::Order(problem))
-                    if Trouble::of_order(&problem) == Trouble::KeyRefused
+                    if FailureKind::of_order(&problem) == FailureKind::KeyRefused
                         && !self.has_another_key.swap(true, Ordering::Relaxed) =>
                 {
                     warn!(
@@ -215,32 +215,32 @@ impl<'a, W: World> Attempt<'a, W> {
     /// Brings the order in flight to its end, or opens one. None if it is gone and another is worth a try.
     async fn once(&self) -> Result<Option<Obtained>, Stop> {
         if let Pending::Order(order) = self.pending().await {
-            if order.stage(self.engine.now()) == Stage::Intended {
+            if order.stage(self.context.now()) == Stage::Intended {
                 // Whether it was opened is not known: to ask for it is to open it.
                 self.may_open().await?;
                 self.trust_clock(&order.directory).await?;
             }
             let may_be_issued = order.may_be_issued();
-            match self.drive(*order, Slot::Current).await? {
+            match self.drive(*order, OrderSlot::Current).await? {
                 Driven::Stored(obtained) => return Ok(Some(*obtained)),
                 // What was not asked for a certificate yet makes no difference to what is wanted now.
                 Driven::Ended(_) if !may_be_issued => {}
                 Driven::Ended(_) | Driven::Aside => {
                     let reason = "the order in flight is out of the way";
-                    return Err(Setback::later(reason, self.engine.now()).into());
+                    return Err(Setback::later(reason, self.context.now()).into());
                 }
             }
         }
         self.may_open().await?;
         self.look_once_more().await?;
         let order = self.intend().await?;
-        match self.drive(order, Slot::Current).await? {
+        match self.drive(order, OrderSlot::Current).await? {
             Driven::Stored(obtained) => Ok(Some(*obtained)),
             Driven::Ended(End::Gone | End::Lapsed | End::Unwanted) | Driven::Aside => Ok(None),
             // What it says is on record, with the wait that follows.
             Driven::Ended(End::Invalid | End::Refused) => {
                 let reason = "the order in flight has failed, and its wait is over";
-                Err(Setback::later(reason, self.engine.now()).into())
+                Err(Setback::later(reason, self.context.now()).into())
             }
         }
     }
@@ -252,10 +252,10 @@ impl<'a, W: World> Attempt<'a, W> {
             if !self.is_wanted(&order) {
                 continue;
             }
-            match self.drive(order, Slot::Aside).await {
+            match self.drive(order, OrderSlot::Aside).await {
                 Ok(Driven::Stored(_)) => {
                     let reason = "an order that was put aside has brought its certificate";
-                    return Err(Setback::later(reason, self.engine.now()).into());
+                    return Err(Setback::later(reason, self.context.now()).into());
                 }
                 Ok(Driven::Ended(_) | Driven::Aside) | Err(Stop::Setback(_) | Stop::Order(_)) => {}
                 Err(Stop::Unseen(error, _)) => return Err((*error).into()),
@@ -267,11 +267,11 @@ impl<'a, W: World> Attempt<'a, W> {
 
     /// Asks the filter of the decision once more: others may have taken what was there when the pass looked.
     async fn may_open(&self) -> Result<(), Stop> {
-        let is_ephemeral = self.engine.store.run(|store| store.is_ephemeral()).await;
-        let (pending, account) = (self.pending().await, self.engine.account_url().await);
+        let is_ephemeral = self.context.store.run(|store| store.is_ephemeral()).await;
+        let (pending, account) = (self.pending().await, self.context.account_url().await);
         // This very attempt may have put one aside.
         let aside = self.aside().await?;
-        let policy = &self.engine.settings.policy;
+        let policy = &self.context.settings.policy;
         let opening = Opening {
             is_staging: policy.is_staging,
             directory: policy.wanted_directory(),
@@ -279,18 +279,18 @@ impl<'a, W: World> Attempt<'a, W> {
             pending: &pending,
             aside: &aside,
         };
-        let now = self.engine.now();
-        let record = self.engine.recorded(self.plan.entry.primary().as_str(), &account, now);
+        let now = self.context.now();
+        let record = self.context.recorded(self.plan.entry.primary().as_str(), &account, now);
         Ok(opening.is_allowed(self.plan, &record, now)?)
     }
 
     /// Looks at orders that were put aside, each when its rest or its life is over.
     async fn settle_aside(&self) -> Result<(), Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         let mut last = Ok(());
         for order in self.aside().await? {
             if order.is_to_be_seen_to(now)
-                && let Err(stop) = self.drive(order, Slot::Aside).await
+                && let Err(stop) = self.drive(order, OrderSlot::Aside).await
             {
                 last = Err(stop);
             }
@@ -300,22 +300,22 @@ impl<'a, W: World> Attempt<'a, W> {
 
     async fn pending(&self) -> Pending {
         let lineage = self.lineage.clone();
-        self.engine.store.run(move |store| store.pending(&lineage)).await
+        self.context.store.run(move |store| store.pending(&lineage)).await
     }
 
     async fn aside(&self) -> Result<Vec<PendingOrder>, Stop> {
         let lineage = self.lineage.clone();
-        let read = self.engine.store.run(move |store| store.stuck(&lineage));
+        let read = self.context.store.run(move |store| store.stuck(&lineage));
         Ok(read.await?)
     }
 
     fn is_wanted(&self, order: &PendingOrder) -> bool {
-        order.directory == self.engine.settings.policy.wanted_directory()
+        order.directory == self.context.settings.policy.wanted_directory()
             && order.names.set() == self.plan.order.set()
     }
 
     fn authority(&self) -> &W::Authority {
-        self.engine.world.authority()
+        self.context.world.authority()
     }
 
     fn leave_place(&self) {
@@ -323,12 +323,12 @@ impl<'a, W: World> Attempt<'a, W> {
         drop(place);
     }
 
-    fn take_place(&self, place: Option<Place>) {
+    fn take_place(&self, place: Option<Slot>) {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 
     async fn withdraw(&self, token: &Token) {
-        withdraw(self.engine, &self.lineage, token).await;
+        withdraw(self.context, &self.lineage, token).await;
     }
 
     async fn withdraw_all(&self, order: &PendingOrder) {
@@ -337,55 +337,55 @@ impl<'a, W: World> Attempt<'a, W> {
         }
     }
 
-    async fn save(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
+    async fn save(&self, order: &PendingOrder, slot: OrderSlot) -> Result<(), Stop> {
         let (lineage, order) = (self.lineage.clone(), order.clone());
-        let saved = self.engine.store.run(move |store| match slot {
-            Slot::Current => store.save_pending(&lineage, &order),
-            Slot::Aside => store.save_stuck(&lineage, &order),
+        let saved = self.context.store.run(move |store| match slot {
+            OrderSlot::Current => store.save_pending(&lineage, &order),
+            OrderSlot::Aside => store.save_stuck(&lineage, &order),
         });
         Ok(saved.await?)
     }
 
     /// Keeps what a power failure may take: see [`crate::store::Store::note_pending`].
-    async fn note(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
-        if slot == Slot::Aside {
+    async fn note(&self, order: &PendingOrder, slot: OrderSlot) -> Result<(), Stop> {
+        if slot == OrderSlot::Aside {
             return self.save(order, slot).await;
         }
         let (lineage, order) = (self.lineage.clone(), order.clone());
-        let noted = self.engine.store.run(move |store| store.note_pending(&lineage, &order));
+        let noted = self.context.store.run(move |store| store.note_pending(&lineage, &order));
         Ok(noted.await?)
     }
 
     /// Forgets an order whose certificate is in the store, with its tokens.
-    async fn forget_stored(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
-        if slot == Slot::Aside {
+    async fn forget_stored(&self, order: &PendingOrder, slot: OrderSlot) -> Result<(), Stop> {
+        if slot == OrderSlot::Aside {
             return self.forget(order, slot).await;
         }
         self.withdraw_all(order).await;
         let lineage = self.lineage.clone();
-        let cleared = self.engine.store.run(move |store| store.clear_stored(&lineage));
+        let cleared = self.context.store.run(move |store| store.clear_stored(&lineage));
         Ok(cleared.await?)
     }
 
     /// Takes the tokens away, then forgets the order.
-    async fn forget(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
+    async fn forget(&self, order: &PendingOrder, slot: OrderSlot) -> Result<(), Stop> {
         self.withdraw_all(order).await;
         let (lineage, order) = (self.lineage.clone(), order.clone());
-        let cleared = self.engine.store.run(move |store| match slot {
-            Slot::Current => store.clear_pending(&lineage),
-            Slot::Aside => store.clear_stuck(&lineage, &order),
+        let cleared = self.context.store.run(move |store| match slot {
+            OrderSlot::Current => store.clear_pending(&lineage),
+            OrderSlot::Aside => store.clear_stuck(&lineage, &order),
         });
         Ok(cleared.await?)
     }
 
     /// Keeps the order with its key where nothing looks for it any more: its certificate may have been issued, and can
     /// not be had from the authority.
-    async fn keep_key(&self, order: &PendingOrder, slot: Slot) -> Result<(), Stop> {
+    async fn keep_key(&self, order: &PendingOrder, slot: OrderSlot) -> Result<(), Stop> {
         self.withdraw_all(order).await;
         let (lineage, order) = (self.lineage.clone(), order.clone());
-        let kept = self.engine.store.run(move |store| match slot {
-            Slot::Current => store.part_with_pending(&lineage, &order),
-            Slot::Aside => store.part_with_stuck(&lineage, &order),
+        let kept = self.context.store.run(move |store| match slot {
+            OrderSlot::Current => store.part_with_pending(&lineage, &order),
+            OrderSlot::Aside => store.part_with_stuck(&lineage, &order),
         });
         Ok(kept.await?)
     }

@@ -16,7 +16,7 @@ use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::core::wanted::Entry;
 use crate::decide::classify::DiskCopy;
@@ -36,7 +36,7 @@ use crate::store::ledger::Subject;
 use crate::store::lineage::Lineage;
 use crate::store::record::LabelsRecord;
 use crate::store::request::RenewalRequest;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::claims::Claim;
 use crate::work::deliver::Target;
 use crate::work::deliver::View;
@@ -52,7 +52,7 @@ mod seed;
 mod served;
 mod tell;
 
-use asked::Asked;
+use asked::RenewalRequests;
 use job::Job;
 use job::Urgency;
 use look::ListClock;
@@ -61,7 +61,7 @@ use report::Row;
 
 /// What is remembered from pass to pass; none of it is needed to decide rightly.
 pub struct Reconciler<W: World> {
-    engine: Arc<Engine<W>>,
+    context: Arc<Context<W>>,
     domains: Vec<Names>,
     reads_labels: bool,
     labels: LabelsRecord,
@@ -81,7 +81,7 @@ pub struct Reconciler<W: World> {
     /// When Rancher is listed again, after it could be and then could not.
     list: ListClock,
     /// Requests whose waits were lifted.
-    taken: Asked,
+    taken: RenewalRequests,
     /// Lineages of certbot's that could not be read: nothing is issued in their place.
     unreadable: BTreeMap<String, String>,
 }
@@ -101,9 +101,9 @@ pub struct Pass {
 impl<W: World> Reconciler<W> {
     /// Begins with the names last learned from labels, a tree that certbot left taken over, and the live view
     /// repaired.
-    pub async fn start(engine: Arc<Engine<W>>, domains: Vec<Names>, reads_labels: bool) -> Self {
+    pub async fn start(context: Arc<Context<W>>, domains: Vec<Names>, reads_labels: bool) -> Self {
         let mut reconciler = Self {
-            engine,
+            context,
             domains,
             reads_labels,
             labels: LabelsRecord::default(),
@@ -115,13 +115,13 @@ impl<W: World> Reconciler<W> {
             troubles: BTreeMap::new(),
             list: ListClock::default(),
             told: BTreeMap::new(),
-            taken: Asked::new(),
+            taken: RenewalRequests::new(),
             unreadable: BTreeMap::new(),
         };
         reconciler.recall_labels().await;
         reconciler.take_over().await;
-        let now = reconciler.engine.now();
-        let store = &reconciler.engine.store;
+        let now = reconciler.context.now();
+        let store = &reconciler.context.store;
         if let Err(error) = store.run(move |store| store.repair_live(now)).await {
             warn!(%error, "live view not repaired");
         }
@@ -136,8 +136,8 @@ impl<W: World> Reconciler<W> {
             self.take_over().await;
         }
         let listed = self.list().await;
-        let now = self.engine.now();
-        let store = &self.engine.store;
+        let now = self.context.now();
+        let store = &self.context.store;
         let lineages = store.run(move |store| {
             store.repair_stale();
             store.lineages(now)
@@ -160,7 +160,7 @@ impl<W: World> Reconciler<W> {
             known: known(&lineages),
         });
         self.seed_ledger(&view, now).await;
-        let policy = &self.engine.settings.policy;
+        let policy = &self.context.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
         let balancers = self.balancers(rancher_fault.as_deref()).await;
         let webroot_fault = self.webroot_fault().await;
@@ -170,8 +170,8 @@ impl<W: World> Reconciler<W> {
             rancher_fault,
             balancers,
             store_fault,
-            is_ephemeral: self.engine.store.run(|store| store.is_ephemeral()).await,
-            account: self.engine.account_url().await,
+            is_ephemeral: self.context.store.run(|store| store.is_ephemeral()).await,
+            account: self.context.account_url().await,
             in_hand,
             asked,
             now,
@@ -214,11 +214,11 @@ impl<W: World> Reconciler<W> {
         self.settle_left(&gathering, &assigned.left, &mut pass);
         pass.jobs.sort_by_key(|job| job.urgency);
         let wishes = std::mem::take(&mut pass.wishes);
-        self.engine.note_wishes(wishes).await;
+        self.context.note_wishes(wishes).await;
         for (request, reason) in std::mem::take(&mut pass.refused) {
             self.refuse(request, &reason).await;
         }
-        let next_wait = self.engine.ledger().next_end(now);
+        let next_wait = self.context.ledger().next_end(now);
         pass.report.next = pass
             .report
             .rows
@@ -232,8 +232,8 @@ impl<W: World> Reconciler<W> {
     }
 
     async fn take_over(&mut self) {
-        let now = self.engine.now();
-        let taken = self.engine.store.run(move |store| store.take_over(now));
+        let now = self.context.now();
+        let taken = self.context.store.run(move |store| store.take_over(now));
         let trouble = match taken.await {
             Ok(takeover) => {
                 for lineage in takeover.taken {
@@ -260,11 +260,11 @@ impl<W: World> Reconciler<W> {
         pass: &mut Pass,
     ) {
         let primary = entry.names.primary().to_string();
-        let engine = &self.engine;
+        let context = &self.context;
         let present = assigned.lineage.as_deref();
         // Its lineage may be in hand under another primary name, that it had before.
         if gathering.in_hand.contains(&primary)
-            || present.is_some_and(|lineage| engine.is_claimed(&Claim::lineage(&lineage.name)))
+            || present.is_some_and(|lineage| context.is_claimed(&Claim::lineage(&lineage.name)))
         {
             let row = self.row(gathering, entry, &assigned);
             pass.report.rows.push(row);
@@ -275,7 +275,7 @@ impl<W: World> Reconciler<W> {
         let disk =
             unknown.as_ref().or_else(|| present.map(|lineage| &lineage.copy)).unwrap_or(&absent);
         let remote = gathering.remote(&assigned);
-        let record = engine.recorded(&primary, &gathering.account, gathering.now);
+        let record = context.recorded(&primary, &gathering.account, gathering.now);
         let names = entry.names.iter();
         let waiting: NameSet = names.filter(|name| record.name(name).is_some()).cloned().collect();
         let facts = Facts {
@@ -284,7 +284,7 @@ impl<W: World> Reconciler<W> {
             disk,
             remote,
             known: &gathering.view.known,
-            policy: &engine.settings.policy,
+            policy: &context.settings.policy,
             is_asked: gathering.asked.contains_key(entry.names.primary()),
         };
         let (pending, aside) = orders(present);
@@ -320,7 +320,7 @@ impl<W: World> Reconciler<W> {
         if verdict.held_back.is_some() && verdict.action == Action::Issue {
             pass.wishes.push(primary.clone());
         }
-        let of_certificate = |subject| engine.ledger().failures(&subject) > 0;
+        let of_certificate = |subject| context.ledger().failures(&subject) > 0;
         let was_looked_at = has_failed
             || of_certificate(Subject::Attempt { certificate: primary.clone() })
             || of_certificate(Subject::Push { certificate: primary.clone() })
@@ -330,7 +330,7 @@ impl<W: World> Reconciler<W> {
             Some((lineage.name.clone(), record.live))
         });
         let expiry = disk.whole().map(|stored| stored.shown.leaf.not_after);
-        let wished = engine.ledger().wished(&primary).unwrap_or(gathering.now);
+        let wished = context.ledger().wished(&primary).unwrap_or(gathering.now);
         let job = Job::of(verdict.asks.clone(), primary.clone(), target).map(|job| Job {
             live,
             lineage: present.map(|lineage| lineage.name.clone()),
@@ -344,11 +344,12 @@ impl<W: World> Reconciler<W> {
         });
         let stuck = aside.iter().find(|order| order.is_stuck(gathering.now));
         let stuck = stuck.map(|order| {
-            let what = Failure::of(Trouble::OrderStuck, order.why_it_is_stuck());
+            let what = Failure::of(FailureKind::OrderStuck, order.why_it_is_stuck());
             Setback::failure(what)
         });
         let known = &gathering.view.known;
-        let row = Row::new(entry, disk, remote, known, renew_before(engine)).judged(verdict, stuck);
+        let row =
+            Row::new(entry, disk, remote, known, renew_before(context)).judged(verdict, stuck);
         self.tell_trouble(&format!("{primary} is broken in the store"), broken);
         self.tell(&row);
         pass.report.rows.push(row);
@@ -369,7 +370,7 @@ impl<W: World> Reconciler<W> {
             let primary = names.primary().to_string();
             if gathering.in_hand.contains(&primary)
                 || pass.jobs.iter().any(|job| job.primary == primary)
-                || self.engine.is_claimed(&Claim::lineage(&lineage.name))
+                || self.context.is_claimed(&Claim::lineage(&lineage.name))
             {
                 continue;
             }
@@ -381,7 +382,7 @@ impl<W: World> Reconciler<W> {
                 held: &gathering.view.held,
                 is_ephemeral: gathering.is_ephemeral,
             };
-            let record = self.engine.recorded(&primary, &gathering.account, gathering.now);
+            let record = self.context.recorded(&primary, &gathering.account, gathering.now);
             let plan = unsettled(names, false, &around, &record, gathering.now);
             drop(record);
             let target = Target {
@@ -402,7 +403,7 @@ impl<W: World> Reconciler<W> {
         let lineage = assigned.lineage.as_deref();
         let disk = lineage.map_or(&absent, |lineage| &lineage.copy);
         let (remote, known) = (gathering.remote(assigned), &gathering.view.known);
-        Row::new(entry, disk, remote, known, renew_before(&self.engine))
+        Row::new(entry, disk, remote, known, renew_before(&self.context))
     }
 
     /// Why nothing can be said about the store's copy, where that is not in the lineage itself.
@@ -433,8 +434,8 @@ fn orders(lineage: Option<&Lineage>) -> (&Pending, &[PendingOrder]) {
     }
 }
 
-fn renew_before<W: World>(engine: &Engine<W>) -> Option<time::Duration> {
-    engine.settings.policy.renew_before
+fn renew_before<W: World>(context: &Context<W>) -> Option<time::Duration> {
+    context.settings.policy.renew_before
 }
 
 /// Every leaf on record, with the directory URL it came from where that is known.
@@ -456,7 +457,7 @@ struct Gathering<'a> {
     account: String,
     in_hand: &'a BTreeSet<String>,
     /// Renewals that a person has asked for.
-    asked: Asked,
+    asked: RenewalRequests,
     now: OffsetDateTime,
 }
 

@@ -13,7 +13,7 @@ use crate::ports::Clock;
 use crate::ports::World;
 use crate::store::Store;
 use crate::work::check_token;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::Settings;
 
 /// How soon a store that cannot be read is tried again.
@@ -22,18 +22,18 @@ const TRY_AGAIN: Duration = Duration::seconds(1);
 const LONGEST_WAIT: Duration = Duration::seconds(15);
 
 /// Reads the ledger; waits until that is possible, because without it every wait would be forgotten. Why not is told.
-pub async fn open_engine<W: World>(
+pub async fn open_context<W: World>(
     world: W,
     store: Arc<Store<W::Disk>>,
     settings: Settings,
     tell: &(dyn Fn(&str) + Sync),
-) -> Engine<W> {
+) -> Context<W> {
     let mut world = world;
     let mut said = String::new();
     let mut wait = TRY_AGAIN;
     loop {
-        match Engine::open(world, Arc::clone(&store), settings.clone()).await {
-            Ok(engine) => return engine,
+        match Context::open(world, Arc::clone(&store), settings.clone()).await {
+            Ok(context) => return context,
             Err((back, error)) => {
                 let error = error.to_string();
                 tell(&error);
@@ -51,8 +51,8 @@ pub async fn open_engine<W: World>(
 
 /// Removes challenge files of ours that belong to no order, and those of checks: what a crash left behind. Files of
 /// others stay, and so do those of checks that may still run.
-pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
-    let read = engine.store.run(|store| {
+pub async fn sweep_webroot<W: World>(context: &Context<W>) {
+    let read = context.store.run(|store| {
         Ok::<_, crate::store::StoreError>((store.accounts()?, store.published_tokens()?))
     });
     let (accounts, in_use) = match read.await {
@@ -61,13 +61,13 @@ pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
     };
     let thumbprints: Vec<String> = accounts
         .iter()
-        .filter_map(|account| engine.world.authority().thumbprint(&account.key))
+        .filter_map(|account| context.world.authority().thumbprint(&account.key))
         .collect();
-    let published = match engine.world.challenge().published().await {
+    let published = match context.world.challenge().published().await {
         Ok(published) => published,
         Err(error) => return warn!(%error, "webroot not swept"),
     };
-    let now = engine.now();
+    let now = context.now();
     for (token, content) in published {
         let is_ours = thumbprints
             .iter()
@@ -76,7 +76,7 @@ pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
         if !is_ours || in_use.contains(&token) {
             continue;
         }
-        match engine.world.challenge().withdraw(&token).await {
+        match context.world.challenge().withdraw(&token).await {
             Ok(()) => debug!("stray challenge file removed"),
             Err(error) => warn!(%error, "stray challenge file not removed"),
         }
@@ -84,8 +84,8 @@ pub async fn sweep_webroot<W: World>(engine: &Engine<W>) {
 }
 
 /// Says loudly that everything in the store will be lost with the container.
-pub async fn warn_if_ephemeral<W: World>(engine: &Engine<W>) {
-    if engine.store.run(|store| store.is_ephemeral()).await {
+pub async fn warn_if_ephemeral<W: World>(context: &Context<W>) {
+    if context.store.run(|store| store.is_ephemeral()).await {
         tracing::error!("{EPHEMERAL}");
     }
 }

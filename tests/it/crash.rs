@@ -139,9 +139,9 @@ impl World {
             }
             let challenges = order.get_mut("challenges").and_then(Value::as_object_mut);
             for challenge in challenges.into_iter().flat_map(|all| all.values_mut()) {
-                if challenge["told_at"].is_string() {
-                    challenge["told_at"] =
-                        earlier(&challenge["told_at"], time::Duration::minutes(3));
+                if challenge["responded_at"].is_string() {
+                    challenge["responded_at"] =
+                        earlier(&challenge["responded_at"], time::Duration::minutes(3));
                 }
             }
         });

@@ -226,7 +226,7 @@ async fn an_address_that_refuses_is_told_once_in_the_log_and_shown() {
     assert!(!shown.contains(SECRET), "{shown}");
     let body = shown.split_once("\r\n\r\n").unwrap().1;
     let status: Value = serde_json::from_str(body).unwrap();
-    let parts = status["surroundings"].as_array().unwrap();
+    let parts = status["dependencies"].as_array().unwrap();
     let part = parts.iter().find(|part| part["name"] == "notices").unwrap();
     assert_eq!(part["health"], "attention");
     assert_eq!(part["detail"], "1 waits to be delivered; not delivered: answered 404");

@@ -91,7 +91,8 @@ async fn an_authority_that_is_validating_already_is_told_again_and_waited_for() 
     assert_eq!(world.asked("challenge"), 1);
     world.edit_pending(NAME, |order| {
         for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
-            challenge["told_at"] = earlier(&challenge["told_at"], time::Duration::minutes(5));
+            challenge["responded_at"] =
+                earlier(&challenge["responded_at"], time::Duration::minutes(5));
         }
     });
     let mut daemon = world.daemon(NAME);
@@ -155,7 +156,7 @@ async fn an_authorization_that_stays_pending_for_an_hour_is_given_up_with_its_or
         let two_hours = time::Duration::hours(2);
         order["look_after"] = earlier(&order["look_after"], two_hours);
         for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
-            challenge["first_told_at"] = earlier(&challenge["first_told_at"], two_hours);
+            challenge["first_responded_at"] = earlier(&challenge["first_responded_at"], two_hours);
         }
     });
     let mut daemon = world.daemon(NAME);
@@ -495,7 +496,7 @@ async fn an_authority_that_deactivates_nothing_keeps_no_dead_order_alive() {
         let two_hours = time::Duration::hours(2);
         order["look_after"] = earlier(&order["look_after"], two_hours);
         for challenge in order["challenges"].as_object_mut().unwrap().values_mut() {
-            challenge["first_told_at"] = earlier(&challenge["first_told_at"], two_hours);
+            challenge["first_responded_at"] = earlier(&challenge["first_responded_at"], two_hours);
         }
     });
     // One look, then the request to deactivate it.

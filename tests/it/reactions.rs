@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use http::Response;
 use rancher_lets_encrypt::core::reaction;
+use rancher_lets_encrypt::core::reaction::FailureKind;
 use rancher_lets_encrypt::core::reaction::TABLE;
-use rancher_lets_encrypt::core::reaction::Trouble;
 use sandbox::authority::problem::Problem;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::faults::RetryAfter as Form;
@@ -226,7 +226,7 @@ fn start(world: &World) -> Daemon {
 fn advice(kind: &str) -> String {
     let row = TABLE.iter().map(|row| row.trouble);
     let mut found = row.filter(|trouble| reaction::word(Some(*trouble)) == kind);
-    let advice = found.next().and_then(Trouble::advice);
+    let advice = found.next().and_then(FailureKind::advice);
     advice.map_or_else(String::new, |advice| format!("({advice})"))
 }
 

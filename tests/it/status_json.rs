@@ -53,7 +53,7 @@ fn fields(value: &Value) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     gather(value, "", &mut all);
     // Each of them always is an object, whose fields are told.
-    for object in ["certificates[]", "authorities[]", "surroundings[]", "settings[]", "phase"] {
+    for object in ["certificates[]", "authorities[]", "dependencies[]", "settings[]", "phase"] {
         all.remove(object);
     }
     all.retain(|path| !path.ends_with("budgets[]") && !path.ends_with("waits[]"));

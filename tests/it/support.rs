@@ -139,7 +139,7 @@ impl World {
 
 /// SHA-256 of the leaf of a PEM text, as the stand-ins show it.
 pub(crate) fn leaf(pem: &str) -> String {
-    let shown = rancher_lets_encrypt::core::certificate::Shown::parse(pem, "").unwrap();
+    let shown = rancher_lets_encrypt::core::certificate::CertificateChain::parse(pem, "").unwrap();
     shown.leaf.fingerprint.to_string()
 }
 

@@ -105,7 +105,7 @@ impl Directory {
             AuthorizationStatus::Pending if self.is_trying(url) => Ok(None),
             AuthorizationStatus::Pending if proof.decided_at.is_some() => {
                 let detail = "authorization is already being validated".to_owned();
-                Err(AuthorityError::new(AuthorityErrorKind::AlreadyTold, detail))
+                Err(AuthorityError::new(AuthorityErrorKind::AlreadyResponded, detail))
             }
             AuthorizationStatus::Pending => Ok(Some((proof.name.clone(), proof.challenge.clone()))),
             AuthorizationStatus::Invalid | AuthorizationStatus::Over => {

@@ -82,7 +82,7 @@ impl State {
     /// While Rancher cannot be read nobody knows what is served, and that is what people must hear.
     fn unheard_part(&self, ears: &Ears, now: OffsetDateTime, slack: Duration) -> Option<String> {
         let since = self.promises.rancher_down?;
-        let is_unheard = since + slack < now && !ears.surroundings.contains("Rancher");
+        let is_unheard = since + slack < now && !ears.dependencies.contains("Rancher");
         is_unheard.then(|| format!("Rancher is away since {since}, and nobody was told"))
     }
 

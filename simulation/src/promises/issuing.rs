@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rancher_lets_encrypt::core::certificate::Shown;
+use rancher_lets_encrypt::core::certificate::CertificateChain;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -58,7 +58,7 @@ impl State {
     pub(crate) fn issued(&mut self, directory: &str, issued: &Issued, instance: usize) {
         let now = self.now();
         self.promises.issued += 1;
-        let Ok(shown) = Shown::parse(&issued.leaf, "") else {
+        let Ok(shown) = CertificateChain::parse(&issued.leaf, "") else {
             return;
         };
         let names = issued.names.join(" ");
@@ -231,7 +231,8 @@ impl State {
 
     /// Whether somebody else could take a certificate from Rancher at a time.
     fn was_at_rancher(&self, certificate: &Certificate, at: OffsetDateTime) -> bool {
-        let is_it = |shown: &Shown| shown.leaf.fingerprint == certificate.leaf.fingerprint;
+        let is_it =
+            |shown: &CertificateChain| shown.leaf.fingerprint == certificate.leaf.fingerprint;
         let was_there = |entry: &Entry| {
             entry.content.as_ref().is_ok_and(is_it) && entry.written_at + Duration::minutes(1) < at
         };

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use rancher_lets_encrypt::core::bundle::Bundle;
+use rancher_lets_encrypt::core::certificate::CertificateChain;
 use rancher_lets_encrypt::core::certificate::Leaf;
-use rancher_lets_encrypt::core::certificate::Shown;
 use rancher_lets_encrypt::core::held::Upload;
 use rancher_lets_encrypt::decide::classify::ReplaceForeign;
 use time::Duration;
@@ -80,7 +80,7 @@ impl State {
     }
 
     /// The rules for certificates that are not ours.
-    fn may_replace(&self, there: &Shown, ours: &Leaf, instance: usize) -> bool {
+    fn may_replace(&self, there: &CertificateChain, ours: &Leaf, instance: usize) -> bool {
         let leaf = &there.leaf;
         let now = self.shown(instance);
         let left = leaf.not_after - now;
@@ -117,7 +117,7 @@ impl State {
     fn is_worse(
         &self,
         entry: &Entry,
-        there: &Shown,
+        there: &CertificateChain,
         bundle: &Bundle,
         instance: usize,
     ) -> Option<String> {

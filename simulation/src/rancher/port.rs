@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration as StdDuration;
 
 use rancher_lets_encrypt::core::bundle::Secret;
-use rancher_lets_encrypt::core::certificate::Shown;
+use rancher_lets_encrypt::core::certificate::CertificateChain;
 use rancher_lets_encrypt::core::held::Announcement;
 use rancher_lets_encrypt::core::held::Held;
 use rancher_lets_encrypt::core::held::Revealed;
@@ -146,7 +146,7 @@ impl Orchestrator for Life {
                 certificate: upload.certificate.clone(),
                 chain: upload.chain.clone(),
                 key: upload.key.clone(),
-                content: Shown::parse(&upload.certificate, &upload.chain),
+                content: CertificateChain::parse(&upload.certificate, &upload.chain),
                 owner: Owner::Daemon,
                 written_at: now,
                 changes_until: state.changes_until(now),
@@ -178,7 +178,7 @@ impl Orchestrator for Life {
             entry.certificate.clone_from(&upload.certificate);
             entry.chain.clone_from(&upload.chain);
             entry.key = upload.key.clone();
-            entry.content = Shown::parse(&upload.certificate, &upload.chain);
+            entry.content = CertificateChain::parse(&upload.certificate, &upload.chain);
             entry.owner = Owner::Daemon;
             entry.written_at = now;
             entry.changes_until = changes_until;

@@ -10,12 +10,12 @@ fn set(names: &str) -> NameSet {
     names.split_whitespace().map(|name| name.parse().unwrap()).collect()
 }
 
-fn asked(names: &NameSet, is_renewal: bool) -> Asked<'_> {
-    Asked { directory: DIRECTORY, account: ACCOUNT, names, is_renewal }
+fn asked(names: &NameSet, is_renewal: bool) -> OrderCost<'_> {
+    OrderCost { directory: DIRECTORY, account: ACCOUNT, names, is_renewal }
 }
 
 /// An order and its certificate.
-fn spend(levels: &mut Levels, asked: &Asked<'_>, now: OffsetDateTime) -> Vec<Level> {
+fn spend(levels: &mut Levels, asked: &OrderCost<'_>, now: OffsetDateTime) -> Vec<Level> {
     let mut spent = levels.spend_order(asked, &LETS_ENCRYPT, now);
     spent.extend(levels.spend_certificate(asked, &LETS_ENCRYPT, now));
     spent
@@ -220,7 +220,7 @@ fn what_a_clock_wrote_that_was_ahead_is_cut() {
         let ahead = NOW + Duration::days(3650);
         spend(&mut levels, &asked(&names, true), ahead);
     }
-    levels.cut(NOW);
+    levels.clamp_future(NOW);
     let opens = levels.check(&asked(&names, true), &LETS_ENCRYPT, NOW).unwrap_err().opens;
     assert!(opens.unwrap() <= NOW + Duration::hours(35), "{opens:?}");
 }

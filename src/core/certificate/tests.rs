@@ -41,24 +41,24 @@ pub(crate) fn pems(params: &CertificateParams) -> (String, String) {
     (leaf.pem() + &ISSUER.pem(), key.serialize_pem())
 }
 
-pub(crate) fn shown(names: &[&str], from: Duration, lifetime: Duration) -> Shown {
-    Shown::parse(&pems(&params(names, from, lifetime)).0, "").unwrap()
+pub(crate) fn shown(names: &[&str], from: Duration, lifetime: Duration) -> CertificateChain {
+    CertificateChain::parse(&pems(&params(names, from, lifetime)).0, "").unwrap()
 }
 
 pub(crate) fn leaf(names: &[&str], from: Duration, lifetime: Duration) -> Leaf {
     shown(names, from, lifetime).leaf
 }
 
-pub(crate) fn staging(names: &[&str], from: Duration, lifetime: Duration) -> Shown {
+pub(crate) fn staging(names: &[&str], from: Duration, lifetime: Duration) -> CertificateChain {
     let key = KeyPair::generate().unwrap();
     let leaf = params(names, from, lifetime).signed_by(&key, &*STAGING).unwrap();
-    Shown::parse(&leaf.pem(), &STAGING.pem()).unwrap()
+    CertificateChain::parse(&leaf.pem(), &STAGING.pem()).unwrap()
 }
 
-pub(crate) fn self_signed(names: &[&str], from: Duration, lifetime: Duration) -> Shown {
+pub(crate) fn self_signed(names: &[&str], from: Duration, lifetime: Duration) -> CertificateChain {
     let key = KeyPair::generate().unwrap();
     let leaf = params(names, from, lifetime).self_signed(&key).unwrap();
-    Shown::parse(&leaf.pem(), "").unwrap()
+    CertificateChain::parse(&leaf.pem(), "").unwrap()
 }
 
 #[test]
@@ -88,25 +88,28 @@ fn the_same_certificates_are_the_same_however_they_are_parted() {
         .map(|_| chain.rfind("-----BEGIN").unwrap())
         .unwrap();
     let (leaf, rest) = chain.split_at(behind);
-    let whole = Shown::parse(&chain, "").unwrap();
-    assert_eq!(Shown::parse(leaf, rest).unwrap(), whole);
-    assert_eq!(Shown::parse(&leaf.replace('\n', "\r\n"), &format!("text\n{rest}")).unwrap(), whole);
-    assert_ne!(Shown::parse(leaf, "").unwrap(), whole);
-    assert_ne!(Shown::parse(leaf, &chain).unwrap(), whole);
+    let whole = CertificateChain::parse(&chain, "").unwrap();
+    assert_eq!(CertificateChain::parse(leaf, rest).unwrap(), whole);
+    assert_eq!(
+        CertificateChain::parse(&leaf.replace('\n', "\r\n"), &format!("text\n{rest}")).unwrap(),
+        whole
+    );
+    assert_ne!(CertificateChain::parse(leaf, "").unwrap(), whole);
+    assert_ne!(CertificateChain::parse(leaf, &chain).unwrap(), whole);
 }
 
 #[test]
 fn a_chain_is_not_taken_for_the_leaf_that_is_missing_before_it() {
     let (chain, _) = pems(&params(&["a.example.com"], Duration::ZERO, Duration::DAY));
-    assert!(matches!(Shown::parse("", &chain), Err(Flaw(_))));
+    assert!(matches!(CertificateChain::parse("", &chain), Err(Flaw(_))));
     let torn = &chain[..200];
-    assert!(matches!(Shown::parse(torn, &chain), Err(Flaw(_))));
+    assert!(matches!(CertificateChain::parse(torn, &chain), Err(Flaw(_))));
 }
 
 #[test]
 fn what_is_no_certificate_is_broken() {
     for text in ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        assert!(matches!(Shown::parse(text, ""), Err(Flaw(_))), "{text}");
+        assert!(matches!(CertificateChain::parse(text, ""), Err(Flaw(_))), "{text}");
     }
 }
 
@@ -139,9 +142,9 @@ proptest::proptest! {
         text.splice(from..to, put);
         let text = String::from_utf8_lossy(&text).into_owned();
         for foreign in [pem, text] {
-            if let Ok(shown) = Shown::parse(&foreign, &foreign) {
+            if let Ok(shown) = CertificateChain::parse(&foreign, &foreign) {
                 // Whatever it says, it can be asked and says the same again.
-                assert_eq!(Shown::parse(&foreign, &foreign).unwrap(), shown);
+                assert_eq!(CertificateChain::parse(&foreign, &foreign).unwrap(), shown);
                 shown.leaf.covers(&"a.example.com".parse().unwrap());
                 shown.leaf.domain_names();
                 shown.leaf.is_current(NOW);

@@ -11,8 +11,8 @@ fn problem(kind: &str) -> Problem {
 #[test]
 fn each_answer_has_the_kind_of_its_meaning() {
     use AuthorityErrorKind as K;
+    use FailureKind as T;
     use OrchestratorError as O;
-    use Trouble as T;
     let answers = [
         (K::Unavailable, T::NoAnswer, T::Overloaded),
         (K::Failed, T::Failed, T::Overloaded),
@@ -23,7 +23,7 @@ fn each_answer_has_the_kind_of_its_meaning() {
         (K::AccountUnknown, T::AccountUnknown, T::AccountUnknown),
         (K::Gone, T::OrderGone, T::OrderGone),
         (K::NotReady, T::NotReady, T::NotReady),
-        (K::AlreadyTold, T::BeingValidated, T::BeingValidated),
+        (K::AlreadyResponded, T::BeingValidated, T::BeingValidated),
     ];
     for (kind, at_once, with_a_time) in answers {
         let error = AuthorityError::new(kind, problem("unauthorized"));
@@ -99,7 +99,7 @@ fn each_answer_has_the_kind_of_its_meaning() {
 /// Texts of Boulder's, as they stand in logs and reports.
 #[test]
 fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
-    let check = |kind: &str, detail: &str, sub: Option<&str>, trouble: Trouble| {
+    let check = |kind: &str, detail: &str, sub: Option<&str>, trouble: FailureKind| {
         let name = || "a.example.com".parse().unwrap();
         let sub =
             sub.map(|detail| Subproblem { kind: "caa".to_owned(), detail: detail.to_owned() });
@@ -107,9 +107,9 @@ fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
             names: sub.into_iter().map(|sub| (name(), sub)).collect(),
             ..Problem::new(kind, detail)
         };
-        assert_eq!(Trouble::of_validation(&problem), trouble, "{detail}");
+        assert_eq!(FailureKind::of_validation(&problem), trouble, "{detail}");
         if kind == "caa" {
-            assert_eq!(Trouble::of_refusal(&problem), trouble, "{detail}");
+            assert_eq!(FailureKind::of_refusal(&problem), trouble, "{detail}");
         }
     };
     for (kind, detail) in [
@@ -137,44 +137,44 @@ fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
         ),
         ("caa", "CAA lookup failed for a.example.com: i/o timeout"),
     ] {
-        check(kind, detail, None, Trouble::CaaLookup);
+        check(kind, detail, None, FailureKind::CaaLookup);
     }
     let several = "Error finalizing order :: Rechecking CAA for \"a.example.com\" and 1 more identifiers failed. \
                    Refer to sub-problems for more information";
     let lost = "While processing CAA for a.example.com: DNS problem: query timed out looking up CAA for example.com";
-    check("caa", several, Some(lost), Trouble::CaaLookup);
+    check("caa", several, Some(lost), FailureKind::CaaLookup);
     let forbids = "CAA record for example.com prevents issuance";
-    check("caa", several, Some(forbids), Trouble::Caa);
-    check("caa", forbids, None, Trouble::Caa);
+    check("caa", several, Some(forbids), FailureKind::Caa);
+    check("caa", forbids, None, FailureKind::Caa);
     check(
         "caa",
         "While processing CAA for a.example.com: CAA record for example.com prevents issuance",
         None,
-        Trouble::Caa,
+        FailureKind::Caa,
     );
     check(
         "dns",
         "DNS problem: SERVFAIL looking up A for a.example.com - the domain's nameservers may be malfunctioning",
         None,
-        Trouble::NoAddress,
+        FailureKind::NoAddress,
     );
 }
 
 #[test]
 fn clocks_run_as_they_are_named() {
-    let minutes = |clock: Clock| {
-        let after = |failures| clock.after(failures, Duration::minutes(5));
+    let minutes = |backoff: Backoff| {
+        let after = |failures| backoff.after(failures, Duration::minutes(5));
         [1, 2, 3, 4, 9].map(|failures| after(failures).whole_minutes())
     };
     let (refusals, silence) = ([1, 10, 100, 1440, 1440], [1, 2, 4, 8, 60]);
-    for clock in [Clock::AtOnce, Clock::Limit, Clock::Refusal] {
-        assert_eq!(minutes(clock), refusals, "{clock:?}");
+    for backoff in [Backoff::AtOnce, Backoff::Limit, Backoff::Refusal] {
+        assert_eq!(minutes(backoff), refusals, "{backoff:?}");
     }
-    for clock in [Clock::Silence, Clock::Told] {
-        assert_eq!(minutes(clock), silence, "{clock:?}");
+    for backoff in [Backoff::Silence, Backoff::Told] {
+        assert_eq!(minutes(backoff), silence, "{backoff:?}");
     }
-    assert_eq!(minutes(Clock::Daily), [1440; 5]);
-    assert_eq!(minutes(Clock::Setback), [5, 10, 15, 15, 15]);
+    assert_eq!(minutes(Backoff::Daily), [1440; 5]);
+    assert_eq!(minutes(Backoff::Setback), [5, 10, 15, 15, 15]);
 }
 
 #[test]
@@ -184,5 +184,5 @@ fn every_kind_has_its_row_in_the_order_of_the_kinds() {
         assert_eq!(row.trouble.row(), row);
         assert!(!row.advice.is_empty() && !row.seen.is_empty());
     }
-    assert_eq!(TABLE.len(), Trouble::Disk as usize + 1);
+    assert_eq!(TABLE.len(), FailureKind::Disk as usize + 1);
 }

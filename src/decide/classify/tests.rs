@@ -46,15 +46,15 @@ fn names(text: &str) -> Names {
 }
 
 /// A 90-day certificate with this many days left.
-fn with_left(names: &[&str], left: i64) -> Shown {
+fn with_left(names: &[&str], left: i64) -> CertificateChain {
     shown(names, Duration::days(left - 90), Duration::days(90))
 }
 
-fn fresh() -> Shown {
+fn fresh() -> CertificateChain {
     with_left(&[NAME], 80)
 }
 
-fn due() -> Shown {
+fn due() -> CertificateChain {
     with_left(&[NAME], 29)
 }
 
@@ -74,7 +74,7 @@ impl Case {
         self
     }
 
-    fn on_disk(mut self, shown: Shown, directory: &str) -> Self {
+    fn on_disk(mut self, shown: CertificateChain, directory: &str) -> Self {
         self.known.insert(shown.leaf.fingerprint, Some(directory.to_owned()));
         self.disk = DiskCopy::Whole(Stored {
             shown,
@@ -84,7 +84,7 @@ impl Case {
         self
     }
 
-    fn at_rancher(mut self, shown: Shown) -> Self {
+    fn at_rancher(mut self, shown: CertificateChain) -> Self {
         self.remote = Some(Held {
             id: "1c1".to_owned(),
             rank: 1,

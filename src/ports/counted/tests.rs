@@ -50,7 +50,7 @@ fn every_answer_of_an_authority_has_its_kind_and_directory() {
         K::AccountUnknown,
         K::Gone,
         K::NotReady,
-        K::AlreadyTold,
+        K::AlreadyResponded,
     ] {
         let error = AuthorityError::new(kind, "so");
         assert!(counted.noted::<()>("https://ca/p", Err(error)).is_err());

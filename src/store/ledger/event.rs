@@ -11,7 +11,7 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::ports::Safe;
@@ -104,7 +104,7 @@ pub struct Wait {
     pub detail: String,
     /// Its kind, where the table of reactions has it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<FailureKind>,
     /// When it happened.
     #[serde(
         default,
@@ -128,7 +128,7 @@ impl From<Wait> for Setback {
 }
 
 /// A kind that only a later version has is no kind for this one, and no broken line.
-fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Trouble>, D::Error> {
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<FailureKind>, D::Error> {
     let text = Option::<String>::deserialize(from)?;
     Ok(text.and_then(|text| serde_json::from_value(text.into()).ok()))
 }

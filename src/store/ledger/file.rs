@@ -68,7 +68,7 @@ impl<D: Disk> Store<D> {
                 }
             }
         }
-        ledger.cut(now);
+        ledger.clamp_future(now);
         {
             let mut length = self.ledger_length();
             length.lines = lines;

@@ -5,7 +5,7 @@ use crate::core::budget::Bucket;
 use crate::core::budget::LETS_ENCRYPT;
 use crate::core::bundle::Bundle;
 use crate::core::names::NameSet;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::store::ledger::Line;
 
 const LEDGER: &str = "rancher-lets-encrypt/ledger.jsonl";
@@ -339,7 +339,7 @@ fn a_wait_that_a_clock_wrote_that_was_ahead_is_as_long_as_it_was_meant() {
         failures: 2,
         until: ahead + Duration::minutes(10),
         detail: "it was late".to_owned(),
-        trouble: Some(Trouble::NoAddress),
+        trouble: Some(FailureKind::NoAddress),
         failed_at: Some(ahead),
         address: None,
         asked_with: None,
@@ -436,7 +436,7 @@ fn a_clock_that_was_behind_for_a_moment_forgets_nothing() {
 
     // Set back while it runs, or a start before the network was asked for the time.
     let read = place.store().read_ledger(NOW - years).unwrap();
-    ledger.cut(NOW - years);
+    ledger.clamp_future(NOW - years);
     for mut ledger in [ledger, read] {
         assert_eq!(held(&ledger, NOW - years), (true, true, true));
         ledger.recall(NOW - years + Duration::MINUTE);
@@ -452,7 +452,7 @@ fn what_a_clock_wrote_that_was_ahead_does_not_come_back() {
     let a = names_of(A);
     let mut ledger = Ledger::default();
     finalizing(&mut ledger, &a, NOW + Duration::days(30));
-    ledger.cut(NOW);
+    ledger.clamp_future(NOW);
     assert_eq!(ledger.floor(DIRECTORY, &a, NOW), Some(NOW + Duration::DAY));
     // Set right once more, by an hour: the certificate still lies ahead.
     let later = NOW + Duration::hours(25);

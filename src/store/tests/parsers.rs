@@ -128,7 +128,7 @@ proptest! {
         assert_eq!(ledger.failures(&Subject::Wake), failures);
         let set = names(A).set();
         for now in [NOW, OffsetDateTime::UNIX_EPOCH, NOW + Duration::days(20_000)] {
-            ledger.cut(now);
+            ledger.clamp_future(now);
             ledger.recall(now + Duration::DAY);
             drop(ledger.levels().check(&asked(&set), &LETS_ENCRYPT, now));
             let mut spent = ledger.levels().clone();

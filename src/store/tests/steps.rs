@@ -27,7 +27,7 @@ fn a_crash_at_any_step_of_publishing_leaves_the_older_or_the_newer_version() {
         let record = lineage.record.as_ref().unwrap();
         assert_eq!(place.shown(A), record.live, "step {steps}");
         let live = place.read(&format!("live/{A}/fullchain.pem"));
-        let shown = crate::core::certificate::Shown::parse(&live, "").unwrap();
+        let shown = crate::core::certificate::CertificateChain::parse(&live, "").unwrap();
         assert_eq!(shown.leaf.fingerprint, found, "step {steps}");
         // And it goes on from there.
         let record = publish(&store, A, &newer);

@@ -36,7 +36,7 @@ pub fn status(status: &Status) -> String {
             }
         }
     }
-    surroundings(&mut text, status);
+    dependencies(&mut text, status);
     waits(&mut text, status);
     for notice in &status.notices {
         line(&mut text, &format!("notice: {notice}"));
@@ -58,7 +58,7 @@ pub fn plan(status: &Status) -> String {
             line(&mut text, &row);
         }
     }
-    surroundings(&mut text, status);
+    dependencies(&mut text, status);
     for notice in &status.notices {
         line(&mut text, &format!("notice: {notice}"));
     }
@@ -153,8 +153,8 @@ fn trouble(text: &mut String, certificate: &Certificate) {
     }
 }
 
-fn surroundings(text: &mut String, status: &Status) {
-    for part in status.surroundings.iter().filter(|part| part.health.needs_attention()) {
+fn dependencies(text: &mut String, status: &Status) {
+    for part in status.dependencies.iter().filter(|part| part.health.needs_attention()) {
         line(text, &format!("\n{}: {}", part.name, part.detail));
         if let Some(advice) = &part.advice {
             line(text, &format!("    what to do:    {advice}"));

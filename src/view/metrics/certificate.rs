@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::core::reaction;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::reaction::word;
 use crate::decide::table::Action;
 use crate::view::metrics::Family;
@@ -94,7 +94,7 @@ fn summed(seen: &Seen<'_>) -> Vec<Family> {
         number(all.iter().filter(|certificate| is_one(certificate)).count())
     };
     let healths = seen.status.counts();
-    let mut troubles: BTreeMap<Option<Trouble>, usize> = BTreeMap::new();
+    let mut troubles: BTreeMap<Option<FailureKind>, usize> = BTreeMap::new();
     for problem in all.iter().filter_map(|certificate| certificate.problem.as_ref()) {
         *troubles.entry(problem.kind).or_insert(0) += 1;
     }

@@ -10,7 +10,7 @@ use crate::view::status::Phase;
 
 pub(super) fn families(seen: &Seen<'_>) -> Vec<Family> {
     let mut families = passes(seen);
-    families.extend(surroundings(seen));
+    families.extend(dependencies(seen));
     families.extend([
         Family::gauge(
             "phase",
@@ -69,7 +69,7 @@ fn passes(seen: &Seen<'_>) -> Vec<Family> {
     ]
 }
 
-fn surroundings(seen: &Seen<'_>) -> Vec<Family> {
+fn dependencies(seen: &Seen<'_>) -> Vec<Family> {
     let answers = |name, help, of| {
         let counts = by_kind(of, &ORCHESTRATOR_ANSWERS);
         let samples = counts.map(|(kind, count)| (vec![("answer", kind.to_owned())], count));
@@ -100,7 +100,7 @@ fn surroundings(seen: &Seen<'_>) -> Vec<Family> {
         Family::gauge(
             "part_needs_attention",
             "Whether a person should look at something that everything depends on.",
-            seen.status.surroundings.iter().map(|part| {
+            seen.status.dependencies.iter().map(|part| {
                 let labels = vec![("part", part.name.to_lowercase())];
                 (labels, truth(part.health.needs_attention()))
             }),

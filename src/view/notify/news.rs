@@ -9,7 +9,7 @@
 //! | at risk | not that it is | at risk |
 //! | expired | not that it has | at risk |
 //!
-//! Problems that usually pass by themselves, and parts of the surroundings, are news once they have lasted.
+//! Problems that usually pass by themselves, and parts of the dependencies, are news once they have lasted.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -19,9 +19,9 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::core::reaction::Clock;
+use crate::core::reaction::Backoff;
+use crate::core::reaction::FailureKind;
 use crate::core::reaction::Reaction;
-use crate::core::reaction::Trouble;
 use crate::core::reaction::word;
 use crate::core::text::timestamp;
 use crate::view::notify::PART;
@@ -56,7 +56,7 @@ const LONGEST: usize = 400;
 #[serde(default)]
 pub struct Told {
     certificates: BTreeMap<String, Open>,
-    surroundings: BTreeMap<String, Open>,
+    dependencies: BTreeMap<String, Open>,
     /// When everything that is wrong is told next; none while nothing is.
     #[serde(with = "time::serde::rfc3339::option")]
     digest_at: Option<OffsetDateTime>,
@@ -106,12 +106,12 @@ impl News {
 
     fn look_at_surroundings(&mut self, status: &Status, now: OffsetDateTime) {
         let parts: BTreeMap<&str, &Part> = status
-            .surroundings
+            .dependencies
             .iter()
             .filter(|part| part.name != PART)
             .map(|part| (part.name.as_str(), part))
             .collect();
-        let known = &mut self.told.surroundings;
+        let known = &mut self.told.dependencies;
         for part in parts.values().filter(|part| part.health.needs_attention()) {
             let open = open(known, &part.name, now);
             if open.told.is_empty() && open.lasts(now) {
@@ -172,7 +172,7 @@ impl News {
         let tells = ["Rancher", "metadata", "balancers", "store"];
         // While balancers are worked on, their list was read.
         let is_unsure = |part: &Part| !matches!(part.health, Health::Well | Health::Working);
-        let mut parts = status.surroundings.iter();
+        let mut parts = status.dependencies.iter();
         if parts.any(|part| tells.contains(&part.name.as_str()) && is_unsure(part)) {
             return Vec::new();
         }
@@ -193,7 +193,7 @@ impl News {
 
     fn look_at_the_day(&mut self, now: OffsetDateTime) {
         let mut wrong: Vec<(bool, OffsetDateTime, String)> = Vec::new();
-        for (name, open) in self.told.surroundings.iter().chain(&self.told.certificates) {
+        for (name, open) in self.told.dependencies.iter().chain(&self.told.certificates) {
             let since = timestamp(open.since);
             let line = format!("{name}: {} (since {since})", open.what);
             let is_critical = open.told.contains(AT_RISK);
@@ -298,7 +298,7 @@ fn fresh(
 }
 
 fn kind_of(problem: &Problem) -> Kind {
-    if problem.kind == Some(Trouble::Paused) {
+    if problem.kind == Some(FailureKind::Paused) {
         Kind::Paused
     } else if problem.needs_person {
         Kind::NeedsPerson
@@ -309,13 +309,13 @@ fn kind_of(problem: &Problem) -> Kind {
 
 /// Whether it is tried again by itself within minutes, or ends at a known time.
 fn passes(problem: &Problem) -> bool {
-    let Some(row) = problem.kind.map(Trouble::row) else {
+    let Some(row) = problem.kind.map(FailureKind::row) else {
         return true;
     };
     match row.reaction {
         Reaction::Retry | Reaction::Wait => true,
         Reaction::Person => false,
-        Reaction::Change => row.clock == Clock::Setback,
+        Reaction::Change => row.backoff == Backoff::Setback,
     }
 }
 

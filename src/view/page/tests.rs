@@ -103,7 +103,7 @@ fn full() -> Status {
             problem: problem("https://ca.example/x"),
         }],
     }];
-    status.surroundings = vec![Part {
+    status.dependencies = vec![Part {
         name: "Rancher".to_owned(),
         health: Health::Attention,
         detail: "away".to_owned(),

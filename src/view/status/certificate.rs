@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 
 use crate::core::certificate::Leaf;
 use crate::core::held::Service;
+use crate::core::reaction::FailureKind;
 use crate::core::reaction::Reaction;
-use crate::core::reaction::Trouble;
 use crate::core::setback::Setback;
 use crate::decide::classify::AT_RISK;
 use crate::decide::table::Action;
@@ -65,7 +65,7 @@ pub struct Problem {
     /// What happened, in plain words.
     pub what: String,
     /// Its kind, as the table of reactions has it.
-    pub kind: Option<Trouble>,
+    pub kind: Option<FailureKind>,
     /// What a person can do.
     pub advice: Option<String>,
     /// Whether nothing gets better before a person acts.
@@ -178,12 +178,12 @@ impl Problem {
         Self::new(&setback.reason, setback.trouble, setback.address.as_deref())
     }
 
-    pub(super) fn new(what: &str, kind: Option<Trouble>, address: Option<&str>) -> Self {
+    pub(super) fn new(what: &str, kind: Option<FailureKind>, address: Option<&str>) -> Self {
         let needs_person = kind.is_some_and(|kind| kind.row().reaction == Reaction::Person);
         Self {
             what: what.to_owned(),
             kind,
-            advice: kind.and_then(Trouble::advice).map(str::to_owned),
+            advice: kind.and_then(FailureKind::advice).map(str::to_owned),
             needs_person,
             link: address.filter(|_| needs_person).map(str::to_owned),
         }

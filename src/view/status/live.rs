@@ -16,7 +16,7 @@ use crate::view::status::Part;
 use crate::view::status::Phase;
 use crate::view::status::Program;
 use crate::view::status::Status;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::daemon::Snapshot;
 
 /// What is needed to tell how everything stands, as far as it is there by now.
@@ -24,7 +24,7 @@ pub struct Live<W: World> {
     program: Program,
     snapshot: watch::Receiver<Snapshot>,
     phase: Mutex<Phase>,
-    engine: OnceLock<Arc<Engine<W>>>,
+    context: OnceLock<Arc<Context<W>>>,
     /// What tells by itself how it stands, by name.
     parts: Mutex<BTreeMap<String, Part>>,
     now: fn() -> OffsetDateTime,
@@ -41,7 +41,7 @@ impl<W: World> Live<W> {
             program,
             snapshot,
             phase: Mutex::new(Phase::Starting),
-            engine: OnceLock::new(),
+            context: OnceLock::new(),
             parts: Mutex::default(),
             now,
         }
@@ -53,25 +53,25 @@ impl<W: World> Live<W> {
     }
 
     /// The loop turns from now on.
-    pub fn runs(&self, engine: Arc<Engine<W>>) {
+    pub fn runs(&self, context: Arc<Context<W>>) {
         // Only the first one runs.
-        let _ = self.engine.set(engine);
+        let _ = self.context.set(context);
         self.is_in(Phase::Running);
     }
 
     /// How everything stands.
     pub fn status(&self) -> Status {
         let now = (self.now)();
-        let Some(engine) = self.engine.get() else {
+        let Some(context) = self.context.get() else {
             return Status::before(&self.program, self.phase().clone(), now);
         };
         // Copied, so that the loop never waits for whoever looks.
         let snapshot = self.snapshot.borrow().clone();
         let parts: Vec<Part> = self.parts().values().cloned().collect();
-        of(engine, &self.program, &snapshot, &parts, now)
+        of(context, &self.program, &snapshot, &parts, now)
     }
 
-    /// Takes note of how a part of the surroundings stands that no pass looks at.
+    /// Takes note of how a part of the dependencies stands that no pass looks at.
     pub fn stands(&self, part: Part) {
         self.parts().insert(part.name.clone(), part);
     }
@@ -85,22 +85,22 @@ impl<W: World> Live<W> {
     }
 }
 
-/// How everything stands by an engine, what a pass has found, and parts that tell by themselves.
+/// How everything stands by an context, what a pass has found, and parts that tell by themselves.
 pub fn of<W: World>(
-    engine: &Engine<W>,
+    context: &Context<W>,
     program: &Program,
     snapshot: &Snapshot,
     parts: &[Part],
     now: OffsetDateTime,
 ) -> Status {
-    let distrusted = engine.clock_distrusted();
-    let is_wake_owed = engine.is_wake_owed();
+    let distrusted = context.clock_distrusted();
+    let is_wake_owed = context.is_wake_owed();
     // Copied, so that nothing that is noted waits for whoever looks.
-    let ledger = engine.ledger().shown();
+    let ledger = context.ledger().shown();
     let on_record = OnRecord {
         ledger: &ledger,
-        policy: &engine.settings.policy,
-        limits: &|directory| engine.limits(directory),
+        policy: &context.settings.policy,
+        limits: &|directory| context.limits(directory),
         distrusted: distrusted.as_ref().map(|(reason, _)| reason.as_str()),
         is_wake_owed,
         parts,

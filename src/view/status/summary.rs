@@ -30,7 +30,7 @@ impl Status {
         self.started_at = None;
         if !asks_rancher {
             let asked = ["Rancher", "metadata", "balancers"];
-            let parts = self.surroundings.iter_mut();
+            let parts = self.dependencies.iter_mut();
             for part in parts.filter(|part| asked.contains(&part.name.as_str())) {
                 part.health = part.health.min(Health::Waiting);
             }
@@ -42,7 +42,7 @@ impl Status {
     /// Sums up what is known.
     pub(super) fn sum_up(&mut self) {
         let faults: Vec<&str> = self
-            .surroundings
+            .dependencies
             .iter()
             .filter(|part| part.health.needs_attention())
             .map(|part| part.name.as_str())
@@ -51,7 +51,7 @@ impl Status {
             .certificates
             .iter()
             .map(|certificate| certificate.health)
-            .chain(self.surroundings.iter().map(|part| part.health))
+            .chain(self.dependencies.iter().map(|part| part.health))
             .max();
         self.health = worst.unwrap_or_default();
         let all = self.certificates.len();
@@ -83,7 +83,7 @@ impl Status {
     }
 
     fn nothing_wanted(&self) -> &'static str {
-        let metadata = self.surroundings.iter().find(|part| part.name == "metadata");
+        let metadata = self.dependencies.iter().find(|part| part.name == "metadata");
         if metadata.is_some_and(|part| part.health != Health::Well) {
             "No names are known: DOMAINS has none, and the labels could not be read yet."
         } else if self.notices.is_empty() {

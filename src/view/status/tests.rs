@@ -7,14 +7,14 @@ use time::Duration;
 use time::macros::datetime;
 
 use super::*;
-use crate::core::budget::Asked;
 use crate::core::budget::LETS_ENCRYPT;
+use crate::core::budget::OrderCost;
 use crate::core::certificate::Leaf;
 use crate::core::certificate::tests::leaf;
 use crate::core::held::Service;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::core::wanted::Entry;
@@ -109,7 +109,7 @@ fn held_back(row: Row, setback: Setback) -> Row {
     Row { verdict, ..row }
 }
 
-fn failed(trouble: Trouble, text: &str) -> Setback {
+fn failed(trouble: FailureKind, text: &str) -> Setback {
     Setback::failure_until(Failure::of(trouble, text), NOW + Duration::HOUR)
 }
 
@@ -178,7 +178,7 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
     stands(row("a.test", 10, renew()), Health::AtRisk);
     stands(row("a.test", -1, renew()), Health::AtRisk);
     stands(first("a.test"), Health::Working);
-    let dns = failed(Trouble::NoAddress, "validation of a.test failed: dns");
+    let dns = failed(FailureKind::NoAddress, "validation of a.test failed: dns");
     stands(held_back(first("a.test"), dns.clone()), Health::Attention);
     stands(held_back(row("a.test", 29, renew()), dns.clone()), Health::Attention);
     stands(held_back(row("a.test", 10, renew()), dns), Health::AtRisk);
@@ -198,7 +198,7 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         on_disk: Copy::Whole(with_left("a.test", 90)),
         ..held_back(
             row("a.test", left, verdict(Action::Push)),
-            failed(Trouble::RancherRefused, "not pushed to Rancher"),
+            failed(FailureKind::RancherRefused, "not pushed to Rancher"),
         )
     };
     stands(renewed(20), Health::Attention);
@@ -246,7 +246,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
     assert_eq!(with(None), working);
     assert_eq!(with(last(NOW - DAY, None)), working);
     assert_eq!(with(last(NOW + Duration::SECOND, None)), well);
-    let failed = failed(Trouble::Caa, "caa");
+    let failed = failed(FailureKind::Caa, "caa");
     assert_eq!(with(last(NOW + Duration::SECOND, Some(failed))), working);
 }
 
@@ -322,7 +322,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         failures: 1,
         until: NOW - DAY,
         detail: "validation of b.test failed".to_owned(),
-        trouble: Some(Trouble::NoAddress),
+        trouble: Some(FailureKind::NoAddress),
         failed_at: Some(NOW - DAY),
         address: None,
         asked_with: None,
@@ -333,7 +333,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
     assert_eq!(certificate.health, Health::Attention);
     let problem = certificate.problem.as_ref().unwrap();
     assert_eq!(problem.what, "b.test is left out: validation of b.test failed");
-    assert_eq!(problem.kind, Some(Trouble::NoAddress));
+    assert_eq!(problem.kind, Some(FailureKind::NoAddress));
     assert_eq!(status.sentence, "The certificate needs attention.");
 }
 
@@ -345,7 +345,7 @@ fn says(rows: Vec<Row>, sentence: &str) {
 #[test]
 fn everything_is_said_in_one_sentence() {
     let well = |name| row(name, 80, verdict(Action::Keep));
-    let bad = |name| held_back(first(name), failed(Trouble::Caa, "caa"));
+    let bad = |name| held_back(first(name), failed(FailureKind::Caa, "caa"));
     says(vec![], "Nothing is wanted: DOMAINS is empty, and no label names a host.");
     says(vec![bad("a.test")], "The certificate needs attention.");
     says(vec![bad("a.test"), well("b.test")], "1 of 2 certificates needs attention.");
@@ -364,7 +364,7 @@ fn everything_is_said_in_one_sentence() {
         ..report(vec![well("a.test"), bad("b.test")])
     };
     let status = gathered(away, &Ledger::default());
-    assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: Rancher.");
+    assert_eq!(status.sentence, "1 of 2 certificates needs attention. FailureKind with: Rancher.");
     assert_eq!(status.health, Health::Attention);
     let away = Report {
         rancher_fault: Some("no answer".to_owned()),
@@ -373,7 +373,7 @@ fn everything_is_said_in_one_sentence() {
     };
     assert_eq!(
         gathered(away, &Ledger::default()).sentence,
-        "1 certificate well. Trouble with: Rancher."
+        "1 certificate well. FailureKind with: Rancher."
     );
     let unread =
         Report { labels: Labels { are_read: true, ..Labels::default() }, ..report(Vec::new()) };
@@ -393,7 +393,7 @@ fn everything_is_said_in_one_sentence() {
 
 #[test]
 fn the_worst_and_then_what_ends_first_is_on_top() {
-    let bad = |name| held_back(first(name), failed(Trouble::Caa, "caa"));
+    let bad = |name| held_back(first(name), failed(FailureKind::Caa, "caa"));
     let status = status(vec![
         row("well-long.test", 80, verdict(Action::Keep)),
         bad("bad.test"),
@@ -415,14 +415,15 @@ fn a_problem_says_what_happened_what_to_do_and_where() {
         address: Some("https://portal.test/unpause?jwt=abc.def".to_owned()),
         ..setback
     };
-    let paused = with_address(failed(Trouble::Paused, text));
+    let paused = with_address(failed(FailureKind::Paused, text));
     let paused = held_back(first("a.test"), paused);
     let problem = stands(paused, Health::Attention).problem.unwrap();
     assert_eq!(problem.what, text);
     assert!(problem.needs_person);
     assert_eq!(problem.advice.as_deref(), Some("open the address in this line"));
     assert_eq!(problem.link.as_deref(), Some("https://portal.test/unpause?jwt=abc.def"));
-    let dns = held_back(first("a.test"), with_address(failed(Trouble::NoAddress, "no address")));
+    let dns =
+        held_back(first("a.test"), with_address(failed(FailureKind::NoAddress, "no address")));
     let problem = stands(dns, Health::Attention).problem.unwrap();
     assert_eq!((problem.needs_person, problem.link), (false, None));
 }
@@ -430,7 +431,7 @@ fn a_problem_says_what_happened_what_to_do_and_where() {
 #[test]
 fn what_happens_next_is_told_with_its_time() {
     let next = |row| stands_any(row).next.map(|next| (next.what, next.at - NOW));
-    let dns = failed(Trouble::NoAddress, "dns");
+    let dns = failed(FailureKind::NoAddress, "dns");
     let told = |what: &str, after| Some((what.to_owned(), after));
     assert_eq!(next(held_back(first("a.test"), dns)), told("next try: Issue", Duration::HOUR));
     assert_eq!(next(first("a.test")), told("next try: Issue", Duration::minutes(5)));
@@ -465,7 +466,7 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
         service("folder", Some("/certs"), &["1c1"]),
     ]))));
     assert_eq!(listed.certificates[0].balancers, Some(vec!["front".to_owned()]));
-    let part = listed.surroundings.iter().find(|part| part.name == "balancers").unwrap();
+    let part = listed.dependencies.iter().find(|part| part.name == "balancers").unwrap();
     assert!(part.detail.contains("folder reads the folder /certs"), "{part:?}");
     assert_eq!(with(Some(Ok(Arc::new([])))).certificates[0].balancers, Some(vec![]));
     assert_eq!(with(None).certificates[0].balancers, None);
@@ -477,7 +478,7 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
 fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     let mut ledger = Ledger::default();
     let set = names("a.test b.test").set();
-    let asked = Asked {
+    let asked = OrderCost {
         directory: DIRECTORY,
         account: "https://ca.test/acct/1",
         names: &set,
@@ -491,7 +492,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         failures,
         until: NOW + Duration::minutes(minutes),
         detail: "it failed".to_owned(),
-        trouble: Some(Trouble::NoAnswer),
+        trouble: Some(FailureKind::NoAnswer),
         failed_at: Some(NOW),
         address: None,
         asked_with: None,
@@ -514,7 +515,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     let open = gathered(report(vec![first]), &ledger);
     assert_eq!(open.authorities[0].waits.len(), 1);
     assert_eq!(open.health, Health::Attention);
-    assert!(open.sentence.ends_with("Trouble with: CA."), "{}", open.sentence);
+    assert!(open.sentence.ends_with("FailureKind with: CA."), "{}", open.sentence);
 }
 
 #[test]
@@ -529,7 +530,7 @@ fn metadata_is_well_only_once_labels_are_known() {
         report.labels.are_known = are_known;
         report.labels.fault = fault.map(str::to_owned);
         let status = gathered(report, &Ledger::default());
-        let mut parts = status.surroundings.iter();
+        let mut parts = status.dependencies.iter();
         let metadata = parts.find(|part| part.name == "metadata").unwrap();
         assert_eq!(metadata.health, health, "{metadata:?}");
     }
@@ -537,7 +538,7 @@ fn metadata_is_well_only_once_labels_are_known() {
 
 #[test]
 fn the_document_is_read_back_as_it_was_written() {
-    let bad = held_back(first("b.test"), failed(Trouble::Paused, "see https://ca.test/x"));
+    let bad = held_back(first("b.test"), failed(FailureKind::Paused, "see https://ca.test/x"));
     let mut status = status(vec![row("a.test", 80, verdict(Action::Keep)), bad]);
     status.phase = Phase::StandingBy { holder: "process 1".to_owned() };
     let text = serde_json::to_string(&status).unwrap();

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::ports::World;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 
 /// Something that one attempt at a time may work on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ impl Drop for Claimed {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<W: World> Context<W> {
     /// Claims all of these for one attempt; none if another has one of them.
     pub fn claim(&self, claims: Vec<Claim>) -> Option<Claimed> {
         let mut all = self.claims.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use crate::core::budget::Limits;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::resource::Account;
 use crate::core::schedule;
 use crate::core::setback::Setback;
@@ -16,7 +16,7 @@ use crate::ports::World;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 
 /// The wait of an authority that is left alone at a time.
 pub(super) fn open_breaker<'a>(
@@ -45,10 +45,10 @@ fn validation_failed_since<'a>(
     since: OffsetDateTime,
 ) -> Option<&'a Wait> {
     let wait = failed_since(ledger, subject, since);
-    wait.filter(|wait| wait.trouble.is_some_and(Trouble::is_of_validation))
+    wait.filter(|wait| wait.trouble.is_some_and(FailureKind::is_of_validation))
 }
 
-impl<W: World> Engine<W> {
+impl<W: World> Context<W> {
     /// Notes a failure that is tried again at `until`.
     pub async fn fail_until(
         &self,
@@ -104,7 +104,7 @@ impl<W: World> Engine<W> {
         limits: Option<&Limits>,
         counted: impl FnOnce(&Ledger) -> Option<Wait>,
     ) -> Wait {
-        let (now, loop_time, clock) = (self.now(), self.settings.loop_time, what.clock());
+        let (now, loop_time, clock) = (self.now(), self.settings.loop_time, what.backoff());
         let until = |failures| now + clock.after(failures, loop_time);
         self.note_failure(subject, until, what, limits, counted).await
     }
@@ -309,7 +309,10 @@ impl<W: World> Engine<W> {
 
 /// Whether the authority itself has said that it wants to be left alone: no setting changes that, nor does a person here.
 fn is_told(wait: &Wait) -> bool {
-    matches!(wait.trouble, Some(Trouble::Limited | Trouble::AccountLimited | Trouble::Overloaded))
+    matches!(
+        wait.trouble,
+        Some(FailureKind::Limited | FailureKind::AccountLimited | FailureKind::Overloaded)
+    )
 }
 
 /// The clock of failed validations and refusals of a name.

@@ -4,25 +4,25 @@ use std::sync::MutexGuard;
 
 use time::OffsetDateTime;
 
-use crate::core::budget::Asked;
+use crate::core::budget::OrderCost;
 use crate::core::budget::UsedUp;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::decide::filter::NameWait;
 use crate::decide::filter::OnRecord;
 use crate::ports::World;
 use crate::store::ledger::Ledger;
 use crate::store::ledger::Subject;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::failures::open_breaker;
 use crate::work::context::refusals;
 
 /// The ledger, locked, and what else the decision about one certificate asks for.
 pub struct Recorded<'a, W: World> {
-    engine: &'a Engine<W>,
+    context: &'a Context<W>,
     ledger: MutexGuard<'a, Ledger>,
     clock: Option<Setback>,
     /// Its primary name.
@@ -32,7 +32,7 @@ pub struct Recorded<'a, W: World> {
     now: OffsetDateTime,
 }
 
-impl<W: World> Engine<W> {
+impl<W: World> Context<W> {
     /// What is on record about a certificate. Nothing else can be noted while this is held.
     pub fn recorded<'a>(
         &'a self,
@@ -41,7 +41,7 @@ impl<W: World> Engine<W> {
         now: OffsetDateTime,
     ) -> Recorded<'a, W> {
         Recorded {
-            engine: self,
+            context: self,
             clock: self.clock_right().err(),
             ledger: self.ledger(),
             certificate,
@@ -53,7 +53,7 @@ impl<W: World> Engine<W> {
 
 impl<W: World> Recorded<'_, W> {
     fn directory(&self) -> &str {
-        self.engine.settings.policy.wanted_directory()
+        self.context.settings.policy.wanted_directory()
     }
 
     fn waiting(&self, subject: &Subject) -> Option<Setback> {
@@ -76,7 +76,7 @@ impl<W: World> Recorded<'_, W> {
         }
         let subject = Subject::Account { directory: directory.to_owned() };
         let account = self.waiting(&subject);
-        let is_limit = |setback: &Setback| setback.trouble == Some(Trouble::AccountLimited);
+        let is_limit = |setback: &Setback| setback.trouble == Some(FailureKind::AccountLimited);
         account
             .filter(|setback| !(is_opened && is_limit(setback)))
             .or_else(|| self.breaker(directory))
@@ -131,8 +131,9 @@ impl<W: World> OnRecord for Recorded<'_, W> {
     }
 
     fn limits(&self, names: &NameSet, is_renewal: bool) -> Option<UsedUp> {
-        let limits = self.engine.limits(self.directory())?;
-        let asked = Asked { directory: self.directory(), account: self.account, names, is_renewal };
+        let limits = self.context.limits(self.directory())?;
+        let asked =
+            OrderCost { directory: self.directory(), account: self.account, names, is_renewal };
         self.ledger.levels().check(&asked, limits, self.now).err()
     }
 

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use crate::ports::World;
 use crate::store::StoreError;
 use crate::store::record::WakeOwed;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 
 /// The debt of a wake-up.
 pub(super) struct Wake {
@@ -30,7 +30,7 @@ impl Drop for Writing<'_> {
     }
 }
 
-impl<W: World> Engine<W> {
+impl<W: World> Context<W> {
     /// Whether balancers are to be woken.
     pub fn is_wake_owed(&self) -> bool {
         self.wake().is_owed

@@ -9,7 +9,7 @@ use tracing::info;
 use crate::core::bundle::Bundle;
 use crate::core::held::Held;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
 use crate::decide::classify::provenance;
@@ -19,7 +19,7 @@ use crate::store::ledger::Subject;
 use crate::store::publish::Origin;
 use crate::store::publish::folder_name;
 use crate::store::record::Source;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::claims::Claim;
 use crate::work::deliver::Target;
 
@@ -28,24 +28,24 @@ const ASK_AGAIN_AFTER: Duration = Duration::DAY;
 
 /// Takes a certificate of ours and its key back from Rancher into a lineage of the store.
 pub async fn restore<W: World>(
-    engine: &Engine<W>,
+    context: &Context<W>,
     target: &Target,
     held: &Held,
     lineage: Option<&str>,
 ) -> Result<Bundle, Setback> {
     // Two that store into one lineage would take each other's version for their own.
     let name = lineage.map_or_else(|| folder_name(target.names.primary()), Cow::from);
-    let Some(_claimed) = engine.claim(vec![Claim::lineage(&name)]) else {
-        let until = engine.now() + engine.settings.loop_time;
+    let Some(_claimed) = context.claim(vec![Claim::lineage(&name)]) else {
+        let until = context.now() + context.settings.loop_time;
         let reason = "an attempt is still at work on this certificate";
         return Err(Setback::later(reason, until));
     };
     let fail = async |what: Failure| {
         let text = format!("not restored from Rancher: {}", what.text);
-        let wait = engine.fail(target.subject(), Failure { text, ..what }).await;
+        let wait = context.fail(target.subject(), Failure { text, ..what }).await;
         Err(wait.into())
     };
-    let revealed = match engine.world.orchestrator().reveal(&held.id).await {
+    let revealed = match context.world.orchestrator().reveal(&held.id).await {
         Ok(revealed) => revealed,
         Err(error) => return fail(Failure::from(&error)).await,
     };
@@ -54,10 +54,10 @@ pub async fn restore<W: World>(
         return fail("it does not parse".into()).await;
     };
     let subject = Subject::Key { leaf: shown.leaf.fingerprint };
-    let until = engine.now() + ASK_AGAIN_AFTER;
+    let until = context.now() + ASK_AGAIN_AFTER;
     let Some(key) = revealed.key else {
         let detail = "Rancher holds our certificate but does not give its key back: it stays as it is until it is due";
-        engine.fail_until(subject, until, detail).await;
+        context.fail_until(subject, until, detail).await;
         return Err(Setback::failure_until(detail, until));
     };
     let bundle = match Bundle::parse(&revealed.chain, &key) {
@@ -66,15 +66,15 @@ pub async fn restore<W: World>(
         Err(flaw) => {
             let detail =
                 format!("what Rancher gives back for `{}` cannot be used: {flaw}", held.name);
-            engine.fail_until(subject, until, detail.as_str()).await;
+            context.fail_until(subject, until, detail.as_str()).await;
             return Err(Setback::failure_until(detail, until));
         }
     };
     let directory = provenance(&target.view.known, held, shown).flatten().map(str::to_owned);
-    let origin = Origin { directory, source: Source::Restored, at: engine.now() };
+    let origin = Origin { directory, source: Source::Restored, at: context.now() };
     let (names, stored) = (target.names.clone(), bundle.clone());
     let lineage = lineage.map(str::to_owned);
-    let stored = engine.store.run(move |store| {
+    let stored = context.store.run(move |store| {
         let lineage = match lineage {
             Some(lineage) => lineage,
             None => store.free_name_for(names.primary(), &stored)?,
@@ -82,10 +82,10 @@ pub async fn restore<W: World>(
         store.publish(&lineage, &names, &stored, &origin)
     });
     if let Err(error) = stored.await {
-        return fail(Failure::of(Trouble::Disk, error.to_string())).await;
+        return fail(Failure::of(FailureKind::Disk, error.to_string())).await;
     }
-    engine.clear(&target.subject()).await;
-    engine.clear(&subject).await;
+    context.clear(&target.subject()).await;
+    context.clear(&subject).await;
     info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from Rancher");
     Ok(bundle)
 }

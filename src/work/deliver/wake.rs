@@ -7,22 +7,22 @@ use tracing::warn;
 use crate::core::held::Service;
 use crate::core::problem::OrchestratorError;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::store::ledger::Subject;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 
 /// Wakes the balancers by one `update` action, if that is owed.
 ///
 /// Any service of the environment will do: the action raises the one version that all balancers watch. Our own goes
 /// first, because it disturbs nobody else.
-pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(), Setback> {
-    let generation = engine.wake_generation();
-    let woken = match choose(engine.world.orchestrator(), pushed).await {
+pub async fn wake<W: World>(context: &Context<W>, pushed: &[String]) -> Result<(), Setback> {
+    let generation = context.wake_generation();
+    let woken = match choose(context.world.orchestrator(), pushed).await {
         Ok(Choice::Wake(service)) => {
-            engine.world.orchestrator().wake(&service.id).await.map(|()| Some(service.name))
+            context.world.orchestrator().wake(&service.id).await.map(|()| Some(service.name))
         }
         Ok(Choice::NobodyThere) => Ok(None),
         Ok(Choice::NobodyActive) => Err(OrchestratorError::Conflict(
@@ -33,8 +33,8 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
     match woken {
         Ok(service) => {
             debug!("balancers told to read again");
-            let cleared = engine.clear_wake(generation).await;
-            engine.clear(&Subject::Wake).await;
+            let cleared = context.clear_wake(generation).await;
+            context.clear(&Subject::Wake).await;
             match (cleared, service) {
                 (Err(error), _) => warn!(%error, "wake-up not noted, a restart repeats it"),
                 (Ok(()), Some(service)) => info!(service, "balancers woken"),
@@ -44,8 +44,8 @@ pub async fn wake<W: World>(engine: &Engine<W>, pushed: &[String]) -> Result<(),
         }
         Err(error) => {
             let text = format!("balancers not woken, they may serve older certificates: {error}");
-            let what = Failure::of(Trouble::of_rancher(&error), text);
-            let wait = engine.fail(Subject::Wake, what).await;
+            let what = Failure::of(FailureKind::of_rancher(&error), text);
+            let wait = context.fail(Subject::Wake, what).await;
             Err(wait.into())
         }
     }

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use crate::core::problem::AuthorityErrorKind;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::resource::Account;
 use crate::core::setback::Setback;
 use crate::decide::filter::OnRecord;
@@ -16,14 +16,14 @@ use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::store::record::AccountRecord;
 use crate::store::record::LostAccount;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::issue::Attempt;
 use crate::work::issue::stop::Stop;
 
 /// How many accounts are remembered that an authority has forgotten: orders live for days.
 const MOST_LOST: usize = 10;
 
-impl<W: World> Engine<W> {
+impl<W: World> Context<W> {
     /// URL of the account at the wanted authority; empty while there is none.
     pub async fn account_url(&self) -> String {
         self.account_url_at(self.settings.policy.wanted_directory()).await
@@ -45,11 +45,11 @@ impl<W: World> Engine<W> {
 impl<W: World> Attempt<'_, W> {
     /// The account at the wanted authority, which is made if there is none. One certificate makes it for all.
     pub(super) async fn account(&self) -> Result<Account, Stop> {
-        let directory = self.engine.settings.policy.wanted_directory();
+        let directory = self.context.settings.policy.wanted_directory();
         if let Some(account) = self.known_account(directory).await? {
             return Ok(account);
         }
-        let _one_at_a_time = self.engine.registering.lock().await;
+        let _one_at_a_time = self.context.registering.lock().await;
         if let Some(account) = self.known_account(directory).await? {
             return Ok(account);
         }
@@ -57,14 +57,14 @@ impl<W: World> Attempt<'_, W> {
         // Before anything is counted as asked: nothing is while the authority is left alone.
         {
             let certificate = self.plan.entry.primary().as_str();
-            let record = self.engine.recorded(certificate, "", self.engine.now());
+            let record = self.context.recorded(certificate, "", self.context.now());
             if let Some(setback) = record.authority() {
                 return Err(setback.into());
             }
         }
         match self.register(directory).await {
             Ok(account) => {
-                self.engine.clear(&subject).await;
+                self.context.clear(&subject).await;
                 Ok(account)
             }
             Err(Stop::Authority(error))
@@ -74,11 +74,11 @@ impl<W: World> Attempt<'_, W> {
                 ) =>
             {
                 let text = format!("no account could be made: {error}");
-                let what = Failure::of(Trouble::of_new_account(&error), text)
+                let what = Failure::of(FailureKind::of_new_account(&error), text)
                     .with_address_of(&error.problem);
                 let wait = match error.not_before {
-                    Some(until) => self.engine.fail_until(subject, until, what).await,
-                    None => self.engine.fail(subject, what).await,
+                    Some(until) => self.context.fail_until(subject, until, what).await,
+                    None => self.context.fail(subject, what).await,
                 };
                 Err(Setback::from(wait).into())
             }
@@ -91,7 +91,7 @@ impl<W: World> Attempt<'_, W> {
         let mut record = match self.account_record(directory).await? {
             Some(record) => record,
             None => {
-                let key = self.engine.world.new_key().map_err(|error| {
+                let key = self.context.world.new_key().map_err(|error| {
                     Setback::failure(format!("no account key could be made: {error}"))
                 })?;
                 AccountRecord { directory: directory.to_owned(), key, url: None, lost: Vec::new() }
@@ -100,16 +100,16 @@ impl<W: World> Attempt<'_, W> {
         self.save_account(&record).await?;
         debug!(directory, "account key saved");
         self.take_account_budget(directory).await?;
-        let contact = self.engine.settings.email.as_deref();
+        let contact = self.context.settings.email.as_deref();
         let url = self
             .ask_patiently(directory, || self.authority().register(directory, &record.key, contact))
             .await?;
         debug!(directory, account = url, "account made");
         record.url = Some(url.clone());
         self.save_account(&record).await?;
-        let now = self.engine.now();
-        let line = self.engine.ledger().registered(directory, &url, now);
-        self.engine.write(line).await;
+        let now = self.context.now();
+        let line = self.context.ledger().registered(directory, &url, now);
+        self.context.write(line).await;
         info!(directory, account = url, "account on record");
         Ok(Account { directory: record.directory, url, key: record.key })
     }
@@ -125,7 +125,7 @@ impl<W: World> Attempt<'_, W> {
     /// The authority does not know an account any more: the key stays. Another certificate may have found out and
     /// made it again already.
     pub(super) async fn forget_account(&self, account: &Account) -> Result<(), Stop> {
-        let _one_at_a_time = self.engine.registering.lock().await;
+        let _one_at_a_time = self.context.registering.lock().await;
         if let Some(mut record) = self.account_record(&account.directory).await?
             && record.url.as_ref() == Some(&account.url)
         {
@@ -134,7 +134,7 @@ impl<W: World> Attempt<'_, W> {
                 account = account.url,
                 "account unknown to the authority, made again with the same key; its orders are gone with it"
             );
-            let at = self.engine.now();
+            let at = self.context.now();
             let url = record.url.take();
             record.lost.extend(url.map(|url| LostAccount { url, at }));
             let old = record.lost.len().saturating_sub(MOST_LOST);
@@ -154,11 +154,11 @@ impl<W: World> Attempt<'_, W> {
 
     async fn account_record(&self, directory: &str) -> Result<Option<AccountRecord>, Stop> {
         let directory = directory.to_owned();
-        Ok(self.engine.store.run(move |store| store.account(&directory)).await?)
+        Ok(self.context.store.run(move |store| store.account(&directory)).await?)
     }
 
     async fn save_account(&self, record: &AccountRecord) -> Result<(), Stop> {
         let record = record.clone();
-        Ok(self.engine.store.run(move |store| store.save_account(&record)).await?)
+        Ok(self.context.store.run(move |store| store.save_account(&record)).await?)
     }
 }

@@ -13,7 +13,7 @@ use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
 use crate::core::problem::Problem;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::resource::Account;
 use crate::core::resource::Authorization;
 use crate::core::resource::AuthorizationStatus;
@@ -58,16 +58,16 @@ struct Task {
 impl PublishedChallenge {
     /// Whether the last try is known to have failed.
     fn has_failed(&self) -> bool {
-        self.times_told > 0 && self.failed_tries == self.times_told
+        self.times_responded > 0 && self.failed_tries == self.times_responded
     }
 
     /// Whether an error that the authority shows is that of the last try.
     fn is_of_last_try(&self, error: &str, now: OffsetDateTime) -> bool {
-        let Some(told_at) = self.told_at else {
+        let Some(responded_at) = self.responded_at else {
             return false;
         };
         let is_old = self.failed_with.as_deref() == Some(error);
-        !self.has_failed() && (!is_old || told_at.saturating_add(TRIED_BY_THEN) <= now)
+        !self.has_failed() && (!is_old || responded_at.saturating_add(TRIED_BY_THEN) <= now)
     }
 
     /// Whether the authority is to be told. `has_rested` says whether it was looked at since it was told.
@@ -77,31 +77,31 @@ impl PublishedChallenge {
         has_rested: bool,
         now: OffsetDateTime,
     ) -> bool {
-        let Some(told_at) = self.told_at else {
+        let Some(responded_at) = self.responded_at else {
             return true;
         };
         if self.has_failed() {
             return true;
         }
-        let tells = self.times_told.saturating_sub(self.failed_tries);
+        let tells = self.times_responded.saturating_sub(self.failed_tries);
         // A crash came between the note and the request: the challenge itself shows that nobody heard. Once, since there
         // are authorities whose challenges say `pending` while they are validated.
         if tells == 1 && !has_rested && status == ChallengeStatus::Pending {
             return true;
         }
         let wait = TELL_AGAIN_AFTER * 2_i32.pow(tells.saturating_sub(1).min(10));
-        told_at.saturating_add(wait) <= now
+        responded_at.saturating_add(wait) <= now
     }
 
     fn tell(&mut self, now: OffsetDateTime) {
-        self.first_told_at.get_or_insert(now);
-        self.told_at = Some(now);
-        self.times_told = self.times_told.saturating_add(1);
+        self.first_responded_at.get_or_insert(now);
+        self.responded_at = Some(now);
+        self.times_responded = self.times_responded.saturating_add(1);
     }
 
     fn not_told(&mut self) {
-        self.times_told = self.times_told.saturating_sub(1);
-        self.told_at = None;
+        self.times_responded = self.times_responded.saturating_sub(1);
+        self.responded_at = None;
     }
 }
 
@@ -173,14 +173,14 @@ impl<W: World> Attempt<'_, W> {
             debug!(lineage = self.lineage, "tokens saved");
         }
         for task in tasks {
-            let published = self.engine.world.challenge().publish(&task.challenge).await;
+            let published = self.context.world.challenge().publish(&task.challenge).await;
             if let Err(error) = published {
                 let detail =
                     format!("the challenge file cannot be written into the webroot: {error}");
                 let subject =
                     Subject::Attempt { certificate: self.plan.entry.primary().to_string() };
-                let what = Failure::of(Trouble::Disk, detail);
-                return Err(Setback::from(self.engine.fail(subject, what).await).into());
+                let what = Failure::of(FailureKind::Disk, detail);
+                return Err(Setback::from(self.context.fail(subject, what).await).into());
             }
             debug!(lineage = self.lineage, domain = %task.name, "token published");
         }
@@ -195,7 +195,7 @@ impl<W: World> Attempt<'_, W> {
         work: &mut Work,
         tasks: &[Task],
     ) -> Result<(), Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         let mut waits: Option<Setback> = None;
         for task in tasks {
             let Some(challenge) = work.order.challenges.get_mut(&task.url) else {
@@ -205,23 +205,23 @@ impl<W: World> Attempt<'_, W> {
             if let Some(error) = &task.error {
                 let text = error.to_string();
                 if challenge.is_of_last_try(&text, now) {
-                    let since = challenge.told_at.unwrap_or(now);
-                    challenge.failed_tries = challenge.times_told;
+                    let since = challenge.responded_at.unwrap_or(now);
+                    challenge.failed_tries = challenge.times_responded;
                     challenge.failed_with = Some(text);
                     let what = failure(&task.name, Some(error));
                     debug!(lineage = self.lineage, domain = %task.name, %error, "try of a challenge failed");
-                    self.engine
+                    self.context
                         .fail_validation(&account.directory, since, subject.clone(), what)
                         .await;
                     self.save(&work.order, work.slot).await?;
-                    if let Err(setback) = self.engine.held_back(&subject) {
+                    if let Err(setback) = self.context.held_back(&subject) {
                         waits.get_or_insert(setback);
                     }
                     continue;
                 }
             }
             if challenge.has_failed()
-                && let Err(setback) = self.engine.held_back(&subject)
+                && let Err(setback) = self.context.held_back(&subject)
             {
                 waits.get_or_insert(setback);
             }
@@ -236,7 +236,7 @@ impl<W: World> Attempt<'_, W> {
         work: &mut Work,
         tasks: &[Task],
     ) -> Result<(), Stop> {
-        let (now, has_rested) = (self.engine.now(), work.order.has_rested());
+        let (now, has_rested) = (self.context.now(), work.order.has_rested());
         let is_to_be_told = |task: &&Task| {
             let challenge = work.order.challenges.get(&task.url);
             challenge.is_none_or(|it| it.is_to_be_told(task.challenge.status, has_rested, now))
@@ -251,7 +251,7 @@ impl<W: World> Attempt<'_, W> {
 
     /// What fails here costs nothing there. Our own looks have places of their own: the order's is free meanwhile.
     async fn check(&self, account: &Account, work: &Work, tasks: &[&Task]) -> Result<(), Stop> {
-        if self.engine.settings.self_check == SelfCheck::Off {
+        if self.context.settings.self_check == SelfCheck::Off {
             return Ok(());
         }
         let Some(room) = self.room else {
@@ -271,9 +271,9 @@ impl<W: World> Attempt<'_, W> {
     }
 
     async fn check_all(&self, tasks: &[&Task]) -> Result<(), Stop> {
-        let mode = self.engine.settings.self_check;
-        let since = self.engine.now();
-        let challenge = self.engine.world.challenge();
+        let mode = self.context.settings.self_check;
+        let since = self.context.now();
+        let challenge = self.context.world.challenge();
         // Collected first: a stream over borrowed closures is not `Send` for every lifetime.
         let checks: Vec<_> = tasks
             .iter()
@@ -287,7 +287,7 @@ impl<W: World> Attempt<'_, W> {
             match result {
                 Ok(()) => {
                     debug!(lineage = self.lineage, domain = %task.name, "self-check passed");
-                    self.engine.clear(&subject).await;
+                    self.context.clear(&subject).await;
                 }
                 Err(error) if mode == SelfCheck::Warn => {
                     warn!(domain = %task.name, error, "self-check failed, the authority is asked all the same");
@@ -302,8 +302,8 @@ impl<W: World> Attempt<'_, W> {
                         "self-check of {} failed, so the authority is not asked: {error}",
                         task.name
                     );
-                    let what = Failure::of(Trouble::SelfCheck, detail);
-                    let wait = self.engine.fail_once_since(since, subject, what).await;
+                    let what = Failure::of(FailureKind::SelfCheck, detail);
+                    let wait = self.context.fail_once_since(since, subject, what).await;
                     failed.get_or_insert_with(|| wait.into());
                 }
             }
@@ -316,7 +316,7 @@ impl<W: World> Attempt<'_, W> {
 
     /// Notes that the authority is told, then tells it.
     async fn tell(&self, account: &Account, work: &mut Work, tasks: &[&Task]) -> Result<(), Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         for task in tasks {
             if let Some(challenge) = work.order.challenges.get_mut(&task.url) {
                 challenge.tell(now);
@@ -334,7 +334,7 @@ impl<W: World> Attempt<'_, W> {
                 Ok(()) => {}
                 Err(Stop::Authority(error)) => match error.kind {
                     // Being validated, or final already: a look tells.
-                    AuthorityErrorKind::AlreadyTold
+                    AuthorityErrorKind::AlreadyResponded
                     | AuthorityErrorKind::NotReady
                     | AuthorityErrorKind::Refused => {
                         debug!(lineage = self.lineage, domain = %task.name, %error, "telling refused");
@@ -382,14 +382,14 @@ impl<W: World> Attempt<'_, W> {
         let mut not_before: Option<OffsetDateTime> = None;
         let mut is_dead = false;
         while !tasks.is_empty() {
-            let now = self.engine.now();
+            let now = self.context.now();
             // What was left alone before was looked at just now, and is left alone for longer.
             let next = match work.order.has_rested() {
                 true => Err(now),
                 false => work.pace.next(not_before, now),
             };
             match next {
-                Ok(time) => self.engine.world.clock().sleep(time).await,
+                Ok(time) => self.context.world.clock().sleep(time).await,
                 Err(_) if self.give_up_on(account, work, &tasks).await? => return Ok(Shown::Gone),
                 Err(_) => {
                     // What is known to have failed by now waits on the clock of its name.
@@ -420,7 +420,7 @@ impl<W: World> Attempt<'_, W> {
                 }
                 is_dead |= authorization.status != AuthorizationStatus::Valid;
                 if authorization.status == AuthorizationStatus::Valid {
-                    self.engine.note_validated(account, &task.name).await;
+                    self.context.note_validated(account, &task.name).await;
                 } else {
                     self.note_outcome(account, work, &authorization).await;
                 }
@@ -429,7 +429,7 @@ impl<W: World> Attempt<'_, W> {
             }
             tasks = pending;
             // The others are looked at to their end first, so that each broken name is known at once.
-            let now = self.engine.now();
+            let now = self.context.now();
             let is_over = |task: &Task| {
                 let challenge = work.order.challenges.get(&task.url);
                 task.error.as_ref().is_some_and(|error| {
@@ -451,12 +451,13 @@ impl<W: World> Attempt<'_, W> {
         work: &mut Work,
         tasks: &[Task],
     ) -> Result<bool, Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         let is_lost = |task: &&Task| {
             let challenge = work.order.challenges.get(&task.url);
-            let told_at = challenge.and_then(|challenge| challenge.first_told_at);
+            let responded_at = challenge.and_then(|challenge| challenge.first_responded_at);
             task.error.is_none()
-                && told_at.is_some_and(|told_at| told_at.saturating_add(GIVE_UP_AFTER) <= now)
+                && responded_at
+                    .is_some_and(|responded_at| responded_at.saturating_add(GIVE_UP_AFTER) <= now)
         };
         let lost: Vec<&Task> = tasks.iter().filter(is_lost).collect();
         let order = work.url();
@@ -530,7 +531,7 @@ impl<W: World> Attempt<'_, W> {
         if has_waited && !is_news {
             return Ok(Reasons::Old);
         }
-        let failed = self.engine.wait_of(&work.order.names.set(), &account.url);
+        let failed = self.context.wait_of(&work.order.names.set(), &account.url);
         Ok(match failed {
             Some(wait) => Reasons::New(Setback::from(wait).into()),
             None => Reasons::None,
@@ -548,9 +549,9 @@ impl<W: World> Attempt<'_, W> {
         if order.failed.contains(&authorization.url) {
             return true;
         }
-        let since = told_since(order, authorization);
+        let since = responded_since(order, authorization);
         let subject = refusals(&account.directory, &account.url, &authorization.name);
-        self.engine.has_validation_failed(&subject, since)
+        self.context.has_validation_failed(&subject, since)
     }
 
     /// Whether an authorization has failed, and that is on record, and the wait that followed is over.
@@ -567,7 +568,7 @@ impl<W: World> Attempt<'_, W> {
         let subject = refusals(&account.directory, &account.url, &authorization.name);
         has_failed
             && self.is_on_record(account, order, authorization)
-            && self.engine.held_back(&subject).is_ok()
+            && self.context.held_back(&subject).is_ok()
     }
 
     /// Notes how an authorization ended, on the clock of its name. A failure is counted once.
@@ -581,15 +582,15 @@ impl<W: World> Attempt<'_, W> {
         let name = &authorization.name;
         let subject = refusals(&account.directory, &account.url, name);
         match authorization.status {
-            AuthorizationStatus::Valid => self.engine.clear(&subject).await,
+            AuthorizationStatus::Valid => self.context.clear(&subject).await,
             AuthorizationStatus::Pending => {}
             AuthorizationStatus::Invalid | AuthorizationStatus::Over => {
                 if self.is_on_record(account, order, authorization) {
                     return;
                 }
-                let since = told_since(order, authorization);
+                let since = responded_since(order, authorization);
                 let what = failure(name, authorization.error.as_ref());
-                self.engine.fail_validation(&account.directory, since, subject, what).await;
+                self.context.fail_validation(&account.directory, since, subject, what).await;
                 order.failed.insert(authorization.url.clone());
                 if let Err(stop) = self.save(order, work.slot).await {
                     debug!(lineage = self.lineage, ?stop, "failed authorization not marked");
@@ -600,15 +601,15 @@ impl<W: World> Attempt<'_, W> {
 }
 
 /// Since when a failure of an authorization can be that of its order.
-fn told_since(order: &PendingOrder, authorization: &Authorization) -> OffsetDateTime {
+fn responded_since(order: &PendingOrder, authorization: &Authorization) -> OffsetDateTime {
     let challenge = order.challenges.get(&authorization.url);
-    let told_at = challenge.and_then(|challenge| challenge.told_at);
-    told_at.unwrap_or_else(|| order.intended_at())
+    let responded_at = challenge.and_then(|challenge| challenge.responded_at);
+    responded_at.unwrap_or_else(|| order.intended_at())
 }
 
 fn failure(name: &DomainName, error: Option<&Problem>) -> Failure {
     let why = error.cloned().unwrap_or_default();
-    let trouble = Trouble::of_validation(&why);
+    let trouble = FailureKind::of_validation(&why);
     Failure::of(trouble, format!("validation of {name} failed: {why}"))
 }
 

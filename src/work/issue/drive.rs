@@ -30,7 +30,7 @@ use crate::work::issue::stop::Stop;
 
 /// Where an order is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Slot {
+pub(super) enum OrderSlot {
     /// It is the one in flight.
     Current,
     /// It was put aside.
@@ -51,7 +51,7 @@ pub(super) enum Driven {
 /// An order at work.
 pub(super) struct Work {
     pub(super) order: PendingOrder,
-    pub(super) slot: Slot,
+    pub(super) slot: OrderSlot,
     /// The order as it was shown last, for what is not on record.
     pub(super) state: Option<Order>,
     /// When the authority wants to be asked again.
@@ -87,9 +87,9 @@ impl Work {
 
 impl<W: World> Attempt<'_, W> {
     /// Does one step after the other, until the order has ended, rests, or something stops the attempt.
-    pub(super) async fn drive(&self, order: PendingOrder, slot: Slot) -> Result<Driven, Stop> {
+    pub(super) async fn drive(&self, order: PendingOrder, slot: OrderSlot) -> Result<Driven, Stop> {
         let wanted = Wanted {
-            is_wanted: slot == Slot::Current && self.plan.is_wanted && self.is_wanted(&order),
+            is_wanted: slot == OrderSlot::Current && self.plan.is_wanted && self.is_wanted(&order),
             is_first: self.plan.is_first,
         };
         let mut work = Work {
@@ -100,11 +100,11 @@ impl<W: World> Attempt<'_, W> {
             error: None,
             refusal: None,
             has_news: false,
-            pace: Pace::new(self.engine.now()),
+            pace: Pace::new(self.context.now()),
         };
         let mut shown = Shown::Nothing;
         loop {
-            let now = self.engine.now();
+            let now = self.context.now();
             let stage = work.order.stage(now);
             let next = step(stage, shown, wanted, now);
             debug!(lineage = self.lineage, ?stage, ?shown, ?next, "next step of the order");
@@ -161,7 +161,7 @@ impl<W: World> Attempt<'_, W> {
         };
         debug!(lineage = self.lineage, order = url, status = ?state.status, "order looked at");
         let before = work.order.clone();
-        let shown = work.show(state, self.engine.now());
+        let shown = work.show(state, self.context.now());
         if let Shown::Order(
             crate::core::resource::OrderStatus::Pending | crate::core::resource::OrderStatus::Ready,
         ) = shown
@@ -183,7 +183,7 @@ impl<W: World> Attempt<'_, W> {
         };
         let shown = match error.kind {
             AuthorityErrorKind::AccountUnknown | AuthorityErrorKind::Gone => Shown::Gone,
-            AuthorityErrorKind::NotReady | AuthorityErrorKind::AlreadyTold => Shown::NotReady,
+            AuthorityErrorKind::NotReady | AuthorityErrorKind::AlreadyResponded => Shown::NotReady,
             // That of an order that was opened says nothing about the account.
             AuthorityErrorKind::Refused if !work.order.may_be_issued() => {
                 work.refusal = Some(error.problem.clone());
@@ -219,7 +219,7 @@ impl<W: World> Attempt<'_, W> {
         match downloaded {
             Ok(chain) => {
                 debug!(lineage = self.lineage, "chain downloaded");
-                work.order.receive(chain, self.engine.now());
+                work.order.receive(chain, self.context.now());
                 // Stored or refused, it is synced with that; until then the authority has it under the URL on record.
                 self.note(&work.order, work.slot).await?;
                 debug!(lineage = self.lineage, "chain kept");
@@ -251,7 +251,7 @@ impl<W: World> Attempt<'_, W> {
         stage: Stage,
         wanted: Wanted,
     ) -> Result<Option<Driven>, Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         let has_certificate = work.order.certificate().is_some();
         // What was left alone before is looked at once, and left alone for longer.
         if work.error.is_none()
@@ -260,7 +260,7 @@ impl<W: World> Attempt<'_, W> {
             && !matches!(stage, Stage::Stuck { .. })
             && let Ok(time) = work.pace.next(work.not_before, now)
         {
-            self.engine.world.clock().sleep(time).await;
+            self.context.world.clock().sleep(time).await;
             return Ok(None);
         }
         // Nothing can have been issued, so there is nothing to wait for: the attempt has failed, on the clock of what went
@@ -270,7 +270,7 @@ impl<W: World> Attempt<'_, W> {
         {
             return Err(error.into());
         }
-        if work.slot == Slot::Current && !wanted.is_wanted && work.order.may_be_issued() {
+        if work.slot == OrderSlot::Current && !wanted.is_wanted && work.order.may_be_issued() {
             let (order, not_before) = (work.order.clone(), work.not_before);
             return self.move_aside(order, not_before, now).await.map(Some);
         }
@@ -279,7 +279,8 @@ impl<W: World> Attempt<'_, W> {
         let setback = Setback::later(work.order.why_it_rests(now), until);
         match work.error.take() {
             Some(error)
-                if work.slot == Slot::Aside && error.kind == AuthorityErrorKind::Unavailable =>
+                if work.slot == OrderSlot::Aside
+                    && error.kind == AuthorityErrorKind::Unavailable =>
             {
                 Err(Stop::Unseen(Box::new(error), setback))
             }
@@ -297,7 +298,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     async fn put_aside(&self, work: Work) -> Result<Driven, Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         warn!(
             names = %work.order.names,
             order = work.order.url(),
@@ -321,7 +322,7 @@ impl<W: World> Attempt<'_, W> {
         let until = order.rest(pause, now);
         let directory = order.directory.clone();
         let lineage = self.lineage.clone();
-        let moved = self.engine.store.run(move |store| {
+        let moved = self.context.store.run(move |store| {
             store.save_stuck(&lineage, &order)?;
             store.clear_pending(&lineage)
         });

@@ -27,9 +27,9 @@ impl<W: World> Attempt<'_, W> {
         let Some(account) = self.account_of(work).await? else {
             return Ok(Shown::Gone);
         };
-        let now = self.engine.now();
+        let now = self.context.now();
         let names = work.order.names.set();
-        let floor = self.engine.ledger().floor(&account.directory, &names, now);
+        let floor = self.context.ledger().floor(&account.directory, &names, now);
         if let Some(opens) = floor.filter(|_| !work.order.may_be_issued()) {
             let setback = floor_holds(opens);
             work.order.rest_until(opens, &setback.reason);
@@ -38,20 +38,20 @@ impl<W: World> Attempt<'_, W> {
         }
         // Nothing is sent while the authority is left alone, so nothing is noted.
         let directory = account.directory.clone();
-        if let Some(wait) = self.engine.open_breaker(&Subject::Authority { directory }) {
+        if let Some(wait) = self.context.open_breaker(&Subject::Authority { directory }) {
             return Err(Setback::from(wait).into());
         }
         let is_first = !work.order.may_be_issued();
         work.order.finalizing(now);
         self.save(&work.order, work.slot).await?;
         let asked = super::limits::of_order(&work.order, &account, &names);
-        if let Err(error) = self.engine.note_finalizing(&asked, now).await {
+        if let Err(error) = self.context.note_finalizing(&asked, now).await {
             // It is not sent: that it was is taken back, as far as the disk lets us.
             self.not_sent(work).await?;
             return Err(error.into());
         }
         if is_first && self.plan.is_change {
-            self.engine.note_change(self.plan.entry.primary()).await;
+            self.context.note_change(self.plan.entry.primary()).await;
         }
         self.reservation.give_back();
         debug!(lineage = self.lineage, "finalize noted");
@@ -62,7 +62,7 @@ impl<W: World> Attempt<'_, W> {
         let error = match finalized {
             Ok(state) => {
                 debug!(lineage = self.lineage, status = ?state.status, "order finalized");
-                return Ok(work.show(state, self.engine.now()));
+                return Ok(work.show(state, self.context.now()));
             }
             Err(Stop::Authority(error)) => error,
             Err(stop) => return Err(stop),
@@ -96,14 +96,14 @@ impl<W: World> Attempt<'_, W> {
             | AuthorityErrorKind::AccountUnknown
             | AuthorityErrorKind::Gone
             | AuthorityErrorKind::NotReady
-            | AuthorityErrorKind::AlreadyTold => shown,
+            | AuthorityErrorKind::AlreadyResponded => shown,
         })
     }
 
     /// Nothing was issued by the last finalize: it is taken back, and the limit waited for.
     pub(super) async fn take_back(&self, work: &mut Work) -> Result<Stop, Stop> {
         self.not_sent(work).await?;
-        let limited = Setback::later("the authority limits this order", self.engine.now());
+        let limited = Setback::later("the authority limits this order", self.context.now());
         let error = work.error.take();
         Ok(error.map_or_else(|| limited.into(), Stop::Authority))
     }
@@ -116,7 +116,7 @@ impl<W: World> Attempt<'_, W> {
         work.order.not_finalized();
         self.give_back_last(&before, work.order.last_finalized_at()).await;
         if !work.order.may_be_issued() && self.plan.is_change {
-            self.engine.take_back_change(self.plan.entry.primary()).await;
+            self.context.take_back_change(self.plan.entry.primary()).await;
         }
         self.save(&work.order, work.slot).await
     }

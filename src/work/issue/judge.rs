@@ -23,7 +23,7 @@ use crate::work::issue::stop::Stop;
 
 impl<W: World> Attempt<'_, W> {
     pub(super) async fn judge(&self, mut work: Work, wanted: Wanted) -> Result<Driven, Stop> {
-        let now = self.engine.now();
+        let now = self.context.now();
         let verified = work.order.verified(now);
         let received_at = work.order.received().map_or(now, |received| received.at);
         let bundle = match verified {
@@ -44,7 +44,7 @@ impl<W: World> Attempt<'_, W> {
         let (directory, set) = (work.order.directory.clone(), work.order.names.set());
         if self.is_stored(&bundle).await? {
             debug!(lineage = self.lineage, "stored before, order cleared now");
-            self.engine.note_issued(&directory, set, bundle.leaf(), received_at).await;
+            self.context.note_issued(&directory, set, bundle.leaf(), received_at).await;
             self.forget(&work.order, work.slot).await?;
             return Ok(Driven::Ended(End::Lapsed));
         }
@@ -55,7 +55,7 @@ impl<W: World> Attempt<'_, W> {
             at: work.order.first_finalized_at().map_or(received_at, |asked| asked.min(received_at)),
         };
         self.store_bundle(&work.order, wanted, &bundle, &origin).await?;
-        self.engine.note_issued(&directory, set, bundle.leaf(), received_at).await;
+        self.context.note_issued(&directory, set, bundle.leaf(), received_at).await;
         debug!(lineage = self.lineage, "issue noted");
         self.forget_stored(&work.order, work.slot).await?;
         debug!(lineage = self.lineage, "order cleared");
@@ -77,10 +77,10 @@ impl<W: World> Attempt<'_, W> {
         let names =
             if is_part || wanted.is_wanted { self.plan.entry.clone() } else { order.names.clone() };
         let (lineage, bundle, origin) = (self.lineage.clone(), bundle.clone(), origin.clone());
-        let now = self.engine.now();
-        let policy = self.engine.settings.policy.clone();
+        let now = self.context.now();
+        let policy = self.context.settings.policy.clone();
         let is_wanted = wanted.is_wanted;
-        let stored = self.engine.store.run(move |store| {
+        let stored = self.context.store.run(move |store| {
             let late = Late {
                 names: &names,
                 bundle: &bundle,
@@ -99,7 +99,7 @@ impl<W: World> Attempt<'_, W> {
     /// Whether it is in the store: a crash came before the order was cleared.
     async fn is_stored(&self, bundle: &Bundle) -> Result<bool, Stop> {
         let (lineage, leaf) = (self.lineage.clone(), bundle.leaf().fingerprint);
-        let is_stored = self.engine.store.run(move |store| store.is_stored(&lineage, &leaf));
+        let is_stored = self.context.store.run(move |store| store.is_stored(&lineage, &leaf));
         Ok(is_stored.await?)
     }
 }

@@ -10,18 +10,18 @@ use crate::ports::Authority;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::issue::Attempt;
-use crate::work::issue::drive::Slot;
+use crate::work::issue::drive::OrderSlot;
 use crate::work::issue::drive::Work;
 use crate::work::issue::stop::Stop;
 
 impl<W: World> Attempt<'_, W> {
     /// Makes the key and saves it with the intent. What an order costs is taken from the limits before.
     pub(super) async fn intend(&self) -> Result<PendingOrder, Stop> {
-        let directory = self.engine.settings.policy.wanted_directory();
+        let directory = self.context.settings.policy.wanted_directory();
         self.trust_clock(directory).await?;
         let account = self.account().await?;
         self.take_budget(&account).await?;
-        let made = self.engine.world.new_key();
+        let made = self.context.world.new_key();
         let key =
             made.map_err(|error| Setback::failure(format!("no key could be made: {error}")))?;
         let order = PendingOrder::intend(
@@ -30,9 +30,9 @@ impl<W: World> Attempt<'_, W> {
             account.url,
             key,
             self.plan.standing.is_renewal,
-            self.engine.now(),
+            self.context.now(),
         );
-        self.save(&order, Slot::Current).await?;
+        self.save(&order, OrderSlot::Current).await?;
         debug!(lineage = self.lineage, "key and intent saved");
         Ok(order)
     }
@@ -62,11 +62,11 @@ impl<W: World> Attempt<'_, W> {
         };
         debug!(lineage = self.lineage, order = state.url, "order opened");
         let directory = account.directory.clone();
-        self.engine.clear(&Subject::Account { directory }).await;
+        self.context.clear(&Subject::Account { directory }).await;
         work.order.opened(&state);
         self.save(&work.order, work.slot).await?;
         debug!(lineage = self.lineage, "order saved");
         self.note_ordered(&account, &state.url).await;
-        Ok(work.show(state, self.engine.now()))
+        Ok(work.show(state, self.context.now()))
     }
 }

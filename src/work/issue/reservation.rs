@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-use crate::core::budget::Asked;
+use crate::core::budget::OrderCost;
 use crate::core::budget::Reserved;
 use crate::store::ledger::Ledger;
 
@@ -22,7 +22,7 @@ impl Reservation {
     }
 
     /// Keeps a place instead of the one that was kept before; `ledger` is the one that is locked already.
-    pub(super) fn keep(&self, ledger: &mut Ledger, asked: &Asked<'_>) {
+    pub(super) fn keep(&self, ledger: &mut Ledger, asked: &OrderCost<'_>) {
         let reserved = ledger.reserve(asked);
         if let Some(before) = lock(&self.kept).replace(reserved) {
             ledger.release(before);

@@ -12,7 +12,7 @@ use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
 use crate::core::problem::Problem;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::resource::Account;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
@@ -23,7 +23,7 @@ use crate::ports::World;
 use crate::store::StoreError;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
-use crate::work::context::Engine;
+use crate::work::context::Context;
 use crate::work::context::refusals;
 use crate::work::issue::Attempt;
 
@@ -69,7 +69,7 @@ impl Stop {
     /// Notes on the right clock what stopped an attempt, and says when it is tried again.
     pub(super) async fn into_setback<W: World>(
         self,
-        engine: &Engine<W>,
+        context: &Context<W>,
         attempt: Subject,
         directory: &str,
         names: &Names,
@@ -77,17 +77,17 @@ impl Stop {
         match self {
             Self::Setback(setback) | Self::Unseen(_, setback) => setback,
             Self::Store(error) => {
-                let what = Failure::of(Trouble::Disk, error.to_string());
-                engine.fail(attempt, what).await.into()
+                let what = Failure::of(FailureKind::Disk, error.to_string());
+                context.fail(attempt, what).await.into()
             }
             Self::Authority(error) => {
-                let trouble = Trouble::of(&error);
-                at_authority(engine, attempt, directory, names, trouble, &error).await
+                let trouble = FailureKind::of(&error);
+                at_authority(context, attempt, directory, names, trouble, &error).await
             }
             Self::Order(problem) => {
-                let trouble = Trouble::of_order(&problem);
+                let trouble = FailureKind::of_order(&problem);
                 let error = AuthorityError::refused(problem);
-                at_authority(engine, attempt, directory, names, trouble, &error).await
+                at_authority(context, attempt, directory, names, trouble, &error).await
             }
         }
     }
@@ -95,20 +95,20 @@ impl Stop {
 
 /// Notes an authority's answer by the table of reactions.
 async fn at_authority<W: World>(
-    engine: &Engine<W>,
+    context: &Context<W>,
     attempt: Subject,
     directory: &str,
     names: &Names,
-    trouble: Trouble,
+    trouble: FailureKind,
     error: &AuthorityError,
 ) -> Setback {
     let told = error.not_before;
     let what = Failure::of(trouble, sentence(trouble, error, told)).with_address_of(&error.problem);
     let mut last: Option<Wait> = None;
-    for subject in subjects(engine, trouble, attempt, directory, names, error).await {
+    for subject in subjects(context, trouble, attempt, directory, names, error).await {
         let wait = match told {
-            Some(until) => engine.fail_until(subject, until, what.clone()).await,
-            None => engine.fail(subject, what.clone()).await,
+            Some(until) => context.fail_until(subject, until, what.clone()).await,
+            None => context.fail(subject, what.clone()).await,
         };
         last = last.filter(|last| wait.until < last.until).or(Some(wait));
     }
@@ -120,15 +120,18 @@ async fn at_authority<W: World>(
 
 /// What waits: this attempt, the account with everything, or names.
 async fn subjects<W: World>(
-    engine: &Engine<W>,
-    trouble: Trouble,
+    context: &Context<W>,
+    trouble: FailureKind,
     attempt: Subject,
     directory: &str,
     names: &Names,
     error: &AuthorityError,
 ) -> Vec<Subject> {
     let concerned = match (trouble, error.kind) {
-        (Trouble::AccountLimited | Trouble::AccountRefused | Trouble::ActionRequired, _) => {
+        (
+            FailureKind::AccountLimited | FailureKind::AccountRefused | FailureKind::ActionRequired,
+            _,
+        ) => {
             let directory = directory.to_owned();
             return vec![Subject::Account { directory }];
         }
@@ -137,20 +140,20 @@ async fn subjects<W: World>(
         }
         _ => return vec![attempt],
     };
-    let account = engine.account_url_at(directory).await;
+    let account = context.account_url_at(directory).await;
     let subject = |name| refusals(directory, &account, name);
     concerned.into_iter().map(subject).collect()
 }
 
 /// What happened.
-fn sentence(trouble: Trouble, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
+fn sentence(trouble: FailureKind, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
     let until = told.map_or_else(String::new, |until| format!(" until {}", timestamp(until)));
     match (trouble, error.kind) {
-        (Trouble::Limited, _) => format!("the authority limits these names{until}: {error}"),
-        (Trouble::AccountLimited, _) => {
+        (FailureKind::Limited, _) => format!("the authority limits these names{until}: {error}"),
+        (FailureKind::AccountLimited, _) => {
             format!("the authority limits this account{until}: {error}")
         }
-        (Trouble::Paused, _) => {
+        (FailureKind::Paused, _) => {
             format!("the authority has paused these names until a person acts: {error}")
         }
         (_, AuthorityErrorKind::Refused) => format!("the authority refuses: {error}"),
@@ -249,13 +252,13 @@ impl<W: World> Attempt<'_, W> {
                 }
                 _ => return result,
             };
-            let now = self.engine.now();
+            let now = self.context.now();
             let asked = not_before.map(|at| at - now);
             if tries == TRIES || asked.is_some_and(|asked| asked > SHORT) {
                 return result;
             }
             let time = asked.unwrap_or(pause).max(pause);
-            self.engine.world.clock().sleep(time).await;
+            self.context.world.clock().sleep(time).await;
             pause *= 4;
             tries += 1;
         }
@@ -285,9 +288,9 @@ impl<W: World> Attempt<'_, W> {
         F: Future<Output = Result<T, AuthorityError>> + Send,
     {
         let breaker = Subject::Authority { directory: directory.to_owned() };
-        if let Some(wait) = self.engine.open_breaker(&breaker) {
+        if let Some(wait) = self.context.open_breaker(&breaker) {
             let kind = match wait.trouble {
-                Some(Trouble::NoDirectory) => Problem::NO_DIRECTORY,
+                Some(FailureKind::NoDirectory) => Problem::NO_DIRECTORY,
                 _ => "",
             };
             return Err(AuthorityError {
@@ -300,14 +303,14 @@ impl<W: World> Attempt<'_, W> {
         match &result {
             Err(error) if error.kind == AuthorityErrorKind::Unavailable => {
                 info!(lineage = self.lineage, %error, "no usable answer from the authority");
-                let what = Failure::of(Trouble::of(error), error.to_string());
-                self.engine.note_outage(breaker, error.not_before, what).await;
+                let what = Failure::of(FailureKind::of(error), error.to_string());
+                self.context.note_outage(breaker, error.not_before, what).await;
             }
             // Nothing is known of others by it.
             Err(error) if error.kind == AuthorityErrorKind::Failed => {
                 info!(lineage = self.lineage, %error, "no usable answer from the authority");
             }
-            Ok(_) | Err(_) if proof == Proof::Works => self.engine.clear(&breaker).await,
+            Ok(_) | Err(_) if proof == Proof::Works => self.context.clear(&breaker).await,
             Ok(_) | Err(_) => {}
         }
         Ok(result?)

@@ -22,7 +22,7 @@ use crate::work::reconcile::Reconciler;
 use crate::work::reconcile::assign::Assigned;
 
 /// What is asked for and not done yet, by primary name.
-pub(super) type Asked = BTreeMap<DomainName, RenewalRequest>;
+pub(super) type RenewalRequests = BTreeMap<DomainName, RenewalRequest>;
 
 impl<W: World> Reconciler<W> {
     /// Takes new requests, forgets what is done, and answers what is left.
@@ -32,17 +32,17 @@ impl<W: World> Reconciler<W> {
         assigned: &[Assigned],
         left: &[Arc<Lineage>],
         now: OffsetDateTime,
-    ) -> Asked {
-        let read = self.engine.store.run(|store| store.renewal_requests()).await;
+    ) -> RenewalRequests {
+        let read = self.context.store.run(|store| store.renewal_requests()).await;
         let requests = match read {
             Ok(requests) => requests,
             Err(error) => {
                 self.tell_trouble("renewals asked for not read", Some(error.to_string()));
-                return Asked::new();
+                return RenewalRequests::new();
             }
         };
         self.tell_trouble("renewals asked for not read", None);
-        let mut asked = Asked::new();
+        let mut asked = RenewalRequests::new();
         for request in requests {
             let wanted = entries.iter().zip(assigned);
             let wanted = wanted
@@ -96,10 +96,10 @@ impl<W: World> Reconciler<W> {
         let is_taken = before.is_some_and(|before| before.asked_at == request.asked_at);
         if request.taken_at.is_none() && !is_taken {
             info!(names = %names, "renewal asked for: waits after failures are skipped, the floor and every limit hold");
-            self.engine.lift_waits(&names.set(), &certificate).await;
+            self.context.lift_waits(&names.set(), &certificate).await;
             request.taken_at = Some(now);
             let taken = request.clone();
-            let saved = self.engine.store.run(move |store| store.take_renewal(&taken));
+            let saved = self.context.store.run(move |store| store.take_renewal(&taken));
             note(saved.await);
         }
         Some(request)
@@ -112,7 +112,7 @@ impl<W: World> Reconciler<W> {
     }
 
     async fn forget(&self, request: RenewalRequest) {
-        let store = &self.engine.store;
+        let store = &self.context.store;
         note(store.run(move |store| store.drop_renewal(&request)).await);
     }
 }

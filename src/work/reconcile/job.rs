@@ -9,16 +9,16 @@ use crate::core::certificate::Leaf;
 use crate::core::held::Held;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
 use crate::decide::plan::Work;
 use crate::ports::Orchestrator;
 use crate::ports::World;
 use crate::store::ledger::Subject;
-use crate::work::context::Engine;
-use crate::work::context::places::Place;
-use crate::work::context::places::Workplaces;
+use crate::work::context::Context;
+use crate::work::context::slots::Slot;
+use crate::work::context::slots::Workplaces;
 use crate::work::deliver::Target;
 use crate::work::deliver::push;
 use crate::work::deliver::restore::restore;
@@ -147,10 +147,10 @@ impl Done {
 impl Job {
     /// Does it. An order gives its place back when the authority has nothing more to do for it, and waits for one of
     /// `pushes` before it goes on to Rancher; everything else has such a place from the start.
-    pub async fn run<W: World>(self, engine: &Engine<W>, place: Place, room: &Workplaces) -> Done {
+    pub async fn run<W: World>(self, context: &Context<W>, place: Slot, room: &Workplaces) -> Done {
         debug!(domain = self.primary, kind = self.word(), "job begun");
         let mut brought = Brought::default();
-        let (follow_up, setback) = match self.steps(engine, place, room, &mut brought).await {
+        let (follow_up, setback) = match self.steps(context, place, room, &mut brought).await {
             Ok(follow_up) => (follow_up, None),
             // What has no time of its own is seen to by the next planned pass.
             Err(setback) => (setback.until.is_some(), Some(setback)),
@@ -181,38 +181,38 @@ impl Job {
     /// Answers whether the next pass may find something else to do.
     async fn steps<W: World>(
         &self,
-        engine: &Engine<W>,
-        place: Place,
+        context: &Context<W>,
+        place: Slot,
         room: &Workplaces,
         brought: &mut Brought,
     ) -> Result<bool, Setback> {
         match &self.work {
             Work::Nothing => {}
-            Work::Push => self.push_stored(engine, brought).await?,
+            Work::Push => self.push_stored(context, brought).await?,
             Work::Restore => {
                 if let Some(held) = &self.target.remote {
-                    restore(engine, &self.target, held, self.lineage.as_deref()).await?;
+                    restore(context, &self.target, held, self.lineage.as_deref()).await?;
                     let leaf = held.content.as_ref().ok().map(|shown| shown.leaf.clone());
                     brought.on_disk = leaf;
                 }
             }
             Work::Settle(plan) => {
-                settle(engine, plan).await?;
+                settle(context, plan).await?;
                 return Ok(true);
             }
             Work::Obtain { plan, pushes_first } => {
-                if !plan.is_resumed && self.is_changed_at_rancher(engine).await? {
+                if !plan.is_resumed && self.is_changed_at_rancher(context).await? {
                     debug!(
                         domain = self.primary,
                         "changed at Rancher since the pass, nothing is ordered"
                     );
                     return Ok(true);
                 }
-                if *pushes_first && let Err(setback) = self.push_stored(engine, brought).await {
+                if *pushes_first && let Err(setback) = self.push_stored(context, brought).await {
                     // A new one is needed all the same, and is pushed with its own luck.
                     debug!(names = %self.target.names, error = setback.reason, "copy in the store not pushed first");
                 }
-                let obtained = obtain(engine, plan, place, room.of_orders()).await?;
+                let obtained = obtain(context, plan, place, room.of_orders()).await?;
                 brought.on_disk = Some(obtained.bundle.leaf().clone());
                 // Another order may have come to its end than the one that is wanted: the next pass decides.
                 if !obtained.bundle.leaf().names_equal(&plan.order.set()) {
@@ -223,19 +223,19 @@ impl Job {
                     return Ok(true);
                 }
                 let _place = room.pushes.wait().await;
-                self.push(engine, &obtained.bundle, Some(&obtained.directory), brought).await?;
+                self.push(context, &obtained.bundle, Some(&obtained.directory), brought).await?;
             }
         }
         Ok(false)
     }
 
     /// Looks once more before an order is opened: another instance, on a volume of its own, may have been quicker.
-    async fn is_changed_at_rancher<W: World>(&self, engine: &Engine<W>) -> Result<bool, Setback> {
+    async fn is_changed_at_rancher<W: World>(&self, context: &Context<W>) -> Result<bool, Setback> {
         if !self.target.view.is_whole {
             // Rancher could not be read, and the certificate cannot wait for that.
             return Ok(false);
         }
-        let orchestrator = engine.world.orchestrator();
+        let orchestrator = context.world.orchestrator();
         let looked = match &self.target.remote {
             Some(held) => orchestrator.look(&held.id).await,
             None => {
@@ -251,8 +251,8 @@ impl Job {
             Err(error) => {
                 let certificate = self.primary.clone();
                 let text = format!("Rancher could not be asked before an order: {error}");
-                let what = Failure::of(Trouble::of_rancher(&error), text);
-                let wait = engine.fail(Subject::Attempt { certificate }, what).await;
+                let what = Failure::of(FailureKind::of_rancher(&error), text);
+                let wait = context.fail(Subject::Attempt { certificate }, what).await;
                 Err(wait.into())
             }
         }
@@ -260,13 +260,13 @@ impl Job {
 
     async fn push_stored<W: World>(
         &self,
-        engine: &Engine<W>,
+        context: &Context<W>,
         brought: &mut Brought,
     ) -> Result<(), Setback> {
         let Some((lineage, live)) = self.live.clone() else {
             return Ok(());
         };
-        let read = engine.store.run(move |store| {
+        let read = context.store.run(move |store| {
             let record = store.record(&lineage)?;
             Ok::<_, crate::store::StoreError>((store.read_bundle(&lineage, live)?, record))
         });
@@ -274,7 +274,7 @@ impl Job {
             Ok((Ok(bundle), record)) => (bundle, record),
             Ok((Err(flaw), _)) => return Err(Setback::failure(flaw.to_string())),
             Err(error) => {
-                let what = Failure::of(Trouble::Disk, error.to_string());
+                let what = Failure::of(FailureKind::Disk, error.to_string());
                 return Err(Setback::failure(what));
             }
         };
@@ -282,17 +282,17 @@ impl Job {
             .as_ref()
             .and_then(|record| record.versions.iter().find(|version| version.number == live));
         let directory = version.and_then(|version| version.directory.as_deref());
-        self.push(engine, &bundle, directory, brought).await
+        self.push(context, &bundle, directory, brought).await
     }
 
     async fn push<W: World>(
         &self,
-        engine: &Engine<W>,
+        context: &Context<W>,
         bundle: &Bundle,
         directory: Option<&str>,
         brought: &mut Brought,
     ) -> Result<(), Setback> {
-        let id = push(engine, &self.target, bundle, directory).await?;
+        let id = push(context, &self.target, bundle, directory).await?;
         info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at Rancher");
         brought.at_rancher = Some(bundle.leaf().clone());
         brought.pushed.push(id);

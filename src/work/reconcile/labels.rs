@@ -23,7 +23,7 @@ impl<W: World> Reconciler<W> {
         if self.knows_labels {
             return;
         }
-        let trouble = match self.engine.store.run(|store| store.labels()).await {
+        let trouble = match self.context.store.run(|store| store.labels()).await {
             Ok(Some(labels)) => {
                 self.labels = labels;
                 self.knows_labels = true;
@@ -40,7 +40,7 @@ impl<W: World> Reconciler<W> {
         if !self.reads_labels {
             return false;
         }
-        let read = self.engine.world.orchestrator().announcements().await;
+        let read = self.context.world.orchestrator().announcements().await;
         self.learn(read)
     }
 
@@ -51,7 +51,7 @@ impl<W: World> Reconciler<W> {
                 let is_changed = announcements != self.labels.announcements;
                 self.labels.announcements = announcements;
                 self.knows_labels = true;
-                self.read_at = Some(self.engine.now());
+                self.read_at = Some(self.context.now());
                 self.labels_fault = None;
                 is_changed
             }
@@ -65,7 +65,7 @@ impl<W: World> Reconciler<W> {
 
     /// Names that were left out or moved, and why.
     pub(super) fn left_out(&self) -> Vec<String> {
-        let of_domains = self.engine.settings.left_out.iter();
+        let of_domains = self.context.settings.left_out.iter();
         of_domains.chain(&self.notices).cloned().collect()
     }
 
@@ -98,7 +98,7 @@ impl<W: World> Reconciler<W> {
     /// Written only if it is something else than what stands there.
     pub(super) async fn save_labels(&mut self, record: LabelsRecord) {
         let save = record.clone();
-        let saved = self.engine.store.run(move |store| {
+        let saved = self.context.store.run(move |store| {
             if store.labels()?.as_ref() == Some(&save) {
                 return Ok(());
             }

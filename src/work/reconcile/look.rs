@@ -24,8 +24,8 @@ pub(super) struct ListClock {
 impl<W: World> Reconciler<W> {
     /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
     pub(super) async fn list(&mut self) -> Result<Vec<Held>, String> {
-        let now = self.engine.now();
-        let loop_time = self.engine.settings.loop_time;
+        let now = self.context.now();
+        let loop_time = self.context.settings.loop_time;
         // What lies later was noted by a clock that was ahead.
         let latest = now.saturating_add(schedule::after_setback(u32::MAX, loop_time));
         if let Some((until, fault)) = &self.list.wait
@@ -34,7 +34,7 @@ impl<W: World> Reconciler<W> {
         {
             return Err(fault.clone());
         }
-        match self.engine.world.orchestrator().certificates().await {
+        match self.context.world.orchestrator().certificates().await {
             Ok(held) => {
                 self.list = ListClock { was_well: true, ..ListClock::default() };
                 Ok(held)
@@ -59,7 +59,7 @@ impl<W: World> Reconciler<W> {
         if rancher_fault.is_some() {
             return None;
         }
-        let balancers = self.engine.world.orchestrator().balancers().await;
+        let balancers = self.context.world.orchestrator().balancers().await;
         Some(match balancers {
             Ok(balancers) => Ok(balancers.into()),
             Err(error) => Err(error.to_string()),
@@ -67,7 +67,7 @@ impl<W: World> Reconciler<W> {
     }
 
     pub(super) async fn webroot_fault(&self) -> Option<String> {
-        let published = self.engine.world.challenge().published().await;
+        let published = self.context.world.challenge().published().await;
         published.err().map(|error| error.to_string())
     }
 }

@@ -3,7 +3,7 @@
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::core::budget::Asked;
+use crate::core::budget::OrderCost;
 use crate::core::names::NameSet;
 use crate::decide::classify::provenance;
 use crate::ports::World;
@@ -25,12 +25,12 @@ impl<W: World> Reconciler<W> {
                 continue;
             };
             let names: NameSet = leaf.domain_names();
-            if self.engine.ledger().knows(directory, &names) {
+            if self.context.ledger().knows(directory, &names) {
                 continue;
             }
             tracing::debug!(name = held.name, "ledger seeded from Rancher");
-            let asked = Asked { directory, account: "", names: &names, is_renewal: false };
-            self.engine.seed(&asked, leaf).await;
+            let asked = OrderCost { directory, account: "", names: &names, is_renewal: false };
+            self.context.seed(&asked, leaf).await;
         }
     }
 }

@@ -80,14 +80,14 @@ impl<W: World> Reconciler<W> {
             return;
         };
         // An attempt may be storing another version: the next pass knows what came of it.
-        if self.engine.is_claimed(&Claim::lineage(&lineage.name))
+        if self.context.is_claimed(&Claim::lineage(&lineage.name))
             || !self.said.insert(format!("gone {}", lineage.name))
         {
             return;
         }
         info!(names = %record.names, "nobody wants this certificate any more and no balancer lists it, left to expire");
         let (name, record) = (lineage.name.clone(), record.clone());
-        let noted = self.engine.store.run(move |store| store.note_gone(&name, &record));
+        let noted = self.context.store.run(move |store| store.note_gone(&name, &record));
         match noted.await {
             // From here on the record knows; or it is another one, of which nothing was said yet.
             Ok(_) => drop(self.said.remove(&format!("gone {}", lineage.name))),

@@ -101,7 +101,7 @@ async fn promtool(arguments: &[&str], input: &str) -> String {
 
 fn not_after(pem: &Path) -> f64 {
     let pem = std::fs::read_to_string(pem).unwrap();
-    let shown = rancher_lets_encrypt::core::certificate::Shown::parse(&pem, "").unwrap();
+    let shown = rancher_lets_encrypt::core::certificate::CertificateChain::parse(&pem, "").unwrap();
     (shown.leaf.not_after - time::OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
 }
 

@@ -1,7 +1,7 @@
 use time::macros::datetime;
 
 use super::*;
-use crate::core::certificate::Shown;
+use crate::core::certificate::CertificateChain;
 use crate::view::notify::notice::Severity;
 use crate::view::status::Program;
 use crate::view::status::certificate::Copy;
@@ -30,18 +30,18 @@ fn certificate(name: &str, health: Health) -> Certificate {
     }
 }
 
-fn problem(kind: Option<Trouble>) -> Problem {
-    let row = kind.map(Trouble::row);
+fn problem(kind: Option<FailureKind>) -> Problem {
+    let row = kind.map(FailureKind::row);
     Problem {
         what: "it broke".to_owned(),
         kind,
-        advice: kind.and_then(Trouble::advice).map(str::to_owned),
+        advice: kind.and_then(FailureKind::advice).map(str::to_owned),
         needs_person: row.is_some_and(|row| row.reaction == Reaction::Person),
         link: None,
     }
 }
 
-fn failing(name: &str, kind: Trouble) -> Certificate {
+fn failing(name: &str, kind: FailureKind) -> Certificate {
     Certificate { problem: Some(problem(Some(kind))), ..certificate(name, Health::Attention) }
 }
 
@@ -54,10 +54,10 @@ fn part(name: &str, health: Health) -> Part {
     }
 }
 
-fn status(certificates: Vec<Certificate>, surroundings: Vec<Part>) -> Status {
+fn status(certificates: Vec<Certificate>, dependencies: Vec<Part>) -> Status {
     let mut status = Status::before(&Program::default(), Phase::Running, NOW);
     status.certificates = certificates;
-    status.surroundings = surroundings;
+    status.dependencies = dependencies;
     status
 }
 
@@ -104,14 +104,14 @@ fn each_kind_of_problem_is_told_once_at_its_time() {
         let mut teller = Teller::new();
         let sick = [failing(A, row.trouble)];
         let kind = match row.reaction {
-            Reaction::Person if row.trouble == Trouble::Paused => Kind::Paused,
+            Reaction::Person if row.trouble == FailureKind::Paused => Kind::Paused,
             Reaction::Person => Kind::NeedsPerson,
             Reaction::Retry | Reaction::Wait | Reaction::Change => Kind::Failing,
         };
         let waits = match row.reaction {
             Reaction::Retry | Reaction::Wait => true,
             Reaction::Person => false,
-            Reaction::Change => row.clock == Clock::Setback,
+            Reaction::Change => row.backoff == Backoff::Setback,
         };
         let (at_once, later) = if waits { (0, 1) } else { (1, 0) };
         teller.tells(&sick, &vec![kind; at_once]);
@@ -123,7 +123,7 @@ fn each_kind_of_problem_is_told_once_at_its_time() {
 
 #[test]
 fn what_happened_what_to_do_and_what_comes_next_are_told() {
-    let mut sick = failing(A, Trouble::Unreachable);
+    let mut sick = failing(A, FailureKind::Unreachable);
     sick.next = Some(Next { at: NOW + Duration::MINUTE, what: "next try: Issue".to_owned() });
     let told = Teller::new().sees(&[sick]).remove(0);
     assert_eq!(told.title, "a.example.com fails");
@@ -143,7 +143,7 @@ fn what_happened_what_to_do_and_what_comes_next_are_told() {
 
 #[test]
 fn the_address_of_the_authority_is_told() {
-    let mut sick = failing(A, Trouble::Paused);
+    let mut sick = failing(A, FailureKind::Paused);
     let link = "https://portal.test/unpause?jwt=x".to_owned();
     sick.problem.as_mut().unwrap().link = Some(link.clone());
     let told = Teller::new().sees(&[sick]).remove(0);
@@ -154,7 +154,7 @@ fn the_address_of_the_authority_is_told() {
 #[test]
 fn other_words_and_moments_of_work_are_no_news() {
     let mut teller = Teller::new();
-    let sick = failing(A, Trouble::Unreachable);
+    let sick = failing(A, FailureKind::Unreachable);
     teller.tells(std::slice::from_ref(&sick), &[Kind::Failing]);
     let mut reworded = sick.clone();
     reworded.problem.as_mut().unwrap().what = "in other words".to_owned();
@@ -163,7 +163,7 @@ fn other_words_and_moments_of_work_are_no_news() {
         teller.later(Duration::MINUTE).tells(std::slice::from_ref(&reworded), &[]);
     }
     // Another kind is news, and going back to the first one is not.
-    teller.tells(&[failing(A, Trouble::Caa)], &[Kind::Failing]);
+    teller.tells(&[failing(A, FailureKind::Caa)], &[Kind::Failing]);
     teller.tells(&[sick], &[]);
 }
 
@@ -171,7 +171,7 @@ fn other_words_and_moments_of_work_are_no_news() {
 fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
     let mut teller = Teller::new();
     let well = [certificate(A, Health::Well)];
-    let sick = [failing(A, Trouble::Unreachable)];
+    let sick = [failing(A, FailureKind::Unreachable)];
     teller.tells(&well, &[]);
     teller.tells(&sick, &[Kind::Failing]);
     let told = teller.later(Duration::HOUR).sees(&well);
@@ -187,10 +187,10 @@ fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
 #[test]
 fn a_blip_that_was_not_told_recovers_in_silence() {
     let mut teller = Teller::new();
-    teller.tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.tells(&[failing(A, FailureKind::SelfCheck)], &[]);
     teller.later(Duration::MINUTE).tells(&[certificate(A, Health::Well)], &[]);
     // It does not count for the next one.
-    teller.later(LASTING).tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.later(LASTING).tells(&[failing(A, FailureKind::SelfCheck)], &[]);
 }
 
 #[test]
@@ -213,14 +213,14 @@ fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
 #[test]
 fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
     let mut teller = Teller::new();
-    let failing = failing(A, Trouble::NameRefused);
+    let failing = failing(A, FailureKind::NameRefused);
     let at_risk = Certificate { health: Health::AtRisk, ..failing.clone() };
     teller.tells(std::slice::from_ref(&at_risk), &[Kind::AtRisk]);
     // As long as it cannot be seen what is served, nothing is over.
     teller.tells(std::slice::from_ref(&failing), &[]);
     teller.tells(std::slice::from_ref(&at_risk), &[]);
     let issued = rcgen::generate_simple_self_signed([A.to_owned()]).unwrap();
-    let shown = Shown::parse(&issued.cert.pem(), "").unwrap();
+    let shown = CertificateChain::parse(&issued.cert.pem(), "").unwrap();
     let replaced = Certificate { at_rancher: Copy::Whole((&shown.leaf).into()), ..failing };
     teller.tells(&[replaced], &[]);
     teller.tells(&[at_risk], &[Kind::AtRisk]);
@@ -229,17 +229,17 @@ fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
 #[test]
 fn risk_and_its_problem_are_one_notice() {
     let mut teller = Teller::new();
-    let sick = Certificate { health: Health::AtRisk, ..failing(A, Trouble::SelfCheck) };
+    let sick = Certificate { health: Health::AtRisk, ..failing(A, FailureKind::SelfCheck) };
     let told = teller.sees(std::slice::from_ref(&sick));
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].kind, Kind::AtRisk);
     assert!(told[0].text.contains("it broke"), "{}", told[0].text);
-    teller.later(LASTING).tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.later(LASTING).tells(&[failing(A, FailureKind::SelfCheck)], &[]);
 }
 
 #[test]
 fn a_certificate_that_is_not_wanted_any_more_is_over() {
-    let sick = [failing(A, Trouble::Unreachable)];
+    let sick = [failing(A, FailureKind::Unreachable)];
     let mut teller = Teller::new();
     teller.tells(&sick, &[Kind::Failing]);
     for name in UNSURE {
@@ -254,7 +254,7 @@ fn a_certificate_that_is_not_wanted_any_more_is_over() {
     assert_eq!(told[0].title, "a.example.com is not wanted any more");
     teller.tells(&[], &[]);
     // One that nothing was told of goes in silence.
-    teller.tells(&[failing(A, Trouble::SelfCheck)], &[]);
+    teller.tells(&[failing(A, FailureKind::SelfCheck)], &[]);
     teller.tells(&[], &[]);
     assert!(teller.told.certificates.is_empty());
 }
@@ -304,7 +304,7 @@ fn notices_that_cannot_be_delivered_are_no_notice() {
 #[test]
 fn a_digest_comes_once_a_day_while_anything_is_wrong() {
     let mut teller = Teller::new();
-    let sick = [failing(A, Trouble::Unreachable)];
+    let sick = [failing(A, FailureKind::Unreachable)];
     teller.tells(&sick, &[Kind::Failing]);
     teller.later(DIGEST - Duration::SECOND).tells(&[certificate(A, Health::Working)], &[]);
     let told = teller.later(Duration::SECOND).sees(&sick);
@@ -324,7 +324,7 @@ fn a_digest_comes_once_a_day_while_anything_is_wrong() {
 fn a_digest_has_the_worst_first_and_says_how_many_more_there_are() {
     let mut teller = Teller::new();
     let mut sick: Vec<Certificate> = (100..130)
-        .map(|number| failing(&format!("n{number}.example.com"), Trouble::Unreachable))
+        .map(|number| failing(&format!("n{number}.example.com"), FailureKind::Unreachable))
         .collect();
     sick[29].health = Health::AtRisk;
     teller.sees(&sick);
@@ -342,7 +342,8 @@ fn a_digest_has_the_worst_first_and_says_how_many_more_there_are() {
 fn three_hundred_failures_are_one_notice_and_so_is_their_end() {
     let mut teller = Teller::new();
     let names: Vec<String> = (0..300).map(|number| format!("n{number}.test")).collect();
-    let sick: Vec<Certificate> = names.iter().map(|name| failing(name, Trouble::Paused)).collect();
+    let sick: Vec<Certificate> =
+        names.iter().map(|name| failing(name, FailureKind::Paused)).collect();
     let told = teller.sees(&sick);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].kind, Kind::Paused);
@@ -362,7 +363,7 @@ fn three_hundred_failures_are_one_notice_and_so_is_their_end() {
 fn failures_that_come_one_by_one_are_summed_up_after_the_first() {
     let mut teller = Teller::new();
     let all: Vec<Certificate> = (100..400)
-        .map(|number| failing(&format!("n{number}.test"), Trouble::Unreachable))
+        .map(|number| failing(&format!("n{number}.test"), FailureKind::Unreachable))
         .collect();
     let mut titles = Vec::new();
     for count in 1..=all.len() {
@@ -379,10 +380,14 @@ fn failures_that_come_one_by_one_are_summed_up_after_the_first() {
 #[test]
 fn a_round_with_several_kinds_has_one_notice_for_each() {
     let mut teller = Teller::new();
-    let mut all: Vec<Certificate> =
-        (0..4).map(|number| failing(&format!("n{number}.test"), Trouble::Unreachable)).collect();
-    all.push(failing("paused.test", Trouble::Paused));
-    all.push(Certificate { health: Health::AtRisk, ..failing("risk.test", Trouble::Unreachable) });
+    let mut all: Vec<Certificate> = (0..4)
+        .map(|number| failing(&format!("n{number}.test"), FailureKind::Unreachable))
+        .collect();
+    all.push(failing("paused.test", FailureKind::Paused));
+    all.push(Certificate {
+        health: Health::AtRisk,
+        ..failing("risk.test", FailureKind::Unreachable)
+    });
     let told = teller.sees(&all);
     let titles: Vec<&str> = told.iter().map(|notice| notice.title.as_str()).collect();
     assert_eq!(
@@ -394,7 +399,7 @@ fn a_round_with_several_kinds_has_one_notice_for_each() {
 #[test]
 fn nothing_is_known_before_the_loop_turns() {
     let mut teller = Teller::new();
-    teller.tells(&[failing(A, Trouble::Unreachable)], &[Kind::Failing]);
+    teller.tells(&[failing(A, FailureKind::Unreachable)], &[Kind::Failing]);
     let phases = [
         Phase::Starting,
         Phase::NotRunning,
@@ -413,14 +418,14 @@ fn nothing_is_known_before_the_loop_turns() {
 fn a_clock_that_was_set_back_keeps_nothing_from_being_told() {
     let mut teller = Teller::new();
     teller.later(Duration::days(1000));
-    let sick = [failing(A, Trouble::SelfCheck)];
+    let sick = [failing(A, FailureKind::SelfCheck)];
     teller.tells(&sick, &[]);
     teller.later(LASTING).tells(&sick, &[Kind::Failing]);
     teller.now = NOW;
     teller.tells(&sick, &[]);
     teller.later(DIGEST).tells(&sick, &[Kind::Digest]);
     let many: Vec<Certificate> =
-        (0..9).map(|number| failing(&format!("n{number}.test"), Trouble::Caa)).collect();
+        (0..9).map(|number| failing(&format!("n{number}.test"), FailureKind::Caa)).collect();
     assert_eq!(teller.sees(&many).len(), 2);
 }
 

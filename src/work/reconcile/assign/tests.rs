@@ -2,8 +2,8 @@ use time::Duration;
 
 use super::*;
 use crate::core::bundle::Secret;
+use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Flaw;
-use crate::core::certificate::Shown;
 use crate::core::certificate::tests::NOW;
 use crate::core::certificate::tests::shown;
 use crate::core::certificate::tests::staging;
@@ -42,13 +42,13 @@ fn entries(texts: &[&str]) -> Vec<Entry> {
     texts.iter().map(entry).collect()
 }
 
-fn certificate(names: &str, left: i64) -> Shown {
+fn certificate(names: &str, left: i64) -> CertificateChain {
     let names = full(names);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     shown(&names, Duration::days(left - 90), Duration::days(90))
 }
 
-fn whole(shown: Shown, directory: &str) -> DiskCopy {
+fn whole(shown: CertificateChain, directory: &str) -> DiskCopy {
     DiskCopy::Whole(Stored { shown, directory: Some(directory.to_owned()), stored_at: None })
 }
 
@@ -302,7 +302,7 @@ fn no_certificate_at_rancher_belongs_to_two_entries() {
 fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     let copy = certificate("a", 80);
     let lineage = lineage("a", "a", whole(copy.clone(), PRODUCTION));
-    let named = |number, name: &str, shown: &Shown| Held {
+    let named = |number, name: &str, shown: &CertificateChain| Held {
         content: Ok(shown.clone()),
         ..held(number, name, "a")
     };
@@ -318,11 +318,14 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     assert_eq!(found(&[named(7, "a", &other)]), None);
     assert_eq!(found(&[named(5, "a", &other), named(6, "a", &copy)]), Some(6));
     // Known by its mark: a lost record, an older volume.
-    let mark = |shown: &Shown| {
+    let mark = |shown: &CertificateChain| {
         let mark = crate::core::mark::Mark { leaf: shown.leaf.fingerprint, directory: PRODUCTION };
         mark.write("").0
     };
-    let marked = |name: &str, of: &Shown| Held { description: mark(of), ..named(7, name, &other) };
+    let marked = |name: &str, of: &CertificateChain| Held {
+        description: mark(of),
+        ..named(7, name, &other)
+    };
     assert_eq!(found(&[marked("a", &other)]), Some(7));
     assert_eq!(found(&[marked("a", &copy)]), None);
     assert_eq!(found(&[marked("shop", &other)]), None);

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rancher_lets_encrypt::core::certificate::CertificateChain;
 use rancher_lets_encrypt::core::certificate::Leaf;
-use rancher_lets_encrypt::core::certificate::Shown;
 use sandbox::certs::CertificateAuthority;
 use sandbox::certs::Subject;
 use sandbox::parts::acme2certifier::Acme2certifier;
@@ -223,7 +223,7 @@ impl Home {
     /// The fingerprint of what Rancher holds under a name, and what it says.
     fn held(&self, name: &str) -> (String, Leaf) {
         let held = self.rancher.certificate(name).unwrap();
-        let shown = Shown::parse(&held.cert, "").unwrap();
+        let shown = CertificateChain::parse(&held.cert, "").unwrap();
         (held.leaf().to_owned(), shown.leaf)
     }
 

@@ -1,6 +1,6 @@
 //! Made-up states of everything, for what no daemon gets into while a test waits.
 
-use rancher_lets_encrypt::core::reaction::Trouble;
+use rancher_lets_encrypt::core::reaction::FailureKind;
 use rancher_lets_encrypt::view::status::Health;
 use rancher_lets_encrypt::view::status::Part;
 use rancher_lets_encrypt::view::status::Pass;
@@ -58,7 +58,7 @@ pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
             budgets: Vec::new(),
             waits: Vec::new(),
         }],
-        surroundings: vec![
+        dependencies: vec![
             part("Rancher", "certificates listed at 2026-11-28T12:00:00Z"),
             part("metadata", "labels read at 2026-11-28T11:59:58Z"),
             part("balancers", "2 in this environment"),
@@ -126,8 +126,8 @@ pub(crate) fn failing(names: &[&str], origin: &str, what: &str) -> Certificate {
 fn problem(what: &str) -> Problem {
     Problem {
         what: what.to_owned(),
-        kind: Some(Trouble::Unreachable),
-        advice: Trouble::Unreachable.advice().map(str::to_owned),
+        kind: Some(FailureKind::Unreachable),
+        advice: FailureKind::Unreachable.advice().map(str::to_owned),
         needs_person: false,
         link: None,
     }
@@ -203,7 +203,7 @@ pub(crate) fn hostile_status() -> Status {
     bad.on_disk = Copy::Broken { why: text.clone() };
     let mut status = status(vec![bad], "1 of 1 certificates needs attention.");
     status.notices = vec![text.clone()];
-    status.surroundings.push(part(&text, &text));
+    status.dependencies.push(part(&text, &text));
     status.settings[0].value.clone_from(&text);
     let authority = &mut status.authorities[0];
     authority.budgets = vec![budget(&text, 5, 5, Duration::HOUR)];

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use rancher_lets_encrypt::core::certificate::Shown;
+use rancher_lets_encrypt::core::certificate::CertificateChain;
 use sandbox::faults::Seen;
 use sandbox::rancher::certificate::Held;
 
@@ -116,7 +116,7 @@ impl Weather {
 }
 
 fn covers(held: &Held, names: &[String]) -> bool {
-    let Ok(shown) = Shown::parse(&held.cert, "") else {
+    let Ok(shown) = CertificateChain::parse(&held.cert, "") else {
         return false;
     };
     let held: Vec<&str> = shown.leaf.names().collect();

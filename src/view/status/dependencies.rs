@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::core::held::Service;
-use crate::core::reaction::Trouble;
+use crate::core::reaction::FailureKind;
 use crate::core::text::timestamp;
 use crate::decide::filter::EPHEMERAL;
 use crate::store::ledger::Subject;
@@ -63,7 +63,7 @@ fn rancher(report: &Report) -> Part {
     let fault = report.rancher_fault.as_deref();
     part(
         "Rancher",
-        fault.map(|fault| (fault, Trouble::RancherAway.advice())),
+        fault.map(|fault| (fault, FailureKind::RancherAway.advice())),
         format!("certificates listed at {}", timestamp(report.at)),
     )
 }
@@ -108,7 +108,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
             health: Health::Waiting,
             ..part(NAME, None, "not known while Rancher cannot be read")
         },
-        Some(Err(fault)) => part(NAME, Some((fault, Trouble::RancherAway.advice())), ""),
+        Some(Err(fault)) => part(NAME, Some((fault, FailureKind::RancherAway.advice())), ""),
         Some(Ok(balancers)) => {
             let mut part = part(NAME, None, listed(balancers));
             if on_record.is_wake_owed {
@@ -164,12 +164,12 @@ fn authority(on_record: &OnRecord<'_>, authorities: &[Authority]) -> Part {
 
 fn webroot(report: &Report) -> Part {
     let fault = report.webroot_fault.as_deref();
-    part("webroot", fault.map(|fault| (fault, Trouble::Disk.advice())), "can be read")
+    part("webroot", fault.map(|fault| (fault, FailureKind::Disk.advice())), "can be read")
 }
 
 fn store(report: &Report) -> Part {
     let fault = match &report.store_fault {
-        Some(fault) => Some((fault.as_str(), Trouble::Disk.advice())),
+        Some(fault) => Some((fault.as_str(), FailureKind::Disk.advice())),
         None if report.is_ephemeral => Some((EPHEMERAL, None)),
         None => None,
     };

@@ -7,40 +7,40 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
 /// One of the places that work may take at the same time; whoever waits for one hears of it when it is given back.
-pub struct Place {
+pub struct Slot {
     _permit: OwnedSemaphorePermit,
     freed: Arc<Notify>,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.freed.notify_one();
     }
 }
 
-/// Places for one kind of work.
+/// Slots for one kind of work.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Slots {
     free: Arc<Semaphore>,
     freed: Arc<Notify>,
 }
 
-impl Places {
+impl Slots {
     /// So many places.
     pub fn new(count: usize, freed: Arc<Notify>) -> Self {
         Self { free: Arc::new(Semaphore::new(count)), freed }
     }
 
     /// Takes a place, if one is free.
-    pub fn take(&self) -> Option<Place> {
+    pub fn take(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
-        Some(Place { _permit: permit, freed: Arc::clone(&self.freed) })
+        Some(Slot { _permit: permit, freed: Arc::clone(&self.freed) })
     }
 
     /// Waits for a place.
-    pub async fn wait(&self) -> Option<Place> {
+    pub async fn wait(&self) -> Option<Slot> {
         let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-        Some(Place { _permit: permit, freed: Arc::clone(&self.freed) })
+        Some(Slot { _permit: permit, freed: Arc::clone(&self.freed) })
     }
 }
 
@@ -48,11 +48,11 @@ impl Places {
 #[derive(Debug, Clone)]
 pub struct Workplaces {
     /// Orders at work at the authority.
-    pub orders: Places,
+    pub orders: Slots,
     /// Orders whose names are looked at by ourselves: names that never answer keep no other from its order.
-    pub checks: Places,
+    pub checks: Slots,
     /// Pushes and restores.
-    pub pushes: Places,
+    pub pushes: Slots,
 }
 
 impl Workplaces {
@@ -66,7 +66,7 @@ impl Workplaces {
 #[derive(Debug, Clone, Copy)]
 pub struct Room<'a> {
     /// See [`Workplaces::orders`].
-    pub orders: &'a Places,
+    pub orders: &'a Slots,
     /// See [`Workplaces::checks`].
-    pub checks: &'a Places,
+    pub checks: &'a Slots,
 }
