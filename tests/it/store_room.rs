@@ -48,19 +48,12 @@ impl Small {
         self.disk.path(&self.world.store()).join(path)
     }
 
-    /// Nothing below the path of the store can be changed any more; files that are open stay open, as after an
-    /// error of the file system.
     async fn freeze(&self) {
-        let store = self.world.store();
-        let store = store.display();
-        let script =
-            format!("mount --bind '{store}' '{store}'; mount -o remount,bind,ro '{store}'");
-        self.disk.run(&script).await;
+        self.disk.freeze(&self.world.store()).await;
     }
 
     async fn thaw(&self) {
-        let script = format!("umount '{}'", self.world.store().display());
-        self.disk.run(&script).await;
+        self.disk.thaw(&self.world.store()).await;
     }
 
     fn live_leaf(&self) -> String {

@@ -99,6 +99,26 @@ impl Namespace {
         assert!(status.success(), "{script}");
     }
 
+    /// Nothing below a folder can be changed any more; files that are open stay open, as after an error of the file
+    /// system.
+    ///
+    /// The view that goes on top of the folder becomes read-only where nobody sees it yet: once it is in its place,
+    /// a daemon may open a file for writing through it, and as long as it does, the kernel refuses. It is in no mtab,
+    /// which only the real root may write.
+    pub(crate) async fn freeze(&self, folder: &Path) {
+        let script = "mkdir $view; mount --bind $folder $view; mount -o remount,bind,ro $view\n\
+                      mount --no-mtab --move $view $folder; rmdir $view";
+        let shown = folder.display();
+        self.run(&format!("folder='{shown}'; view='{shown}.view'; {script}")).await;
+    }
+
+    /// What is below a frozen folder can be changed again.
+    ///
+    /// The view stays: it cannot be taken away while anybody reads through it, and a daemon reads in every pass.
+    pub(crate) async fn thaw(&self, folder: &Path) {
+        self.run(&format!("mount -o remount,bind,rw '{}'", folder.display())).await;
+    }
+
     /// Fills the disk below a folder to the last byte. Removing the file that is answered makes room.
     pub(crate) fn fill(&self, folder: &Path) -> PathBuf {
         let path = self.path(folder).join("filler");
@@ -119,4 +139,30 @@ async fn a_script_that_fails_is_told_with_its_own_words() {
     let said =
         Namespace::begin("echo beforehand; mount -t nothing /nowhere /nor-there").await.err();
     assert!(said.is_some_and(|said| said.contains("/nor-there")));
+}
+
+#[tokio::test]
+async fn a_folder_is_frozen_and_thawed_while_its_files_are_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = &dir.path().join("disk");
+    std::fs::create_dir(folder).unwrap();
+    let script = format!("mount -t tmpfs tmpfs '{}'", folder.display());
+    let Some(namespace) = Namespace::new(&script).await else {
+        return;
+    };
+    let inside = namespace.path(folder);
+    let mut written = Vec::new();
+    let mut read = Vec::new();
+    for round in 0..2 {
+        let path = inside.join(round.to_string());
+        written.push(std::fs::File::create(&path).unwrap());
+        namespace.freeze(folder).await;
+        for file in &mut written {
+            file.write_all(b"x").unwrap();
+        }
+        read.push(std::fs::File::open(&path).unwrap());
+        let refused = std::fs::write(&path, "").unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+        namespace.thaw(folder).await;
+    }
 }

@@ -15,6 +15,7 @@ use rustix::pipe::SpliceFlags;
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::pipe::pipe_with;
 use rustix::pipe::tee;
+use sandbox::parts::web::HANGS;
 use serde_json::Value;
 
 use super::Settings;
@@ -69,7 +70,7 @@ impl Stepped {
         let began = Instant::now();
         let tasks = format!("/proc/{}/task", self.child.id());
         while !is_writing_into_a_pipe(Path::new(&tasks)) {
-            assert!(began.elapsed() < Duration::from_secs(30), "it never came to its next line");
+            assert!(began.elapsed() < HANGS, "it never came to its next line");
             // The kernel tells nobody when somebody begins to wait.
             std::thread::sleep(Duration::from_micros(500));
         }

@@ -59,24 +59,18 @@ impl Place {
     pub(super) async fn disk_is(&mut self, is: Disk) {
         let Some(disk) = &self.disk else { return };
         let store = self.scene.path("store");
-        let shown = store.display();
         match self.is {
             Disk::Good => {}
             Disk::Full => {
                 let filler = self.filler.take();
                 std::fs::remove_file(filler.expect("it was filled")).unwrap();
             }
-            // What a daemon reads at this moment must not keep it busy.
-            Disk::ReadOnly => disk.run(&format!("umount --lazy '{shown}'")).await,
+            Disk::ReadOnly => disk.thaw(&store).await,
         }
         match is {
             Disk::Good => {}
             Disk::Full => self.filler = Some(disk.fill(&store)),
-            Disk::ReadOnly => {
-                let script =
-                    format!("mount --bind '{shown}' '{shown}'; mount -o remount,bind,ro '{shown}'");
-                disk.run(&script).await;
-            }
+            Disk::ReadOnly => disk.freeze(&store).await,
         }
         self.is = is;
     }
