@@ -364,7 +364,7 @@ fn everything_is_said_in_one_sentence() {
         ..report(vec![well("a.test"), bad("b.test")])
     };
     let status = gathered(away, &Ledger::default());
-    assert_eq!(status.sentence, "1 of 2 certificates needs attention. FailureKind with: Rancher.");
+    assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: Rancher.");
     assert_eq!(status.health, Health::Attention);
     let away = Report {
         rancher_fault: Some("no answer".to_owned()),
@@ -373,7 +373,7 @@ fn everything_is_said_in_one_sentence() {
     };
     assert_eq!(
         gathered(away, &Ledger::default()).sentence,
-        "1 certificate well. FailureKind with: Rancher."
+        "1 certificate well. Trouble with: Rancher."
     );
     let unread =
         Report { labels: Labels { are_read: true, ..Labels::default() }, ..report(Vec::new()) };
@@ -515,7 +515,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     let open = gathered(report(vec![first]), &ledger);
     assert_eq!(open.authorities[0].waits.len(), 1);
     assert_eq!(open.health, Health::Attention);
-    assert!(open.sentence.ends_with("FailureKind with: CA."), "{}", open.sentence);
+    assert!(open.sentence.ends_with("Trouble with: CA."), "{}", open.sentence);
 }
 
 #[test]
