@@ -14,7 +14,7 @@ use crate::decide::filter::Around;
 use crate::decide::filter::OnRecord;
 use crate::decide::plan::Work;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 
 pub mod order;
@@ -29,7 +29,7 @@ pub struct Verdict {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
-    pub at_rancher: AtRancher,
+    pub at_destination: AtDestination,
     /// What is to be done, as the table and the filter say.
     pub action: Action,
     /// Why, in plain words.
@@ -70,7 +70,7 @@ pub fn decide(
     let judged = filter::staging(facts, judge(facts, now), now);
     let mut verdict = Verdict {
         on_disk: judged.on_disk,
-        at_rancher: judged.at_rancher,
+        at_destination: judged.at_destination,
         action: judged.action,
         needs_attention: judged.needs_attention,
         why: judged.why.clone(),
@@ -93,7 +93,7 @@ pub fn decide(
             if matches!(work, Work::Push) && verdict.action != Action::Push {
                 verdict.action = Action::Push;
                 verdict.why = format!(
-                    "the copy in the store is better than what Rancher has ({})",
+                    "the copy in the store is better than what the destination has ({})",
                     verdict.why
                 );
             }

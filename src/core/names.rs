@@ -191,7 +191,7 @@ impl fmt::Debug for DomainName {
 /// A set of domain names, as budgets and comparisons see a certificate.
 pub type NameSet = BTreeSet<DomainName>;
 
-/// What one certificate covers: the primary name, which names the folder and the Rancher certificate,
+/// What one certificate covers: the primary name, which names the folder and the certificate at the destination,
 /// and its alternatives in the order they were written.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<DomainName>", into = "Vec<DomainName>")]

@@ -1,6 +1,6 @@
 //! What is done about each kind of failure: one table, by which everybody reacts.
 //!
-//! The kinds are those of RFC 8555, section 6.7, as Boulder uses them, and of Rancher's API. Each has one reaction, one
+//! The kinds are those of RFC 8555, section 6.7, as Boulder uses them, and of the destination. Each has one reaction, one
 //! clock and one sentence that says what a person can do.
 //!
 //! What is never asked has no row, and counts as another refusal if it is refused all the same: no order names the
@@ -83,16 +83,16 @@ pub enum FailureKind {
     OrderStuck,
     /// The authority sent a certificate that cannot be used.
     WrongCertificate,
-    /// Rancher gave no whole answer, or failed.
-    RancherAway,
-    /// A change at Rancher is still being carried out.
-    RancherBusy,
-    /// The name is taken at Rancher.
-    RancherTaken,
-    /// Rancher does not let us.
-    RancherDenied,
-    /// Rancher refuses.
-    RancherRefused,
+    /// The destination gave no whole answer, or failed.
+    DestinationAway,
+    /// A change at the destination is still being carried out.
+    DestinationBusy,
+    /// The name is taken at the destination.
+    DestinationTaken,
+    /// The destination does not let us.
+    DestinationDenied,
+    /// The destination refuses.
+    DestinationRefused,
     /// A file could not be written or read.
     Disk,
 }
@@ -119,7 +119,7 @@ impl Failure {
         Self { address: problem.instance.clone(), ..self }
     }
 
-    /// The clock of its kind; what has none is tried again as soon as what fails at Rancher.
+    /// The clock of its kind; what has none is tried again as soon as what fails at the destination.
     pub(crate) fn backoff(&self) -> Backoff {
         self.trouble.map_or(Backoff::Setback, |trouble| trouble.row().backoff)
     }
@@ -127,7 +127,7 @@ impl Failure {
 
 impl From<&OrchestratorError> for Failure {
     fn from(error: &OrchestratorError) -> Self {
-        Self::of(FailureKind::of_rancher(error), error.to_string())
+        Self::of(FailureKind::of_destination(error), error.to_string())
     }
 }
 
@@ -440,36 +440,36 @@ pub const TABLE: [Row; 35] = {
             "it is kept in `pending` and looked at again in every pass; tell the CA",
         ),
         row(
-            T::RancherAway,
-            "Rancher: no answer, 5xx",
+            T::DestinationAway,
+            "destination: no answer, 5xx",
             R::Retry,
             C::Setback,
-            "if it lasts, check `CATTLE_URL` and Rancher itself",
+            "if it lasts, check its address (`CATTLE_URL`) and the destination itself",
         ),
         row(
-            T::RancherBusy,
-            "Rancher: 409 while a change is carried out",
+            T::DestinationBusy,
+            "destination: 409 while a change is carried out",
             R::Retry,
             C::Setback,
             "nothing, it passes",
         ),
         row(
-            T::RancherTaken,
-            "Rancher: `NotUnique`",
+            T::DestinationTaken,
+            "destination: the name is taken",
             R::Retry,
             C::Setback,
             "nothing: the certificate of that name is looked for and replaced, if it is ours to replace",
         ),
         row(
-            T::RancherDenied,
-            "Rancher: 401, 403, a missing role",
+            T::DestinationDenied,
+            "destination: 401, 403, a missing right",
             R::Person,
             C::Setback,
             "the line names the variable or label to change",
         ),
         row(
-            T::RancherRefused,
-            "Rancher: another refusal",
+            T::DestinationRefused,
+            "destination: another refusal",
             R::Change,
             C::Setback,
             "read what it says",
@@ -583,14 +583,14 @@ impl FailureKind {
         )
     }
 
-    /// What Rancher's answer means.
-    pub fn of_rancher(error: &OrchestratorError) -> Self {
+    /// What the destination's answer means.
+    pub fn of_destination(error: &OrchestratorError) -> Self {
         match error {
-            OrchestratorError::Unavailable(_) => Self::RancherAway,
-            OrchestratorError::Conflict(_) => Self::RancherBusy,
-            OrchestratorError::NotUnique(_) => Self::RancherTaken,
-            OrchestratorError::Denied(_) => Self::RancherDenied,
-            OrchestratorError::Refused(_) => Self::RancherRefused,
+            OrchestratorError::Unavailable(_) => Self::DestinationAway,
+            OrchestratorError::Conflict(_) => Self::DestinationBusy,
+            OrchestratorError::NotUnique(_) => Self::DestinationTaken,
+            OrchestratorError::Denied(_) => Self::DestinationDenied,
+            OrchestratorError::Refused(_) => Self::DestinationRefused,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::core::schedule::due_at;
 use crate::core::schedule::overdue_at;
 use crate::core::text::timestamp;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 use crate::decide::table::decide;
 
@@ -123,7 +123,7 @@ pub struct Stored {
     pub stored_at: Option<OffsetDateTime>,
 }
 
-/// The copy at Rancher.
+/// The copy at the destination.
 #[derive(Debug, Clone, Copy)]
 pub enum RemoteCopy<'a> {
     /// There is no whole, trusted list, and why.
@@ -146,7 +146,7 @@ pub struct Facts<'a> {
     pub waiting: &'a NameSet,
     /// The copy in the store.
     pub disk: &'a DiskCopy,
-    /// The copy at Rancher.
+    /// The copy at the destination.
     pub remote: RemoteCopy<'a>,
     /// Every leaf on record.
     pub known: &'a Known,
@@ -162,16 +162,16 @@ pub struct Judged {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
-    pub at_rancher: AtRancher,
+    pub at_destination: AtDestination,
     /// What the table says.
     pub action: Action,
-    /// Whether the copy on disk is better than what Rancher has, and valid: it is pushed before a new one is obtained.
+    /// Whether the copy on disk is better than what the destination has, and valid: it is pushed before a new one is obtained.
     pub pushes_first: bool,
     /// Why, in plain words.
     pub why: String,
 }
 
-/// What is left alone and has less than this left is at risk; Rancher's own expiry warnings begin here too.
+/// What is left alone and has less than this left is at risk; the destination's own expiry warnings begin here too.
 pub const AT_RISK: Duration = Duration::days(30);
 /// A foreign certificate is about to expire when it has less than this left, and less than a tenth of its life.
 const FOREIGN_DUE: Duration = Duration::days(14);
@@ -179,18 +179,19 @@ const FOREIGN_DUE: Duration = Duration::days(14);
 /// Looks one pair of copies up in the table.
 pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
     let (on_disk, disk_reason) = facts.on_disk(now);
-    let (at_rancher, remote_reason) = facts.at_rancher(on_disk, now);
-    // What Rancher holds is compared with what the copy on disk really is.
-    let (on_disk, disk_reason) = match (on_disk, at_rancher) {
-        (OnDisk::Fresh, AtRancher::Replaceable | AtRancher::Same | AtRancher::Foreign)
-            if facts.is_asked =>
-        {
+    let (at_destination, remote_reason) = facts.at_destination(on_disk, now);
+    // What the destination holds is compared with what the copy on disk really is.
+    let (on_disk, disk_reason) = match (on_disk, at_destination) {
+        (
+            OnDisk::Fresh,
+            AtDestination::Replaceable | AtDestination::Same | AtDestination::Foreign,
+        ) if facts.is_asked => {
             let reason = "renewal asked for by a person";
             (OnDisk::Due, reason.to_owned())
         }
         _ => (on_disk, disk_reason),
     };
-    let action = decide(on_disk, at_rancher);
+    let action = decide(on_disk, at_destination);
     let why = match action {
         Action::Keep => format!(
             "fresh until {}",
@@ -199,17 +200,17 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
         Action::Restore if on_disk == OnDisk::Lost => format!("{disk_reason}; {remote_reason}"),
         Action::Push | Action::Restore | Action::Leave => remote_reason,
         Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
-        Action::Renew if at_rancher == AtRancher::Unknown => format!(
-            "{disk_reason}, and half of the time to renew it is over; pushed when Rancher can be read ({remote_reason})"
+        Action::Renew if at_destination == AtDestination::Unknown => format!(
+            "{disk_reason}, and half of the time to renew it is over; pushed when the destination can be read ({remote_reason})"
         ),
         Action::Renew => disk_reason,
         Action::Wait if matches!(on_disk, OnDisk::Unknown | OnDisk::Lost) => disk_reason,
         Action::Wait => remote_reason,
     };
     let pushes_first = matches!(action, Action::Issue | Action::Renew)
-        && at_rancher == AtRancher::Replaceable
+        && at_destination == AtDestination::Replaceable
         && facts.disk_is_better(now);
-    Judged { on_disk, at_rancher, action, pushes_first, why }
+    Judged { on_disk, at_destination, action, pushes_first, why }
 }
 
 impl<'a> Facts<'a> {
@@ -217,12 +218,12 @@ impl<'a> Facts<'a> {
         self.disk.whole().map(|stored| &stored.shown.leaf)
     }
 
-    /// The leaf at Rancher, if there is one that can be read.
+    /// The leaf at the destination, if there is one that can be read.
     pub(super) fn held_leaf(&self) -> Option<&'a Leaf> {
         self.held().map(|(_, shown)| &shown.leaf)
     }
 
-    /// Its id at Rancher.
+    /// Its id at the destination.
     pub(super) fn held_id(&self) -> Option<&'a str> {
         match self.remote {
             RemoteCopy::Held(held) => Some(&held.id),
@@ -261,7 +262,7 @@ impl<'a> Facts<'a> {
             DiskCopy::Lost(unread) => (
                 OnDisk::Missing,
                 format!(
-                    "the store has lost what is on record, and Rancher has no copy of it that lasts: {}",
+                    "the store has lost what is on record, and the destination has no copy of it that lasts: {}",
                     unread.why
                 ),
             ),
@@ -281,7 +282,7 @@ impl<'a> Facts<'a> {
         overdue_at(life, self.policy.renew_before) <= now
     }
 
-    /// Whether Rancher holds a copy of ours that is not overdue: what the store has lost is not asked for again
+    /// Whether the destination holds a copy of ours that is not overdue: what the store has lost is not asked for again
     /// meanwhile.
     fn is_kept_there(&self, now: OffsetDateTime) -> bool {
         self.held().is_some_and(|(held, shown)| {
@@ -313,28 +314,29 @@ impl<'a> Facts<'a> {
         (OnDisk::Fresh, format!("fresh until {}", timestamp(leaf.not_after)))
     }
 
-    fn at_rancher(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtRancher, String) {
+    fn at_destination(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtDestination, String) {
         let held = match self.remote {
             RemoteCopy::Unknown(why) => {
-                return (AtRancher::Unknown, format!("Rancher cannot tell: {why}"));
+                return (AtDestination::Unknown, format!("the destination cannot tell: {why}"));
             }
             RemoteCopy::Absent => {
-                return (AtRancher::Replaceable, "Rancher does not have it".to_owned());
+                return (AtDestination::Replaceable, "the destination does not have it".to_owned());
             }
             RemoteCopy::Held(held) => held,
         };
         let shown = match &held.content {
             Ok(shown) => shown,
             Err(flaw) => {
-                let why = format!("Rancher holds something else under `{}`: {flaw}", held.name);
-                return (AtRancher::Foreign, why);
+                let why =
+                    format!("the destination holds something else under `{}`: {flaw}", held.name);
+                return (AtDestination::Foreign, why);
             }
         };
         if let DiskCopy::Whole(stored) = self.disk
             && stored.shown.leaf.fingerprint == shown.leaf.fingerprint
             && stored.shown.chain == shown.chain
         {
-            return (AtRancher::Same, "Rancher has it".to_owned());
+            return (AtDestination::Same, "the destination has it".to_owned());
         }
         let ours = self.ours(held, shown);
         let is_worse_kind = ours
@@ -345,12 +347,12 @@ impl<'a> Facts<'a> {
             && !is_worse_kind
             && self.is_newer(&shown.leaf, *directory, on_disk, now)
         {
-            return (AtRancher::Newer, "Rancher has a better copy of ours".to_owned());
+            return (AtDestination::Newer, "the destination has a better copy of ours".to_owned());
         }
         self.replaceability(held, shown, ours, now)
     }
 
-    /// Whether a certificate of ours at Rancher is as it should be, and the one on disk is not or is older.
+    /// Whether a certificate of ours at the destination is as it should be, and the one on disk is not or is older.
     ///
     /// Two instances differ by the jitter in when a certificate is due: one that is due here, and lasts at least as
     /// long as the older one on disk that is not, is never given up for it.
@@ -381,7 +383,7 @@ impl<'a> Facts<'a> {
         shown: &CertificateChain,
         ours: Option<Option<&str>>,
         now: OffsetDateTime,
-    ) -> (AtRancher, String) {
+    ) -> (AtDestination, String) {
         let leaf = &shown.leaf;
         if let Some(directory) = ours {
             let until = timestamp(leaf.not_after);
@@ -393,13 +395,13 @@ impl<'a> Facts<'a> {
             } else {
                 format!("a staging copy of ours, until {until}")
             };
-            return (AtRancher::Replaceable, format!("Rancher has {what}"));
+            return (AtDestination::Replaceable, format!("the destination has {what}"));
         }
         if leaf.is_self_signed {
-            return (AtRancher::Replaceable, "self-signed at Rancher".to_owned());
+            return (AtDestination::Replaceable, "self-signed at the destination".to_owned());
         }
         if !self.policy.is_staging && self.policy.is_staging(leaf, None) {
-            return (AtRancher::Replaceable, "staging to production".to_owned());
+            return (AtDestination::Replaceable, "staging to production".to_owned());
         }
         let until = timestamp(leaf.not_after);
         let left = leaf.not_after - now;
@@ -408,14 +410,14 @@ impl<'a> Facts<'a> {
             left < FOREIGN_DUE && left < leaf.lifetime() / 10 && leaf.names().all(is_ours_to_cover);
         match self.policy.replace_foreign {
             ReplaceForeign::Always => (
-                AtRancher::Replaceable,
+                AtDestination::Replaceable,
                 "replaced: not ours, and REPLACE_FOREIGN=always".to_owned(),
             ),
             ReplaceForeign::Due if left <= Duration::ZERO => {
-                (AtRancher::Replaceable, format!("replaced: not ours, and expired on {until}"))
+                (AtDestination::Replaceable, format!("replaced: not ours, and expired on {until}"))
             }
             ReplaceForeign::Due if is_about_to_expire => {
-                (AtRancher::Replaceable, format!("replaced: not ours, and expires on {until}"))
+                (AtDestination::Replaceable, format!("replaced: not ours, and expires on {until}"))
             }
             ReplaceForeign::Due | ReplaceForeign::Never => {
                 let missing: Vec<&str> = self
@@ -429,9 +431,11 @@ impl<'a> Facts<'a> {
                 } else {
                     format!("; it does not cover {}", missing.join(" "))
                 };
-                let why =
-                    format!("`{}` at Rancher is not ours, valid until {until}{lacks}", held.name);
-                (AtRancher::Foreign, why)
+                let why = format!(
+                    "`{}` at the destination is not ours, valid until {until}{lacks}",
+                    held.name
+                );
+                (AtDestination::Foreign, why)
             }
         }
     }
@@ -452,7 +456,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whether the copy on disk is valid, and better than what Rancher has.
+    /// Whether the copy on disk is valid, and better than what the destination has.
     fn disk_is_better(&self, now: OffsetDateTime) -> bool {
         let Some(leaf) = self.disk_leaf().filter(|leaf| leaf.is_current(now)) else {
             return false;
@@ -488,7 +492,7 @@ fn expiring(not_after: OffsetDateTime, now: OffsetDateTime) -> String {
     format!("expiring: it {word} on {}", timestamp(not_after))
 }
 
-/// Whether a certificate at Rancher is ours, and then the directory URL it came from where that is known.
+/// Whether a certificate at the destination is ours, and then the directory URL it came from where that is known.
 pub fn provenance<'a>(
     known: &'a Known,
     held: &'a Held,

@@ -28,7 +28,7 @@ use crate::decide::order::Pending;
 use crate::decide::order::PendingOrder;
 use crate::decide::order::Stage;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 
 /// What is asked of the authority.
@@ -36,7 +36,7 @@ use crate::decide::table::OnDisk;
 pub struct OrderPlan {
     /// The lineage, or none while it has no folder yet.
     pub lineage: Option<String>,
-    /// What the certificate is for; the first name is the one at Rancher.
+    /// What the certificate is for; the first name is the one at the destination.
     pub entry: Names,
     /// What is ordered: the same, but for names that wait and surplus names that somebody wants.
     pub order: Names,
@@ -81,7 +81,7 @@ pub trait OnRecord {
     fn attempt(&self) -> Option<Setback>;
     /// The wait after a push that failed.
     fn push(&self) -> Option<Setback>;
-    /// The wait after Rancher gave no key with a certificate.
+    /// The wait after the destination gave no key with a certificate.
     fn key(&self, leaf: &Fingerprint) -> Option<Setback>;
     /// Why nothing new is asked of the authority: our clock, the account, an outage.
     fn authority(&self) -> Option<Setback>;
@@ -110,7 +110,7 @@ pub struct Around<'a> {
     pub aside: &'a [PendingOrder],
     /// Every name that somebody wants.
     pub wanted: &'a NameSet,
-    /// Every certificate at Rancher.
+    /// Every certificate at the destination.
     pub held: &'a [Held],
     /// Whether the store would be lost with the container.
     pub is_ephemeral: bool,
@@ -122,7 +122,7 @@ pub struct Allowed {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
-    pub at_rancher: AtRancher,
+    pub at_destination: AtDestination,
     /// What is to be done.
     pub action: Action,
     /// Whether the copy on disk is pushed before a new one is obtained.
@@ -133,13 +133,13 @@ pub struct Allowed {
     pub needs_attention: bool,
 }
 
-/// Staging never replaces better; what is better on disk is still brought to Rancher. What is left alone and about to
+/// Staging never replaces better; what is better on disk is still brought to the destination. What is left alone and about to
 /// expire is told.
 pub fn staging(facts: &Facts<'_>, judged: Judged, now: OffsetDateTime) -> Allowed {
-    let Judged { on_disk, at_rancher, action, pushes_first, why } = judged;
+    let Judged { on_disk, at_destination, action, pushes_first, why } = judged;
     let mut allowed = Allowed {
         on_disk,
-        at_rancher,
+        at_destination,
         action,
         pushes_first,
         why,
@@ -149,8 +149,9 @@ pub fn staging(facts: &Facts<'_>, judged: Judged, now: OffsetDateTime) -> Allowe
         allowed.needs_attention = true;
         if pushes_first && facts.disk_is_production() {
             allowed.action = Action::Push;
-            allowed.why = "the production certificate in the store is better than what Rancher has"
-                .to_owned();
+            allowed.why =
+                "the production certificate in the store is better than what the destination has"
+                    .to_owned();
         } else {
             let ends = [facts.disk_leaf(), facts.held_leaf()];
             let end = ends.into_iter().flatten().map(|leaf| leaf.not_after).max();

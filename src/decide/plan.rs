@@ -27,7 +27,7 @@ pub enum Work {
     Nothing,
     /// Push the copy in the store.
     Push,
-    /// Take it back from Rancher.
+    /// Take it back from the destination.
     Restore,
     /// See to what the authority has issued or may have issued already; the next pass sees what is to be done about it.
     Settle(OrderPlan),

@@ -164,7 +164,7 @@ impl World {
         self
     }
 
-    fn at_rancher(mut self, shown: CertificateChain) -> Self {
+    fn at_destination(mut self, shown: CertificateChain) -> Self {
         self.held.push(Held {
             id: "1c1".to_owned(),
             rank: 1,
@@ -178,7 +178,7 @@ impl World {
 
     /// The same certificate in both places.
     fn served(self, shown: CertificateChain) -> Self {
-        self.on_disk(shown.clone()).at_rancher(shown)
+        self.on_disk(shown.clone()).at_destination(shown)
     }
 
     fn failing(mut self, name: &'static str, hours: i64, failures: u32) -> Self {
@@ -265,7 +265,7 @@ fn names_that_wait_are_left_out_but_not_one_that_is_served() {
     assert_eq!(surplus.ordered().unwrap(), "a.example.com b.example.com c.example.com");
     let fails = surplus.failing("c.example.com", 1, 1);
     assert_eq!(fails.ordered().unwrap_err(), "c.example.com failed");
-    let mut elsewhere = fails.at_rancher(with_left(&["c.example.com"], 80));
+    let mut elsewhere = fails.at_destination(with_left(&["c.example.com"], 80));
     elsewhere.held[1].id = "1c2".to_owned();
     let Ok(other) = &elsewhere.held[1].content else {
         panic!("it was put there");
@@ -418,10 +418,10 @@ fn small_worlds() -> Vec<World> {
         |world, _| world.on_disk(with_left(&["a.example.com"], 80)),
         |world, _| world.on_disk(with_left(&["a.example.com", "b.example.com"], -1)),
     ];
-    let rancher: [fn(World, &CertificateChain) -> World; 8] = [
+    let destinations: [fn(World, &CertificateChain) -> World; 8] = [
         |world, _| world,
         |world, _| match world.disk.clone() {
-            DiskCopy::Whole(stored) => world.at_rancher(stored.shown),
+            DiskCopy::Whole(stored) => world.at_destination(stored.shown),
             DiskCopy::Unknown(_) | DiskCopy::Lost(_) | DiskCopy::Absent | DiskCopy::Broken(_) => {
                 world
             }
@@ -430,22 +430,22 @@ fn small_worlds() -> Vec<World> {
             world.is_unknown = true;
             world
         },
-        |world, shown| world.at_rancher(shown.clone()),
-        |world, _| world.at_rancher(with_left(&["a.example.com", "b.example.com"], 85)),
+        |world, shown| world.at_destination(shown.clone()),
+        |world, _| world.at_destination(with_left(&["a.example.com", "b.example.com"], 85)),
         |mut world, _| {
             // Ours, and newer.
             let newer = with_left(&["a.example.com", "b.example.com"], 85);
             world.known.insert(newer.leaf.fingerprint, Some(PRODUCTION.to_owned()));
-            world.at_rancher(newer)
+            world.at_destination(newer)
         },
         |mut world, _| {
             let older = with_left(&["a.example.com", "b.example.com"], 5);
             world.known.insert(older.leaf.fingerprint, Some(PRODUCTION.to_owned()));
-            world.at_rancher(older)
+            world.at_destination(older)
         },
         |world, _| {
             let (from, life) = (-Duration::DAY, Duration::days(3650));
-            world.at_rancher(self_signed(&["a.example.com"], from, life))
+            world.at_destination(self_signed(&["a.example.com"], from, life))
         },
     ];
     let brakes: [fn(&mut World); 13] = [
@@ -480,12 +480,12 @@ fn small_worlds() -> Vec<World> {
     for left in [80, 29, 10, 7] {
         let shown = whole(left);
         for disk in disks {
-            for rancher in rancher {
+            for destination in destinations {
                 for brake in brakes {
                     for is_staging in [false, true] {
                         let mut world = world("a.example.com b.example.com");
                         world.policy.is_staging = is_staging;
-                        let mut world = rancher(disk(world, &shown), &shown);
+                        let mut world = destination(disk(world, &shown), &shown);
                         brake(&mut world);
                         worlds.push(world);
                     }
@@ -502,7 +502,8 @@ fn every_promise_holds_in_every_small_world() {
     for world in small_worlds() {
         let verdict = world.verdict();
         let what = || format!("{verdict:#?} in {world:#?}");
-        *seen.entry(format!("{:?} {:?}", verdict.on_disk, verdict.at_rancher)).or_default() += 1;
+        *seen.entry(format!("{:?} {:?}", verdict.on_disk, verdict.at_destination)).or_default() +=
+            1;
         let is_ordered = matches!(&verdict.asks, Work::Obtain { plan, .. } if !plan.is_resumed);
         let is_resumed = matches!(&verdict.asks, Work::Obtain { plan, .. } if plan.is_resumed);
         let writes = matches!(verdict.asks, Work::Push | Work::Obtain { pushes_first: true, .. });
@@ -517,10 +518,10 @@ fn every_promise_holds_in_every_small_world() {
             assert!(!waits || plan.standing.overrules, "{}", what());
         }
         // 3. What is not ours is not touched.
-        let foreign = verdict.at_rancher == AtRancher::Foreign;
+        let foreign = verdict.at_destination == AtDestination::Foreign;
         assert!(!foreign || !writes && !is_ordered && !is_resumed, "{}", what());
         // 4. Nothing is written over a better one: not by staging, not over a newer copy of ours.
-        let newer = verdict.at_rancher == AtRancher::Newer;
+        let newer = verdict.at_destination == AtDestination::Newer;
         assert!(!newer || !writes, "{}", what());
         if let (true, DiskCopy::Whole(stored), Some(held)) =
             (writes, &world.disk, world.held.first())
@@ -531,7 +532,7 @@ fn every_promise_holds_in_every_small_world() {
                 || there.leaf.not_after <= NOW;
             assert!(is_better && NOW < stored.shown.leaf.not_after, "{}", what());
         }
-        // 5. What Rancher holds and the store has lost is taken back, not bought again.
+        // 5. What the destination holds and the store has lost is taken back, not bought again.
         if matches!(world.disk, DiskCopy::Lost(_)) && newer {
             assert!(!is_ordered && !is_resumed, "{}", what());
         }
@@ -542,25 +543,26 @@ fn every_promise_holds_in_every_small_world() {
         }
         // "I could not tell" is never "it is not there".
         let is_unknown = verdict.on_disk == OnDisk::Unknown
-            || verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Overdue;
+            || verdict.at_destination == AtDestination::Unknown
+                && verdict.on_disk != OnDisk::Overdue;
         assert!(!is_unknown || !writes && !is_ordered && !is_resumed, "{}", what());
         // Production is not ordered onto a store that would be lost.
         let is_lost = world.is_ephemeral && !world.policy.is_staging;
         assert!(!(is_lost && is_ordered), "{}", what());
         // The table alone decides, but for what the filter holds back or changes.
-        let table = table::decide(verdict.on_disk, verdict.at_rancher);
+        let table = table::decide(verdict.on_disk, verdict.at_destination);
         let is_changed_by_filter = world.policy.is_staging || matches!(verdict.asks, Work::Push);
         assert!(table == verdict.action || is_changed_by_filter, "{}", what());
     }
     // Every cell that is possible was seen.
     for row in OnDisk::ROWS {
-        for column in AtRancher::COLUMNS {
+        for column in AtDestination::COLUMNS {
             let cell = format!("{row:?} {column:?}");
             let is_possible = table::is_possible(row, column);
-            // What is lost is called so only while Rancher holds a copy of ours; what is unread was not judged there.
+            // What is lost is called so only while the destination holds a copy of ours; what is unread was not judged there.
             let is_excused = matches!(row, OnDisk::Lost)
-                && matches!(column, AtRancher::Unknown | AtRancher::Foreign)
-                || matches!((row, column), (OnDisk::Lost, AtRancher::Replaceable));
+                && matches!(column, AtDestination::Unknown | AtDestination::Foreign)
+                || matches!((row, column), (OnDisk::Lost, AtDestination::Replaceable));
             assert_eq!(seen.contains_key(&cell), is_possible && !is_excused, "{cell}");
         }
     }

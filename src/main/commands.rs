@@ -101,14 +101,14 @@ async fn tell_progress(mut seen: watch::Receiver<Snapshot>) {
             continue;
         }
         told = ended;
-        let failed: u64 = snapshot
-            .ended
-            .iter()
-            .filter(|((_, how), _)| *how == Ended::Failed)
-            .map(|(_, count)| count)
-            .sum();
+        let count = |is_meant: fn(&str, Ended) -> bool| -> u64 {
+            let meant = snapshot.ended.iter().filter(|((what, how), _)| is_meant(what, *how));
+            meant.map(|(_, count)| count).sum()
+        };
+        let issued = count(|what, how| what == "obtain" && how == Ended::Ok);
+        let failed = count(|_, how| how == Ended::Failed);
         let certificates = snapshot.report.as_ref().map_or(0, |report| report.rows.len());
-        eprintln!("{ended} done, {failed} of them in vain; {certificates} certificate(s) in all");
+        eprintln!("{issued} issued, {failed} failed; {certificates} certificate(s) in all");
     }
     std::future::pending().await
 }
@@ -286,9 +286,9 @@ async fn known_certificate(config: &Config, name: &str) -> Result<(Certificate, 
 }
 
 /// What a pass finds, in a world in which nothing changes.
-async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
+async fn look(config: &Config, asks_destination: bool) -> Result<Status, ExitCode> {
     let adapters = Adapters::new(config).map_err(|faults| refuse(&faults))?;
-    let rancher = asks_rancher.then_some(adapters.rancher);
+    let rancher = asks_destination.then_some(adapters.rancher);
     let world = Dry::new(rancher, adapters.webroot, SystemClock);
     let store = store(config, &world);
     let opened = Context::open(world, store, Settings::from(config)).await;
@@ -299,7 +299,7 @@ async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
     let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
     let snapshot = Snapshot { report: Some(Arc::new(pass.report)), ..Snapshot::default() };
     let status = live::of(&context, &program(config), &snapshot, &[], now());
-    Ok(status.without_daemon(asks_rancher))
+    Ok(status.without_daemon(asks_destination))
 }
 
 /// Answers go to standard output, so the log goes elsewhere; unless it is asked for, only what is wrong is told.
@@ -338,7 +338,7 @@ fn unknown(name: &DomainName, status: &Status) -> String {
 
 /// 0 only if everything is well.
 fn exit_code(status: &Status) -> ExitCode {
-    if status.health == Health::Well { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) }
+    if status.health == Health::Ok { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) }
 }
 
 fn answer(status: &Status, form: Form, render: fn(&Status) -> String) {

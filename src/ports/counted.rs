@@ -118,9 +118,9 @@ impl Answers {
 /// How everybody has answered since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Rancher's API.
+    /// The destination.
     pub rancher: Answers,
-    /// Rancher's metadata service.
+    /// the source.
     pub metadata: Answers,
     /// The authorities.
     pub authorities: BTreeMap<Directory, Answers>,

@@ -15,7 +15,7 @@ use crate::core::wanted::Holders;
 /// One lineage: a certificate and its successors, in one folder each of `live/` and `archive/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// What it is for; the first name is the one at Rancher.
+    /// What it is for; the first name is the one at the destination.
     pub names: Names,
     /// Number of the live version.
     pub live: u32,
@@ -83,7 +83,7 @@ impl Version {
 pub enum Source {
     /// An authority issued it to us.
     Issued,
-    /// Rancher gave it back.
+    /// The destination gave it back.
     Restored,
     /// It was in a certbot tree.
     TakenOver,

@@ -46,7 +46,7 @@ pub struct Seen {
     pub status: Arc<dyn Fn() -> Status + Send + Sync>,
     /// What the loop does.
     pub snapshot: watch::Receiver<Snapshot>,
-    /// How Rancher, its metadata and the authorities answer.
+    /// How the destination, its metadata and the authorities answer.
     pub counts: Arc<Counts>,
     /// The time.
     pub now: fn() -> OffsetDateTime,

@@ -314,7 +314,7 @@ impl<D: Disk> Turning<D> {
         let now = (self.with.now)();
         let lasts = self.failing_since.is_some_and(|since| LASTING <= now - since);
         let health = match &self.last_error {
-            None => Health::Well,
+            None => Health::Ok,
             Some(_) if self.is_refused || lasts => Health::Attention,
             Some(_) => Health::Waiting,
         };

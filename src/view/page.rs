@@ -105,8 +105,8 @@ impl Page<'_> {
             Phase::StandingBy { .. } => "Standing by".to_owned(),
             Phase::NotRunning => "Not running".to_owned(),
             Phase::Running => match (status.health, status.needs_attention) {
-                (Health::Well, _) if status.certificates.is_empty() => "Nothing wanted".to_owned(),
-                (Health::Well, _) => "All well".to_owned(),
+                (Health::Ok, _) if status.certificates.is_empty() => "Nothing wanted".to_owned(),
+                (Health::Ok, _) => "OK".to_owned(),
                 (Health::AtRisk, _) => "At risk".to_owned(),
                 (Health::Working, _) => "Working".to_owned(),
                 (Health::Waiting, _) => "Waiting".to_owned(),
@@ -122,7 +122,7 @@ impl Page<'_> {
     /// Who holds the store, as one more thing that everything depends on.
     fn lock(&self) -> (Health, String) {
         match &self.status.phase {
-            Phase::Running => (Health::Well, "active: this instance holds the store".to_owned()),
+            Phase::Running => (Health::Ok, "active: this instance holds the store".to_owned()),
             Phase::StandingBy { holder } => (
                 Health::Waiting,
                 format!("standing by: another instance holds the store: {holder}"),
@@ -200,7 +200,7 @@ impl Page<'_> {
     /// A sign for those who see it; its word always stands beside it.
     fn sign(&self, health: &Health) -> &'static str {
         match health {
-            Health::Well => "✓",
+            Health::Ok => "✓",
             Health::Working => "↻",
             Health::Waiting => "⋯",
             Health::Attention => "!",

@@ -98,9 +98,9 @@ pub enum Phase {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Health {
-    /// All is well.
+    /// OK.
     #[default]
-    Well,
+    Ok,
     /// It is worked on.
     Working,
     /// It waits for something that comes by itself.
@@ -114,12 +114,12 @@ pub enum Health {
 impl Health {
     /// Every one, worst first.
     pub const ALL: [Self; 5] =
-        [Self::AtRisk, Self::Attention, Self::Waiting, Self::Working, Self::Well];
+        [Self::AtRisk, Self::Attention, Self::Waiting, Self::Working, Self::Ok];
 
     /// As people read it.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Well => "well",
+            Self::Ok => "ok",
             Self::Working => "working",
             Self::Waiting => "waiting",
             Self::Attention => "needs attention",
@@ -130,7 +130,7 @@ impl Health {
     /// As it stands in the document, in metrics and in style sheets.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Well => "well",
+            Self::Ok => "ok",
             Self::Working => "working",
             Self::Waiting => "waiting",
             Self::Attention => "attention",
@@ -159,7 +159,7 @@ pub struct Pass {
 /// Something that everything depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// What: `Rancher`, `metadata`, `store`, ...
+    /// What: `the destination`, `metadata`, `store`, ...
     pub name: String,
     /// How it stands.
     pub health: Health,
@@ -256,7 +256,7 @@ impl Status {
             at: now,
             started_at: program.started_at,
             phase,
-            health: Health::Well,
+            health: Health::Ok,
             sentence: String::new(),
             needs_attention: 0,
             last_pass: None,

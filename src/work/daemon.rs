@@ -93,7 +93,7 @@ pub struct Daemon<W: World> {
     requests: BTreeSet<(DomainName, OffsetDateTime)>,
     next: OffsetDateTime,
     last: Option<OffsetDateTime>,
-    /// How many passes have not found Rancher since the start; none once it was found.
+    /// How many passes have not found the destination since the start; none once it was found.
     early_looks: Option<u32>,
 }
 
@@ -259,7 +259,7 @@ impl<W: World> Daemon<W> {
         );
         self.last = Some(now);
         let latest = now + self.context.settings.loop_time;
-        // With a slow Rancher a wait may have ended during the pass.
+        // With a slow the destination a wait may have ended during the pass.
         self.next =
             pass.report.next.map_or(latest, |next| next.max(now + COLLECTING_ROUND).min(latest));
         self.look_early(&pass.report, now);
@@ -286,9 +286,9 @@ impl<W: World> Daemon<W> {
         });
     }
 
-    /// At boot Rancher is often not there yet: until it was read once, it is looked for soon and ever later.
+    /// At boot the destination is often not there yet: until it was read once, it is looked for soon and ever later.
     fn look_early(&mut self, report: &Report, now: OffsetDateTime) {
-        if report.rancher_fault.is_none() {
+        if report.destination_fault.is_none() {
             self.early_looks = None;
         }
         if let Some(looks) = &mut self.early_looks {
@@ -414,7 +414,7 @@ impl<W: World> Daemon<W> {
         };
         self.snapshot.send_modify(|snapshot| {
             *snapshot.ended.entry((last.what, last.ended())).or_insert(0) += 1;
-            if last.ended() == Ended::Well {
+            if last.ended() == Ended::Ok {
                 snapshot.succeeded.insert(done.primary.clone(), last.at);
             }
             snapshot.tries.insert(done.primary.clone(), last);

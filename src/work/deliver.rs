@@ -1,4 +1,4 @@
-//! Converging Rancher: a bundle goes in, or comes back, and the balancers hear of it.
+//! Converging the destination: a bundle goes in, or comes back, and the balancers hear of it.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::decide::filter::OnRecord;
 use crate::decide::filter::may_be_given_up;
 use crate::decide::filter::staging;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
 use crate::ports::World;
@@ -47,9 +47,9 @@ pub mod wake;
 /// What a pass knows beside the certificate in hand.
 #[derive(Debug, Default)]
 pub struct View {
-    /// Every certificate at Rancher.
+    /// Every certificate at the destination.
     pub held: Vec<Held>,
-    /// Whether Rancher could be read; else it may hold anything.
+    /// Whether the destination could be read; else it may hold anything.
     pub is_whole: bool,
     /// Every name that somebody wants.
     pub wanted: NameSet,
@@ -57,7 +57,7 @@ pub struct View {
     pub known: Known,
 }
 
-/// A certificate that is wanted at Rancher.
+/// A certificate that is wanted at the destination.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// What it is for; the first name is its name there, if it has none yet.
@@ -71,7 +71,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Its name at Rancher.
+    /// Its name at the destination.
     pub fn name(&self) -> &str {
         self.remote
             .as_ref()
@@ -86,10 +86,10 @@ impl Target {
 /// How often a write is tried again that met another change.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
-/// How long Rancher may take to carry a change out; seen: half a second.
+/// How long the destination may take to carry a change out; seen: half a second.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
 
-/// Brings a bundle into Rancher, if what is there now may still be replaced, and answers the id it has there.
+/// Brings a bundle into the destination, if what is there now may still be replaced, and answers the id it has there.
 ///
 /// Looks again before it writes: whoever pasted something in the meantime keeps it. Only what leads to the same
 /// leaf and chain there is a success.
@@ -106,7 +106,7 @@ pub async fn push<W: World>(
             Ok(id)
         }
         Err(what) => {
-            let text = format!("not pushed to Rancher: {}", what.text);
+            let text = format!("not pushed to the destination: {}", what.text);
             let wait = context.fail(target.subject(), Failure { text, ..what }).await;
             Err(wait.into())
         }
@@ -132,14 +132,16 @@ impl<W: World> Pushing<'_, W> {
             let mut _given_up = None;
             if let Some(held) = &present {
                 match self.verdict(held) {
-                    verdict if verdict.at_rancher == AtRancher::Same => return Ok(held.id.clone()),
+                    verdict if verdict.at_destination == AtDestination::Same => {
+                        return Ok(held.id.clone());
+                    }
                     verdict if verdict.action == Action::Push || verdict.pushes_first => {}
                     verdict => return Err(verdict.why.into()),
                 }
                 _given_up = self.takes_no_name_away(held).await?;
                 self.is_really_due(held).await?;
             }
-            // Held until Rancher has carried it out: a wake-up before that pays for nothing.
+            // Held until the destination has carried it out: a wake-up before that pays for nothing.
             let _writing = self.context.owe_wake().await;
             match self.write(present.as_ref()).await {
                 Ok(written) => {
@@ -224,8 +226,8 @@ impl<W: World> Pushing<'_, W> {
         let mut pause = Duration::milliseconds(4);
         while held.is_changing {
             if patience < self.context.now() {
-                let why = format!("`{}` is still changing at Rancher", held.name);
-                return Err(Failure::of(FailureKind::RancherBusy, why));
+                let why = format!("`{}` is still changing at the destination", held.name);
+                return Err(Failure::of(FailureKind::DestinationBusy, why));
             }
             self.context.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
@@ -245,11 +247,11 @@ impl<W: World> Pushing<'_, W> {
         match &held.content {
             Ok(shown) if shown == self.bundle.shown() => Ok(()),
             Ok(_) => Err(Failure::from(format!(
-                "Rancher shows another certificate under `{}` than was pushed",
+                "the destination shows another certificate under `{}` than was pushed",
                 held.name
             ))),
             Err(flaw) => Err(Failure::from(format!(
-                "Rancher shows no certificate under `{}`: {flaw}",
+                "the destination shows no certificate under `{}`: {flaw}",
                 held.name
             ))),
         }
@@ -273,7 +275,7 @@ impl<W: World> Pushing<'_, W> {
     }
 
     /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one at
-    /// Rancher covers it, or it was left out so that the others live on. What it gives up is claimed until it is written: the other one must not do the same.
+    /// The destination covers it, or it was left out so that the others live on. What it gives up is claimed until it is written: the other one must not do the same.
     async fn takes_no_name_away(&self, held: &Held) -> Result<Option<Claimed>, Failure> {
         let Ok(shown) = &held.content else {
             return Ok(None);
@@ -315,7 +317,7 @@ impl<W: World> Pushing<'_, W> {
             return Ok(Some(claimed));
         }
         let reason = format!(
-            "the certificate `{}` at Rancher covers {}, which ours does not yet",
+            "the certificate `{}` at the destination covers {}, which ours does not yet",
             held.name,
             lost.join(" ")
         );
@@ -334,7 +336,7 @@ impl<W: World> Pushing<'_, W> {
         names.cloned().collect()
     }
 
-    /// Whether another certificate at Rancher serves a name well. What the pass saw may have been written over since.
+    /// Whether another certificate at the destination serves a name well. What the pass saw may have been written over since.
     async fn is_covered_elsewhere(&self, name: &DomainName, held: &Held) -> Result<bool, Failure> {
         let covers = |other: &Held| {
             other.content.as_ref().is_ok_and(|shown| {

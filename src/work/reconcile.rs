@@ -78,7 +78,7 @@ pub struct Reconciler<W: World> {
     troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
     told: BTreeMap<DomainName, BTreeSet<String>>,
-    /// When Rancher is listed again, after it could be and then could not.
+    /// When the destination is listed again, after it could be and then could not.
     list: ListClock,
     /// Requests whose waits were lifted.
     taken: RenewalRequests,
@@ -147,27 +147,27 @@ impl<W: World> Reconciler<W> {
             Ok(lineages) => (lineages, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
-        let (held, rancher_fault) = match listed {
+        let (held, destination_fault) = match listed {
             Ok(held) => (held, None),
             Err(fault) => (Vec::new(), Some(fault)),
         };
         self.tell_fault("store", store_fault.as_deref());
-        self.tell_fault("Rancher", rancher_fault.as_deref());
+        self.tell_fault("destination", destination_fault.as_deref());
         let view = Arc::new(View {
             held,
-            is_whole: rancher_fault.is_none(),
+            is_whole: destination_fault.is_none(),
             wanted: wanted.names(),
             known: known(&lineages),
         });
         self.seed_ledger(&view, now).await;
         let policy = &self.context.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
-        let balancers = self.balancers(rancher_fault.as_deref()).await;
+        let balancers = self.balancers(destination_fault.as_deref()).await;
         let webroot_fault = self.webroot_fault().await;
         let asked = self.asked(&wanted.entries, &assigned.entries, &assigned.left, now).await;
         let gathering = Gathering {
             view,
-            rancher_fault,
+            destination_fault,
             balancers,
             store_fault,
             is_ephemeral: self.context.store.run(|store| store.is_ephemeral()).await,
@@ -181,7 +181,7 @@ impl<W: World> Reconciler<W> {
                 at: now,
                 rows: Vec::new(),
                 next: None,
-                rancher_fault: gathering.rancher_fault.clone(),
+                destination_fault: gathering.destination_fault.clone(),
                 store_fault: gathering.store_fault.clone(),
                 is_ephemeral: gathering.is_ephemeral,
                 webroot_fault,
@@ -450,7 +450,7 @@ fn known(lineages: &[Arc<Lineage>]) -> Known {
 /// What a pass has gathered beside the certificates.
 struct Gathering<'a> {
     view: Arc<View>,
-    rancher_fault: Option<String>,
+    destination_fault: Option<String>,
     balancers: Option<Result<Arc<[Service]>, String>>,
     store_fault: Option<String>,
     is_ephemeral: bool,
@@ -463,7 +463,7 @@ struct Gathering<'a> {
 
 impl Gathering<'_> {
     fn remote<'a>(&'a self, assigned: &'a Assigned) -> RemoteCopy<'a> {
-        match (&self.rancher_fault, &assigned.remote) {
+        match (&self.destination_fault, &assigned.remote) {
             (Some(fault), _) => RemoteCopy::Unknown(fault),
             (None, Some(held)) => RemoteCopy::Held(held),
             (None, None) => RemoteCopy::Absent,

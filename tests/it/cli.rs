@@ -61,8 +61,8 @@ async fn once_obtains_what_is_wanted_and_says_that_all_is_well() {
     let settings = world.commands(&format!("{A}, {B} www.{B}"));
     let first = settings.runs(&["once"]).await;
     assert_eq!(first.code, 0, "{first:#?}");
-    first.says(&["All is well: 2 certificates", "STATE", A, B, "renewal "]);
-    assert!(first.err.contains("2 done, 0 of them in vain"), "{first:#?}");
+    first.says(&["OK: 2 certificates", "STATE", A, B, "renewal "]);
+    assert!(first.err.contains("2 issued, 0 failed"), "{first:#?}");
     world.pushed(A).await;
     world.pushed(B).await;
     let second = settings.runs(&["once", "--json"]).await;
@@ -70,7 +70,7 @@ async fn once_obtains_what_is_wanted_and_says_that_all_is_well() {
     let status = second.json();
     assert_eq!(status["schema"], 1);
     assert_eq!(row(&status, B)["names"], serde_json::json!([B, format!("www.{B}")]));
-    assert_eq!(row(&status, B)["health"], "well");
+    assert_eq!(row(&status, B)["health"], "ok");
     assert_eq!(row(&status, B)["origins"], serde_json::json!(["DOMAINS"]));
     assert_eq!(world.issued(A).len(), 1, "nothing is obtained twice");
 }
@@ -91,7 +91,7 @@ async fn once_says_what_is_wrong_and_what_to_do_and_ends_with_1() {
     let status = settings.runs(&["once", "--json"]).await.json();
     let problem = &row(&status, A)["problem"];
     assert_eq!(problem["kind"], "no-address", "{problem}");
-    assert_eq!(row(&status, B)["health"], "well");
+    assert_eq!(row(&status, B)["health"], "ok");
     assert_eq!(world.production.validations().len(), 2, "waits hold");
 }
 

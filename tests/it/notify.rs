@@ -115,7 +115,7 @@ async fn a_failure_is_told_once_over_passes_and_restarts_and_so_is_its_end() {
     scene.world.pushed(A).await;
     let told = scene.told(&daemon, 2).await;
     let expected =
-        [("failing", "a.example.com fails"), ("recovered", "a.example.com is well again")];
+        [("failing", "a.example.com fails"), ("recovered", "a.example.com has recovered")];
     assert_eq!(kinds(&told), expected);
     let text = told[1]["text"].as_str().unwrap();
     assert!(text.contains("\nBefore: validation of"), "{text}");

@@ -79,7 +79,7 @@ async fn a_list_that_never_comes_is_given_up_and_read_again() {
     faults.add(LIST, 1, What::Stall);
     let settings = world.settings().with("CONNECT_TIMEOUT", "1");
     let mut daemon = settings.with("DOMAINS", "a.example.com").start();
-    let line = daemon.says("Rancher cannot be read").await;
+    let line = daemon.says("destination cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("timed out while waiting for the answer"), "{error}");
     assert_eq!(world.production.orders().len(), 0, "not there is not unknown");
@@ -208,16 +208,16 @@ async fn a_rancher_that_comes_after_the_daemon_gets_its_certificate() {
     let world = World::start().await;
     world.rancher.close_api().await;
     let mut daemon = world.daemon("a.example.com");
-    let line = daemon.says("Rancher cannot be read").await;
+    let line = daemon.says("destination cannot be read").await;
     assert!(line["error"].as_str().unwrap().contains(&world.rancher.origin()), "{line}");
     daemon.passes(1).await;
     assert_eq!(world.production.orders().len(), 0, "whether there is a certificate is not known");
-    assert_eq!(daemon.count("Rancher cannot be read"), 1, "told once");
+    assert_eq!(daemon.count("destination cannot be read"), 1, "told once");
 
     world.rancher.open_api().await.unwrap();
     world.pushed("a.example.com").await;
     daemon.settles().await;
-    assert_eq!(daemon.count("Rancher can be read again"), 1);
+    assert_eq!(daemon.count("destination can be read again"), 1);
     assert_eq!(world.issued("a.example.com").len(), 1);
 
     // In the middle of its life the same.
@@ -280,7 +280,7 @@ async fn html_in_place_of_json_is_told_with_the_setting_to_check() {
     let login = answer(200, "<!DOCTYPE html><html><title>Log in</title></html>");
     world.rancher.faults().add_when(|_| true, 0, u32::MAX, login);
     let mut daemon = world.daemon("a.example.com");
-    let line = daemon.says("Rancher cannot be read").await;
+    let line = daemon.says("destination cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("is CATTLE_URL the address of a Rancher 1.x server?"), "{error}");
     assert!(!error.contains("Log in"), "{error}");
@@ -299,17 +299,17 @@ async fn a_refused_key_is_named_and_the_daemon_goes_on_when_it_is_accepted() {
         .with("CATTLE_SECRET_KEY", "late-secret")
         .with("DOMAINS", "a.example.com")
         .start();
-    let line = daemon.says("Rancher cannot be read").await;
+    let line = daemon.says("destination cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("CATTLE_ACCESS_KEY") && error.contains("401"), "{error}");
     daemon.passes(2).await;
     assert_eq!(world.production.orders().len(), 0);
-    assert_eq!(daemon.count("Rancher cannot be read"), 1);
+    assert_eq!(daemon.count("destination cannot be read"), 1);
 
     world.rancher.add_key(Role::Environment, "LATEKEY", "late-secret");
     world.pushed("a.example.com").await;
     daemon.settles().await;
-    assert_eq!(daemon.count("Rancher can be read again"), 1);
+    assert_eq!(daemon.count("destination can be read again"), 1);
     assert!(!daemon.text().contains("late-secret"));
 }
 
@@ -325,7 +325,7 @@ async fn a_key_without_the_role_is_told_with_the_label_to_set() {
             .with("CATTLE_SECRET_KEY", secret.clone())
             .with("DOMAINS", "a.example.com")
             .start();
-        let line = daemon.says("Rancher cannot be read").await;
+        let line = daemon.says("destination cannot be read").await;
         let error = line["error"].as_str().unwrap();
         assert!(error.contains("io.rancher.container.agent.role: environment"), "{error}");
         daemon.passes(1).await;
@@ -348,7 +348,7 @@ async fn a_wrong_key_writes_nothing_while_access_control_is_off() {
             .with("CATTLE_SECRET_KEY", "wrong-secret")
             .with("DOMAINS", "a.example.com")
             .start();
-        let line = daemon.says("Rancher cannot be read").await;
+        let line = daemon.says("destination cannot be read").await;
         let error = line["error"].as_str().unwrap();
         assert!(error.contains("CATTLE_ACCESS_KEY") && error.contains("access control"), "{error}");
         daemon.passes(1).await;
@@ -370,7 +370,7 @@ async fn an_environment_of_somebody_else_is_refused_by_name() {
         .with("CATTLE_URL", format!("{}/projects/1a7", world.rancher.api_url()))
         .with("DOMAINS", "a.example.com")
         .start();
-    let line = daemon.says("Rancher cannot be read").await;
+    let line = daemon.says("destination cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(
         error.contains("403") && error.contains("1a7") && error.contains("CATTLE_URL"),
@@ -392,7 +392,7 @@ async fn rancher_with_a_ca_of_its_own_is_trusted_by_the_file_of_that_ca() {
         .with("DOMAINS", "a.example.com");
 
     let mut stranger = settings.clone().start();
-    let line = stranger.says("Rancher cannot be read").await;
+    let line = stranger.says("destination cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("certificate"), "{error}");
     stranger.stop().await;

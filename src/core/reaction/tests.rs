@@ -84,15 +84,15 @@ fn each_answer_has_the_kind_of_its_meaning() {
         assert_eq!(T::of_validation(&problem(kind)), trouble, "{kind}");
     }
     let text = || "so".to_owned();
-    let rancher = [
-        (O::Unavailable(text()), T::RancherAway),
-        (O::Conflict(text()), T::RancherBusy),
-        (O::NotUnique(text()), T::RancherTaken),
-        (O::Denied(text()), T::RancherDenied),
-        (O::Refused(text()), T::RancherRefused),
+    let destination = [
+        (O::Unavailable(text()), T::DestinationAway),
+        (O::Conflict(text()), T::DestinationBusy),
+        (O::NotUnique(text()), T::DestinationTaken),
+        (O::Denied(text()), T::DestinationDenied),
+        (O::Refused(text()), T::DestinationRefused),
     ];
-    for (answer, trouble) in rancher {
-        assert_eq!(T::of_rancher(&answer), trouble, "{answer:?}");
+    for (answer, trouble) in destination {
+        assert_eq!(T::of_destination(&answer), trouble, "{answer:?}");
     }
 }
 

@@ -84,7 +84,7 @@ impl Case {
         self
     }
 
-    fn at_rancher(mut self, shown: CertificateChain) -> Self {
+    fn at_destination(mut self, shown: CertificateChain) -> Self {
         self.remote = Some(Held {
             id: "1c1".to_owned(),
             rank: 1,
@@ -122,10 +122,16 @@ impl Case {
     }
 
     #[track_caller]
-    fn is(self, on_disk: OnDisk, at_rancher: AtRancher, action: Action, reason: &str) -> Allowed {
+    fn is(
+        self,
+        on_disk: OnDisk,
+        at_destination: AtDestination,
+        action: Action,
+        reason: &str,
+    ) -> Allowed {
         let verdict = self.verdict();
-        let got = (verdict.on_disk, verdict.at_rancher, verdict.action);
-        assert_eq!(got, (on_disk, at_rancher, action), "{}", verdict.why);
+        let got = (verdict.on_disk, verdict.at_destination, verdict.action);
+        assert_eq!(got, (on_disk, at_destination, action), "{}", verdict.why);
         assert!(verdict.why.contains(reason), "`{}` does not say `{reason}`", verdict.why);
         verdict
     }
@@ -138,10 +144,10 @@ use Action::Push;
 use Action::Renew;
 use Action::Restore;
 use Action::Wait;
-use AtRancher::Foreign;
-use AtRancher::Newer;
-use AtRancher::Replaceable;
-use AtRancher::Same;
+use AtDestination::Foreign;
+use AtDestination::Newer;
+use AtDestination::Replaceable;
+use AtDestination::Same;
 use OnDisk::Due;
 use OnDisk::Fresh;
 use OnDisk::Missing;
@@ -150,17 +156,17 @@ use OnDisk::Unfit;
 #[test]
 fn every_cell_of_the_table_is_reached_from_facts() {
     case().is(Missing, Replaceable, Issue, "first certificate");
-    case().at_rancher(fresh()).marked(PRODUCTION).is(
+    case().at_destination(fresh()).marked(PRODUCTION).is(
         Missing,
         Newer,
         Restore,
         "better copy of ours",
     );
-    case().at_rancher(fresh()).is(Missing, Foreign, Leave, "not ours");
+    case().at_destination(fresh()).is(Missing, Foreign, Leave, "not ours");
     let staged = || staging(&[NAME], -Duration::DAY, Duration::days(90));
     case().on_disk(staged(), STAGING).is(Unfit, Replaceable, Issue, "staging to production");
     let same = staged();
-    case().on_disk(same.clone(), STAGING).at_rancher(same).is(
+    case().on_disk(same.clone(), STAGING).at_destination(same).is(
         Unfit,
         Same,
         Issue,
@@ -168,22 +174,22 @@ fn every_cell_of_the_table_is_reached_from_facts() {
     );
     case()
         .on_disk(staged(), STAGING)
-        .at_rancher(fresh())
+        .at_destination(fresh())
         .marked(PRODUCTION)
         .is(Unfit, Newer, Restore, "");
-    case().on_disk(staged(), STAGING).at_rancher(fresh()).is(Unfit, Foreign, Leave, "");
+    case().on_disk(staged(), STAGING).at_destination(fresh()).is(Unfit, Foreign, Leave, "");
     case().on_disk(due(), PRODUCTION).is(Due, Replaceable, Renew, "expiring");
     let same = due();
-    case().on_disk(same.clone(), PRODUCTION).at_rancher(same).is(Due, Same, Renew, "expiring");
+    case().on_disk(same.clone(), PRODUCTION).at_destination(same).is(Due, Same, Renew, "expiring");
     case()
         .on_disk(due(), PRODUCTION)
-        .at_rancher(fresh())
+        .at_destination(fresh())
         .marked(PRODUCTION)
         .is(Due, Newer, Restore, "");
-    case().on_disk(due(), PRODUCTION).at_rancher(fresh()).is(Due, Foreign, Leave, "");
+    case().on_disk(due(), PRODUCTION).at_destination(fresh()).is(Due, Foreign, Leave, "");
     case().on_disk(fresh(), PRODUCTION).is(Fresh, Replaceable, Push, "does not have it");
     let same = fresh();
-    case().on_disk(same.clone(), PRODUCTION).at_rancher(same).is(
+    case().on_disk(same.clone(), PRODUCTION).at_destination(same).is(
         Fresh,
         Same,
         Keep,
@@ -192,28 +198,32 @@ fn every_cell_of_the_table_is_reached_from_facts() {
     let newer = with_left(&[NAME], 85);
     case()
         .on_disk(fresh(), PRODUCTION)
-        .at_rancher(newer)
+        .at_destination(newer)
         .marked(PRODUCTION)
         .is(Fresh, Newer, Restore, "");
-    case().on_disk(fresh(), PRODUCTION).at_rancher(fresh()).is(Fresh, Foreign, Leave, "");
+    case().on_disk(fresh(), PRODUCTION).at_destination(fresh()).is(Fresh, Foreign, Leave, "");
 }
 
 #[test]
 fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
     let mut unknown = case().on_disk(fresh(), PRODUCTION);
     unknown.unknown = Some("503");
-    unknown.is(Fresh, AtRancher::Unknown, Wait, "Rancher cannot tell: 503");
+    unknown.is(Fresh, AtDestination::Unknown, Wait, "the destination cannot tell: 503");
     let mut early = case().on_disk(with_left(&[NAME], 20), PRODUCTION);
     early.unknown = Some("503");
-    early.is(Due, AtRancher::Unknown, Wait, "Rancher cannot tell");
+    early.is(Due, AtDestination::Unknown, Wait, "the destination cannot tell");
     let mut late = case().on_disk(with_left(&[NAME], 14), PRODUCTION);
     late.unknown = Some("503");
-    let verdict =
-        late.is(OnDisk::Overdue, AtRancher::Unknown, Renew, "pushed when Rancher can be read");
+    let verdict = late.is(
+        OnDisk::Overdue,
+        AtDestination::Unknown,
+        Renew,
+        "pushed when the destination can be read",
+    );
     assert!(!verdict.pushes_first);
     let mut missing = case();
     missing.unknown = Some("503");
-    missing.is(Missing, AtRancher::Unknown, Wait, "");
+    missing.is(Missing, AtDestination::Unknown, Wait, "");
     let mut unreadable = case();
     unreadable.disk = DiskCopy::Unknown("input/output error".to_owned().into());
     assert!(
@@ -232,13 +242,13 @@ fn lost() -> Case {
 fn what_the_store_has_lost_is_taken_back_and_asked_for_only_before_it_would_expire() {
     let has_lost = "the store has lost what is on record";
     lost().is(Missing, Replaceable, Issue, has_lost);
-    let held = |left| lost().at_rancher(with_left(&[NAME], left)).marked(PRODUCTION);
+    let held = |left| lost().at_destination(with_left(&[NAME], left)).marked(PRODUCTION);
     held(80).is(OnDisk::Lost, Newer, Restore, has_lost);
     // The lost one may have been its renewal.
     let waits = held(29).is(OnDisk::Lost, Replaceable, Wait, has_lost);
     assert!(waits.needs_attention);
     held(10).is(Missing, Replaceable, Issue, "no copy of it that lasts");
-    lost().at_rancher(fresh()).is(Missing, Foreign, Leave, "is not ours");
+    lost().at_destination(fresh()).is(Missing, Foreign, Leave, "is not ours");
 }
 
 #[test]
@@ -255,9 +265,14 @@ fn what_is_overdue_by_its_record_is_renewed_though_it_cannot_be_read() {
     unread(14).is(OnDisk::Overdue, Replaceable, Renew, "cannot be read: input/output error");
     let mut nowhere = unread(14);
     nowhere.unknown = Some("503");
-    nowhere.is(OnDisk::Overdue, AtRancher::Unknown, Renew, "pushed when Rancher can be read");
-    // A good copy of ours at Rancher is taken back instead.
-    unread(14).at_rancher(fresh()).marked(PRODUCTION).is(OnDisk::Overdue, Newer, Restore, "");
+    nowhere.is(
+        OnDisk::Overdue,
+        AtDestination::Unknown,
+        Renew,
+        "pushed when the destination can be read",
+    );
+    // A good copy of ours at the destination is taken back instead.
+    unread(14).at_destination(fresh()).marked(PRODUCTION).is(OnDisk::Overdue, Newer, Restore, "");
     let gone = || {
         let mut case = unread(14);
         let DiskCopy::Unknown(unread) = case.disk.clone() else {
@@ -267,7 +282,7 @@ fn what_is_overdue_by_its_record_is_renewed_though_it_cannot_be_read() {
         case
     };
     gone().is(OnDisk::Overdue, Replaceable, Renew, "");
-    gone().at_rancher(fresh()).marked(PRODUCTION).is(OnDisk::Lost, Newer, Restore, "");
+    gone().at_destination(fresh()).marked(PRODUCTION).is(OnDisk::Lost, Newer, Restore, "");
 }
 
 #[test]
@@ -277,7 +292,7 @@ fn a_newer_copy_that_is_due_by_its_jitter_only_is_not_given_up_for_an_older_one(
     for _ in 0..200 {
         let newer = case()
             .on_disk(with_left(&[NAME], 31), PRODUCTION)
-            .at_rancher(with_left(&[NAME], 32))
+            .at_destination(with_left(&[NAME], 32))
             .marked(PRODUCTION);
         let DiskCopy::Whole(stored) = &newer.disk else {
             panic!("it was put there");
@@ -301,7 +316,8 @@ fn broken_copies_count_as_missing_and_their_reason_is_told() {
 
 #[test]
 fn names_make_unfit_only_when_they_lack_and_do_not_wait() {
-    let mut grouped = case().on_disk(fresh(), PRODUCTION).at_rancher(fresh()).marked(PRODUCTION);
+    let mut grouped =
+        case().on_disk(fresh(), PRODUCTION).at_destination(fresh()).marked(PRODUCTION);
     grouped.names = names("a.example.com b.example.com");
     let waiting = ["b.example.com".parse().unwrap()].into();
     assert_eq!(grouped.verdict().on_disk, Unfit);
@@ -309,13 +325,16 @@ fn names_make_unfit_only_when_they_lack_and_do_not_wait() {
     grouped.waiting = waiting;
     assert_eq!(grouped.verdict().on_disk, Fresh);
     let surplus = with_left(&[NAME, "old.example.com"], 80);
-    case().on_disk(surplus.clone(), PRODUCTION).at_rancher(surplus).is(Fresh, Same, Keep, "");
+    case().on_disk(surplus.clone(), PRODUCTION).at_destination(surplus).is(Fresh, Same, Keep, "");
 }
 
 #[test]
 fn a_change_of_production_directories_makes_nothing_unfit() {
     let same = fresh();
-    case().on_disk(same.clone(), "https://old.test/dir").at_rancher(same).is(Fresh, Same, Keep, "");
+    case()
+        .on_disk(same.clone(), "https://old.test/dir")
+        .at_destination(same)
+        .is(Fresh, Same, Keep, "");
 }
 
 #[test]
@@ -327,22 +346,22 @@ fn staging_is_told_by_record_then_mark_then_the_cas_own_marks() {
         Issue,
         "staging to production",
     );
-    case().at_rancher(unmarked).marked(STAGING).is(
+    case().at_destination(unmarked).marked(STAGING).is(
         Missing,
         Replaceable,
         Issue,
         "a staging copy of ours",
     );
     let theirs = staging(&[NAME], -Duration::DAY, Duration::days(90));
-    case().at_rancher(theirs.clone()).is(Missing, Replaceable, Issue, "staging to production");
+    case().at_destination(theirs.clone()).is(Missing, Replaceable, Issue, "staging to production");
     // What came from the wanted production directory never is, whatever its issuer is called.
     let same = theirs.clone();
-    case().on_disk(theirs, PRODUCTION).at_rancher(same).is(Fresh, Same, Keep, "");
+    case().on_disk(theirs, PRODUCTION).at_destination(same).is(Fresh, Same, Keep, "");
 }
 
 #[test]
 fn a_mark_counts_only_on_its_own_leaf() {
-    let mut pasted = case().at_rancher(fresh()).marked(PRODUCTION);
+    let mut pasted = case().at_destination(fresh()).marked(PRODUCTION);
     pasted.remote.as_mut().unwrap().content = Ok(fresh());
     pasted.is(Missing, Foreign, Leave, "not ours");
 }
@@ -352,7 +371,7 @@ fn ours_is_known_by_record_without_a_mark() {
     let older = with_left(&[NAME], 70);
     let mut record = case().on_disk(fresh(), PRODUCTION);
     record.known.insert(older.leaf.fingerprint, None);
-    record.at_rancher(older).is(Fresh, Replaceable, Push, "older copy of ours");
+    record.at_destination(older).is(Fresh, Replaceable, Push, "older copy of ours");
 }
 
 #[test]
@@ -360,7 +379,7 @@ fn another_chain_behind_our_leaf_is_replaced_and_told() {
     let stored = fresh();
     let mut other = stored.clone();
     other.chain = Fingerprint::of(&[b"another"]);
-    case().on_disk(stored, PRODUCTION).at_rancher(other).is(
+    case().on_disk(stored, PRODUCTION).at_destination(other).is(
         Fresh,
         Replaceable,
         Push,
@@ -371,8 +390,8 @@ fn another_chain_behind_our_leaf_is_replaced_and_told() {
 #[test]
 fn self_signed_is_replaced_in_both_modes() {
     let placeholder = || self_signed(&[NAME], -Duration::DAY, Duration::days(3650));
-    case().at_rancher(placeholder()).is(Missing, Replaceable, Issue, "self-signed");
-    case().staging_wanted().at_rancher(placeholder()).is(
+    case().at_destination(placeholder()).is(Missing, Replaceable, Issue, "self-signed");
+    case().staging_wanted().at_destination(placeholder()).is(
         Missing,
         Replaceable,
         Issue,
@@ -385,29 +404,31 @@ fn replace_foreign_decides_over_what_is_not_ours() {
     use ReplaceForeign::Always;
     use ReplaceForeign::Never;
     let expired = || with_left(&[NAME], -1);
-    case().at_rancher(expired()).is(Missing, Replaceable, Issue, "expired on");
-    case().replace_foreign(Never).at_rancher(expired()).is(Missing, Foreign, Leave, "at risk");
-    case().replace_foreign(Always).at_rancher(fresh()).is(
+    case().at_destination(expired()).is(Missing, Replaceable, Issue, "expired on");
+    case().replace_foreign(Never).at_destination(expired()).is(Missing, Foreign, Leave, "at risk");
+    case().replace_foreign(Always).at_destination(fresh()).is(
         Missing,
         Replaceable,
         Issue,
         "REPLACE_FOREIGN=always",
     );
     // Less than a tenth and less than 14 days.
-    case().at_rancher(with_left(&[NAME], 8)).is(Missing, Replaceable, Issue, "expires on");
+    case().at_destination(with_left(&[NAME], 8)).is(Missing, Replaceable, Issue, "expires on");
     assert!(
         case()
-            .at_rancher(with_left(&[NAME], 10))
+            .at_destination(with_left(&[NAME], 10))
             .is(Missing, Foreign, Leave, "at risk")
             .needs_attention
     );
     let year = |left: i64| shown(&[NAME], Duration::days(left - 365), Duration::days(365));
-    case().at_rancher(year(20)).is(Missing, Foreign, Leave, "at risk");
-    case().at_rancher(year(13)).is(Missing, Replaceable, Issue, "expires on");
+    case().at_destination(year(20)).is(Missing, Foreign, Leave, "at risk");
+    case().at_destination(year(13)).is(Missing, Replaceable, Issue, "expires on");
     // It covers something that ours would not: not taken over before it expires.
-    case().at_rancher(with_left(&[NAME, "other.example.com"], 5)).is(Missing, Foreign, Leave, "");
-    case().at_rancher(with_left(&["*.example.com"], 5)).is(Missing, Foreign, Leave, "");
-    let verdict = case().at_rancher(with_left(&["b.example.com"], 80)).is(
+    case()
+        .at_destination(with_left(&[NAME, "other.example.com"], 5))
+        .is(Missing, Foreign, Leave, "");
+    case().at_destination(with_left(&["*.example.com"], 5)).is(Missing, Foreign, Leave, "");
+    let verdict = case().at_destination(with_left(&["b.example.com"], 80)).is(
         Missing,
         Foreign,
         Leave,
@@ -417,8 +438,8 @@ fn replace_foreign_decides_over_what_is_not_ours() {
 }
 
 #[test]
-fn what_does_not_parse_at_rancher_is_foreign() {
-    let mut garbage = case().at_rancher(fresh());
+fn what_does_not_parse_at_destination_is_foreign() {
+    let mut garbage = case().at_destination(fresh());
     garbage.remote.as_mut().unwrap().content =
         Err(crate::core::certificate::Flaw("it is not PEM".to_owned()));
     garbage.is(Missing, Foreign, Leave, "it is not PEM");
@@ -429,18 +450,18 @@ fn staging_never_replaces_better() {
     let staged = || staging(&[NAME], -Duration::DAY, Duration::days(90));
     let production = due();
     let both =
-        case().staging_wanted().on_disk(production.clone(), PRODUCTION).at_rancher(production);
+        case().staging_wanted().on_disk(production.clone(), PRODUCTION).at_destination(production);
     assert!(both.is(Due, Same, Leave, "set STAGING=False").needs_attention);
-    case().staging_wanted().at_rancher(due()).marked(PRODUCTION).is(
+    case().staging_wanted().at_destination(due()).marked(PRODUCTION).is(
         Missing,
         Replaceable,
         Leave,
         "STAGING=False",
     );
     let pushes =
-        case().staging_wanted().on_disk(staged(), STAGING).at_rancher(due()).marked(PRODUCTION);
+        case().staging_wanted().on_disk(staged(), STAGING).at_destination(due()).marked(PRODUCTION);
     pushes.is(Fresh, Replaceable, Leave, "STAGING=False");
-    // A production copy still goes up where Rancher has nothing better.
+    // A production copy still goes up where the destination has nothing better.
     case().staging_wanted().on_disk(fresh(), PRODUCTION).is(Fresh, Replaceable, Push, "");
     case().staging_wanted().on_disk(due(), PRODUCTION).is(
         Due,
@@ -448,7 +469,7 @@ fn staging_never_replaces_better() {
         Push,
         "production certificate in the store",
     );
-    case().staging_wanted().on_disk(due(), PRODUCTION).at_rancher(staged()).marked(STAGING).is(
+    case().staging_wanted().on_disk(due(), PRODUCTION).at_destination(staged()).marked(STAGING).is(
         Due,
         Replaceable,
         Push,
@@ -457,24 +478,28 @@ fn staging_never_replaces_better() {
     case()
         .staging_wanted()
         .on_disk(fresh(), PRODUCTION)
-        .at_rancher(staging(&[NAME], Duration::ZERO, Duration::days(90)))
+        .at_destination(staging(&[NAME], Duration::ZERO, Duration::days(90)))
         .marked(STAGING)
         .is(Fresh, Replaceable, Push, "a staging copy of ours");
     // Unless that one has expired.
     case()
         .staging_wanted()
         .on_disk(with_left(&[NAME], -1), PRODUCTION)
-        .at_rancher(staged())
+        .at_destination(staged())
         .marked(STAGING)
         .is(OnDisk::Overdue, Newer, Restore, "");
     // And comes back.
-    case().staging_wanted().at_rancher(fresh()).marked(PRODUCTION).is(Missing, Newer, Restore, "");
+    case()
+        .staging_wanted()
+        .at_destination(fresh())
+        .marked(PRODUCTION)
+        .is(Missing, Newer, Restore, "");
     case().staging_wanted().is(Missing, Replaceable, Issue, "first certificate");
     let same = staged();
     case()
         .staging_wanted()
         .on_disk(same.clone(), STAGING)
-        .at_rancher(same)
+        .at_destination(same)
         .is(Fresh, Same, Keep, "");
 }
 
@@ -482,25 +507,25 @@ fn staging_never_replaces_better() {
 fn a_valid_better_copy_is_pushed_before_a_new_one_is_obtained() {
     let first = |case: Case| case.verdict().pushes_first;
     assert!(first(case().on_disk(due(), PRODUCTION)));
-    assert!(first(case().on_disk(due(), PRODUCTION).at_rancher(self_signed(
+    assert!(first(case().on_disk(due(), PRODUCTION).at_destination(self_signed(
         &[NAME],
         -Duration::DAY,
         Duration::days(3650)
     ))));
     let older = with_left(&[NAME], 5);
-    assert!(first(case().on_disk(due(), PRODUCTION).at_rancher(older).marked(PRODUCTION)));
+    assert!(first(case().on_disk(due(), PRODUCTION).at_destination(older).marked(PRODUCTION)));
     let same = due();
-    assert!(!first(case().on_disk(same.clone(), PRODUCTION).at_rancher(same)));
+    assert!(!first(case().on_disk(same.clone(), PRODUCTION).at_destination(same)));
     assert!(!first(case().on_disk(with_left(&[NAME], -1), PRODUCTION)));
     let staged = || staging(&[NAME], -Duration::DAY, Duration::days(60));
     assert!(first(case().on_disk(staged(), STAGING)));
-    assert!(!first(case().on_disk(staged(), STAGING).at_rancher(due()).marked(PRODUCTION)));
+    assert!(!first(case().on_disk(staged(), STAGING).at_destination(due()).marked(PRODUCTION)));
 }
 
 #[test]
 fn a_day_setting_makes_no_short_lived_certificate_due() {
     let six_days = shown(&[NAME], -Duration::HOUR, Duration::hours(160));
-    let mut short = case().on_disk(six_days.clone(), PRODUCTION).at_rancher(six_days);
+    let mut short = case().on_disk(six_days.clone(), PRODUCTION).at_destination(six_days);
     short.policy.renew_before = Some(Duration::days(14));
     short.is(Fresh, Same, Keep, "");
 }
@@ -508,15 +533,15 @@ fn a_day_setting_makes_no_short_lived_certificate_due() {
 #[test]
 fn what_a_person_asks_for_is_renewed_like_what_is_due() {
     let stored = fresh();
-    let same = || case().on_disk(stored.clone(), PRODUCTION).at_rancher(stored.clone());
+    let same = || case().on_disk(stored.clone(), PRODUCTION).at_destination(stored.clone());
     same().is(Fresh, Same, Keep, "fresh until");
     same().asked().is(Due, Same, Renew, "renewal asked for by a person");
-    // An older copy at Rancher is no reason to give up the one in the store.
+    // An older copy at the destination is no reason to give up the one in the store.
     let newer = with_left(&[NAME], 90);
-    let pushed = case().on_disk(newer, PRODUCTION).at_rancher(fresh());
+    let pushed = case().on_disk(newer, PRODUCTION).at_destination(fresh());
     pushed.marked(PRODUCTION).asked().is(Due, Replaceable, Renew, "renewal asked for by a person");
     // What is not ours stays, whoever asks.
-    let foreign = case().on_disk(stored.clone(), PRODUCTION).at_rancher(fresh());
+    let foreign = case().on_disk(stored.clone(), PRODUCTION).at_destination(fresh());
     foreign.asked().is(Due, Foreign, Leave, "is not ours");
     case().asked().is(Missing, Replaceable, Issue, "first certificate");
 }

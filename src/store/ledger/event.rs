@@ -39,14 +39,14 @@ pub enum Subject {
         /// The lineage or primary name.
         certificate: String,
     },
-    /// A certificate could not be written to Rancher, or taken back from it.
+    /// A certificate could not be written to the destination, or taken back from it.
     Push {
-        /// Its name at Rancher.
+        /// Its name at the destination.
         certificate: String,
     },
     /// Balancers could not be woken.
     Wake,
-    /// Rancher gave no key with a certificate of ours.
+    /// The destination gave no key with a certificate of ours.
     Key {
         /// Its leaf.
         leaf: Fingerprint,

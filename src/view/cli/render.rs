@@ -82,7 +82,7 @@ pub fn explain(certificate: &Certificate, status: &Status) -> String {
         rows.extend(problem.link.clone().map(|link| ("where", link)));
     }
     rows.push(("in the store", copy(&certificate.on_disk, now)));
-    rows.push(("at Rancher", copy(&certificate.at_rancher, now)));
+    rows.push(("at the destination", copy(&certificate.at_destination, now)));
     let balancers = match &certificate.balancers {
         None => "not known".to_owned(),
         Some(none) if none.is_empty() => "none lists it".to_owned(),
@@ -95,7 +95,7 @@ pub fn explain(certificate: &Certificate, status: &Status) -> String {
             "{} {}: {}",
             last.what,
             ago(last.at, now),
-            last.error.as_deref().unwrap_or("all went well")
+            last.error.as_deref().unwrap_or("OK")
         ),
     };
     rows.push(("last try", last));

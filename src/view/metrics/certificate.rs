@@ -31,12 +31,12 @@ fn each(seen: &Seen<'_>) -> Vec<Family> {
     vec![
         Family::gauge(
             "certificate_not_after_timestamp_seconds",
-            "End of validity of the copy in the store and of the one at Rancher.",
+            "End of validity of the copy in the store and of the one at the destination.",
             copies(all, |whole| whole.not_after),
         ),
         Family::gauge(
             "certificate_not_before_timestamp_seconds",
-            "Start of validity of the copy in the store and of the one at Rancher.",
+            "Start of validity of the copy in the store and of the one at the destination.",
             copies(all, |whole| whole.not_before),
         ),
         Family::gauge(
@@ -77,7 +77,8 @@ fn copies(
     of: impl Fn(&Whole) -> OffsetDateTime,
 ) -> impl Iterator<Item = (Labels, f64)> {
     all.iter().flat_map(move |certificate| {
-        let places = [("store", &certificate.on_disk), ("rancher", &certificate.at_rancher)];
+        let places =
+            [("store", &certificate.on_disk), ("destination", &certificate.at_destination)];
         let samples = places.map(|(place, copy)| {
             let mut labels = name(certificate);
             labels.push(("place", place.to_owned()));

@@ -75,26 +75,22 @@ fn dependencies(seen: &Seen<'_>) -> Vec<Family> {
         let samples = counts.map(|(kind, count)| (vec![("answer", kind.to_owned())], count));
         Family::counter(name, help, samples)
     };
-    let (rancher, metadata) = (&seen.tally.rancher, &seen.tally.metadata);
+    let (destination, metadata) = (&seen.tally.rancher, &seen.tally.metadata);
     vec![
         answers(
-            "rancher_answers",
-            "What Rancher's API answered, by kind, since the start.",
-            rancher,
+            "destination_answers",
+            "What the destination answered, by kind, since the start.",
+            destination,
         ),
-        answers(
-            "metadata_answers",
-            "What Rancher's metadata service answered, by kind, since the start.",
-            metadata,
+        answers("source_answers", "What the source answered, by kind, since the start.", metadata),
+        Family::single(
+            "destination_last_success_timestamp_seconds",
+            "When the destination last did what it was asked.",
+            destination.ok_at.map(seconds),
         ),
         Family::single(
-            "rancher_last_success_timestamp_seconds",
-            "When Rancher's API last did what it was asked.",
-            rancher.ok_at.map(seconds),
-        ),
-        Family::single(
-            "metadata_last_success_timestamp_seconds",
-            "When Rancher's metadata service was last read.",
+            "source_last_success_timestamp_seconds",
+            "When the source was last read.",
             metadata.ok_at.map(seconds),
         ),
         Family::gauge(

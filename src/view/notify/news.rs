@@ -124,7 +124,7 @@ impl News {
         known.retain(|name, open| {
             // What is told of only while it is out of order is well when it is not there.
             let health = parts.get(name.as_str()).map(|part| part.health);
-            let is_over = health.is_none_or(|health| health == Health::Well);
+            let is_over = health.is_none_or(|health| health == Health::Ok);
             if is_over && !open.told.is_empty() {
                 notices.push(Notice::works_again(name, &open.what, now));
             }
@@ -169,9 +169,9 @@ impl News {
 
     /// Certificates that nobody wants any more, as long as it is known what is wanted.
     fn vanished(&mut self, status: &Status, now: OffsetDateTime) -> Vec<Item> {
-        let tells = ["Rancher", "metadata", "balancers", "store"];
+        let tells = ["destination", "source", "balancers", "store"];
         // While balancers are worked on, their list was read.
-        let is_unsure = |part: &Part| !matches!(part.health, Health::Well | Health::Working);
+        let is_unsure = |part: &Part| !matches!(part.health, Health::Ok | Health::Working);
         let mut parts = status.dependencies.iter();
         if parts.any(|part| tells.contains(&part.name.as_str()) && is_unsure(part)) {
             return Vec::new();
@@ -235,7 +235,7 @@ fn look_at(
     let name = &certificate.name;
     match certificate.health {
         Health::Working | Health::Waiting => None,
-        Health::Well => {
+        Health::Ok => {
             let open = known.get(name)?;
             if open.told.is_empty() {
                 known.remove(name);
@@ -250,7 +250,7 @@ fn look_at(
         Health::Attention | Health::AtRisk => {
             let open = open(known, name, now);
             // Another one is served by now: when that comes to its end, it is news again, whatever else is wrong.
-            let is_known = certificate.at_rancher.whole().is_some();
+            let is_known = certificate.at_destination.whole().is_some();
             if certificate.health == Health::Attention && is_known {
                 open.told.retain(|word| word != AT_RISK && word != EXPIRED);
             }

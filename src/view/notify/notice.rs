@@ -76,7 +76,7 @@ impl Kind {
             Self::Paused => ("is paused by the CA", "are paused by the CA"),
             Self::NeedsPerson => ("needs a person", "need a person"),
             Self::Failing | Self::Trouble | Self::Digest => ("fails", "fail"),
-            Self::Recovered => ("is well again", "are well again"),
+            Self::Recovered => ("has recovered", "have recovered"),
         }
     }
 }

@@ -114,7 +114,7 @@ async fn an_outbox_that_cannot_be_read_is_told_and_read_once_it_can_be() {
     let mended_at = tokio::time::Instant::now();
     std::fs::remove_dir(&outbox).unwrap();
     let part = told.recv().await.unwrap();
-    assert_eq!(part.health, Health::Well, "{part:?}");
+    assert_eq!(part.health, Health::Ok, "{part:?}");
     assert!(mended_at.elapsed() <= READ_AGAIN.unsigned_abs());
     drop(passes);
     running.await.unwrap();

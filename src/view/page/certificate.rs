@@ -24,15 +24,15 @@ pub(super) struct Row<'a> {
 
 impl<'a> Row<'a> {
     pub(super) fn new(certificate: &'a Certificate, has_life: bool, now: OffsetDateTime) -> Self {
-        let (disk, rancher) = (&certificate.on_disk, &certificate.at_rancher);
-        let is_same = disk.whole().is_some() && disk == rancher;
+        let (disk, destination) = (&certificate.on_disk, &certificate.at_destination);
+        let is_same = disk.whole().is_some() && disk == destination;
         Self {
             certificate,
             is_open: certificate.health.needs_attention(),
             copies: if is_same {
-                vec![("On disk and at Rancher", disk)]
+                vec![("On disk and at the destination", disk)]
             } else {
-                vec![("On disk", disk), ("At Rancher", rancher)]
+                vec![("On disk", disk), ("At the destination", destination)]
             },
             life: has_life.then(|| life(certificate, now)).flatten(),
             validity: validity(certificate, now),
@@ -44,10 +44,10 @@ impl<'a> Row<'a> {
         self.certificate.names.len().saturating_sub(1)
     }
 
-    /// Whether it is at Rancher, and no balancer that goes by Rancher's list has it.
+    /// Whether it is at the destination, and no balancer that goes by the destination's list has it.
     pub(super) fn is_unlisted(&self) -> bool {
         let balancers = self.certificate.balancers.as_ref();
-        balancers.is_some_and(Vec::is_empty) && self.certificate.at_rancher.whole().is_some()
+        balancers.is_some_and(Vec::is_empty) && self.certificate.at_destination.whole().is_some()
     }
 
     /// Why the verdict is what it is, where the problem does not tell that already.
@@ -60,7 +60,7 @@ impl<'a> Row<'a> {
     /// How the last try ended.
     pub(super) fn outcome(&self, last: &'a LastTry) -> Outcome<'a> {
         match &last.error {
-            None => Outcome::Well,
+            None => Outcome::Ok,
             Some(error) if self.is_the_problem(error) => Outcome::AsTold,
             Some(error) => Outcome::Failed(error),
         }
@@ -83,14 +83,14 @@ impl<'a> Row<'a> {
 
 /// How a try ended.
 pub(super) enum Outcome<'a> {
-    Well,
+    Ok,
     /// With the problem that is shown above.
     AsTold,
     Failed(&'a str),
 }
 
 fn validity(certificate: &Certificate, now: OffsetDateTime) -> String {
-    match (certificate.expires_at, &certificate.at_rancher) {
+    match (certificate.expires_at, &certificate.at_destination) {
         (Some(at), _) => words::left(at, now),
         (None, Copy::Unknown { .. }) => "not known".to_owned(),
         (None, Copy::Absent | Copy::Broken { .. } | Copy::Whole(_)) => {

@@ -40,10 +40,10 @@ impl Mark {
     }
 }
 
-/// The life of what is served: the copy at Rancher, else the one in the store.
+/// The life of what is served: the copy at the destination, else the one in the store.
 pub(super) fn life(certificate: &Certificate, now: OffsetDateTime) -> Option<Life> {
-    let (disk, rancher) = (certificate.on_disk.whole(), certificate.at_rancher.whole());
-    let served = rancher.or(disk)?;
+    let (disk, destination) = (certificate.on_disk.whole(), certificate.at_destination.whole());
+    let served = destination.or(disk)?;
     let is_due_known = disk.is_some_and(|disk| disk.fingerprint == served.fingerprint);
     let due = certificate.renewal_due_at.filter(|_| is_due_known);
     of(served, due, now)

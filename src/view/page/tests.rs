@@ -21,8 +21,8 @@ const NOW: OffsetDateTime = datetime!(2026-03-01 12:00:05 UTC);
 fn running() -> Status {
     let mut status = Status::before(&Program::default(), Phase::Starting, NOW);
     status.phase = Phase::Running;
-    status.health = Health::Well;
-    status.sentence = "All is well.".to_owned();
+    status.health = Health::Ok;
+    status.sentence = "OK.".to_owned();
     status
 }
 
@@ -53,7 +53,7 @@ fn certificate(name: &str, health: Health) -> Certificate {
         }),
         next: Some(Next { at: NOW, what: "renewal".to_owned() }),
         on_disk: whole("disk"),
-        at_rancher: whole("rancher"),
+        at_destination: whole("destination"),
         balancers: Some(vec!["stack/balancer".to_owned()]),
         renewal_due_at: Some(NOW + Duration::days(30)),
         expires_at: Some(NOW + Duration::days(60)),
@@ -86,9 +86,9 @@ fn budget(number: u32) -> Budget {
 fn full() -> Status {
     let mut broken = certificate("b", Health::AtRisk);
     broken.on_disk = Copy::Broken { why: "torn".to_owned() };
-    broken.at_rancher = Copy::Unknown { why: "not read".to_owned() };
+    broken.at_destination = Copy::Unknown { why: "not read".to_owned() };
     let mut status = running();
-    status.certificates = vec![broken, certificate("a", Health::Well)];
+    status.certificates = vec![broken, certificate("a", Health::Ok)];
     status.notices = vec!["left out".to_owned()];
     status.authorities = vec![Authority {
         directory: "https://ca.example/directory".to_owned(),
@@ -104,7 +104,7 @@ fn full() -> Status {
         }],
     }];
     status.dependencies = vec![Part {
-        name: "Rancher".to_owned(),
+        name: "destination".to_owned(),
         health: Health::Attention,
         detail: "away".to_owned(),
         advice: Some("check `CATTLE_URL`".to_owned()),
@@ -128,13 +128,9 @@ fn the_title_says_the_state_first() {
     assert_eq!(title(&with(Phase::Waiting { reason: text() })), "Not started");
     assert_eq!(title(&with(Phase::StandingBy { holder: text() })), "Standing by");
     assert_eq!(title(&running()), "Nothing wanted");
-    for (health, begins) in Health::ALL.into_iter().zip([
-        "At risk",
-        "Needs attention",
-        "Waiting",
-        "Working",
-        "All well",
-    ]) {
+    for (health, begins) in
+        Health::ALL.into_iter().zip(["At risk", "Needs attention", "Waiting", "Working", "OK"])
+    {
         let mut status = running();
         status.health = health;
         status.certificates = vec![certificate("a", health)];
@@ -147,7 +143,7 @@ fn worst_ones_come_first_and_are_open() {
     let page = render(&full()).unwrap();
     let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no {text}: {page}"));
     assert!(place("id=\"c-b\" class=\"card\" data-state=\"at-risk\" open>") < place("id=\"c-a\""));
-    assert!(place("id=\"c-a\" class=\"card\" data-state=\"well\">") < place("id=\"notices\""));
+    assert!(place("id=\"c-a\" class=\"card\" data-state=\"ok\">") < place("id=\"notices\""));
     assert!(page.contains("href=\"#at-risk\"") && page.contains("<h3 id=\"at-risk\""));
     assert_eq!(page.matches("<h1>").count(), 1);
 }
@@ -155,16 +151,16 @@ fn worst_ones_come_first_and_are_open() {
 #[test]
 fn same_copies_and_problems_are_told_once() {
     let mut status = running();
-    let mut same = certificate("a", Health::Well);
-    same.at_rancher = same.on_disk.clone();
+    let mut same = certificate("a", Health::Ok);
+    same.at_destination = same.on_disk.clone();
     same.reason = "something".to_owned();
     same.last_try.as_mut().unwrap().error = Some("something".to_owned());
     status.certificates = vec![same];
     let page = render(&status).unwrap();
-    assert!(page.contains("<dt>On disk and at Rancher</dt>"), "{page}");
+    assert!(page.contains("<dt>On disk and at the destination</dt>"), "{page}");
     assert_eq!(page.matches("something").count(), 1, "{page}");
     let page = render(&full()).unwrap();
-    assert!(page.contains("<dt>On disk</dt>") && page.contains("<dt>At Rancher</dt>"));
+    assert!(page.contains("<dt>On disk</dt>") && page.contains("<dt>At the destination</dt>"));
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::work::reconcile::report::Row;
 /// One certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Its primary name, which names its folder and what Rancher holds.
+    /// Its primary name, which names its folder and what the destination holds.
     pub name: String,
     /// Everything it is to cover, the primary name first.
     pub names: Vec<String>,
@@ -47,14 +47,14 @@ pub struct Certificate {
     pub next: Option<Next>,
     /// The copy in the store.
     pub on_disk: Copy,
-    /// The copy at Rancher.
-    pub at_rancher: Copy,
+    /// The copy at the destination.
+    pub at_destination: Copy,
     /// The balancers that list it; none if that could not be told.
     pub balancers: Option<Vec<String>>,
     /// When the copy in the store is to be renewed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub renewal_due_at: Option<OffsetDateTime>,
-    /// When what is served ends: the copy at Rancher, else the one in the store.
+    /// When what is served ends: the copy at the destination, else the one in the store.
     #[serde(with = "time::serde::rfc3339::option")]
     pub expires_at: Option<OffsetDateTime>,
 }
@@ -190,7 +190,7 @@ impl Problem {
     }
 }
 
-/// Which balancers list which certificate of Rancher's.
+/// Which balancers list which certificate of the destination's.
 pub(super) struct Served(Option<BTreeMap<String, Vec<String>>>);
 
 impl Served {
@@ -239,10 +239,10 @@ pub(super) fn since<'a>(
         row.renewal = renewal(leaf);
         row.on_disk = report::Copy::Whole(leaf.clone());
     }
-    if let Some(leaf) = &brought.at_rancher {
+    if let Some(leaf) = &brought.at_destination {
         let row = row.to_mut();
-        row.renewal_at_rancher = renewal(leaf);
-        row.at_rancher = report::Copy::Whole(leaf.clone());
+        row.renewal_at_destination = renewal(leaf);
+        row.at_destination = report::Copy::Whole(leaf.clone());
     }
     row
 }
@@ -263,7 +263,7 @@ pub(super) fn of(
     let mut next = next(row, snapshot.next, now);
     // The next pass will see it; until then it is no longer worked on.
     if health == Health::Working && is_done(&name, snapshot) {
-        health = Health::Well;
+        health = Health::Ok;
         "done, looked at again in the next pass".clone_into(&mut reason);
         next = snapshot.next.map(|at| Next { at, what: "looked at again".to_owned() });
     }
@@ -281,7 +281,7 @@ pub(super) fn of(
         last_try,
         next,
         on_disk: (&row.on_disk).into(),
-        at_rancher: (&row.at_rancher).into(),
+        at_destination: (&row.at_destination).into(),
         balancers: served.by(row.id.as_deref()),
         renewal_due_at: row.renewal.map(|renewal| renewal.due_at),
         expires_at: what_is_served(row).map(|leaf| leaf.not_after),
@@ -301,7 +301,7 @@ fn is_done(name: &str, snapshot: &Snapshot) -> bool {
 }
 
 fn what_is_served(row: &Row) -> Option<&Leaf> {
-    row.at_rancher.leaf().or_else(|| row.on_disk.leaf())
+    row.at_destination.leaf().or_else(|| row.on_disk.leaf())
 }
 
 fn health(row: &Row, now: OffsetDateTime) -> Health {
@@ -311,15 +311,15 @@ fn health(row: &Row, now: OffsetDateTime) -> Health {
     if row.verdict.is_none() {
         return Health::Working;
     }
-    // Told once for all of them, beside Rancher.
-    if row.waits_for_rancher() {
+    // Told once for all of them, beside the destination.
+    if row.waits_for_destination() {
         return Health::Waiting;
     }
     if row.needs_attention() {
         return Health::Attention;
     }
     match row.action() {
-        Action::Keep | Action::Leave => Health::Well,
+        Action::Keep | Action::Leave => Health::Ok,
         Action::Push | Action::Issue | Action::Renew | Action::Restore => Health::Working,
         Action::Wait => Health::Waiting,
     }
@@ -334,8 +334,8 @@ fn is_at_risk(row: &Row, now: OffsetDateTime) -> bool {
         return true;
     }
     let is_left = row.verdict.as_ref().is_some_and(|verdict| verdict.action == Action::Leave);
-    let renewal = match row.at_rancher {
-        report::Copy::Whole(_) => row.renewal_at_rancher.filter(|_| !is_left),
+    let renewal = match row.at_destination {
+        report::Copy::Whole(_) => row.renewal_at_destination.filter(|_| !is_left),
         report::Copy::Unknown(_) | report::Copy::Absent | report::Copy::Broken(_) => row.renewal,
     };
     match renewal {
@@ -360,8 +360,8 @@ fn problem(row: &Row, health: Health) -> Option<Problem> {
         return Some(Problem::of(setback));
     }
     let verdict = row.verdict.as_ref()?;
-    // Told once for all of them, beside Rancher.
-    if row.waits_for_rancher() && health != Health::AtRisk {
+    // Told once for all of them, beside the destination.
+    if row.waits_for_destination() && health != Health::AtRisk {
         return None;
     }
     (verdict.needs_attention || health == Health::AtRisk && verdict.action == Action::Wait)

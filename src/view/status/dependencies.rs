@@ -1,4 +1,4 @@
-//! What everything depends on: Rancher, metadata, the CA, webroot, store, clock.
+//! What everything depends on: the destination, metadata, the CA, webroot, store, clock.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) fn parts(
 ) -> Vec<Part> {
     let mut parts = Vec::new();
     if let Some(report) = &snapshot.report {
-        parts.push(rancher(report));
+        parts.push(destination(report));
         parts.push(metadata(&report.labels));
         parts.push(balancers(report, on_record, now));
     }
@@ -54,23 +54,23 @@ fn part(name: &str, fault: Option<(&str, Option<&str>)>, well: impl Into<String>
             advice: advice.map(str::to_owned),
         },
         None => {
-            Part { name: name.to_owned(), health: Health::Well, detail: well.into(), advice: None }
+            Part { name: name.to_owned(), health: Health::Ok, detail: well.into(), advice: None }
         }
     }
 }
 
-fn rancher(report: &Report) -> Part {
-    let fault = report.rancher_fault.as_deref();
+fn destination(report: &Report) -> Part {
+    let fault = report.destination_fault.as_deref();
     part(
-        "Rancher",
-        fault.map(|fault| (fault, FailureKind::RancherAway.advice())),
+        "destination",
+        fault.map(|fault| (fault, FailureKind::DestinationAway.advice())),
         format!("certificates listed at {}", timestamp(report.at)),
     )
 }
 
 fn metadata(labels: &Labels) -> Part {
     if !labels.are_read {
-        return part("metadata", None, "not read: DYNAMIC_CONFIG is off");
+        return part("source", None, "not read: DYNAMIC_CONFIG is off");
     }
     let fault = labels.fault.as_deref().map(|fault| {
         if labels.are_known {
@@ -81,7 +81,7 @@ fn metadata(labels: &Labels) -> Part {
     });
     let advice = "if it lasts, check `RANCHER_METADATA_URL` and the metadata service of this host";
     let mut part = part(
-        "metadata",
+        "source",
         fault.as_deref().map(|fault| (fault, Some(advice))),
         match labels.read_at {
             Some(at) => format!("labels read at {}", timestamp(at)),
@@ -100,15 +100,15 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
     const NAME: &str = "balancers";
     let wake = on_record.ledger.waiting(&Subject::Wake, now);
     if let Some(wait) = wake {
-        let advice = "finish the upgrade of our own service or of a balancer in Rancher";
+        let advice = "finish the upgrade of our own service or of a balancer in the destination";
         return part(NAME, Some((&wait.detail, Some(advice))), "");
     }
     match &report.balancers {
         None => Part {
             health: Health::Waiting,
-            ..part(NAME, None, "not known while Rancher cannot be read")
+            ..part(NAME, None, "not known while the destination cannot be read")
         },
-        Some(Err(fault)) => part(NAME, Some((fault, FailureKind::RancherAway.advice())), ""),
+        Some(Err(fault)) => part(NAME, Some((fault, FailureKind::DestinationAway.advice())), ""),
         Some(Ok(balancers)) => {
             let mut part = part(NAME, None, listed(balancers));
             if on_record.is_wake_owed {
@@ -126,7 +126,7 @@ fn listed(balancers: &Arc<[Service]>) -> String {
         .filter_map(|balancer| {
             let folder = balancer.folder.as_ref()?;
             Some(format!(
-                "{} reads the folder {folder} and none of Rancher's certificates",
+                "{} reads the folder {folder} and none of the destination's certificates",
                 balancer.name
             ))
         })

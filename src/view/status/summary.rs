@@ -16,7 +16,7 @@ impl Status {
                 (Health::Attention, format!("Not started: the store cannot be used: {reason}"))
             }
             Phase::StandingBy { holder } => {
-                (Health::Well, format!("Standing by: another instance holds the store: {holder}"))
+                (Health::Ok, format!("Standing by: another instance holds the store: {holder}"))
             }
             Phase::Running | Phase::NotRunning => (self.health, self.sentence),
         };
@@ -25,11 +25,11 @@ impl Status {
     }
 
     /// The same for a look that nobody's daemon has taken: what was not asked is no trouble.
-    pub fn without_daemon(mut self, asks_rancher: bool) -> Self {
+    pub fn without_daemon(mut self, asks_destination: bool) -> Self {
         self.phase = Phase::NotRunning;
         self.started_at = None;
-        if !asks_rancher {
-            let asked = ["Rancher", "metadata", "balancers"];
+        if !asks_destination {
+            let asked = ["destination", "source", "balancers"];
             let parts = self.dependencies.iter_mut();
             for part in parts.filter(|part| asked.contains(&part.name.as_str())) {
                 part.health = part.health.min(Health::Waiting);
@@ -83,8 +83,8 @@ impl Status {
     }
 
     fn nothing_wanted(&self) -> &'static str {
-        let metadata = self.dependencies.iter().find(|part| part.name == "metadata");
-        if metadata.is_some_and(|part| part.health != Health::Well) {
+        let metadata = self.dependencies.iter().find(|part| part.name == "source");
+        if metadata.is_some_and(|part| part.health != Health::Ok) {
             "No names are known: DOMAINS has none, and the labels could not be read yet."
         } else if self.notices.is_empty() {
             "Nothing is wanted: DOMAINS is empty, and no label names a host."
@@ -102,7 +102,7 @@ impl Status {
             all => format!("{all} certificates"),
         };
         match (working, waiting) {
-            (0, 0) if !is_quiet => format!("{certificates} well."),
+            (0, 0) if !is_quiet => format!("{certificates} OK."),
             (0, 0) => {
                 let next = self
                     .certificates
@@ -112,7 +112,7 @@ impl Status {
                 let next = next.map_or_else(String::new, |at| {
                     format!("; the next renewal is due {}", timestamp(at))
                 });
-                format!("All is well: {certificates}{next}.")
+                format!("OK: {certificates}{next}.")
             }
             (0, waiting) => format!("{waiting} of {certificates} waiting."),
             (working, 0) => format!("{working} of {certificates} being worked on."),

@@ -23,7 +23,7 @@ use crate::decide::Verdict;
 use crate::decide::classify::ReplaceForeign;
 use crate::decide::plan::Work;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
@@ -55,7 +55,7 @@ fn with_left(name: &str, days: i64) -> Leaf {
 fn verdict(action: Action) -> Verdict {
     Verdict {
         on_disk: OnDisk::Fresh,
-        at_rancher: AtRancher::Same,
+        at_destination: AtDestination::Same,
         action,
         why: "because".to_owned(),
         needs_attention: false,
@@ -65,7 +65,7 @@ fn verdict(action: Action) -> Verdict {
     }
 }
 
-/// A certificate with so many days left, in the store and at Rancher.
+/// A certificate with so many days left, in the store and at the destination.
 fn row(name: &str, days: i64, verdict: Verdict) -> Row {
     let leaf = with_left(name, days);
     Row {
@@ -76,12 +76,12 @@ fn row(name: &str, days: i64, verdict: Verdict) -> Row {
             due_at: schedule::due_at(&leaf, None),
             overdue_at: schedule::overdue_at(&leaf, None),
         }),
-        renewal_at_rancher: Some(Renewal {
+        renewal_at_destination: Some(Renewal {
             due_at: schedule::due_at(&leaf, None),
             overdue_at: schedule::overdue_at(&leaf, None),
         }),
         on_disk: Copy::Whole(leaf.clone()),
-        at_rancher: Copy::Whole(leaf),
+        at_destination: Copy::Whole(leaf),
         id: Some("1c1".to_owned()),
     }
 }
@@ -90,10 +90,10 @@ fn row(name: &str, days: i64, verdict: Verdict) -> Row {
 fn first(name: &str) -> Row {
     Row {
         on_disk: Copy::Absent,
-        at_rancher: Copy::Absent,
+        at_destination: Copy::Absent,
         id: None,
         renewal: None,
-        renewal_at_rancher: None,
+        renewal_at_destination: None,
         ..row(name, 90, verdict(Action::Issue))
     }
 }
@@ -118,7 +118,7 @@ fn report(rows: Vec<Row>) -> Report {
         at: NOW,
         rows,
         next: None,
-        rancher_fault: None,
+        destination_fault: None,
         store_fault: None,
         is_ephemeral: false,
         webroot_fault: None,
@@ -172,7 +172,7 @@ fn stands(row: Row, health: Health) -> Certificate {
 fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
     let keep = || verdict(Action::Keep);
     let renew = || verdict(Action::Renew);
-    stands(row("a.test", 80, keep()), Health::Well);
+    stands(row("a.test", 80, keep()), Health::Ok);
     stands(row("a.test", 29, renew()), Health::Working);
     // Half of the time to renew is over: by time left, whatever the tries say.
     stands(row("a.test", 10, renew()), Health::AtRisk);
@@ -188,7 +188,7 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
     in_hand.verdict = None;
     stands(in_hand, Health::Working);
     // What is not ours is well until it is about to end.
-    stands(row("a.test", 29, verdict(Action::Leave)), Health::Well);
+    stands(row("a.test", 29, verdict(Action::Leave)), Health::Ok);
     let at_risk = Verdict { needs_attention: true, ..verdict(Action::Leave) };
     stands(row("a.test", 29, at_risk.clone()), Health::AtRisk);
     // Under the staging rule something is left alone that has long to live.
@@ -198,19 +198,22 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         on_disk: Copy::Whole(with_left("a.test", 90)),
         ..held_back(
             row("a.test", left, verdict(Action::Push)),
-            failed(FailureKind::RancherRefused, "not pushed to Rancher"),
+            failed(FailureKind::DestinationRefused, "not pushed to the destination"),
         )
     };
     stands(renewed(20), Health::Attention);
     stands(renewed(10), Health::AtRisk);
+    let unread = Verdict {
+        at_destination: AtDestination::Unknown,
+        needs_attention: true,
+        ..verdict(Action::Wait)
+    };
     let unread =
-        Verdict { at_rancher: AtRancher::Unknown, needs_attention: true, ..verdict(Action::Wait) };
-    let unread =
-        Row { at_rancher: Copy::Unknown("no answer".to_owned()), ..row("a.test", 80, unread) };
-    assert_eq!(stands(unread, Health::Waiting).problem, None, "told beside Rancher");
-    // A better copy in the store is of no use to whoever is served the one at Rancher.
+        Row { at_destination: Copy::Unknown("no answer".to_owned()), ..row("a.test", 80, unread) };
+    assert_eq!(stands(unread, Health::Waiting).problem, None, "told beside the destination");
+    // A better copy in the store is of no use to whoever is served the one at the destination.
     let served = Row {
-        at_rancher: Copy::Whole(with_left("a.test", -1)),
+        at_destination: Copy::Whole(with_left("a.test", -1)),
         ..row("a.test", 80, verdict(Action::Push))
     };
     stands(served, Health::AtRisk);
@@ -241,7 +244,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
         (certificate.health, next.what.clone())
     };
     let working = (Health::Working, "next try: Issue".to_owned());
-    let well = (Health::Well, "looked at again".to_owned());
+    let well = (Health::Ok, "looked at again".to_owned());
     let last = |at, setback| Some(Try { at, what: "obtain", setback, brought: Brought::default() });
     assert_eq!(with(None), working);
     assert_eq!(with(last(NOW - DAY, None)), working);
@@ -277,7 +280,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
         let print = |copy: &certificate::Copy| copy.whole().map(|whole| whole.fingerprint.clone());
         (
             print(&certificate.on_disk),
-            print(&certificate.at_rancher),
+            print(&certificate.at_destination),
             certificate.renewal_due_at,
             certificate.expires_at,
         )
@@ -285,7 +288,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     let print = Some(new.fingerprint.to_string());
     let (later, end) = (NOW + Duration::SECOND, Some(new.not_after));
     let stored = Brought { on_disk: Some(new.clone()), ..Brought::default() };
-    let pushed = Brought { at_rancher: Some(new), ..stored.clone() };
+    let pushed = Brought { at_destination: Some(new), ..stored.clone() };
 
     let certificate = with(first("a.test"), later, &stored);
     assert_eq!(seen(&certificate), (print.clone(), None, due_at, end));
@@ -294,7 +297,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
     // What was about to expire no longer is.
     let old = || row("a.test", 1, verdict(Action::Renew));
     let certificate = with(old(), later, &pushed);
-    assert_eq!((certificate.health, certificate.expires_at), (Health::Well, end));
+    assert_eq!((certificate.health, certificate.expires_at), (Health::Ok, end));
     let certificate = with(old(), later, &stored);
     assert_eq!(certificate.health, Health::AtRisk, "the old one is served");
     // The pass looked after that.
@@ -312,7 +315,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         ..row("a.test", 80, verdict(Action::Keep))
     };
     let mut ledger = Ledger::default();
-    assert_eq!(gathered(report(vec![row.clone()]), &ledger).health, Health::Well);
+    assert_eq!(gathered(report(vec![row.clone()]), &ledger).health, Health::Ok);
     let subject = Subject::Name {
         directory: DIRECTORY.to_owned(),
         account: String::new(),
@@ -359,21 +362,21 @@ fn everything_is_said_in_one_sentence() {
     );
     says(vec![first("a.test"), well("b.test")], "1 of 2 certificates being worked on.");
     let away = Report {
-        rancher_fault: Some("no answer".to_owned()),
+        destination_fault: Some("no answer".to_owned()),
         balancers: None,
         ..report(vec![well("a.test"), bad("b.test")])
     };
     let status = gathered(away, &Ledger::default());
-    assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: Rancher.");
+    assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: destination.");
     assert_eq!(status.health, Health::Attention);
     let away = Report {
-        rancher_fault: Some("no answer".to_owned()),
+        destination_fault: Some("no answer".to_owned()),
         balancers: None,
         ..report(vec![well("a.test")])
     };
     assert_eq!(
         gathered(away, &Ledger::default()).sentence,
-        "1 certificate well. Trouble with: Rancher."
+        "1 certificate OK. Trouble with: destination."
     );
     let unread =
         Report { labels: Labels { are_read: true, ..Labels::default() }, ..report(Vec::new()) };
@@ -509,7 +512,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
     assert_eq!((budget.used, budget.limit, budget.left()), (2, 5, 3));
     assert_eq!(budget.window_seconds, 7 * 86_400);
     assert!(NOW < budget.refills_at && budget.refills_at < budget.full_at);
-    assert_eq!(closed.health, Health::Well);
+    assert_eq!(closed.health, Health::Ok);
 
     ledger.fail(breaker(), wait(3, 4), NOW);
     let open = gathered(report(vec![first]), &ledger);
@@ -521,7 +524,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
 #[test]
 fn metadata_is_well_only_once_labels_are_known() {
     for (are_known, fault, health) in [
-        (true, None, Health::Well),
+        (true, None, Health::Ok),
         (true, Some("away"), Health::Waiting),
         (false, None, Health::Waiting),
         (false, Some("away"), Health::Attention),
@@ -531,7 +534,7 @@ fn metadata_is_well_only_once_labels_are_known() {
         report.labels.fault = fault.map(str::to_owned);
         let status = gathered(report, &Ledger::default());
         let mut parts = status.dependencies.iter();
-        let metadata = parts.find(|part| part.name == "metadata").unwrap();
+        let metadata = parts.find(|part| part.name == "source").unwrap();
         assert_eq!(metadata.health, health, "{metadata:?}");
     }
 }
@@ -553,7 +556,7 @@ fn before_the_loop_turns_the_sentence_says_why() {
         standing_by.sentence,
         "Standing by: another instance holds the store: process 7 on web1"
     );
-    assert_eq!(standing_by.health, Health::Well);
+    assert_eq!(standing_by.health, Health::Ok);
     let waiting = before(Phase::Waiting { reason: "it is read-only".to_owned() });
     assert_eq!(waiting.health, Health::Attention);
     assert_eq!(before(Phase::Starting).health, Health::Working);

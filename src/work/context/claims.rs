@@ -22,7 +22,7 @@ pub enum Claim {
         /// The names.
         names: NameSet,
     },
-    /// A name that a certificate at Rancher gives up, because another one there covers it.
+    /// A name that a certificate at the destination gives up, because another one there covers it.
     GivenUp(DomainName),
 }
 

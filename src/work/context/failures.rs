@@ -59,7 +59,7 @@ impl<W: World> Context<W> {
         self.note_failure(subject, |_| until, what.into(), None, |_| None).await
     }
 
-    /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at Rancher does.
+    /// Notes a failure on the clock of its kind; what has none in the table waits as what fails at the destination does.
     pub async fn fail(&self, subject: Subject, what: impl Into<Failure>) -> Wait {
         self.fail_by_clock(subject, what.into(), None, |_| None).await
     }

@@ -1,4 +1,4 @@
-//! The debt of a wake-up: owed before each write to Rancher, until balancers have heard of it.
+//! The debt of a wake-up: owed before each write to the destination, until balancers have heard of it.
 
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,11 +13,11 @@ use crate::work::context::Context;
 pub(super) struct Wake {
     pub(super) is_owed: bool,
     pub(super) generation: u64,
-    /// Writes to Rancher that are under way: as long as there is one, the debt is not paid.
+    /// Writes to the destination that are under way: as long as there is one, the debt is not paid.
     pub(super) writing: u32,
 }
 
-/// A write to Rancher that is under way. From its end on, however it ends, balancers are to be woken.
+/// A write to the destination that is under way. From its end on, however it ends, balancers are to be woken.
 pub struct Writing<'a> {
     wake: &'a Mutex<Wake>,
 }
@@ -36,7 +36,7 @@ impl<W: World> Context<W> {
         self.wake().is_owed
     }
 
-    /// Notes that balancers are to be woken, before a write to Rancher: the debt stays on the disk as long as the
+    /// Notes that balancers are to be woken, before a write to the destination: the debt stays on the disk as long as the
     /// answer is held, and however a wake-up runs beside it, they will hear of what is written.
     pub async fn owe_wake(&self) -> Writing<'_> {
         let _one_at_a_time = self.writing_wake.lock().await;
@@ -53,7 +53,7 @@ impl<W: World> Context<W> {
         let owed = WakeOwed { since: self.now() };
         match self.store.run(move |store| store.owe_wake(&owed)).await {
             Ok(()) => tracing::debug!("wake owed"),
-            // A full disk must not keep a good certificate from Rancher.
+            // A full disk must not keep a good certificate from the destination.
             Err(error) => {
                 tracing::warn!(%error, "wake-up not written down, a restart would forget it")
             }
@@ -66,7 +66,7 @@ impl<W: World> Context<W> {
         self.wake().generation
     }
 
-    /// Notes that balancers were woken, unless something was written to Rancher since `generation` was taken, or is
+    /// Notes that balancers were woken, unless something was written to the destination since `generation` was taken, or is
     /// being written.
     pub async fn clear_wake(&self, generation: u64) -> Result<(), StoreError> {
         let _one_at_a_time = self.writing_wake.lock().await;

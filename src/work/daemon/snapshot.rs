@@ -57,7 +57,7 @@ pub struct Try {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ended {
     /// It came to its end.
-    Well,
+    Ok,
     /// There is more to do later.
     Later,
     /// It failed.
@@ -66,12 +66,12 @@ pub enum Ended {
 
 impl Ended {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Well, Self::Later, Self::Failed];
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Later, Self::Failed];
 
     /// As metrics have it.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Well => "well",
+            Self::Ok => "ok",
             Self::Later => "later",
             Self::Failed => "failed",
         }
@@ -81,7 +81,7 @@ impl Ended {
 impl Try {
     pub(super) fn ended(&self) -> Ended {
         match &self.setback {
-            None => Ended::Well,
+            None => Ended::Ok,
             Some(setback) if setback.is_failure => Ended::Failed,
             Some(_) => Ended::Later,
         }

@@ -1,4 +1,4 @@
-//! Taking a certificate of ours and its key back from Rancher.
+//! Taking a certificate of ours and its key back from the destination.
 
 use std::borrow::Cow;
 
@@ -23,10 +23,10 @@ use crate::work::context::Context;
 use crate::work::context::claims::Claim;
 use crate::work::deliver::Target;
 
-/// How long to wait before Rancher is asked for a key again that it did not give.
+/// How long to wait before the destination is asked for a key again that it did not give.
 const ASK_AGAIN_AFTER: Duration = Duration::DAY;
 
-/// Takes a certificate of ours and its key back from Rancher into a lineage of the store.
+/// Takes a certificate of ours and its key back from the destination into a lineage of the store.
 pub async fn restore<W: World>(
     context: &Context<W>,
     target: &Target,
@@ -41,7 +41,7 @@ pub async fn restore<W: World>(
         return Err(Setback::later(reason, until));
     };
     let fail = async |what: Failure| {
-        let text = format!("not restored from Rancher: {}", what.text);
+        let text = format!("not restored from the destination: {}", what.text);
         let wait = context.fail(target.subject(), Failure { text, ..what }).await;
         Err(wait.into())
     };
@@ -56,7 +56,7 @@ pub async fn restore<W: World>(
     let subject = Subject::Key { leaf: shown.leaf.fingerprint };
     let until = context.now() + ASK_AGAIN_AFTER;
     let Some(key) = revealed.key else {
-        let detail = "Rancher holds our certificate but does not give its key back: it stays as it is until it is due";
+        let detail = "the destination holds our certificate but does not give its key back: it stays as it is until it is due";
         context.fail_until(subject, until, detail).await;
         return Err(Setback::failure_until(detail, until));
     };
@@ -64,8 +64,10 @@ pub async fn restore<W: World>(
         Ok(bundle) if bundle.shown() == shown => bundle,
         Ok(_) => return fail("it changed while it was asked for".into()).await,
         Err(flaw) => {
-            let detail =
-                format!("what Rancher gives back for `{}` cannot be used: {flaw}", held.name);
+            let detail = format!(
+                "what the destination gives back for `{}` cannot be used: {flaw}",
+                held.name
+            );
             context.fail_until(subject, until, detail.as_str()).await;
             return Err(Setback::failure_until(detail, until));
         }
@@ -86,6 +88,6 @@ pub async fn restore<W: World>(
     }
     context.clear(&target.subject()).await;
     context.clear(&subject).await;
-    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from Rancher");
+    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from the destination");
     Ok(bundle)
 }

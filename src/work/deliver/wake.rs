@@ -44,7 +44,7 @@ pub async fn wake<W: World>(context: &Context<W>, pushed: &[String]) -> Result<(
         }
         Err(error) => {
             let text = format!("balancers not woken, they may serve older certificates: {error}");
-            let what = Failure::of(FailureKind::of_rancher(&error), text);
+            let what = Failure::of(FailureKind::of_destination(&error), text);
             let wait = context.fail(Subject::Wake, what).await;
             Err(wait.into())
         }

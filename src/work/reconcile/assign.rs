@@ -1,4 +1,4 @@
-//! Which lineage and which certificate at Rancher belong to which wanted certificate.
+//! Which lineage and which certificate at the destination belong to which wanted certificate.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use crate::store::record::Record;
 pub struct Assigned {
     /// In the store.
     pub lineage: Option<Arc<Lineage>>,
-    /// At Rancher.
+    /// At the destination.
     pub remote: Option<Held>,
 }
 
@@ -41,7 +41,7 @@ pub struct Assignment {
 
 /// Finds what belongs to each entry; nothing belongs to two.
 ///
-/// In the store by names and primary name, then by an equal set of names, then by primary name. At Rancher by
+/// In the store by names and primary name, then by an equal set of names, then by primary name. At the destination by
 /// certificate name, then by an equal set of names; of several the lowest id, as the balancers do.
 pub fn assign(
     entries: &[Entry],
@@ -160,7 +160,7 @@ pub fn is_named_after(lineage: &str, primary: &str) -> bool {
 }
 
 fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>> {
-    // A Rancher on MySQL knows no case: `Example.com` is in the way of `example.com`, which can then not be made.
+    // A the destination on MySQL knows no case: `Example.com` is in the way of `example.com`, which can then not be made.
     let mut by_name: BTreeMap<String, &Held> = BTreeMap::new();
     let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
     for held in held {
@@ -193,7 +193,7 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
     found
 }
 
-/// What is at Rancher, by leaf and by name, so that nobody looks through all of it.
+/// What is at the destination, by leaf and by name, so that nobody looks through all of it.
 #[derive(Debug, Default)]
 pub struct Index<'a> {
     by_leaf: BTreeMap<Fingerprint, Vec<&'a Held>>,
@@ -223,7 +223,7 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The certificate at Rancher of a lineage that nobody wants: one of its own, never what somebody put in its place,
+/// The certificate at the destination of a lineage that nobody wants: one of its own, never what somebody put in its place,
 /// nor what belongs to another by now. `taken` are the ids of the latter.
 pub fn of_lineage<'a>(
     lineage: &Lineage,

@@ -1,4 +1,4 @@
-//! What is done about one certificate, from its verdict to Rancher.
+//! What is done about one certificate, from its verdict to the destination.
 
 use time::OffsetDateTime;
 use tracing::debug;
@@ -30,7 +30,7 @@ use crate::work::issue::settle;
 pub struct Job {
     /// Its primary name, by which it is known to be in hand.
     pub primary: String,
-    /// What it is for, and what was at Rancher.
+    /// What it is for, and what was at the destination.
     pub target: Target,
     /// Its lineage, and the number of the live version.
     pub live: Option<(String, u32)>,
@@ -102,9 +102,9 @@ impl Job {
 pub struct Brought {
     /// What is live in the store since.
     pub on_disk: Option<Leaf>,
-    /// What Rancher has since.
-    pub at_rancher: Option<Leaf>,
-    /// Ids of certificates that were written at Rancher.
+    /// What the destination has since.
+    pub at_destination: Option<Leaf>,
+    /// Ids of certificates that were written at the destination.
     pub pushed: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl Done {
 
 impl Job {
     /// Does it. An order gives its place back when the authority has nothing more to do for it, and waits for one of
-    /// `pushes` before it goes on to Rancher; everything else has such a place from the start.
+    /// `pushes` before it goes on to the destination; everything else has such a place from the start.
     pub async fn run<W: World>(self, context: &Context<W>, place: Slot, room: &Workplaces) -> Done {
         debug!(domain = self.primary, kind = self.word(), "job begun");
         let mut brought = Brought::default();
@@ -201,10 +201,10 @@ impl Job {
                 return Ok(true);
             }
             Work::Obtain { plan, pushes_first } => {
-                if !plan.is_resumed && self.is_changed_at_rancher(context).await? {
+                if !plan.is_resumed && self.is_changed_at_destination(context).await? {
                     debug!(
                         domain = self.primary,
-                        "changed at Rancher since the pass, nothing is ordered"
+                        "changed at the destination since the pass, nothing is ordered"
                     );
                     return Ok(true);
                 }
@@ -218,7 +218,7 @@ impl Job {
                 if !obtained.bundle.leaf().names_equal(&plan.order.set()) {
                     return Ok(true);
                 }
-                // Where it goes is not known: a pass that can read Rancher decides.
+                // Where it goes is not known: a pass that can read the destination decides.
                 if !self.target.view.is_whole {
                     return Ok(true);
                 }
@@ -230,9 +230,12 @@ impl Job {
     }
 
     /// Looks once more before an order is opened: another instance, on a volume of its own, may have been quicker.
-    async fn is_changed_at_rancher<W: World>(&self, context: &Context<W>) -> Result<bool, Setback> {
+    async fn is_changed_at_destination<W: World>(
+        &self,
+        context: &Context<W>,
+    ) -> Result<bool, Setback> {
         if !self.target.view.is_whole {
-            // Rancher could not be read, and the certificate cannot wait for that.
+            // The destination could not be read, and the certificate cannot wait for that.
             return Ok(false);
         }
         let orchestrator = context.world.orchestrator();
@@ -250,8 +253,8 @@ impl Job {
             }
             Err(error) => {
                 let certificate = self.primary.clone();
-                let text = format!("Rancher could not be asked before an order: {error}");
-                let what = Failure::of(FailureKind::of_rancher(&error), text);
+                let text = format!("the destination could not be asked before an order: {error}");
+                let what = Failure::of(FailureKind::of_destination(&error), text);
                 let wait = context.fail(Subject::Attempt { certificate }, what).await;
                 Err(wait.into())
             }
@@ -293,8 +296,8 @@ impl Job {
         brought: &mut Brought,
     ) -> Result<(), Setback> {
         let id = push(context, &self.target, bundle, directory).await?;
-        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at Rancher");
-        brought.at_rancher = Some(bundle.leaf().clone());
+        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at the destination");
+        brought.at_destination = Some(bundle.leaf().clone());
         brought.pushed.push(id);
         Ok(())
     }

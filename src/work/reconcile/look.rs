@@ -1,4 +1,4 @@
-//! What a pass looks at beside the store: Rancher's lists, and the folder of challenge files.
+//! What a pass looks at beside the store: the destination's lists, and the folder of challenge files.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) struct ListClock {
 }
 
 impl<W: World> Reconciler<W> {
-    /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
+    /// Lists the destination's certificates; one that fails after it was well is asked on the clock of pushes.
     pub(super) async fn list(&mut self) -> Result<Vec<Held>, String> {
         let now = self.context.now();
         let loop_time = self.context.settings.loop_time;
@@ -51,12 +51,12 @@ impl<W: World> Reconciler<W> {
         }
     }
 
-    /// Which balancers there are; not asked while Rancher cannot be read anyway.
+    /// Which balancers there are; not asked while the destination cannot be read anyway.
     pub(super) async fn balancers(
         &self,
-        rancher_fault: Option<&str>,
+        destination_fault: Option<&str>,
     ) -> Option<Result<Arc<[Service]>, String>> {
-        if rancher_fault.is_some() {
+        if destination_fault.is_some() {
             return None;
         }
         let balancers = self.context.world.orchestrator().balancers().await;

@@ -17,7 +17,7 @@ use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
 use crate::decide::classify::provenance;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 
 /// What one pass has found.
@@ -29,8 +29,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// When the next wait ends.
     pub next: Option<OffsetDateTime>,
-    /// Why Rancher could not be read, if it could not.
-    pub rancher_fault: Option<String>,
+    /// Why the destination could not be read, if it could not.
+    pub destination_fault: Option<String>,
     /// Why the store could not be read, if it could not.
     pub store_fault: Option<String>,
     /// Whether everything in the store is lost with the container.
@@ -39,7 +39,7 @@ pub struct Report {
     pub webroot_fault: Option<String>,
     /// What is known of the labels.
     pub labels: Labels,
-    /// The balancers, or why they could not be read; none if that was not tried, because Rancher could not be.
+    /// The balancers, or why they could not be read; none if that was not tried, because the destination could not be.
     pub balancers: Option<Result<Arc<[Service]>, String>>,
     /// Names that were left out or moved, and why.
     pub notices: Vec<String>,
@@ -69,14 +69,14 @@ pub struct Row {
     pub stuck: Option<Setback>,
     /// The copy in the store.
     pub on_disk: Copy,
-    /// The copy at Rancher.
-    pub at_rancher: Copy,
-    /// Its id at Rancher, if it is there.
+    /// The copy at the destination.
+    pub at_destination: Copy,
+    /// Its id at the destination, if it is there.
     pub id: Option<String>,
     /// When the copy in the store is to be renewed, and when half of the time for that is over.
     pub renewal: Option<Renewal>,
-    /// The same of the copy at Rancher, if that is ours.
-    pub renewal_at_rancher: Option<Renewal>,
+    /// The same of the copy at the destination, if that is ours.
+    pub renewal_at_destination: Option<Renewal>,
 }
 
 /// A copy, as it is seen.
@@ -165,17 +165,17 @@ impl Row {
             }
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
         };
-        let renewal_at_rancher = ours.map(|shown| renewal(&shown.leaf));
+        let renewal_at_destination = ours.map(|shown| renewal(&shown.leaf));
         let renewal = on_disk.leaf().map(renewal);
         Self {
             entry,
             verdict: None,
             stuck: None,
             on_disk,
-            at_rancher: remote.into(),
+            at_destination: remote.into(),
             id,
             renewal,
-            renewal_at_rancher,
+            renewal_at_destination,
         }
     }
 
@@ -221,10 +221,10 @@ impl Row {
         }
     }
 
-    /// Whether it waits only because Rancher cannot be read.
-    pub fn waits_for_rancher(&self) -> bool {
+    /// Whether it waits only because the destination cannot be read.
+    pub fn waits_for_destination(&self) -> bool {
         let is_unknown = |verdict: &Verdict| {
-            verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Unknown
+            verdict.at_destination == AtDestination::Unknown && verdict.on_disk != OnDisk::Unknown
         };
         self.held_back().is_none() && self.verdict.as_ref().is_some_and(is_unknown)
     }

@@ -1,4 +1,4 @@
-//! What the ledger should know, seen at Rancher: after a lost volume, or of another instance on a volume of its own.
+//! What the ledger should know, seen at the destination: after a lost volume, or of another instance on a volume of its own.
 
 use time::Duration;
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use crate::work::reconcile::Reconciler;
 const MATTERS: Duration = Duration::days(7);
 
 impl<W: World> Reconciler<W> {
-    /// Notes certificates of ours that Rancher holds and the ledger has never heard of.
+    /// Notes certificates of ours that the destination holds and the ledger has never heard of.
     pub(super) async fn seed_ledger(&self, view: &View, now: OffsetDateTime) {
         for held in &view.held {
             let Ok(shown) = &held.content else { continue };
@@ -28,7 +28,7 @@ impl<W: World> Reconciler<W> {
             if self.context.ledger().knows(directory, &names) {
                 continue;
             }
-            tracing::debug!(name = held.name, "ledger seeded from Rancher");
+            tracing::debug!(name = held.name, "ledger seeded from the destination");
             let asked = OrderCost { directory, account: "", names: &names, is_renewal: false };
             self.context.seed(&asked, leaf).await;
         }

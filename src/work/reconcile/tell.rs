@@ -82,7 +82,7 @@ impl<W: World> Reconciler<W> {
         }
         let is_quiet = match action {
             // Told once for all of them.
-            Action::Wait if row.waits_for_rancher() => true,
+            Action::Wait if row.waits_for_destination() => true,
             Action::Keep | Action::Wait => !row.needs_attention(),
             Action::Push | Action::Issue | Action::Renew | Action::Restore | Action::Leave => false,
         };

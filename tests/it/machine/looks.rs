@@ -70,12 +70,12 @@ async fn a_certificate_that_was_just_issued_shows_its_end_at_once() {
     let certificate = shown(&port, NAME).await;
     let issued = world.production.issued().pop().unwrap();
     let print = leaf(&issued.chain_pem);
-    for copy in ["on_disk", "at_rancher"] {
+    for copy in ["on_disk", "at_destination"] {
         assert_eq!(certificate[copy]["fingerprint"], print.as_str(), "{certificate:#}");
     }
     let end = moment(&certificate["expires_at"]);
     assert_eq!(end.unix_timestamp(), issued.not_after.unix_timestamp());
     assert!(now() < moment(&certificate["renewal_due_at"]));
-    assert_eq!(certificate["health"], "well", "{certificate:#}");
+    assert_eq!(certificate["health"], "ok", "{certificate:#}");
     assert_eq!(daemon.count("pass ended"), 1, "{}", daemon.text());
 }

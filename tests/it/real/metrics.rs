@@ -118,7 +118,7 @@ async fn what_is_well_is_told_with_its_dates() {
         scrape.value(&format!("certificate_{metric}_timestamp_seconds{{name=\"{A}\"{place}}}"))
     };
     assert_eq!(dates("not_after", ",place=\"store\""), ends);
-    assert_eq!(dates("not_after", ",place=\"rancher\""), ends);
+    assert_eq!(dates("not_after", ",place=\"destination\""), ends);
     let begins = dates("not_before", ",place=\"store\"");
     let due = dates("renewal_due", "");
     assert!(begins < due && due < ends, "{begins} {due} {ends}");
@@ -126,8 +126,8 @@ async fn what_is_well_is_told_with_its_dates() {
     for metric in [
         "certificate_last_success_timestamp_seconds{name=\"a.example.com\"}",
         "authority_last_success_timestamp_seconds{directory=\"production\"}",
-        "rancher_last_success_timestamp_seconds",
-        "metadata_last_success_timestamp_seconds",
+        "destination_last_success_timestamp_seconds",
+        "source_last_success_timestamp_seconds",
         "last_pass_timestamp_seconds",
         "next_pass_timestamp_seconds",
         "loop_turned_timestamp_seconds",
@@ -149,10 +149,10 @@ async fn what_is_well_is_told_with_its_dates() {
         ("tries_total{job=\"obtain\",result=\"failed\"}", 0.0),
         ("authority_answers_total{directory=\"production\",answer=\"unavailable\"}", 0.0),
         ("authority_answers_total{directory=\"staging\",answer=\"ok\"}", 0.0),
-        ("rancher_answers_total{answer=\"unavailable\"}", 0.0),
-        ("metadata_answers_total{answer=\"unavailable\"}", 0.0),
+        ("destination_answers_total{answer=\"unavailable\"}", 0.0),
+        ("source_answers_total{answer=\"unavailable\"}", 0.0),
         ("waits{directory=\"production\",kind=\"name\"}", 0.0),
-        ("part_needs_attention{part=\"rancher\"}", 0.0),
+        ("part_needs_attention{part=\"destination\"}", 0.0),
         ("wake_owed", 0.0),
         ("phase{phase=\"running\"}", 1.0),
         ("phase{phase=\"standing-by\"}", 0.0),
@@ -161,14 +161,14 @@ async fn what_is_well_is_told_with_its_dates() {
     let once = "authority_answers_total{directory=\"production\",answer=\"ok\"}";
     // Account, order, authorization, told, looked at, finalized, downloaded.
     assert!(scrape.value(once) >= 7.0, "{}", scrape.text);
-    assert!(scrape.value("metadata_answers_total{answer=\"ok\"}") >= 1.0);
+    assert!(scrape.value("source_answers_total{answer=\"ok\"}") >= 1.0);
     let passes = scrape.value("passes_total");
     daemon.passes(1).await;
     let later = Scrape::of(&port).await;
     assert!(passes < later.value("passes_total"));
     // Nothing is asked of the CA in a pass with nothing to do, and Rancher is read.
     assert_eq!(scrape.value(once), later.value(once));
-    let reads = "rancher_answers_total{answer=\"ok\"}";
+    let reads = "destination_answers_total{answer=\"ok\"}";
     assert!(scrape.value(reads) < later.value(reads));
     // Every metric is in the document, and the other way round.
     let rows = DOCUMENT.lines();
@@ -244,10 +244,10 @@ async fn answers_that_are_none_are_counted_by_kind() {
         ("tries_total{job=\"obtain\",result=\"failed\"}", 1.0),
         ("certificates{health=\"attention\"}", 1.0),
         // Not asked, though Rancher is.
-        ("metadata_answers_total{answer=\"ok\"}", 0.0),
-        ("metadata_answers_total{answer=\"unavailable\"}", 0.0),
+        ("source_answers_total{answer=\"ok\"}", 0.0),
+        ("source_answers_total{answer=\"unavailable\"}", 0.0),
     ]);
-    assert!(!scrape.has("metadata_last_success_timestamp_seconds"));
+    assert!(!scrape.has("source_last_success_timestamp_seconds"));
     assert!(!scrape.has("certificate_last_success_timestamp_seconds"));
 }
 
@@ -261,13 +261,13 @@ async fn a_rancher_that_cannot_be_read_is_told() {
     daemon.settles().await;
     let scrape = Scrape::of(&port).await;
     scrape.check(&[
-        ("part_needs_attention{part=\"rancher\"}", 1.0),
-        ("rancher_answers_total{answer=\"ok\"}", 0.0),
+        ("part_needs_attention{part=\"destination\"}", 1.0),
+        ("destination_answers_total{answer=\"ok\"}", 0.0),
         ("certificates{health=\"waiting\"}", 1.0),
     ]);
-    assert!(scrape.value("rancher_answers_total{answer=\"unavailable\"}") >= 1.0);
-    assert!(scrape.value("metadata_answers_total{answer=\"ok\"}") >= 1.0);
-    assert!(!scrape.has("rancher_last_success_timestamp_seconds"));
+    assert!(scrape.value("destination_answers_total{answer=\"unavailable\"}") >= 1.0);
+    assert!(scrape.value("source_answers_total{answer=\"ok\"}") >= 1.0);
+    assert!(!scrape.has("destination_last_success_timestamp_seconds"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

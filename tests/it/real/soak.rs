@@ -54,7 +54,7 @@ fn of_the_authority(seed: u64, percent: u64) -> Chance {
 }
 
 /// What goes wrong on the way to Rancher, where an answer may also be short without saying so.
-fn of_rancher(seed: u64, percent: u64) -> Chance {
+fn of_destination(seed: u64, percent: u64) -> Chance {
     let mut faults = faults();
     faults.extend([What::Shorten, What::status(429), What::status(404)]);
     Chance::new(seed, percent, faults)

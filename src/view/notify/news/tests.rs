@@ -9,7 +9,7 @@ use crate::view::status::certificate::Next;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 const A: &str = "a.example.com";
-const UNSURE: [&str; 4] = ["Rancher", "metadata", "balancers", "store"];
+const UNSURE: [&str; 4] = ["destination", "source", "balancers", "store"];
 
 fn certificate(name: &str, health: Health) -> Certificate {
     Certificate {
@@ -23,7 +23,7 @@ fn certificate(name: &str, health: Health) -> Certificate {
         last_try: None,
         next: None,
         on_disk: Copy::Absent,
-        at_rancher: Copy::Absent,
+        at_destination: Copy::Absent,
         balancers: None,
         renewal_due_at: None,
         expires_at: Some(NOW + Duration::days(10)),
@@ -170,12 +170,12 @@ fn other_words_and_moments_of_work_are_no_news() {
 #[test]
 fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
     let mut teller = Teller::new();
-    let well = [certificate(A, Health::Well)];
+    let well = [certificate(A, Health::Ok)];
     let sick = [failing(A, FailureKind::Unreachable)];
     teller.tells(&well, &[]);
     teller.tells(&sick, &[Kind::Failing]);
     let told = teller.later(Duration::HOUR).sees(&well);
-    assert_eq!(told[0].title, "a.example.com is well again");
+    assert_eq!(told[0].title, "a.example.com has recovered");
     assert_eq!(told[0].severity, Severity::Info);
     assert!(told[0].text.contains("Before: it broke"), "{}", told[0].text);
     teller.tells(&well, &[]);
@@ -188,7 +188,7 @@ fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
 fn a_blip_that_was_not_told_recovers_in_silence() {
     let mut teller = Teller::new();
     teller.tells(&[failing(A, FailureKind::SelfCheck)], &[]);
-    teller.later(Duration::MINUTE).tells(&[certificate(A, Health::Well)], &[]);
+    teller.later(Duration::MINUTE).tells(&[certificate(A, Health::Ok)], &[]);
     // It does not count for the next one.
     teller.later(LASTING).tells(&[failing(A, FailureKind::SelfCheck)], &[]);
 }
@@ -207,7 +207,7 @@ fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
     assert_eq!(told[0].title, "a.example.com has expired");
     assert_eq!((told[0].kind, told[0].severity), (Kind::AtRisk, Severity::Critical));
     teller.later(Duration::MINUTE).tells(std::slice::from_ref(&expired), &[]);
-    teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
+    teller.tells(&[certificate(A, Health::Ok)], &[Kind::Recovered]);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
     teller.tells(std::slice::from_ref(&at_risk), &[]);
     let issued = rcgen::generate_simple_self_signed([A.to_owned()]).unwrap();
     let shown = CertificateChain::parse(&issued.cert.pem(), "").unwrap();
-    let replaced = Certificate { at_rancher: Copy::Whole((&shown.leaf).into()), ..failing };
+    let replaced = Certificate { at_destination: Copy::Whole((&shown.leaf).into()), ..failing };
     teller.tells(&[replaced], &[]);
     teller.tells(&[at_risk], &[Kind::AtRisk]);
 }
@@ -262,24 +262,24 @@ fn a_certificate_that_is_not_wanted_any_more_is_over() {
 #[test]
 fn surroundings_are_told_once_they_have_been_out_of_order_for_a_while() {
     let mut teller = Teller::new();
-    let bad = status(Vec::new(), vec![part("Rancher", Health::Attention)]);
-    let good = status(Vec::new(), vec![part("Rancher", Health::Well)]);
+    let bad = status(Vec::new(), vec![part("destination", Health::Attention)]);
+    let good = status(Vec::new(), vec![part("destination", Health::Ok)]);
     assert_eq!(teller.looks(&bad), []);
     assert_eq!(teller.later(Duration::MINUTE).looks(&good), []);
     assert_eq!(teller.later(LASTING).looks(&bad), []);
     let told = teller.later(LASTING).looks(&bad);
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].kind, Kind::Trouble);
-    assert_eq!(told[0].title, "trouble with Rancher");
+    assert_eq!(told[0].title, "trouble with destination");
     assert_eq!(
         told[0].text,
         "it does not answer\nWhat to do: look at it\nSince: 2026-01-01T12:16:00Z"
     );
     assert_eq!(teller.later(Duration::HOUR).looks(&bad), []);
-    let waiting = status(Vec::new(), vec![part("Rancher", Health::Waiting)]);
+    let waiting = status(Vec::new(), vec![part("destination", Health::Waiting)]);
     assert_eq!(teller.looks(&waiting), []);
     let told = teller.looks(&good);
-    assert_eq!(told[0].title, "Rancher works again");
+    assert_eq!(told[0].title, "destination works again");
     assert_eq!(teller.looks(&good), []);
 }
 
@@ -313,8 +313,8 @@ fn a_digest_comes_once_a_day_while_anything_is_wrong() {
     assert_eq!(told[0].text, "a.example.com: it broke (since 2026-01-01T12:00:00Z)");
     teller.later(DIGEST - Duration::SECOND).tells(&sick, &[]);
     teller.later(Duration::SECOND).tells(&sick, &[Kind::Digest]);
-    teller.tells(&[certificate(A, Health::Well)], &[Kind::Recovered]);
-    teller.later(DIGEST).tells(&[certificate(A, Health::Well)], &[]);
+    teller.tells(&[certificate(A, Health::Ok)], &[Kind::Recovered]);
+    teller.later(DIGEST).tells(&[certificate(A, Health::Ok)], &[]);
     // The next trouble begins a day of its own.
     teller.tells(&sick, &[Kind::Failing]);
     teller.later(Duration::HOUR).tells(&sick, &[]);
@@ -350,12 +350,12 @@ fn three_hundred_failures_are_one_notice_and_so_is_their_end() {
     assert_eq!(told[0].title, "300 certificates are paused by the CA");
     assert!(told[0].text.ends_with("and 280 more"), "{}", told[0].text);
     teller.later(Duration::MINUTE).tells(&sick, &[]);
-    let well: Vec<Certificate> = names.iter().map(|name| certificate(name, Health::Well)).collect();
+    let well: Vec<Certificate> = names.iter().map(|name| certificate(name, Health::Ok)).collect();
     // One after the other, and not before the round is over.
     teller.tells(&well, &[]);
     let told = teller.later(ROUND).sees(&well);
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].title, "300 certificates are well again");
+    assert_eq!(told[0].title, "300 certificates have recovered");
     teller.tells(&well, &[]);
 }
 

@@ -112,7 +112,7 @@ fn in_flight(name: &str, names: &str) -> Arc<Lineage> {
     })
 }
 
-/// A certificate at Rancher with this number; an empty list of names stands for one that does not parse.
+/// A certificate at the destination with this number; an empty list of names stands for one that does not parse.
 fn held(number: u64, name: &str, names: &str) -> Held {
     let content = if names.is_empty() {
         Err(Flaw("it is not PEM".to_owned()))
@@ -152,9 +152,9 @@ fn check_store(wanted: &[&str], lineages: &[Arc<Lineage>], expected: &[&str], le
     }
 }
 
-/// Which number each entry is given at Rancher; 0 is none.
+/// Which number each entry is given at the destination; 0 is none.
 #[track_caller]
-fn check_rancher(wanted: &[&str], held: &[Held], expected: &[u64]) {
+fn check_destination(wanted: &[&str], held: &[Held], expected: &[u64]) {
     for is_reversed in [false, true] {
         let mut held = held.to_vec();
         if is_reversed {
@@ -261,41 +261,41 @@ fn folders_are_told_by_certbots_numbers() {
 }
 
 #[test]
-fn a_certificate_at_rancher_is_found_by_name_then_by_names() {
-    check_rancher(&["a"], &[], &[0]);
-    check_rancher(&["a"], &[held(5, "a", "a")], &[5]);
-    check_rancher(&["a", "b"], &[held(5, "b", "b"), held(6, "a", "a")], &[6, 5]);
+fn a_certificate_at_destination_is_found_by_name_then_by_names() {
+    check_destination(&["a"], &[], &[0]);
+    check_destination(&["a"], &[held(5, "a", "a")], &[5]);
+    check_destination(&["a", "b"], &[held(5, "b", "b"), held(6, "a", "a")], &[6, 5]);
     // The name counts, whatever it covers.
-    check_rancher(&["a"], &[held(5, "a", "x y"), held(6, "shop", "a")], &[5]);
-    check_rancher(&["a"], &[held(5, "a", "")], &[5]);
+    check_destination(&["a"], &[held(5, "a", "x y"), held(6, "shop", "a")], &[5]);
+    check_destination(&["a"], &[held(5, "a", "")], &[5]);
     // Else an equal set of names in any order; neither more nor fewer.
-    check_rancher(&["b a"], &[held(5, "shop", "a b")], &[5]);
-    check_rancher(&["a"], &[held(5, "shop", "a b")], &[0]);
-    check_rancher(&["a b"], &[held(5, "shop", "a")], &[0]);
-    check_rancher(&["a"], &[held(5, "shop", "")], &[0]);
-    check_rancher(&["a"], &[held(5, "shop", "*")], &[0]);
+    check_destination(&["b a"], &[held(5, "shop", "a b")], &[5]);
+    check_destination(&["a"], &[held(5, "shop", "a b")], &[0]);
+    check_destination(&["a b"], &[held(5, "shop", "a")], &[0]);
+    check_destination(&["a"], &[held(5, "shop", "")], &[0]);
+    check_destination(&["a"], &[held(5, "shop", "*")], &[0]);
 }
 
 #[test]
-fn of_several_certificates_at_rancher_the_lowest_id_is_taken() {
-    check_rancher(&["a"], &[held(10, "a", "a"), held(9, "a", "a"), held(95, "a", "a")], &[9]);
-    check_rancher(&["a"], &[held(10, "x", "a"), held(9, "y", "a")], &[9]);
+fn of_several_certificates_at_destination_the_lowest_id_is_taken() {
+    check_destination(&["a"], &[held(10, "a", "a"), held(9, "a", "a"), held(95, "a", "a")], &[9]);
+    check_destination(&["a"], &[held(10, "x", "a"), held(9, "y", "a")], &[9]);
 }
 
 #[test]
-fn a_name_at_rancher_is_found_in_any_case_but_best_as_it_is_written() {
+fn a_name_at_destination_is_found_in_any_case_but_best_as_it_is_written() {
     let written = |number, name: &str| Held { name: name.to_owned(), ..held(number, "a", "a") };
-    check_rancher(&["a"], &[written(5, "A.Test.com")], &[5]);
-    check_rancher(&["a"], &[written(5, "A.Test.com"), written(6, "a.test.com")], &[6]);
-    check_rancher(&["a"], &[written(6, "A.Test.com"), written(5, "a.TEST.com")], &[5]);
+    check_destination(&["a"], &[written(5, "A.Test.com")], &[5]);
+    check_destination(&["a"], &[written(5, "A.Test.com"), written(6, "a.test.com")], &[6]);
+    check_destination(&["a"], &[written(6, "A.Test.com"), written(5, "a.TEST.com")], &[5]);
 }
 
 #[test]
-fn no_certificate_at_rancher_belongs_to_two_entries() {
+fn no_certificate_at_destination_belongs_to_two_entries() {
     // The one with the name of another entry is that entry's, although the names are equal.
-    check_rancher(&["a", "b a"], &[held(5, "b", "a")], &[0, 5]);
-    check_rancher(&["a b", "b"], &[held(5, "b", "a b"), held(6, "x", "a b")], &[6, 5]);
-    check_rancher(&["a", "b"], &[held(5, "a", "b")], &[5, 0]);
+    check_destination(&["a", "b a"], &[held(5, "b", "a")], &[0, 5]);
+    check_destination(&["a b", "b"], &[held(5, "b", "a b"), held(6, "x", "a b")], &[6, 5]);
+    check_destination(&["a", "b"], &[held(5, "a", "b")], &[5, 0]);
 }
 
 #[test]

@@ -36,8 +36,8 @@ async fn all_is_well() {
     daemon.settles().await;
     let look = look(&url(&port)).await;
     look.is_clean();
-    assert_eq!(look.between("<title>", "</title>"), "All well · rancher-lets-encrypt");
-    assert!(look.between("<h1>", "</h1>").starts_with("All is well: 2 certificates; "));
+    assert_eq!(look.between("<title>", "</title>"), "OK · rancher-lets-encrypt");
+    assert!(look.between("<h1>", "</h1>").starts_with("OK: 2 certificates; "));
     look.shows("<bdi>shop/web</bdi>");
     look.shows("<dt>On disk and at Rancher</dt>");
     look.shows("no balancer lists it");

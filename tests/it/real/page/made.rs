@@ -59,8 +59,8 @@ pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
             waits: Vec::new(),
         }],
         dependencies: vec![
-            part("Rancher", "certificates listed at 2026-11-28T12:00:00Z"),
-            part("metadata", "labels read at 2026-11-28T11:59:58Z"),
+            part("destination", "certificates listed at 2026-11-28T12:00:00Z"),
+            part("source", "labels read at 2026-11-28T11:59:58Z"),
             part("balancers", "2 in this environment"),
             part("CA", DIRECTORY),
             part("webroot", "can be read"),
@@ -71,7 +71,7 @@ pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
 }
 
 fn part(name: &str, detail: &str) -> Part {
-    Part { name: name.to_owned(), health: Health::Well, detail: detail.to_owned(), advice: None }
+    Part { name: name.to_owned(), health: Health::Ok, detail: detail.to_owned(), advice: None }
 }
 
 /// A certificate of ninety days that is well, so many days after it was issued.
@@ -92,14 +92,14 @@ pub(crate) fn certificate(names: &[&str], origin: &str, days: i64) -> Certificat
         name: names[0].clone(),
         names,
         origins: vec![origin.to_owned()],
-        health: Health::Well,
+        health: Health::Ok,
         action: "keep".to_owned(),
         reason: "both copies are fresh".to_owned(),
         problem: None,
         last_try: Some(LastTry { at: issued, what: "push".to_owned(), error: None }),
         next: Some(Next { at: due, what: "renewal".to_owned() }),
         on_disk: copy.clone(),
-        at_rancher: copy,
+        at_destination: copy,
         balancers: Some(vec!["front/balancer".to_owned()]),
         renewal_due_at: Some(due),
         expires_at: Some(ends),
@@ -197,7 +197,7 @@ pub(crate) fn hostile_status() -> Status {
     bad.names.push(text.clone());
     bad.balancers = Some(vec![text.clone()]);
     bad.problem.as_mut().unwrap().link = Some("javascript:document.title='owned'".to_owned());
-    let Copy::Whole(whole) = &mut bad.at_rancher else { unreachable!("made whole") };
+    let Copy::Whole(whole) = &mut bad.at_destination else { unreachable!("made whole") };
     whole.issuer.clone_from(&text);
     whole.names.push(text.clone());
     bad.on_disk = Copy::Broken { why: text.clone() };

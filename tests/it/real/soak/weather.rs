@@ -9,7 +9,7 @@ use sandbox::faults::chance::Draw;
 use sandbox::rancher::service::ServiceSpec;
 
 use crate::real::soak::Tally;
-use crate::real::soak::of_rancher;
+use crate::real::soak::of_destination;
 use crate::real::soak::of_the_authority;
 use crate::real::soak::one_of;
 use crate::real::soak::place::Disk;
@@ -192,8 +192,8 @@ impl Weather {
     fn faults(&mut self, percent: u64) {
         let [authority, api, metadata] = self.ways();
         authority.draw(of_the_authority(self.seed, percent));
-        api.draw(of_rancher(self.seed + 1, percent));
-        metadata.draw(of_rancher(self.seed + 2, percent));
+        api.draw(of_destination(self.seed + 1, percent));
+        metadata.draw(of_destination(self.seed + 2, percent));
     }
 
     async fn rancher_gone(&mut self) {
