@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use rancher_lets_encrypt::backends::rancher;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
@@ -218,6 +219,7 @@ fn program(config: &Config) -> Program {
     let settings = config.in_force().into_iter();
     Program {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        destination: rancher::NAME.to_owned(),
         started_at: Some(now()),
         settings: settings.map(|(name, value)| Setting { name: name.to_owned(), value }).collect(),
     }

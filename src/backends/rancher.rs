@@ -27,6 +27,9 @@ pub mod api;
 pub mod base;
 pub mod metadata;
 
+/// What people call it.
+pub const NAME: &str = "Rancher";
+
 /// A Rancher 1.x environment.
 pub struct Rancher {
     api: Api,

@@ -75,7 +75,7 @@ fn groups(status: &Status) -> Vec<Group<'_>> {
         let has_life = is_short || health.needs_attention();
         Group {
             health,
-            rows: alike.map(|certificate| Row::new(certificate, has_life, status.at)).collect(),
+            rows: alike.map(|certificate| Row::new(certificate, has_life, status)).collect(),
         }
     });
     groups.filter(|group| !group.rows.is_empty()).collect()

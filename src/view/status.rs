@@ -37,6 +37,8 @@ pub struct Status {
     pub schema: u32,
     /// The version of the program.
     pub version: String,
+    /// What the destination is called, such as `Rancher`.
+    pub destination: String,
     /// When this was looked up.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -183,6 +185,8 @@ pub struct Setting {
 pub struct Program {
     /// The version.
     pub version: String,
+    /// What the destination is called.
+    pub destination: String,
     /// When it started.
     pub started_at: Option<OffsetDateTime>,
     /// The settings in force.
@@ -253,6 +257,7 @@ impl Status {
         Self {
             schema: SCHEMA,
             version: program.version.clone(),
+            destination: program.destination.clone(),
             at: now,
             started_at: program.started_at,
             phase,

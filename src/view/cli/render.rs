@@ -69,6 +69,7 @@ pub fn plan(status: &Status) -> String {
 /// Everything that is known of one certificate.
 pub fn explain(certificate: &Certificate, status: &Status) -> String {
     let now = status.at;
+    let at = format!("at {}", status.destination);
     let mut rows = vec![
         ("state", certificate.health.label().to_owned()),
         ("names", certificate.names.join(" ")),
@@ -82,7 +83,7 @@ pub fn explain(certificate: &Certificate, status: &Status) -> String {
         rows.extend(problem.link.clone().map(|link| ("where", link)));
     }
     rows.push(("in the store", copy(&certificate.on_disk, now)));
-    rows.push(("at the destination", copy(&certificate.at_destination, now)));
+    rows.push((at.as_str(), copy(&certificate.at_destination, now)));
     let balancers = match &certificate.balancers {
         None => "not known".to_owned(),
         Some(none) if none.is_empty() => "none lists it".to_owned(),

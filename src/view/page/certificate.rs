@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use crate::view::page::life::Life;
 use crate::view::page::life::life;
 use crate::view::page::words;
+use crate::view::status::Status;
 use crate::view::status::certificate::Certificate;
 use crate::view::status::certificate::Copy;
 use crate::view::status::certificate::LastTry;
@@ -16,23 +17,24 @@ pub(super) struct Row<'a> {
     /// Whether everything about it is shown at once.
     pub(super) is_open: bool,
     /// Both copies, or one where they are the same.
-    pub(super) copies: Vec<(&'static str, &'a Copy)>,
+    pub(super) copies: Vec<(String, &'a Copy)>,
     pub(super) life: Option<Life>,
     /// How long what is served is valid yet.
     pub(super) validity: String,
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn new(certificate: &'a Certificate, has_life: bool, now: OffsetDateTime) -> Self {
+    pub(super) fn new(certificate: &'a Certificate, has_life: bool, status: &Status) -> Self {
+        let (now, name) = (status.at, &status.destination);
         let (disk, destination) = (&certificate.on_disk, &certificate.at_destination);
         let is_same = disk.whole().is_some() && disk == destination;
         Self {
             certificate,
             is_open: certificate.health.needs_attention(),
             copies: if is_same {
-                vec![("On disk and at the destination", disk)]
+                vec![(format!("On disk and at {name}"), disk)]
             } else {
-                vec![("On disk", disk), ("At the destination", destination)]
+                vec![("On disk".to_owned(), disk), (format!("At {name}"), destination)]
             },
             life: has_life.then(|| life(certificate, now)).flatten(),
             validity: validity(certificate, now),

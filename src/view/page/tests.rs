@@ -19,7 +19,8 @@ use crate::view::status::certificate::Whole;
 const NOW: OffsetDateTime = datetime!(2026-03-01 12:00:05 UTC);
 
 fn running() -> Status {
-    let mut status = Status::before(&Program::default(), Phase::Starting, NOW);
+    let program = Program { destination: "Rancher".to_owned(), ..Program::default() };
+    let mut status = Status::before(&program, Phase::Starting, NOW);
     status.phase = Phase::Running;
     status.health = Health::Ok;
     status.sentence = "OK.".to_owned();
@@ -157,10 +158,10 @@ fn same_copies_and_problems_are_told_once() {
     same.last_try.as_mut().unwrap().error = Some("something".to_owned());
     status.certificates = vec![same];
     let page = render(&status).unwrap();
-    assert!(page.contains("<dt>On disk and at the destination</dt>"), "{page}");
+    assert!(page.contains("<dt>On disk and at Rancher</dt>"), "{page}");
     assert_eq!(page.matches("something").count(), 1, "{page}");
     let page = render(&full()).unwrap();
-    assert!(page.contains("<dt>On disk</dt>") && page.contains("<dt>At the destination</dt>"));
+    assert!(page.contains("<dt>On disk</dt>") && page.contains("<dt>At Rancher</dt>"));
 }
 
 #[test]

@@ -135,8 +135,8 @@ async fn what_is_well_is_told_with_its_dates() {
         assert!(start <= scrape.value(metric), "{metric}");
     }
     scrape.check(&[
-        ("certificate_state{name=\"a.example.com\",health=\"well\",action=\"keep\"}", 1.0),
-        ("certificates{health=\"well\"}", 1.0),
+        ("certificate_state{name=\"a.example.com\",health=\"ok\",action=\"keep\"}", 1.0),
+        ("certificates{health=\"ok\"}", 1.0),
         ("certificates{health=\"working\"}", 0.0),
         ("certificates{health=\"waiting\"}", 0.0),
         ("certificates{health=\"attention\"}", 0.0),
@@ -145,7 +145,7 @@ async fn what_is_well_is_told_with_its_dates() {
         ("certificates_by_action{action=\"issue\"}", 0.0),
         ("certificates_needing_attention", 0.0),
         ("names_left_out", 0.0),
-        ("tries_total{job=\"obtain\",result=\"well\"}", 1.0),
+        ("tries_total{job=\"obtain\",result=\"ok\"}", 1.0),
         ("tries_total{job=\"obtain\",result=\"failed\"}", 0.0),
         ("authority_answers_total{directory=\"production\",answer=\"unavailable\"}", 0.0),
         ("authority_answers_total{directory=\"staging\",answer=\"ok\"}", 0.0),
@@ -194,10 +194,10 @@ async fn what_fails_is_told_by_kind_and_every_alert_has_its_metrics() {
     scrape.check(&[
         ("certificate_state{name=\"b.example.com\",health=\"attention\",action=\"wait\"}", 1.0),
         ("certificates{health=\"attention\"}", 1.0),
-        ("certificates{health=\"well\"}", 2.0),
+        ("certificates{health=\"ok\"}", 2.0),
         ("certificates_needing_attention", 1.0),
         ("tries_total{job=\"obtain\",result=\"failed\"}", 1.0),
-        ("tries_total{job=\"obtain\",result=\"well\"}", 2.0),
+        ("tries_total{job=\"obtain\",result=\"ok\"}", 2.0),
         ("waits{directory=\"production\",kind=\"name\"}", 1.0),
         ("budget_used{directory=\"production\",kind=\"failed-validations\"}", 1.0),
         ("budget_limit{directory=\"production\",kind=\"failed-validations\"}", 5.0),
@@ -283,7 +283,7 @@ async fn an_instance_that_stands_by_says_so() {
         ("phase{phase=\"standing-by\"}", 1.0),
         ("phase{phase=\"running\"}", 0.0),
         ("passes_total", 0.0),
-        ("certificates{health=\"well\"}", 0.0),
+        ("certificates{health=\"ok\"}", 0.0),
     ]);
     assert!(!scrape.has("certificate_state"));
     assert!(!scrape.has("loop_turned_timestamp_seconds"));

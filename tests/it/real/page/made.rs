@@ -30,6 +30,7 @@ const DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
     let program = Program {
         version: "0.1.0".to_owned(),
+        destination: "Rancher".to_owned(),
         started_at: Some(NOW - Duration::days(12)),
         settings: [
             ("CATTLE_URL", "http://rancher.example.com:8080/v2-beta"),
