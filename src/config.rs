@@ -15,16 +15,16 @@ use thiserror::Error;
 use crate::budget;
 use crate::budget::Limits;
 use crate::bundle::Secret;
-use crate::config::typing::Raw;
 use crate::config::typing::Typing;
 use crate::names::BadName;
 use crate::names::Names;
 
-mod in_force;
 mod table;
 mod typing;
+mod words;
 
 pub use table::ANCESTORS;
+pub use table::Kind;
 pub use table::SETTINGS;
 pub use table::Setting;
 pub use table::render;
@@ -94,9 +94,16 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Accepted variables without effect, each with a sentence that says what happens instead.
     pub notes: Vec<String>,
+    in_force: Vec<(&'static str, String)>,
 }
 
 impl Config {
+    /// Every variable with the value that is in force, for people: secrets are only said to be set. In the order of
+    /// [`SETTINGS`]; of two that mean the same only the first.
+    pub fn in_force(&self) -> Vec<(&'static str, String)> {
+        self.in_force.clone()
+    }
+
     /// The directory URL that `STAGING` asks for.
     pub fn wanted_directory(&self) -> &Url {
         if self.is_staging { &self.staging_directory } else { &self.production_directory }
@@ -220,10 +227,7 @@ impl Config {
     ) -> Result<Self, Faults> {
         let (vars, unreadable) = texts(vars);
         let notes = table::notes(&vars);
-        let raw: Raw = envy::from_iter(vars).map_err(|error| {
-            Faults(vec![Fault { name: "environment", value: None, accepted: error.to_string() }])
-        })?;
-        let typed = Typing::new(read, notes).config(raw);
+        let typed = Typing::new(vars, read, notes).config();
         if unreadable.is_empty() {
             return typed;
         }
