@@ -4,6 +4,14 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
+# Where rustup has the version of rust-toolchain.toml only as "stable", that one is taken: nothing is fetched.
+RUST := $(shell sed -n 's/^channel = "\(.*\)"$$/\1/p' rust-toolchain.toml)
+ifeq ($(filter $(RUST)-%,$(shell rustup toolchain list -q 2>/dev/null || true)),)
+ifneq ($(filter $(RUST),$(shell RUSTUP_TOOLCHAIN=stable RUSTUP_AUTO_INSTALL=0 rustc -V 2>/dev/null || true)),)
+export RUSTUP_TOOLCHAIN := stable
+endif
+endif
+
 MUSL := x86_64-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
 PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus iproute2 python3-venv

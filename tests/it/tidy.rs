@@ -9,6 +9,8 @@ use rancher_lets_encrypt::decide::table;
 use rancher_lets_encrypt::notify::notice::Kind;
 use rancher_lets_encrypt::order;
 use rancher_lets_encrypt::reaction;
+use serde_json::Value;
+use serde_json::json;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -265,4 +267,32 @@ fn no_second_tls_library_is_built() {
             }
         }
     }
+}
+
+#[test]
+fn every_place_that_names_a_version_of_rust_names_the_same() {
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    let places = [
+        ("rust-toolchain.toml", format!("\nchannel = \"{rust}.0\"\n")),
+        ("Dockerfile", format!("\nFROM rust:{rust}-alpine ")),
+        (".github/workflows/test.yml", format!("image: rust:{rust}-bookworm\n")),
+        ("README.md", format!("Rust {rust} ")),
+    ];
+    for (path, named) in places {
+        assert!(text(path).contains(&named), "{path} is to name {named}");
+    }
+}
+
+#[test]
+fn a_forge_runs_make_test_and_nothing_else() {
+    let workflow: Value = serde_saphyr::from_str(&text(".github/workflows/test.yml")).unwrap();
+    for event in ["push", "pull_request"] {
+        assert!(workflow["on"].get(event).is_some(), "{event}: {workflow}");
+    }
+    let jobs = workflow["jobs"].as_object().unwrap().values();
+    let steps: Vec<&Value> = jobs.flat_map(|job| job["steps"].as_array().unwrap()).collect();
+    let (runs, uses): (Vec<&Value>, Vec<&Value>) =
+        steps.into_iter().partition(|step| step.get("run").is_some());
+    assert_eq!(runs, [&json!({ "run": "make test" })]);
+    assert_eq!(uses, [&json!({ "uses": "actions/checkout@v4" })]);
 }
