@@ -235,11 +235,7 @@ fn the_version_is_in_the_changelog() {
 }
 
 #[test]
-fn no_second_tls_library_is_built() {
-    let lock = text("Cargo.lock");
-    for name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"] {
-        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is in Cargo.lock");
-    }
+fn every_dependency_has_its_reason() {
     let paths: Vec<PathBuf> = vec![
         root().join("Cargo.toml"),
         root().join("sandbox/Cargo.toml"),
@@ -295,4 +291,25 @@ fn a_forge_runs_make_test_and_nothing_else() {
         steps.into_iter().partition(|step| step.get("run").is_some());
     assert_eq!(runs, [&json!({ "run": "make test" })]);
     assert_eq!(uses, [&json!({ "uses": "actions/checkout@v4" })]);
+}
+
+#[test]
+fn make_test_begins_with_make_check_and_repeats_nothing_of_it() {
+    let makefile = text("Makefile");
+    let recipe = |target: &str| {
+        let begin = format!("\n{target}: ");
+        let from = makefile.find(&begin).unwrap() + begin.len();
+        makefile[from..].split("\n\n").next().unwrap().to_owned()
+    };
+    let check = recipe("check");
+    let steps =
+        ["fmt", "clippy", "tidy::", "cargo doc", "machete", "licenses bans sources", "advisories"];
+    let places: Vec<usize> = steps.iter().map(|step| check.find(step).unwrap()).collect();
+    assert!(places.is_sorted(), "{check}");
+    let test = recipe("test");
+    assert!(test.starts_with("check setup static "), "{test}");
+    assert!(test.contains("--skip tidy::"), "{test}");
+    for step in ["fmt", "clippy", "cargo doc", "machete", "cargo-deny"] {
+        assert!(!test.contains(step), "{step}: {test}");
+    }
 }
