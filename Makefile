@@ -37,7 +37,7 @@ help: ## this list
 
 .PHONY: demo
 demo: ## the main job on embedded parts, no root, nothing to install (KEEP=1 stays up)
-	cargo build --workspace --bins
+	cargo build -p rancher-lets-encrypt -p sandbox --bin rancher-lets-encrypt --bin demo
 	target/debug/demo target/debug/rancher-lets-encrypt $(if $(KEEP),--keep)
 
 .PHONY: check
