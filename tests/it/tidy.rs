@@ -266,6 +266,38 @@ fn every_dependency_has_its_reason() {
 }
 
 #[test]
+fn every_path_in_backticks_is_there() {
+    let documents = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/notices.md",
+        "docs/status.md",
+        // "CONTRIBUTING.md",
+    ];
+    for document in documents {
+        let text = text(document);
+        let paths = text.split('`').skip(1).step_by(2).filter(|quoted| {
+            ["src/", "tests/", "sandbox/", "docs/"].iter().any(|folder| quoted.starts_with(folder))
+        });
+        for path in paths {
+            let whole = root().join(path.trim_end_matches('*'));
+            let is_there = if path.ends_with('*') {
+                let begin = whole.file_name().unwrap().to_str().unwrap();
+                fs::read_dir(whole.parent().unwrap()).is_ok_and(|mut entries| {
+                    entries.any(|entry| {
+                        entry.unwrap().file_name().to_str().unwrap().starts_with(begin)
+                    })
+                })
+            } else {
+                whole.exists()
+            };
+            assert!(is_there, "{document} names {path}");
+        }
+    }
+}
+
+#[test]
 fn every_place_that_names_a_version_of_rust_names_the_same() {
     let rust = env!("CARGO_PKG_RUST_VERSION");
     let places = [
