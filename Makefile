@@ -3,6 +3,16 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
+# cargo uses all cores itself, and `check` comes before what takes long.
+.NOTPARALLEL:
+
+# Where rustup has the version of rust-toolchain.toml only as "stable", that one is taken: nothing is fetched.
+RUST := $(shell sed -n 's/^channel = "\(.*\)"$$/\1/p' rust-toolchain.toml)
+ifeq ($(filter $(RUST)-%,$(shell rustup toolchain list -q 2>/dev/null || true)),)
+ifneq ($(filter $(RUST),$(shell RUSTUP_TOOLCHAIN=stable RUSTUP_AUTO_INSTALL=0 rustc -V 2>/dev/null || true)),)
+export RUSTUP_TOOLCHAIN := stable
+endif
+endif
 
 MUSL := x86_64-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
@@ -11,6 +21,12 @@ COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool ip p
 # Authorities that Debian does not have: pinned versions from PyPI, in a folder of their own.
 FOREIGN := target/foreign
 VERSIONS := tests/foreign.txt
+# What `check` looks at dependencies with: pinned, in a folder of their own. They are built without optimising and
+# without debug information: less than a minute of two cores for both instead of minutes, for a second more in each check.
+TOOLS := target/tools
+CHECKERS := cargo-deny@0.20.2 cargo-machete@0.9.2
+# An advisory database that does not answer is waited for no longer than this.
+PATIENCE := 20
 # Of prometheus only promtool is wanted: where it is new, systemd is told never to start it.
 # Tests that run them, or Docker.
 REAL := real:: docker:: store_certbot:: store_takeover::keys:: bundle::key::
@@ -21,15 +37,27 @@ help: ## this list
 
 .PHONY: demo
 demo: ## the main job on embedded parts, no root, nothing to install (KEEP=1 stays up)
-	cargo build --workspace --bins
+	cargo build -p rancher-lets-encrypt -p sandbox --bin rancher-lets-encrypt --bin demo
 	target/debug/demo target/debug/rancher-lets-encrypt $(if $(KEEP),--keep)
 
-.PHONY: test
-test: setup static ## everything: style, lints, docs, all tests on real parts, the image in Docker
+.PHONY: check
+check: tools ## what needs nothing installed and runs nothing: style, lints, tidiness, docs, dependencies
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test -q -p rancher-lets-encrypt --test it -- tidy::
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --document-private-items
-	cargo test --workspace --exclude simulation
+	$(TOOLS)/bin/cargo-machete
+	$(TOOLS)/bin/cargo-deny --workspace --locked check licenses bans sources
+	@if timeout $(PATIENCE) $(TOOLS)/bin/cargo-deny fetch db 2>/dev/null; then \
+		echo '$(TOOLS)/bin/cargo-deny --workspace --locked check advisories'; \
+		$(TOOLS)/bin/cargo-deny --workspace --locked check advisories; \
+	else \
+		echo 'advisories are not checked: their database cannot be reached from here'; \
+	fi
+
+.PHONY: test
+test: check setup static ## everything: what check does, all tests on real parts, the image in Docker
+	cargo test --workspace --exclude simulation -- --skip tidy::
 	cargo test --profile simulate -p simulation
 	$(MAKE) simulate SEEDS=50 FIRST= SEED= COSTS= DAYS= LOG=
 	$(MAKE) demo KEEP=
@@ -67,7 +95,7 @@ simulate: ## two years at a time on virtual clocks, with faults and crashes (SEE
 	cargo run --profile simulate -p simulation --bin simulate -- $(if $(COSTS),--costs) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) $(if $(FIRST),--first $(FIRST)) $(if $(DAYS),--days $(DAYS)) $(if $(LOG),--log $(LOG))
 
 .PHONY: setup
-setup: ## installs with apt, rustup and pip what the tests need
+setup: tools ## installs with apt, rustup, pip and cargo what the tests need
 	@missing=; for command in $(COMMANDS); do PATH="$$PATH:/usr/sbin" command -v $$command >/dev/null || missing=1; done; \
 	python3 -c 'import ensurepip, venv' 2>/dev/null || missing=1; \
 	if [ -n "$$missing" ]; then \
@@ -85,3 +113,11 @@ setup: ## installs with apt, rustup and pip what the tests need
 		$(FOREIGN)/bin/pip install -q --disable-pip-version-check --only-binary :all: -r $(VERSIONS); \
 		cp $(VERSIONS) $(FOREIGN)/installed; \
 	fi
+
+.PHONY: tools
+tools:
+	@for tool in $(CHECKERS); do \
+		grep -qs "^\"$${tool/@/ } " $(TOOLS)/.crates.toml && continue; \
+		echo "installing $$tool in $(TOOLS)"; \
+		CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --quiet --debug --root $(TOOLS) $$tool; \
+	done

@@ -12,7 +12,6 @@ use std::time::Duration;
 use reqwest::Url;
 use thiserror::Error;
 
-use crate::config::typing::Raw;
 use crate::config::typing::Typing;
 use crate::core::budget;
 use crate::core::budget::Limits;
@@ -21,11 +20,12 @@ use crate::core::names::BadName;
 use crate::core::names::Names;
 use crate::decide::classify::ReplaceForeign;
 
-mod in_force;
 mod table;
 mod typing;
+mod words;
 
 pub use table::ANCESTORS;
+pub use table::Kind;
 pub use table::SETTINGS;
 pub use table::Setting;
 pub use table::render;
@@ -95,9 +95,16 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Accepted variables without effect, each with a sentence that says what happens instead.
     pub notes: Vec<String>,
+    in_force: Vec<(&'static str, String)>,
 }
 
 impl Config {
+    /// Every variable with the value that is in force, for people: secrets are only said to be set. In the order of
+    /// [`SETTINGS`]; of two that mean the same only the first.
+    pub fn in_force(&self) -> Vec<(&'static str, String)> {
+        self.in_force.clone()
+    }
+
     /// The directory URL that `STAGING` asks for.
     pub fn wanted_directory(&self) -> &Url {
         if self.is_staging { &self.staging_directory } else { &self.production_directory }
@@ -210,10 +217,12 @@ impl Config {
     ) -> Result<Self, Faults> {
         let (vars, unreadable) = texts(vars);
         let notes = table::notes(&vars);
-        let raw: Raw = envy::from_iter(vars).map_err(|error| {
-            Faults(vec![Fault { name: "environment", value: None, accepted: error.to_string() }])
+        // Of a name in capital and in small letters the last one counts: the capital one.
+        let vars = envy::from_iter(vars.into_iter().rev()).map_err(|error| {
+            let accepted = error.to_string();
+            Faults(vec![Fault { name: "environment", value: None, accepted }])
         })?;
-        let typed = Typing::new(read, notes).config(raw);
+        let typed = Typing::new(vars, read, notes).config();
         if unreadable.is_empty() {
             return typed;
         }

@@ -1,23 +1,95 @@
-//! The table of settings: the one that `README.md` shows.
+//! The table of settings: each is declared here once, and everything that tells of settings follows it.
 
 use std::collections::BTreeMap;
 
-pub(super) const METADATA: &str = "http://rancher-metadata.rancher.internal";
+use crate::config::CaLimits;
+use crate::config::LogFormat;
+use crate::config::NotifyFormat;
+use crate::config::ReplaceForeign;
+use crate::config::SelfCheck;
+use crate::config::words::all;
+
 pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 pub(super) const LETS_ENCRYPT_STAGING: &str =
     "https://acme-staging-v02.api.letsencrypt.org/directory";
-pub(super) const WEBROOT: &str = "/var/www";
-pub(super) const STORE: &str = "/etc/letsencrypt";
-pub(super) const LISTEN: &str = "0.0.0.0:8080";
 /// Where Rancher puts the certificate of its own server's CA into every container with an agent key.
 pub(super) const RANCHER_CA: &str = "/var/lib/rancher/etc/ssl/ca.crt";
+
+/// What a variable holds.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A key of an API, of any form; a secret.
+    Key,
+    /// An address with one of these schemes.
+    Url(&'static [&'static str]),
+    /// An http or https address that may hold a token; a secret.
+    SecretUrl,
+    /// Names of certificates.
+    Names,
+    /// Yes or no.
+    Boolean,
+    /// One of a few words.
+    Word(fn() -> Vec<&'static str>),
+    /// A whole number between two.
+    Number(u16, u16),
+    /// Whole seconds, up to so many.
+    Seconds(u64),
+    /// A folder.
+    Path,
+    /// A file of certificates.
+    Roots,
+    /// A mail address.
+    Mail,
+    /// An address or a name of a host.
+    Host,
+    /// An address to listen on, or none.
+    Listen,
+    /// What is logged.
+    Filter,
+    /// The same as another variable, when that one is not set.
+    Same(&'static str),
+}
+
+impl Kind {
+    /// Whether a value is never shown.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Key | Self::SecretUrl)
+    }
+
+    /// What is told to somebody who has set it to something else.
+    pub(super) fn accepted(self) -> String {
+        match self {
+            Self::Key => "not set: Rancher sets it for a container with the labels \
+                io.rancher.container.create_agent: 'true' and io.rancher.container.agent.role: environment; \
+                outside of Rancher set it to an API key of the environment".to_owned(),
+            Self::Url(schemes) => format!("an {} URL with a host", schemes.join(" or ")),
+            Self::SecretUrl => "an http or https URL".to_owned(),
+            Self::Names => "host names".to_owned(),
+            Self::Boolean => format!("one of {}", all::<bool>().join(", ")),
+            Self::Word(words) => format!("one of {}", words().join(", ")),
+            Self::Number(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Seconds(most) => format!("whole seconds from 1 to {most}"),
+            Self::Path => "an absolute path".to_owned(),
+            Self::Roots => "a file of certificates as PEM that can be read".to_owned(),
+            Self::Mail => "one plain mail address, or nothing".to_owned(),
+            Self::Host => "an IP address or a host name, without port".to_owned(),
+            Self::Listen => "an IP address with a port, like 0.0.0.0:8080, or off".to_owned(),
+            Self::Filter => {
+                "a tracing filter, like info, debug or info,rancher_lets_encrypt=trace".to_owned()
+            }
+            Self::Same(name) => setting(name).kind.accepted(),
+        }
+    }
+}
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// The variable.
     pub name: &'static str,
-    /// What holds when it is unset or empty.
+    /// What it holds.
+    pub kind: Kind,
+    /// What holds when it is unset or empty, as Markdown: in backticks where it is a value.
     pub default: &'static str,
     /// What it does, as Markdown.
     pub meaning: &'static str,
@@ -25,117 +97,176 @@ pub struct Setting {
     pub injected: bool,
 }
 
-const fn given(name: &'static str, meaning: &'static str) -> Setting {
-    Setting { name, default: "given by Rancher", meaning, injected: true }
+impl Setting {
+    /// The value that holds when it is unset or empty, if there is one.
+    pub(super) fn default_value(&self) -> Option<&'static str> {
+        match self.default {
+            "Let's Encrypt" => Some(LETS_ENCRYPT),
+            "Let's Encrypt staging" => Some(LETS_ENCRYPT_STAGING),
+            text => text.strip_prefix('`')?.strip_suffix('`'),
+        }
+    }
+
+    /// The variables that are read for it, the first that is set.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        let own = self.name;
+        let same = SETTINGS
+            .iter()
+            .filter(move |other| matches!(other.kind, Kind::Same(name) if name == own));
+        std::iter::once(own).chain(same.map(|other| other.name))
+    }
 }
 
-const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
-    Setting { name, default, meaning, injected: false }
+const fn given(name: &'static str, kind: Kind, meaning: &'static str) -> Setting {
+    Setting { name, kind, default: "given by Rancher", meaning, injected: true }
+}
+
+const fn row(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Setting {
+    Setting { name, kind, default, meaning, injected: false }
+}
+
+/// The row of a variable.
+pub(super) fn setting(name: &str) -> &'static Setting {
+    let row = SETTINGS.iter().find(|setting| setting.name == name);
+    row.expect("what is read is in the table")
 }
 
 /// Every variable that is read.
 pub const SETTINGS: &[Setting] = &[
     given(
         "CATTLE_URL",
+        Kind::Url(&["http", "https"]),
         "address of the Rancher API: `http://host:8080`, with or without `/v1`, `/v2-beta`, `/projects/1a5`",
     ),
     given(
         "CATTLE_ACCESS_KEY",
+        Kind::Key,
         "API key; `CATTLE_ENVIRONMENT_ACCESS_KEY`, which Rancher gives to a container with two roles, wins",
     ),
-    given("CATTLE_SECRET_KEY", "its secret; `CATTLE_ENVIRONMENT_SECRET_KEY` likewise"),
-    setting(
+    given("CATTLE_SECRET_KEY", Kind::Key, "its secret; `CATTLE_ENVIRONMENT_SECRET_KEY` likewise"),
+    row(
         "RANCHER_CA_FILE",
+        Kind::Roots,
         "-",
         "PEM roots to trust for `CATTLE_URL` besides the public ones; `/var/lib/rancher/etc/ssl/ca.crt` is used when it exists",
     ),
-    setting(
+    row(
         "RANCHER_METADATA_URL",
+        Kind::Url(&["http", "https"]),
         "`http://rancher-metadata.rancher.internal`",
         "the metadata service, without a version",
     ),
-    setting(
+    row(
         "DOMAINS",
+        Kind::Names,
         "empty",
         "host names: commas part certificates, white space joins names in one (`a.example, b.example www.b.example`)",
     ),
-    setting(
+    row(
         "DYNAMIC_CONFIG",
+        Kind::Boolean,
         "`True`",
         "read the label `com.danieldent.rancher-lets-encrypt.hosts` of other services (same form as `DOMAINS`)",
     ),
-    setting(
+    row(
         "STAGING",
+        Kind::Boolean,
         "`True`",
         "use the staging directory, whose certificates no browser trusts; `False` when all works",
     ),
-    setting("CERTBOT_EMAIL", "empty", "contact of the ACME account"),
-    setting("EMAIL", "empty", "the same, when `CERTBOT_EMAIL` is not set"),
-    setting(
+    row("CERTBOT_EMAIL", Kind::Mail, "empty", "contact of the ACME account"),
+    row("EMAIL", Kind::Same("CERTBOT_EMAIL"), "empty", "the same, when `CERTBOT_EMAIL` is not set"),
+    row(
         "RENEW_BEFORE_DAYS",
+        Kind::Number(1, 3650),
         "automatic",
         "days before expiry; automatic is a third of the lifetime (half, if it is under ten days), and a value of half the lifetime or more is not used",
     ),
-    setting("LOOP_TIME", "`300`", "longest time between two passes, seconds, at least 1"),
-    setting("CERTBOT_WEBROOT", "`/var/www`", "folder that nginx serves"),
-    setting("LETSENCRYPT_ROOTDIR", "`/etc/letsencrypt`", "the store, in certbot's layout"),
-    setting("ACME_DIRECTORY", "Let's Encrypt", "directory URL for production"),
-    setting("ACME_STAGING_DIRECTORY", "Let's Encrypt staging", "directory URL for staging"),
-    setting(
+    row(
+        "LOOP_TIME",
+        Kind::Seconds(86_400),
+        "`300`",
+        "longest time between two passes, seconds, at least 1",
+    ),
+    row("CERTBOT_WEBROOT", Kind::Path, "`/var/www`", "folder that nginx serves"),
+    row("LETSENCRYPT_ROOTDIR", Kind::Path, "`/etc/letsencrypt`", "the store, in certbot's layout"),
+    row("ACME_DIRECTORY", Kind::Url(&["https"]), "Let's Encrypt", "directory URL for production"),
+    row(
+        "ACME_STAGING_DIRECTORY",
+        Kind::Url(&["https"]),
+        "Let's Encrypt staging",
+        "directory URL for staging",
+    ),
+    row(
         "ACME_CA_FILE",
+        Kind::Roots,
         "-",
         "PEM roots to trust for the directory's TLS instead of the public ones (a private CA)",
     ),
-    setting(
+    row(
         "CA_LIMITS",
+        Kind::Word(all::<CaLimits>),
         "`auto`",
         "whose limits are kept: `auto` (Let's Encrypt's for its own directories, none elsewhere), `letsencrypt`, `none`",
     ),
-    setting(
+    row(
         "SELF_CHECK",
+        Kind::Word(all::<SelfCheck>),
         "`require`",
         "fetch our own token through the public name before asking the CA: `require`, `warn`, `off`",
     ),
-    setting("HOST_CHECK_PORT", "`80`", "port of that fetch"),
-    setting(
+    row("HOST_CHECK_PORT", Kind::Number(1, 65_535), "`80`", "port of that fetch"),
+    row(
         "SELF_CHECK_ADDRESS",
+        Kind::Host,
         "-",
         "IP address or host to connect to instead of resolving the name (hairpin NAT, split DNS)",
     ),
-    setting(
+    row(
         "CONNECT_TIMEOUT",
+        Kind::Seconds(300),
         "`10`",
         "seconds to connect, for every outgoing request; every request has a total limit as well",
     ),
-    setting(
+    row(
         "REPLACE_FOREIGN",
+        Kind::Word(all::<ReplaceForeign>),
         "`due`",
         "a certificate that is not ours: replace it when `due` (expired or about to), `never` (not even expired), `always`",
     ),
-    setting("CONCURRENCY", "`8`", "orders in flight at once, at most 100"),
-    setting(
+    row("CONCURRENCY", Kind::Number(1, 100), "`8`", "orders in flight at once, at most 100"),
+    row(
         "LISTEN",
+        Kind::Listen,
         "`0.0.0.0:8080`",
         "address of status page, metrics and health; `off` for none",
     ),
-    setting(
+    row(
         "NOTIFY_URL",
+        Kind::SecretUrl,
         "-",
         "webhook that is told what is wrong (`docs/notices.md`); it is a secret",
     ),
-    setting(
+    row(
         "NOTIFY_FORMAT",
+        Kind::Word(all::<NotifyFormat>),
         "`json`",
         "how: `json` (Slack, Mattermost and programs) or `text` (ntfy)",
     ),
-    setting(
+    row(
         "HEARTBEAT_URL",
+        Kind::SecretUrl,
         "-",
         "called (GET) after each pass that ran to its end, for a service that misses it when the daemon is dead; it is a secret",
     ),
-    setting("LOG", "`info`", "tracing filter: `error`, `warn`, `info`, `debug`, `trace`"),
-    setting("RUST_LOG", "-", "the same, when `LOG` is not set"),
-    setting("LOG_FORMAT", "`text`", "`text` or `json`"),
+    row("LOG", Kind::Filter, "`info`", "tracing filter: `error`, `warn`, `info`, `debug`, `trace`"),
+    row("RUST_LOG", Kind::Same("LOG"), "-", "the same, when `LOG` is not set"),
+    row("LOG_FORMAT", Kind::Word(all::<LogFormat>), "`text`", "`text` or `json`"),
 ];
 
 /// What is read besides, because Rancher sets it: the rows above tell of it.

@@ -81,16 +81,29 @@ fn what_rancher_gives_is_asked_for_with_its_labels() {
 }
 
 #[test]
-fn every_variable_that_is_read_is_in_the_table() {
-    let read: BTreeSet<String> = typing::variables().into_iter().collect();
-    let listed = SETTINGS.iter().map(|setting| setting.name);
-    let listed = listed.chain(table::ALSO_READ.iter().copied());
-    assert_eq!(read, listed.map(str::to_owned).collect());
+fn what_is_read_besides_is_told_by_the_table() {
     for name in table::ALSO_READ.iter().filter(|name| name.ends_with("KEY")) {
         let is_told = |setting: &Setting| {
             setting.meaning.contains(name) || setting.name == name.replace("_ENVIRONMENT", "")
         };
         assert!(SETTINGS.iter().any(is_told), "{name}");
+    }
+}
+
+#[test]
+fn a_secret_says_that_it_is_one_and_is_never_shown() {
+    for setting in SETTINGS {
+        let is_told = setting.injected || setting.meaning.ends_with("it is a secret");
+        if !setting.kind.is_secret() {
+            assert!(setting.injected || !is_told, "{}", setting.name);
+            continue;
+        }
+        assert!(is_told, "{}", setting.name);
+        let config = config(&[(setting.name, "https://hooks.test/very-secret")]).unwrap();
+        let shown = format!("{config:?} {:?}", config.in_force());
+        assert!(!shown.contains("very-secret"), "{shown}");
+        let row = config.in_force().into_iter().find(|(name, _)| *name == setting.name);
+        assert_eq!(row.unwrap().1, "set");
     }
 }
 
@@ -128,6 +141,7 @@ fn every_default_in_the_table_is_the_one_that_holds() {
         ("CONCURRENCY", "9"),
         ("LISTEN", "off"),
         ("NOTIFY_URL", "http://hooks.test"),
+        ("NOTIFY_FORMAT", "text"),
         ("HEARTBEAT_URL", "http://hooks.test"),
         ("LOG", "debug"),
         ("RUST_LOG", "debug"),
@@ -143,11 +157,8 @@ fn every_default_in_the_table_is_the_one_that_holds() {
         };
         assert_eq!(set(value), unset, "{name}");
         let other = others.iter().find(|(other, _)| other == name);
-        match other {
-            Some((_, other)) => assert_ne!(set(other), unset, "{name}"),
-            // Read, checked and not kept yet.
-            None => assert_eq!(*name, "NOTIFY_FORMAT"),
-        }
+        let (_, other) = other.unwrap_or_else(|| panic!("nothing else is tried for {name}"));
+        assert_ne!(set(other), unset, "{name}");
     }
     let config = config(&[]).unwrap();
     assert_eq!((config.rancher_ca, config.acme_ca), (None, None));
@@ -238,6 +249,12 @@ fn booleans_are_read_in_any_case_and_two_roles_win() {
 }
 
 #[test]
+fn a_variable_in_small_letters_is_read_unless_the_other_is_set() {
+    assert!(!config(&[("staging", "False")]).unwrap().is_staging);
+    assert!(config(&[("staging", "False"), ("STAGING", "True")]).unwrap().is_staging);
+}
+
+#[test]
 fn ancestors_variables_are_accepted_with_a_note_each() {
     let vars: Vec<_> = ANCESTORS.iter().map(|(name, _)| (*name, "x")).collect();
     let notes = config(&vars).unwrap().notes;
@@ -252,14 +269,8 @@ fn settings_in_force_are_all_shown_and_secrets_only_as_set() {
     ];
     let in_force = config(&given).unwrap().in_force();
     let shown: Vec<&str> = in_force.iter().map(|(name, _)| *name).collect();
-    // Each of these means the same as another.
-    let doubled = ["EMAIL", "RUST_LOG"];
-    let all: Vec<&str> = SETTINGS
-        .iter()
-        .map(|setting| setting.name)
-        .filter(|name| !doubled.contains(name))
-        .collect();
-    assert_eq!(shown, all);
+    let own = SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Same(_)));
+    assert_eq!(shown, own.map(|setting| setting.name).collect::<Vec<_>>());
     let text = format!("{in_force:?}");
     assert!(!text.contains("very-secret"), "{text}");
     assert!(text.contains(r#"("NOTIFY_URL", "set")"#), "{text}");

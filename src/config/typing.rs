@@ -1,6 +1,8 @@
-//! Types one variable after the other, and keeps what was wrong.
+//! Types one variable after the other, as the table says, and keeps what was wrong.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::mem::discriminant;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
@@ -10,345 +12,298 @@ use reqwest::Url;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::CaLimits;
 use crate::config::Config;
 use crate::config::Fault;
 use crate::config::Faults;
-use crate::config::LogFormat;
-use crate::config::NotifyFormat;
 use crate::config::ReadFile;
-use crate::config::SelfCheck;
 use crate::config::table;
+use crate::config::table::Kind;
+use crate::config::words::Words;
+use crate::config::words::all;
 use crate::core::bundle::Secret;
+use crate::core::names::BadName;
+use crate::core::names::Names;
 use crate::core::names::parse_list;
-use crate::decide::classify::ReplaceForeign;
 
 const REGISTERED_AT_LOCALHOST: &str = "not set, because this host was registered at Rancher through `localhost`: set \
      CATTLE_URL to the address of the Rancher server as containers reach it, like http://rancher.example:8080/v2-beta";
 const NO_AGENT: &str = "not set: Rancher sets it for a container with the label io.rancher.container.create_agent: \
      'true'; outside of Rancher set it to the address of its API, like http://rancher.example:8080/v2-beta";
+/// Never asked: a fault ends the start.
+const STAND_IN: &str = "http://stand-in.invalid";
 
-/// The variables as they come; envy gets nothing to refuse, so that all faults are found.
-#[derive(Deserialize)]
-pub(super) struct Raw {
-    cattle_url: Option<String>,
-    cattle_access_key: Option<String>,
-    cattle_secret_key: Option<String>,
-    cattle_environment_access_key: Option<String>,
-    cattle_environment_secret_key: Option<String>,
-    cattle_config_url_scheme: Option<String>,
-    rancher_ca_file: Option<String>,
-    rancher_metadata_url: Option<String>,
-    domains: Option<String>,
-    dynamic_config: Option<String>,
-    staging: Option<String>,
-    certbot_email: Option<String>,
-    email: Option<String>,
-    renew_before_days: Option<String>,
-    loop_time: Option<String>,
-    certbot_webroot: Option<String>,
-    letsencrypt_rootdir: Option<String>,
-    acme_directory: Option<String>,
-    acme_staging_directory: Option<String>,
-    acme_ca_file: Option<String>,
-    ca_limits: Option<String>,
-    self_check: Option<String>,
-    host_check_port: Option<String>,
-    self_check_address: Option<String>,
-    connect_timeout: Option<String>,
-    replace_foreign: Option<String>,
-    concurrency: Option<String>,
-    listen: Option<String>,
-    notify_url: Option<String>,
-    notify_format: Option<String>,
-    heartbeat_url: Option<String>,
-    log: Option<String>,
-    rust_log: Option<String>,
-    log_format: Option<String>,
-}
+const SET: &str = "set";
+const UNSET: &str = "-";
 
 /// Types one variable after the other and keeps what was wrong.
 pub(super) struct Typing<'a> {
+    vars: BTreeMap<String, String>,
     read: ReadFile<'a>,
     faults: Vec<Fault>,
     notes: Vec<String>,
+    /// What holds, as it is shown.
+    in_force: BTreeMap<&'static str, String>,
+}
+
+/// Why a value is not taken.
+struct Refusal {
+    accepted: String,
+    is_hidden: bool,
 }
 
 impl<'a> Typing<'a> {
-    pub(super) fn new(read: ReadFile<'a>, notes: Vec<String>) -> Self {
-        Self { read, faults: Vec::new(), notes }
+    pub(super) fn new(
+        vars: BTreeMap<String, String>,
+        read: ReadFile<'a>,
+        notes: Vec<String>,
+    ) -> Self {
+        Self { vars, read, faults: Vec::new(), notes, in_force: BTreeMap::new() }
     }
 
-    pub(super) fn config(mut self, raw: Raw) -> Result<Config, Faults> {
-        // Rancher gives a container the scheme, but no address that leads to `localhost`.
-        let missing = match raw.cattle_config_url_scheme {
-            Some(_) => REGISTERED_AT_LOCALHOST,
-            None => NO_AGENT,
+    /// The settings, each read by its name in the table.
+    pub(super) fn config(mut self) -> Result<Config, Faults> {
+        let rancher_url = self.rancher_url();
+        let has_two_roles = self.var("CATTLE_ENVIRONMENT_ACCESS_KEY").is_some();
+        let (rancher_access_key, rancher_secret_key) = if has_two_roles {
+            (
+                self.key("CATTLE_ACCESS_KEY", "CATTLE_ENVIRONMENT_ACCESS_KEY"),
+                self.key("CATTLE_SECRET_KEY", "CATTLE_ENVIRONMENT_SECRET_KEY"),
+            )
+        } else {
+            (
+                self.key("CATTLE_ACCESS_KEY", "CATTLE_ACCESS_KEY"),
+                self.key("CATTLE_SECRET_KEY", "CATTLE_SECRET_KEY"),
+            )
         };
-        let rancher_url = self.rancher_url(raw.cattle_url, missing);
-        let (access_name, access_key, secret_name, secret_key) =
-            match raw.cattle_environment_access_key {
-                Some(access) => (
-                    "CATTLE_ENVIRONMENT_ACCESS_KEY",
-                    Some(access),
-                    "CATTLE_ENVIRONMENT_SECRET_KEY",
-                    raw.cattle_environment_secret_key,
-                ),
-                None => (
-                    "CATTLE_ACCESS_KEY",
-                    raw.cattle_access_key,
-                    "CATTLE_SECRET_KEY",
-                    raw.cattle_secret_key,
-                ),
-            };
-        let rancher_access_key = self.key(access_name, access_key);
-        let rancher_secret_key = self.key(secret_name, secret_key);
-        let (domains, bad_domains) = parse_list(&raw.domains.unwrap_or_default());
-        let config = Config {
-            rancher_ca: match raw.rancher_ca_file {
-                Some(file) => self.roots("RANCHER_CA_FILE", file),
-                None => self.ranchers_own_roots(),
-            },
-            metadata_url: self.url(
-                "RANCHER_METADATA_URL",
-                raw.rancher_metadata_url,
-                table::METADATA,
-                &["http", "https"],
-            ),
-            domains,
-            bad_domains,
-            reads_labels: self.boolean("DYNAMIC_CONFIG", raw.dynamic_config, true),
-            is_staging: self.boolean("STAGING", raw.staging, true),
-            email: self.email(raw.certbot_email, raw.email),
-            renew_before: self
-                .number("RENEW_BEFORE_DAYS", raw.renew_before_days, 1..=3650)
-                .map(|days| time::Duration::days(i64::from(days))),
-            loop_time: self.seconds("LOOP_TIME", raw.loop_time, 300, 86_400),
-            webroot: self
-                .path("CERTBOT_WEBROOT", raw.certbot_webroot)
-                .unwrap_or_else(|| table::WEBROOT.into()),
-            store: self
-                .path("LETSENCRYPT_ROOTDIR", raw.letsencrypt_rootdir)
-                .unwrap_or_else(|| table::STORE.into()),
-            production_directory: self.url(
-                "ACME_DIRECTORY",
-                raw.acme_directory,
-                table::LETS_ENCRYPT,
-                &["https"],
-            ),
-            staging_directory: self.url(
-                "ACME_STAGING_DIRECTORY",
-                raw.acme_staging_directory,
-                table::LETS_ENCRYPT_STAGING,
-                &["https"],
-            ),
-            acme_ca: raw.acme_ca_file.and_then(|file| self.roots("ACME_CA_FILE", file)),
-            ca_limits: self
-                .choice(
-                    "CA_LIMITS",
-                    raw.ca_limits,
-                    &[
-                        ("auto", CaLimits::Auto),
-                        ("letsencrypt", CaLimits::LetsEncrypt),
-                        ("none", CaLimits::None),
-                    ],
-                )
-                .unwrap_or(CaLimits::Auto),
-            self_check: self
-                .choice(
-                    "SELF_CHECK",
-                    raw.self_check,
-                    &[
-                        ("require", SelfCheck::Require),
-                        ("warn", SelfCheck::Warn),
-                        ("off", SelfCheck::Off),
-                    ],
-                )
-                .unwrap_or(SelfCheck::Require),
-            self_check_port: self
-                .number("HOST_CHECK_PORT", raw.host_check_port, 1..=65_535)
-                .unwrap_or(80),
-            self_check_address: self.address(raw.self_check_address),
-            connect_timeout: self.seconds("CONNECT_TIMEOUT", raw.connect_timeout, 10, 300),
-            replace_foreign: self
-                .choice(
-                    "REPLACE_FOREIGN",
-                    raw.replace_foreign,
-                    &[
-                        ("due", ReplaceForeign::Due),
-                        ("never", ReplaceForeign::Never),
-                        ("always", ReplaceForeign::Always),
-                    ],
-                )
-                .unwrap_or(ReplaceForeign::Due),
-            concurrency: self
-                .number("CONCURRENCY", raw.concurrency, 1..=100)
-                .map_or(8, usize::from),
-            listen: self.listen(raw.listen),
-            notify_url: self.secret_url("NOTIFY_URL", raw.notify_url),
-            notify_format: self
-                .choice(
-                    "NOTIFY_FORMAT",
-                    raw.notify_format,
-                    &[("json", NotifyFormat::Json), ("text", NotifyFormat::Text)],
-                )
-                .unwrap_or(NotifyFormat::Json),
-            heartbeat_url: self.secret_url("HEARTBEAT_URL", raw.heartbeat_url),
-            log: self.log(raw.log, raw.rust_log),
-            log_format: self
-                .choice(
-                    "LOG_FORMAT",
-                    raw.log_format,
-                    &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-                )
-                .unwrap_or(LogFormat::Text),
-            notes: std::mem::take(&mut self.notes),
+        let rancher_ca = self.rancher_ca();
+        let metadata_url = self.url("RANCHER_METADATA_URL");
+        let (domains, bad_domains) = self.names("DOMAINS");
+        let mut config = Config {
             rancher_url,
             rancher_access_key,
             rancher_secret_key,
+            rancher_ca,
+            metadata_url,
+            domains,
+            bad_domains,
+            reads_labels: self.boolean("DYNAMIC_CONFIG"),
+            is_staging: self.boolean("STAGING"),
+            email: self.mail("CERTBOT_EMAIL"),
+            renew_before: self
+                .number("RENEW_BEFORE_DAYS")
+                .map(|days| time::Duration::days(i64::from(days))),
+            loop_time: self.seconds("LOOP_TIME"),
+            webroot: self.path("CERTBOT_WEBROOT"),
+            store: self.path("LETSENCRYPT_ROOTDIR"),
+            production_directory: self.url("ACME_DIRECTORY"),
+            staging_directory: self.url("ACME_STAGING_DIRECTORY"),
+            acme_ca: self.roots("ACME_CA_FILE"),
+            ca_limits: self.word("CA_LIMITS"),
+            self_check: self.word("SELF_CHECK"),
+            self_check_port: self.number("HOST_CHECK_PORT").unwrap_or_default(),
+            self_check_address: self.host("SELF_CHECK_ADDRESS"),
+            connect_timeout: self.seconds("CONNECT_TIMEOUT"),
+            replace_foreign: self.word("REPLACE_FOREIGN"),
+            concurrency: self.number("CONCURRENCY").map_or(0, usize::from),
+            listen: self.listen("LISTEN"),
+            notify_url: self.secret_url("NOTIFY_URL"),
+            notify_format: self.word("NOTIFY_FORMAT"),
+            heartbeat_url: self.secret_url("HEARTBEAT_URL"),
+            log: self.filter("LOG"),
+            log_format: self.word("LOG_FORMAT"),
+            notes: Vec::new(),
+            in_force: Vec::new(),
         };
-        if self.faults.is_empty() { Ok(config) } else { Err(Faults(self.faults)) }
-    }
-
-    fn fault(&mut self, name: &'static str, value: Option<String>, accepted: impl Into<String>) {
-        self.faults.push(Fault { name, value, accepted: accepted.into() });
-    }
-
-    /// An address that may hold a token: checked, never shown.
-    fn secret_url(&mut self, name: &'static str, value: Option<String>) -> Option<Secret> {
-        let value = value?;
-        if !is_url(&value, &["http", "https"]) {
-            self.fault(name, None, "an http or https URL");
+        if !self.faults.is_empty() {
+            return Err(Faults(self.faults));
         }
-        Some(Secret::new(value))
+        config.notes = self.notes;
+        let rows = table::SETTINGS.iter().map(|setting| setting.name);
+        config.in_force =
+            rows.filter_map(|name| Some((name, self.in_force.remove(name)?))).collect();
+        Ok(config)
     }
 
-    /// A stand-in is returned after a fault; it is never used, because a fault ends the start.
-    fn rancher_url(&mut self, value: Option<String>, missing: &str) -> Url {
+    /// A variable; envy names them in small letters.
+    fn var(&self, name: &str) -> Option<&String> {
+        self.vars.get(&name.to_ascii_lowercase())
+    }
+
+    /// Reads a setting, or what holds without it. There is nothing after a fault, or where nothing holds.
+    fn value<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&str, Kind) -> Result<T, Refusal>,
+        show: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let setting = table::setting(name);
+        let given = setting.names().find_map(|name| Some((name, self.var(name)?.clone())));
+        let (name_given, text) = match (given, setting.default_value()) {
+            (Some(given), _) => given,
+            (None, Some(default)) => (name, default.to_owned()),
+            (None, None) => {
+                let shown = match (setting.default, setting.kind) {
+                    ("automatic", _) => setting.default,
+                    (_, Kind::Names) => "",
+                    _ => UNSET,
+                };
+                self.in_force.insert(name, shown.to_owned());
+                return None;
+            }
+        };
+        match read(&text, setting.kind) {
+            Ok(value) => {
+                let shown = if setting.kind.is_secret() { SET.to_owned() } else { show(&value) };
+                self.in_force.insert(name, shown);
+                Some(value)
+            }
+            Err(Refusal { accepted, is_hidden }) => {
+                let is_shown = !is_hidden && !setting.kind.is_secret();
+                self.faults.push(Fault {
+                    name: name_given,
+                    value: is_shown.then_some(text),
+                    accepted,
+                });
+                None
+            }
+        }
+    }
+
+    /// A setting of a kind that needs to know no more.
+    fn plain<T>(
+        &mut self,
+        name: &'static str,
+        like: Kind,
+        read: impl FnOnce(&str) -> Option<T>,
+        show: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let read = |text: &str, kind: Kind| {
+            if discriminant(&kind) != discriminant(&like) {
+                unlike(name);
+            }
+            read(text).ok_or_else(|| Refusal::of(kind))
+        };
+        self.value(name, read, show)
+    }
+
+    fn rancher_url(&mut self) -> Url {
+        if self.var("CATTLE_URL").is_some() {
+            return self.url("CATTLE_URL");
+        }
+        // Rancher gives a container the scheme, but no address that leads to `localhost`.
+        let missing = match self.var("CATTLE_CONFIG_URL_SCHEME") {
+            Some(_) => REGISTERED_AT_LOCALHOST,
+            None => NO_AGENT,
+        };
+        self.faults.push(Fault { name: "CATTLE_URL", value: None, accepted: missing.to_owned() });
+        stand_in()
+    }
+
+    /// A key, from the one of two variables that is used.
+    fn key(&mut self, name: &'static str, used: &'static str) -> Secret {
+        let kind = table::setting(name).kind;
+        let value = self.var(used).cloned();
         if value.is_none() {
-            self.fault("CATTLE_URL", None, missing);
+            self.faults.push(Fault { name: used, value: None, accepted: kind.accepted() });
         }
-        self.url("CATTLE_URL", value, table::METADATA, &["http", "https"])
-    }
-
-    fn key(&mut self, name: &'static str, value: Option<String>) -> Secret {
-        if value.is_none() {
-            self.fault(name, None, "not set: Rancher sets it for a container with the labels \
-                io.rancher.container.create_agent: 'true' and io.rancher.container.agent.role: environment; \
-                outside of Rancher set it to an API key of the environment");
-        }
+        self.in_force.insert(name, SET.to_owned());
         Secret::new(value.unwrap_or_default())
     }
 
-    fn url(
-        &mut self,
-        name: &'static str,
-        value: Option<String>,
-        default: &str,
-        schemes: &[&str],
-    ) -> Url {
-        match value {
-            Some(value) if is_url(&value, schemes) => match Url::parse(&value).ok() {
-                // These URLs are shown everywhere, and Rancher's has its own key.
-                Some(url) if !url.username().is_empty() || url.password().is_some() => {
-                    self.fault(name, None, "a URL without user name and password");
-                    None
-                }
-                url => url,
-            },
-            Some(value) => {
+    fn url(&mut self, name: &'static str) -> Url {
+        let read = |text: &str, kind: Kind| {
+            let Kind::Url(schemes) = kind else { unlike(name) };
+            if !is_url(text, schemes) {
                 // A URL may carry a password.
-                let shown = (!value.contains('@')).then_some(value);
-                self.fault(name, shown, format!("an {} URL with a host", schemes.join(" or ")));
-                None
+                return Err(Refusal { is_hidden: text.contains('@'), ..Refusal::of(kind) });
             }
-            None => None,
-        }
-        .unwrap_or_else(|| Url::parse(default).expect("the defaults in the table are URLs"))
-    }
-
-    fn boolean(&mut self, name: &'static str, value: Option<String>, default: bool) -> bool {
-        let words = [
-            ("true", true),
-            ("false", false),
-            ("yes", true),
-            ("no", false),
-            ("1", true),
-            ("0", false),
-        ];
-        self.choice(name, value, &words).unwrap_or(default)
-    }
-
-    fn choice<T: Copy>(
-        &mut self,
-        name: &'static str,
-        value: Option<String>,
-        words: &[(&str, T)],
-    ) -> Option<T> {
-        let value = value?;
-        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(&value));
-        if found.is_none() {
-            let accepted: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            self.fault(name, Some(value), format!("one of {}", accepted.join(", ")));
-        }
-        found.map(|(_, meaning)| *meaning)
-    }
-
-    fn number(
-        &mut self,
-        name: &'static str,
-        value: Option<String>,
-        range: std::ops::RangeInclusive<u16>,
-    ) -> Option<u16> {
-        let value = value?;
-        let number = value.parse().ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            self.fault(
-                name,
-                Some(value),
-                format!("a whole number from {} to {}", range.start(), range.end()),
-            );
-        }
-        number
-    }
-
-    fn seconds(
-        &mut self,
-        name: &'static str,
-        value: Option<String>,
-        default: u64,
-        most: u64,
-    ) -> Duration {
-        let Some(value) = value else {
-            return Duration::from_secs(default);
+            match Url::parse(text) {
+                // These URLs are shown everywhere, and Rancher's has its own key.
+                Ok(url) if url.username().is_empty() && url.password().is_none() => Ok(url),
+                _ => Err(Refusal {
+                    accepted: "a URL without user name and password".to_owned(),
+                    is_hidden: true,
+                }),
+            }
         };
-        let seconds = value.parse().ok().filter(|seconds| (1..=most).contains(seconds));
-        if seconds.is_none() {
-            self.fault(name, Some(value), format!("whole seconds from 1 to {most}"));
-        }
-        Duration::from_secs(seconds.unwrap_or(default))
+        self.value(name, read, Url::to_string).unwrap_or_else(stand_in)
     }
 
-    fn path(&mut self, name: &'static str, value: Option<String>) -> Option<PathBuf> {
-        let path = PathBuf::from(value?);
-        if !path.is_absolute() {
-            self.fault(name, Some(path.display().to_string()), "an absolute path");
-        }
-        Some(path)
+    /// An address that may hold a token: checked, never shown.
+    fn secret_url(&mut self, name: &'static str) -> Option<Secret> {
+        let read =
+            |text: &str| is_url(text, &["http", "https"]).then(|| Secret::new(text.to_owned()));
+        self.plain(name, Kind::SecretUrl, read, |_| SET.to_owned())
+    }
+
+    /// The good ones, and those that are refused by themselves.
+    fn names(&mut self, name: &'static str) -> (Vec<Names>, Vec<BadName>) {
+        let show = |(good, _): &(Vec<Names>, Vec<BadName>)| {
+            good.iter().map(Names::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let names = self.plain(name, Kind::Names, |text| Some(parse_list(text)), show);
+        names.unwrap_or_default()
+    }
+
+    fn boolean(&mut self, name: &'static str) -> bool {
+        let show = |is_on: &bool| if *is_on { "True" } else { "False" }.to_owned();
+        self.plain(name, Kind::Boolean, bool::read, show).unwrap_or_default()
+    }
+
+    fn word<T: Words>(&mut self, name: &'static str) -> T {
+        let word = self.plain(name, Kind::Word(all::<T>), T::read, |value| value.word().to_owned());
+        word.unwrap_or(T::WORDS[0].1)
+    }
+
+    fn number(&mut self, name: &'static str) -> Option<u16> {
+        let read = |text: &str, kind: Kind| {
+            let Kind::Number(least, most) = kind else { unlike(name) };
+            let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+            number.ok_or_else(|| Refusal::of(kind))
+        };
+        self.value(name, read, u16::to_string)
+    }
+
+    fn seconds(&mut self, name: &'static str) -> Duration {
+        let read = |text: &str, kind: Kind| {
+            let Kind::Seconds(most) = kind else { unlike(name) };
+            let seconds = text.parse().ok().filter(|seconds| (1..=most).contains(seconds));
+            seconds.map(Duration::from_secs).ok_or_else(|| Refusal::of(kind))
+        };
+        self.value(name, read, |time| time.as_secs().to_string()).unwrap_or_default()
+    }
+
+    fn path(&mut self, name: &'static str) -> PathBuf {
+        let read = |text: &str| Some(PathBuf::from(text)).filter(|path| path.is_absolute());
+        self.plain(name, Kind::Path, read, |path| path.display().to_string()).unwrap_or_default()
     }
 
     /// The roots in a file that a variable names.
-    fn roots(&mut self, name: &'static str, value: String) -> Option<Vec<u8>> {
-        let path = PathBuf::from(&value);
-        let read = if path.is_absolute() {
-            roots(self.read, &path)
-        } else {
-            Err("an absolute path".to_owned())
+    fn roots(&mut self, name: &'static str) -> Option<Vec<u8>> {
+        let read_file = self.read;
+        let read = |text: &str, _: Kind| {
+            let path = Path::new(text);
+            let read = if path.is_absolute() {
+                roots(read_file, path)
+            } else {
+                Err(Kind::Path.accepted())
+            };
+            read.map_err(|accepted| Refusal { accepted, is_hidden: false })
         };
-        read.map_err(|why| self.fault(name, Some(value), why)).ok()
+        self.value(name, read, |_| SET.to_owned())
+    }
+
+    fn rancher_ca(&mut self) -> Option<Vec<u8>> {
+        const NAME: &str = "RANCHER_CA_FILE";
+        if self.var(NAME).is_some() {
+            return self.roots(NAME);
+        }
+        let own = self.ranchers_own_roots();
+        let shown = if own.is_some() { SET } else { UNSET };
+        self.in_force.insert(NAME, shown.to_owned());
+        own
     }
 
     /// The roots that Rancher gives, if it does. A bad file is nobody's setting, so that it ends nothing.
@@ -372,74 +327,64 @@ impl<'a> Typing<'a> {
         }
     }
 
-    fn email(&mut self, certbot: Option<String>, plain: Option<String>) -> Option<String> {
-        let (name, value) = match certbot {
-            Some(value) => ("CERTBOT_EMAIL", value),
-            None => ("EMAIL", plain?),
-        };
+    fn mail(&mut self, name: &'static str) -> Option<String> {
         // What Let's Encrypt takes as a contact: one plain ASCII address without header fields.
-        let plausible = value.is_ascii()
-            && !value.contains([' ', ',', '?', '<', '>'])
-            && value
-                .split_once('@')
-                .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'));
-        if !plausible {
-            self.fault(name, Some(value.clone()), "one plain mail address, or nothing");
-        }
-        Some(value)
-    }
-
-    fn address(&mut self, value: Option<String>) -> Option<String> {
-        let value = value?;
-        let is_ip = value.parse::<std::net::IpAddr>().is_ok();
-        let is_host =
-            value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-        if !is_ip && !is_host {
-            self.fault(
-                "SELF_CHECK_ADDRESS",
-                Some(value.clone()),
-                "an IP address or a host name, without port",
-            );
-        }
-        Some(value)
-    }
-
-    fn listen(&mut self, value: Option<String>) -> Option<SocketAddr> {
-        let value = value.unwrap_or_else(|| table::LISTEN.to_owned());
-        if value.eq_ignore_ascii_case("off") {
-            return None;
-        }
-        let address = value.parse().ok();
-        if address.is_none() {
-            self.fault(
-                "LISTEN",
-                Some(value),
-                "an IP address with a port, like 0.0.0.0:8080, or off",
-            );
-        }
-        address
-    }
-
-    fn log(&mut self, log: Option<String>, rust_log: Option<String>) -> String {
-        let (name, value) = match (log, rust_log) {
-            (Some(value), _) => ("LOG", value),
-            (None, Some(value)) => ("RUST_LOG", value),
-            (None, None) => return "info".to_owned(),
+        let is_plausible = |text: &str| {
+            text.is_ascii()
+                && !text.contains([' ', ',', '?', '<', '>'])
+                && text
+                    .split_once('@')
+                    .is_some_and(|(user, host)| !user.is_empty() && host.contains('.'))
         };
-        if EnvFilter::try_new(&value).is_err() {
-            self.fault(
-                name,
-                Some(value.clone()),
-                "a tracing filter, like info, debug or info,rancher_lets_encrypt=trace",
-            );
-        }
-        value
+        let read = |text: &str| is_plausible(text).then(|| text.to_owned());
+        self.plain(name, Kind::Mail, read, String::clone)
     }
+
+    fn host(&mut self, name: &'static str) -> Option<String> {
+        let is_host = |text: &str| {
+            text.parse::<std::net::IpAddr>().is_ok()
+                || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        };
+        let read = |text: &str| is_host(text).then(|| text.to_owned());
+        self.plain(name, Kind::Host, read, String::clone)
+    }
+
+    fn listen(&mut self, name: &'static str) -> Option<SocketAddr> {
+        let read = |text: &str| match text.eq_ignore_ascii_case("off") {
+            true => Some(None),
+            false => text.parse().ok().map(Some),
+        };
+        let show = |listen: &Option<SocketAddr>| {
+            listen.map_or_else(|| "off".to_owned(), |address| address.to_string())
+        };
+        self.plain(name, Kind::Listen, read, show).flatten()
+    }
+
+    fn filter(&mut self, name: &'static str) -> String {
+        let read = |text: &str| EnvFilter::try_new(text).ok().map(|_| text.to_owned());
+        self.plain(name, Kind::Filter, read, String::clone).unwrap_or_default()
+    }
+}
+
+impl Refusal {
+    /// The value is of another kind.
+    fn of(kind: Kind) -> Self {
+        Self { accepted: kind.accepted(), is_hidden: false }
+    }
+}
+
+/// A setting is read as another kind than the table says: no start comes past it.
+fn unlike(name: &str) -> ! {
+    unreachable!("the table has another kind for {name}")
+}
+
+fn stand_in() -> Url {
+    Url::parse(STAND_IN).expect("it is a URL")
 }
 
 /// Reads a file of roots; the error says what would have been accepted.
 fn roots(read: ReadFile<'_>, path: &Path) -> Result<Vec<u8>, String> {
-    let wanted = "a file of certificates as PEM that can be read";
+    let wanted = Kind::Roots.accepted();
     let pem = read(path).map_err(|error| format!("{wanted}: {error}"))?;
     let mut store = RootCertStore::empty();
     for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
@@ -456,40 +401,4 @@ fn roots(read: ReadFile<'_>, path: &Path) -> Result<Vec<u8>, String> {
 
 fn is_url(value: &str, schemes: &[&str]) -> bool {
     Url::parse(value).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
-}
-
-/// The names of the variables that are read, as serde has them.
-#[cfg(test)]
-pub(super) fn variables() -> Vec<String> {
-    struct Fields(Vec<String>);
-
-    impl<'de> serde::Deserializer<'de> for &mut Fields {
-        type Error = serde::de::value::Error;
-
-        fn deserialize_struct<V: serde::de::Visitor<'de>>(
-            self,
-            _: &'static str,
-            fields: &'static [&'static str],
-            _: V,
-        ) -> Result<V::Value, Self::Error> {
-            self.0 = fields.iter().map(|field| field.to_ascii_uppercase()).collect();
-            Err(serde::de::Error::custom("the fields were wanted"))
-        }
-
-        fn deserialize_any<V: serde::de::Visitor<'de>>(
-            self,
-            _: V,
-        ) -> Result<V::Value, Self::Error> {
-            Err(serde::de::Error::custom("not a struct"))
-        }
-
-        serde::forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
-            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-        }
-    }
-
-    let mut fields = Fields(Vec::new());
-    drop(Raw::deserialize(&mut fields));
-    fields.0
 }

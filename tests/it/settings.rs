@@ -9,6 +9,8 @@ use std::sync::atomic::Ordering;
 
 use http::Method;
 use rancher_lets_encrypt::config::ANCESTORS;
+use rancher_lets_encrypt::config::Kind;
+use rancher_lets_encrypt::config::SETTINGS;
 use sandbox::faults::What;
 use sandbox::parts::port::Port;
 use sandbox::rancher::service::ServiceSpec;
@@ -24,6 +26,7 @@ use crate::support::Settings;
 use crate::support::World;
 use crate::support::daemon::command;
 use crate::support::guarded;
+use crate::support::look::look;
 use crate::support::platform::add;
 use crate::support::platform::answer;
 use crate::support::platform::http_client;
@@ -148,6 +151,54 @@ async fn variables_of_the_ancestors_are_accepted_with_a_line_each() {
         assert!(told[0].to_string().contains(instead), "{told:?}");
     }
     assert_eq!(daemon.count("setting without effect"), ANCESTORS.len());
+}
+
+/// Where each text stands, one after the other.
+fn in_order(whole: &str, texts: impl IntoIterator<Item = String>) {
+    let mut rest = whole;
+    for text in texts {
+        let Some(at) = rest.find(&text) else { panic!("{text} does not come next in {whole}") };
+        rest = &rest[at + text.len()..];
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn help_check_config_and_page_have_every_setting_of_the_table() {
+    let world = World::start().await;
+    let settings = world
+        .settings()
+        .with("NOTIFY_URL", "https://hooks.test/very-secret")
+        .with("HEARTBEAT_URL", "https://hooks.test/very-secret");
+    let said = async |arguments: &[&str]| {
+        let output = output(&settings, arguments).await;
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = said(&["--help"]).await;
+    let rows = SETTINGS.iter().map(|setting| {
+        let row = "\n  {} (default: {})\n      {}\n";
+        let row = row.replacen("{}", setting.name, 1).replacen("{}", setting.default, 1);
+        row.replacen("{}", setting.meaning, 1).replace('`', "")
+    });
+    in_order(&help, rows);
+
+    // Of two that mean the same, the one that is in force.
+    let own = SETTINGS.iter().filter(|setting| !matches!(setting.kind, Kind::Same(_)));
+    let own: Vec<&str> = own.map(|setting| setting.name).collect();
+    let text = said(&["check-config"]).await;
+    let first = text.lines().filter_map(|line| line.split(' ').next());
+    assert_eq!(first.take(own.len()).collect::<Vec<_>>(), own, "{text}");
+    let json: Value = serde_json::from_str(&said(&["check-config", "--json"]).await).unwrap();
+    let shown = json["settings"].as_object().unwrap();
+    let names: BTreeSet<&str> = shown.keys().map(String::as_str).collect();
+    assert_eq!(names, own.iter().copied().collect());
+
+    let (_daemon, port) = settings.clone().start_seen().await;
+    let page = look(&port, "/").await.body;
+    in_order(&page, own.iter().map(|name| format!("<code>{name}</code>")));
+    for shown in [text, json.to_string(), page] {
+        assert!(!shown.contains("very-secret"), "{shown}");
+    }
 }
 
 /// An address of this machine that no other test, in this process or another, listens on.

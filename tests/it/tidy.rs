@@ -9,6 +9,8 @@ use rancher_lets_encrypt::core::reaction;
 use rancher_lets_encrypt::decide::order;
 use rancher_lets_encrypt::decide::table;
 use rancher_lets_encrypt::view::notify::notice::Kind;
+use serde_json::Value;
+use serde_json::json;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -360,11 +362,7 @@ fn the_version_is_in_the_changelog() {
 }
 
 #[test]
-fn no_second_tls_library_is_built() {
-    let lock = text("Cargo.lock");
-    for name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"] {
-        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is in Cargo.lock");
-    }
+fn every_dependency_has_its_reason() {
     let paths: Vec<PathBuf> = vec![
         root().join("Cargo.toml"),
         root().join("sandbox/Cargo.toml"),
@@ -391,5 +389,86 @@ fn no_second_tls_library_is_built() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn every_path_in_backticks_is_there() {
+    let documents = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "docs/notices.md",
+        "docs/status.md",
+        "CONTRIBUTING.md",
+    ];
+    for document in documents {
+        let text = text(document);
+        let paths = text.split('`').skip(1).step_by(2).filter(|quoted| {
+            ["src/", "tests/", "sandbox/", "docs/"].iter().any(|folder| quoted.starts_with(folder))
+        });
+        for path in paths {
+            let whole = root().join(path.trim_end_matches('*'));
+            let is_there = if path.ends_with('*') {
+                let begin = whole.file_name().unwrap().to_str().unwrap();
+                fs::read_dir(whole.parent().unwrap()).is_ok_and(|mut entries| {
+                    entries.any(|entry| {
+                        entry.unwrap().file_name().to_str().unwrap().starts_with(begin)
+                    })
+                })
+            } else {
+                whole.exists()
+            };
+            assert!(is_there, "{document} names {path}");
+        }
+    }
+}
+
+#[test]
+fn every_place_that_names_a_version_of_rust_names_the_same() {
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    let places = [
+        ("rust-toolchain.toml", format!("\nchannel = \"{rust}.0\"\n")),
+        ("Dockerfile", format!("\nFROM rust:{rust}-alpine ")),
+        (".github/workflows/test.yml", format!("image: rust:{rust}-bookworm\n")),
+        ("README.md", format!("Rust {rust} ")),
+    ];
+    for (path, named) in places {
+        assert!(text(path).contains(&named), "{path} is to name {named}");
+    }
+}
+
+#[test]
+fn a_forge_runs_make_test_and_nothing_else() {
+    let workflow: Value = serde_saphyr::from_str(&text(".github/workflows/test.yml")).unwrap();
+    for event in ["push", "pull_request"] {
+        assert!(workflow["on"].get(event).is_some(), "{event}: {workflow}");
+    }
+    let jobs = workflow["jobs"].as_object().unwrap().values();
+    let steps: Vec<&Value> = jobs.flat_map(|job| job["steps"].as_array().unwrap()).collect();
+    let (runs, uses): (Vec<&Value>, Vec<&Value>) =
+        steps.into_iter().partition(|step| step.get("run").is_some());
+    assert_eq!(runs, [&json!({ "run": "make test" })]);
+    assert_eq!(uses, [&json!({ "uses": "actions/checkout@v4" })]);
+}
+
+#[test]
+fn make_test_begins_with_make_check_and_repeats_nothing_of_it() {
+    let makefile = text("Makefile");
+    let recipe = |target: &str| {
+        let begin = format!("\n{target}: ");
+        let from = makefile.find(&begin).unwrap() + begin.len();
+        makefile[from..].split("\n\n").next().unwrap().to_owned()
+    };
+    let check = recipe("check");
+    let steps =
+        ["fmt", "clippy", "tidy::", "cargo doc", "machete", "licenses bans sources", "advisories"];
+    let places: Vec<usize> = steps.iter().map(|step| check.find(step).unwrap()).collect();
+    assert!(places.is_sorted(), "{check}");
+    let test = recipe("test");
+    assert!(test.starts_with("check setup static "), "{test}");
+    assert!(test.contains("--skip tidy::"), "{test}");
+    for step in ["fmt", "clippy", "cargo doc", "machete", "cargo-deny"] {
+        assert!(!test.contains(step), "{step}: {test}");
     }
 }
