@@ -84,11 +84,12 @@ fuzz: ## the tests that draw their cases, with many of them (CASES=20000)
 static: setup ## the static binary of the image
 	cargo build --release --locked --target $(MUSL) --bin rancher-lets-encrypt
 
+BENCH = target/release/bench target/$(MUSL)/release/rancher-lets-encrypt $(filter-out passes,$(PART))
 .PHONY: bench
-bench: static ## speed, CPU, memory and syncs of the shipped binary; passes an hour with 50 broken names
+bench: static ## speed, CPU, memory and syncs of the shipped binary; passes an hour with 50 broken names (PART="one many", or of syncs, idle, pebble, label, fresh, passes)
 	cargo build --release -p sandbox --bins
-	target/release/bench target/$(MUSL)/release/rancher-lets-encrypt
-	cargo run --profile simulate -p simulation --bin simulate -- --passes
+	$(if $(filter-out passes,$(or $(PART),all)),$(BENCH))
+	$(if $(filter passes,$(or $(PART),passes)),cargo run --profile simulate -p simulation --bin simulate -- --passes)
 
 .PHONY: simulate
 simulate: ## two years at a time on virtual clocks, with faults and crashes (SEEDS=1000 from FIRST=1 on, SEED=n with its history, or COSTS=1)

@@ -4,35 +4,37 @@
 //! - [`settings`]: how it behaves, also while it runs
 //! - [`limits`]: rate limits as token buckets
 //! - [`records`]: what tests get to see: accounts, orders, authorizations, certificates, validations
-//! - [`state`]: all of these at one moment
+//! - [`state`]: all of these at one moment, and what the authority does with them: a library of its own, which gets time
+//!   and [`chance`] as arguments
 //! - [`outage`]: how it is away
 //! - [`problem`]: how it says no
 //!
 //! Inside, a request goes through `answers` (which endpoint) and `shared` (who asks) to `accounts`, `orders`,
 //! `authorizations`, `finalizing` or `downloads`; `issuing` signs, `http01` fetches tokens by `fetch`.
 
+pub mod accounts;
+pub mod chance;
+pub mod finalizing;
+pub mod issuing;
+pub mod jws;
 pub mod limits;
 pub mod outage;
 pub mod problem;
 pub mod records;
+pub mod resource;
 pub mod settings;
 pub mod state;
 
-mod accounts;
 mod answers;
 mod authorizations;
 mod clock;
 mod downloads;
 mod fetch;
-mod finalizing;
 mod http01;
-mod issuing;
-mod jws;
 mod names;
 mod nonces;
 mod orders;
 mod reply;
-mod resource;
 mod shared;
 
 use std::io;

@@ -109,7 +109,7 @@ impl LeafContent {
         self
     }
 
-    fn params(&self) -> CertificateParams {
+    fn params(&self, serial: SerialNumber) -> CertificateParams {
         let mut params =
             CertificateParams::new(self.names.clone()).expect("names of tests are ASCII");
         params.distinguished_name = DistinguishedName::new();
@@ -120,17 +120,43 @@ impl LeafContent {
         }
         params.not_before = self.not_before;
         params.not_after = self.not_after;
-        params.serial_number = Some(serial());
+        params.serial_number = Some(serial);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params
     }
 }
 
+/// Where the keys and serial numbers of an authority come from.
+pub trait Origin {
+    /// A key.
+    fn key(&mut self) -> KeyPair;
+    /// A serial number that no other certificate has.
+    fn serial(&mut self) -> SerialNumber;
+}
+
+/// What the system draws.
+struct System;
+
+impl Origin for System {
+    fn key(&mut self) -> KeyPair {
+        new_key()
+    }
+
+    fn serial(&mut self) -> SerialNumber {
+        random_serial()
+    }
+}
+
 /// Random, because the default is made from the key, and a renewal may keep its key.
-fn serial() -> SerialNumber {
+fn random_serial() -> SerialNumber {
+    serial(|bytes| SystemRandom::new().fill(bytes).expect("the system has random bytes"))
+}
+
+/// A serial number of drawn bytes.
+pub(crate) fn serial(fill: impl FnOnce(&mut [u8])) -> SerialNumber {
     let mut bytes = [0; 18];
-    SystemRandom::new().fill(&mut bytes).expect("the system has random bytes");
+    fill(&mut bytes);
     // Serials are positive and have no leading zero.
     bytes[0] = bytes[0] & 0x7f | 0x01;
     SerialNumber::from_slice(&bytes)
@@ -164,24 +190,38 @@ impl CertificateAuthority {
     /// Makes keys and certificates for all of them. The first intermediate signs leaves, each is signed by
     /// the next, the last by the root; without any, the root signs leaves.
     pub fn new(root: &Subject, intermediates: &[Subject]) -> Self {
-        let root = CertifiedIssuer::self_signed(authority_params(root), new_key())
+        Self::from_origin(root, intermediates, &mut System)
+    }
+
+    /// The same with keys and serial numbers from elsewhere.
+    pub fn from_origin(
+        root: &Subject,
+        intermediates: &[Subject],
+        origin: &mut impl Origin,
+    ) -> Self {
+        let params = authority_params(root, origin.serial());
+        let root = CertifiedIssuer::self_signed(params, origin.key())
             .expect("a root of plain parameters can be signed");
-        Self::below(Arc::new(root), intermediates)
+        Self::below(Arc::new(root), intermediates, origin)
     }
 
     /// The same root with new intermediates, as after a rotation.
     pub fn with_intermediates(&self, intermediates: &[Subject]) -> Self {
-        Self::below(Arc::clone(&self.root), intermediates)
+        Self::below(Arc::clone(&self.root), intermediates, &mut System)
     }
 
-    fn below(root: Arc<CertifiedIssuer<'static, KeyPair>>, subjects: &[Subject]) -> Self {
+    fn below(
+        root: Arc<CertifiedIssuer<'static, KeyPair>>,
+        subjects: &[Subject],
+        origin: &mut impl Origin,
+    ) -> Self {
         let mut intermediates: Vec<CertifiedIssuer<'static, KeyPair>> = Vec::new();
         for subject in subjects.iter().rev() {
-            let mut params = authority_params(subject);
+            let mut params = authority_params(subject, origin.serial());
             params.use_authority_key_identifier_extension = true;
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             let above = intermediates.last().unwrap_or(&*root);
-            let issuer = CertifiedIssuer::signed_by(params, new_key(), above)
+            let issuer = CertifiedIssuer::signed_by(params, origin.key(), above)
                 .expect("an intermediate of plain parameters can be signed");
             intermediates.push(issuer);
         }
@@ -206,7 +246,17 @@ impl CertificateAuthority {
 
     /// Signs a leaf for somebody's public key.
     pub fn issue(&self, content: &LeafContent, key: &impl PublicKeyData) -> Certificate {
-        let mut params = content.params();
+        self.issue_numbered(content, random_serial(), key)
+    }
+
+    /// The same with a serial number from elsewhere.
+    pub fn issue_numbered(
+        &self,
+        content: &LeafContent,
+        serial: SerialNumber,
+        key: &impl PublicKeyData,
+    ) -> Certificate {
+        let mut params = content.params(serial);
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         let issuer = self.intermediates.first().unwrap_or(&*self.root);
@@ -224,12 +274,12 @@ impl CertificateAuthority {
     }
 }
 
-fn authority_params(subject: &Subject) -> CertificateParams {
+fn authority_params(subject: &Subject, serial: SerialNumber) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = subject.name();
     params.not_before = LONG_AGO;
     params.not_after = FAR_AWAY;
-    params.serial_number = Some(serial());
+    params.serial_number = Some(serial);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,
@@ -248,7 +298,7 @@ pub fn new_key() -> KeyPair {
 pub fn self_signed(names: &[&str], not_before: OffsetDateTime, not_after: OffsetDateTime) -> Pair {
     let key = new_key();
     let certificate = LeafContent::new(names, not_before, not_after)
-        .params()
+        .params(random_serial())
         .self_signed(&key)
         .expect("a leaf of plain parameters can be signed");
     Pair { cert_pem: certificate.pem(), key_pem: key.serialize_pem(), chain_pem: String::new() }

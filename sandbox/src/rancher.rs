@@ -264,7 +264,8 @@ impl Rancher {
     /// Changes a certificate as an operator would; derived fields follow `cert`.
     pub fn change_certificate(&self, id: &str, edit: impl FnOnce(&mut Held)) {
         change(&self.shared, |model| {
-            model.row(id).expect("there is such a certificate").change(edit);
+            let row = model.edit(id, |row| row.change(edit));
+            row.expect("there is such a certificate");
         });
     }
 

@@ -8,6 +8,8 @@ mod challenges;
 mod downloads;
 #[path = "authority/finalizing.rs"]
 mod finalizing;
+#[path = "authority/model.rs"]
+mod model;
 #[path = "authority/outages.rs"]
 mod outages;
 

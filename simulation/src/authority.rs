@@ -1,69 +1,48 @@
-//! Certificate authorities that validate, refuse and count as Let's Encrypt's Boulder does.
+//! Certificate authorities that validate, refuse and count as Let's Encrypt's Boulder does: those of the sandbox, asked
+//! without a network, on the clock of the simulation.
+//!
+//! - [`answers`]: what is asked, and what the sandbox says to it in the words of the port
+//! - `agenda`: what happens by itself after a while
+//! - [`oddities`]: what is done otherwise, by quirks of the sandbox
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration as StdDuration;
 
 use rancher_lets_encrypt::core::names::NameSet;
-use rancher_lets_encrypt::core::resource::AuthorizationStatus;
-use rancher_lets_encrypt::core::resource::Http01;
-use rancher_lets_encrypt::core::resource::OrderStatus;
-use sandbox::authority::limits::Buckets;
+use sandbox::authority::chance::Chance;
+use sandbox::authority::issuing::Rules;
 use sandbox::authority::limits::Limit;
 use sandbox::authority::limits::Limits;
+use sandbox::authority::settings::AuthoritySettings;
+use sandbox::authority::state::State as Model;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::authority::agenda::Agenda;
 use crate::authority::oddities::Oddities;
+use crate::authority::oddities::orders::Handover;
 use crate::dice::Dice;
 use crate::issuer::Issuer;
 
+mod agenda;
 pub mod answers;
 pub mod oddities;
 mod port;
-mod proofs;
 
 /// How long an order and its pending authorizations live.
 const ORDER_LIFETIME: Duration = Duration::days(7);
-/// How long a valid authorization can be used again.
-const PROOF_LIFETIME: Duration = Duration::days(30);
-/// How far back an issuance of the same names makes a new order a renewal.
-const RENEWAL_WINDOW: Duration = Duration::days(120);
+/// How long an order lives that was finalized: some authorities take days for a certificate.
+const FINALIZED_LIFETIME: StdDuration = StdDuration::from_hours(24 * 90);
 /// Failures in a row after which a name is paused.
 const PAUSED_AFTER: u32 = 1152;
 /// Names in one certificate.
 pub const MOST_NAMES: usize = 100;
-/// How far certificates begin in the past.
-const BACKDATED: Duration = Duration::hours(1);
 
 /// URL of the production directory.
 pub const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// URL of the staging directory.
 pub const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
-
-#[derive(Debug, Clone)]
-struct Proof {
-    url: String,
-    account: String,
-    name: String,
-    status: AuthorizationStatus,
-    /// Nothing is to be seen of the outcome before this.
-    decided_at: Option<OffsetDateTime>,
-    expires: OffsetDateTime,
-    challenge: Http01,
-}
-
-#[derive(Debug, Clone)]
-struct Filed {
-    url: String,
-    account: String,
-    names: Vec<String>,
-    proofs: Vec<String>,
-    status: OrderStatus,
-    opened_at: OffsetDateTime,
-    issued_at: Option<OffsetDateTime>,
-    expires: OffsetDateTime,
-    chain: Option<String>,
-}
 
 /// A limit that was hit, and by whom.
 #[derive(Debug, Clone)]
@@ -82,22 +61,20 @@ pub struct Hit {
 #[derive(Debug)]
 pub struct Directory {
     url: &'static str,
+    model: Model,
+    settings: AuthoritySettings,
     issuer: Issuer,
-    limits: Limits,
+    dice: Dice,
+    agenda: Agenda,
     /// How long its certificates live.
     pub lifetime: Duration,
     /// Lets every call wait this long for the certificate after finalize, at most.
     pub slowness: Duration,
     /// How many of thousand validations never come to an end.
     pub stuck_per_mille: u64,
-    /// Whether it knows no account any more.
-    pub accounts: Vec<(String, String)>,
-    orders: BTreeMap<String, Filed>,
-    proofs: BTreeMap<String, Proof>,
-    buckets: Buckets,
-    last_issued: BTreeMap<Vec<String>, OffsetDateTime>,
     failures_in_row: BTreeMap<(String, String), u32>,
-    made: u64,
+    /// What became of orders that were finalized, by their URL.
+    handovers: BTreeMap<String, Handover>,
     /// Orders that were opened, not counting those that were handed out again.
     pub opened: u64,
     /// Limits that were hit.
@@ -110,6 +87,28 @@ pub struct Directory {
 #[derive(Debug)]
 pub struct Authority {
     directories: [Directory; 2],
+}
+
+/// What an authority knows that begins: its numbers go on after `last`.
+fn model(directory: &str, last: u64, dice: &mut Dice) -> Model {
+    let mut dice = dice.fork();
+    let chance = Chance::new(move |bytes| {
+        for chunk in bytes.chunks_mut(8) {
+            let drawn = dice.draw().to_be_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
+        }
+    });
+    let base = directory.trim_end_matches("/directory").to_owned();
+    Model::new(base, last, chance)
+}
+
+impl Directory {
+    /// The rules in force, with the signer.
+    fn rules(&self) -> Rules {
+        let lifetime = self.lifetime.unsigned_abs();
+        let settings = AuthoritySettings { lifetime, ..self.settings.clone() };
+        Rules { settings: Arc::new(settings), issuer: self.issuer.authority() }
+    }
 }
 
 impl Authority {
@@ -126,23 +125,30 @@ impl Authority {
             certificates_per_set: Some(Limit::per(30_000, week)),
             failures_per_name: Some(Limit::per(200, hour)),
         };
-        let mut directory = |url, name, limits| Directory {
-            url,
-            issuer: Issuer::new(name, &mut dice),
-            limits,
-            lifetime: Duration::days(90),
-            slowness: Duration::seconds(5),
-            stuck_per_mille: 0,
-            accounts: Vec::new(),
-            orders: BTreeMap::new(),
-            proofs: BTreeMap::new(),
-            buckets: Buckets::default(),
-            last_issued: BTreeMap::new(),
-            failures_in_row: BTreeMap::new(),
-            made: 0,
-            opened: 0,
-            hits: Vec::new(),
-            oddities: Oddities::default(),
+        let mut directory = |url: &'static str, name, limits| {
+            let issuer = Issuer::new(name, &mut dice);
+            let mut dice = dice.fork();
+            Directory {
+                url,
+                model: model(url, 1000, &mut dice),
+                settings: AuthoritySettings {
+                    limits,
+                    common_name: false,
+                    finalized_lifetime: Some(FINALIZED_LIFETIME),
+                    ..AuthoritySettings::production()
+                },
+                issuer,
+                dice,
+                agenda: Agenda::default(),
+                lifetime: Duration::days(90),
+                slowness: Duration::seconds(5),
+                stuck_per_mille: 0,
+                failures_in_row: BTreeMap::new(),
+                handovers: BTreeMap::new(),
+                opened: 0,
+                hits: Vec::new(),
+                oddities: Oddities::default(),
+            }
         };
         let production = directory(PRODUCTION, "Simulated", Limits::lets_encrypt());
         let staging = directory(STAGING, "(STAGING) Simulated", staging);

@@ -80,7 +80,7 @@ pub fn run(
             let text = format!("{more} certificates where {} do", scenario.certificates());
             state.break_promise(Promise::NoExtraCertificate, text);
         }
-        let accounts = state.authority.all()[0].accounts.len();
+        let accounts = state.authority.all()[0].accounts();
         if accounts > 1 && scenario != Scenario::Restore {
             let text = format!("{accounts} accounts were made where one does");
             state.break_promise(Promise::NoExtraCertificate, text);

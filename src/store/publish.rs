@@ -20,6 +20,7 @@ use crate::store::PENDING;
 use crate::store::STUCK;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::WAKE_OWED;
 use crate::store::While;
 use crate::store::is_torn;
 use crate::store::record::Record;
@@ -305,7 +306,11 @@ impl<D: Disk> Store<D> {
             self.sweep(&folder, |file| version_number(file).is_some())?;
         }
         for folder in [CERTIFICATES, PENDING, STUCK, ACCOUNTS, ""].map(|name| self.own(name)) {
-            self.sweep(&folder, |file| file.ends_with(".json") || file.ends_with(".over"))?;
+            let is_ours = |file: &str| {
+                let ends = [".json", ".jsonl", ".over"];
+                file == WAKE_OWED || ends.iter().any(|end| file.ends_with(end))
+            };
+            self.sweep(&folder, is_ours)?;
         }
         self.sweep(&self.root.join("renewal"), |file| file.ends_with(".conf"))
     }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http::header;
 use serde::Deserialize;
+use time::OffsetDateTime;
 
 use super::clock;
 use super::jws::PublicKey;
@@ -12,21 +13,26 @@ use super::records::Account;
 use super::records::AccountStatus;
 use super::reply::Reply;
 use super::resource::Resource;
+use super::settings::AuthoritySettings;
 use super::shared::Shared;
 use super::shared::read;
 use super::state::State;
 use crate::serve::Asked;
 use crate::serve::Peer;
 
-#[derive(Deserialize)]
+/// What a client says that wants an account.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NewAccount {
+pub struct NewAccount {
+    /// Where to reach its owner.
     #[serde(default)]
-    contact: Vec<String>,
+    pub contact: Vec<String>,
+    /// Whether it agrees to the terms.
     #[serde(default)]
-    terms_of_service_agreed: bool,
+    pub terms_of_service_agreed: bool,
+    /// Whether it takes only an account that is there.
     #[serde(default)]
-    only_return_existing: bool,
+    pub only_return_existing: bool,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +44,52 @@ struct Change {
 impl State {
     fn account_of(&self, thumbprint: &str) -> Option<&Account> {
         self.account(*self.account_of_key.get(thumbprint)?)
+    }
+
+    /// The account of a key, and whether it was made just now.
+    pub fn new_account(
+        &mut self,
+        key: PublicKey,
+        asked: &NewAccount,
+        peer: &str,
+        settings: &AuthoritySettings,
+        now: OffsetDateTime,
+    ) -> Result<(bool, Account), Problem> {
+        if let Some(account) = self.account_of(&key.thumbprint()) {
+            return match account.status {
+                AccountStatus::Valid => Ok((false, account.clone())),
+                AccountStatus::Deactivated | AccountStatus::Forgotten => {
+                    Err(Problem::unauthorized(
+                        "An account with the provided public key exists but is deactivated",
+                    ))
+                }
+            };
+        }
+        if asked.only_return_existing {
+            return Err(Problem::new(
+                400,
+                "accountDoesNotExist",
+                "No account exists with the provided key",
+            ));
+        }
+        if !asked.terms_of_service_agreed {
+            return Err(Problem::malformed("must agree to terms of service"));
+        }
+        if settings.contact_required && asked.contact.is_empty() {
+            return Err(Problem::malformed("Contact information is missing"));
+        }
+        if settings.binding_required {
+            return Err(Problem::new(
+                401,
+                "externalAccountRequired",
+                "The request must include a value for the 'externalAccountBinding' field",
+            ));
+        }
+        check_contacts(&asked.contact)?;
+        let token = Token::account(peer);
+        self.buckets.check(&settings.limits, std::slice::from_ref(&token), now)?;
+        self.buckets.spend(&settings.limits, token, now);
+        Ok((true, self.open_account(key, asked.contact.clone())))
     }
 
     fn open_account(&mut self, key: PublicKey, contact: Vec<String>) -> Account {
@@ -60,51 +112,14 @@ impl Shared {
     pub(super) fn new_account(&self, request: &Asked) -> Result<Reply, Problem> {
         let (key, payload) = self.by_key(request)?;
         let asked: NewAccount = read(&payload)?;
-        let settings = self.settings();
         let peer = request
             .extensions()
             .get::<Peer>()
             .map_or_else(String::new, |peer| peer.0.ip().to_string());
-        let thumbprint = key.thumbprint();
-        let (status, account) = self.change(|state| {
-            if let Some(account) = state.account_of(&thumbprint) {
-                return match account.status {
-                    AccountStatus::Valid => Ok((StatusCode::OK, account.clone())),
-                    AccountStatus::Deactivated | AccountStatus::Forgotten => {
-                        Err(Problem::unauthorized(
-                            "An account with the provided public key exists but is deactivated",
-                        ))
-                    }
-                };
-            }
-            if asked.only_return_existing {
-                return Err(Problem::new(
-                    400,
-                    "accountDoesNotExist",
-                    "No account exists with the provided key",
-                ));
-            }
-            if !asked.terms_of_service_agreed {
-                return Err(Problem::malformed("must agree to terms of service"));
-            }
-            if settings.contact_required && asked.contact.is_empty() {
-                return Err(Problem::malformed("Contact information is missing"));
-            }
-            if settings.binding_required {
-                return Err(Problem::new(
-                    401,
-                    "externalAccountRequired",
-                    "The request must include a value for the 'externalAccountBinding' field",
-                ));
-            }
-            check_contacts(&asked.contact)?;
-            let now = clock::now();
-            let token = Token::account(&peer);
-            state.buckets.check(&settings.limits, std::slice::from_ref(&token), now)?;
-            state.buckets.spend(&settings.limits, token, now);
-            let account = state.open_account(key, asked.contact);
-            Ok((StatusCode::CREATED, account))
-        })?;
+        let settings = self.settings();
+        let (is_new, account) =
+            self.change(|state| state.new_account(key, &asked, &peer, &settings, clock::now()))?;
+        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         Ok(Reply::json(status, &account.to_json()).header(header::LOCATION, &account.url))
     }
 

@@ -42,7 +42,7 @@ struct Change {
 
 impl State {
     /// Notes that a validation begins; false when there is nothing to validate.
-    fn begin_validation(
+    pub fn begin_validation(
         &mut self,
         owned: Owned,
         kind: ChallengeKind,
@@ -81,13 +81,7 @@ impl State {
     }
 
     /// Notes a validation that failed and does not decide. False when there is nothing to validate any more.
-    fn note_try(
-        &mut self,
-        id: u64,
-        tried: Decided,
-        failing: Failing,
-        settings: &AuthoritySettings,
-    ) -> bool {
+    fn note_try(&mut self, id: u64, tried: Decided, failing: Failing) -> bool {
         let Some(authorization) = self.authorizations.get_mut(&id) else {
             return false;
         };
@@ -97,8 +91,6 @@ impl State {
             error: tried.error.clone(),
             at: tried.at,
         });
-        let token = Token::failure(&authorization.account, &authorization.name);
-        self.buckets.spend(&settings.limits, token, tried.at);
         let goes_on = match failing {
             Failing::StayPending => false,
             Failing::TryAgain { .. } => {
@@ -113,7 +105,47 @@ impl State {
         goes_on
     }
 
-    /// Notes how a validation ended. Only the first one decides, but every failure counts.
+    /// Notes how a validation went, the so many-th since the client told of it. Answers how long the authority waits
+    /// until it validates once more by itself, if it does.
+    pub fn note_validation(
+        &mut self,
+        owned: Owned,
+        kind: ChallengeKind,
+        number: u32,
+        result: Result<(), Problem>,
+        settings: &AuthoritySettings,
+        now: OffsetDateTime,
+    ) -> Option<Duration> {
+        let id = owned.id;
+        let fits = |failing: &Failing| match failing {
+            Failing::StayPending => true,
+            Failing::TryAgain { tries, .. } => number < *tries,
+        };
+        let error = result.err();
+        let authorization = self.authorizations.get(&id)?;
+        let mut failing = None;
+        if error.is_some() {
+            let names = std::slice::from_ref(&authorization.name);
+            failing = Quirk::first(&settings.failing, names, fits);
+            // What the authority does by itself nobody has asked for.
+            if number == 1 {
+                let token = Token::failure(&authorization.account, &authorization.name);
+                self.buckets.spend(&settings.limits, token, now);
+            }
+        }
+        let Some(failing) = failing else {
+            self.end_validation(id, kind, error.map_or(Ok(()), Err), settings, now);
+            return None;
+        };
+        let tried = Decided { challenge: kind, at: now, error };
+        let goes_on = self.note_try(id, tried, failing);
+        match failing {
+            Failing::TryAgain { step, .. } if goes_on => Some(step * number),
+            Failing::StayPending | Failing::TryAgain { .. } => None,
+        }
+    }
+
+    /// Notes how a validation ended. Only the first one decides.
     fn end_validation(
         &mut self,
         id: u64,
@@ -134,10 +166,6 @@ impl State {
             error: error.clone(),
             at: now,
         });
-        if error.is_some() {
-            let token = Token::failure(&authorization.account, &authorization.name);
-            self.buckets.spend(&settings.limits, token, now);
-        }
         if authorization.status != AuthorizationStatus::Pending {
             return;
         }
@@ -161,7 +189,7 @@ impl State {
     }
 
     /// Gives an authorization up. While it is pending this counts as a failure.
-    fn deactivate_authorization(
+    pub fn deactivate_authorization(
         &mut self,
         owned: Owned,
         settings: &AuthoritySettings,
@@ -256,32 +284,16 @@ impl Shared {
     }
 
     async fn validate(&self, authorization: &Authorization, kind: ChallengeKind, expected: &str) {
-        let id = authorization.owned.id;
-        let names = std::slice::from_ref(&authorization.name);
         for number in 1.. {
             let settings = self.settings();
             let result = fetched(&settings, authorization, kind, expected).await;
-            let now = clock::now();
-            let fits = |failing: &Failing| match failing {
-                Failing::StayPending => true,
-                Failing::TryAgain { tries, .. } => number < *tries,
-            };
-            let (error, failing) = match result {
-                Ok(()) => (None, None),
-                Err(error) => (Some(error), Quirk::first(&settings.failing, names, fits)),
-            };
-            let Some(failing) = failing else {
-                let result = error.map_or(Ok(()), Err);
-                self.change(|state| state.end_validation(id, kind, result, &settings, now));
+            let (owned, now) = (authorization.owned, clock::now());
+            let wait = self
+                .change(|state| state.note_validation(owned, kind, number, result, &settings, now));
+            let Some(wait) = wait else {
                 return;
             };
-            let tried = Decided { challenge: kind, at: now, error };
-            if !self.change(|state| state.note_try(id, tried, failing, &settings)) {
-                return;
-            }
-            if let Failing::TryAgain { step, .. } = failing {
-                tokio::time::sleep(step * number).await;
-            }
+            tokio::time::sleep(wait).await;
         }
     }
 }

@@ -3,35 +3,57 @@
 use http::StatusCode;
 
 use super::problem::Problem;
+use super::records::Account;
+use super::records::Issued;
 use super::reply::Reply;
+use super::resource::Resource;
+use super::settings::AuthoritySettings;
 use super::settings::downloads::Download;
 use super::settings::quirk::Quirk;
 use super::shared::Shared;
 use super::shared::post_as_get;
+use super::state::State;
 use crate::serve::Asked;
 
 const CHAIN: &str = "application/pem-certificate-chain";
 
-impl Shared {
-    pub(super) fn certificate(&self, request: &Asked, serial: &str) -> Result<Reply, Problem> {
-        let (account, payload) = self.by_account(request)?;
-        post_as_get(&payload)?;
-        let state = self.state.borrow();
-        let issued = state
-            .certificates
-            .get(serial)
-            .and_then(|index| state.issued.get(*index))
-            .ok_or_else(|| Problem::not_found("Certificate not found"))?;
+impl State {
+    /// What a download of a certificate gets, by its URL.
+    pub fn download(
+        &self,
+        account: &Account,
+        url: &str,
+        settings: &AuthoritySettings,
+    ) -> Result<String, Problem> {
+        let not_found = || Problem::not_found("Certificate not found");
+        let issued = self.issued_at(url).ok_or_else(not_found)?;
         if issued.account != account.url {
             return Err(Problem::unauthorized(
                 "Account in use did not issue specified certificate",
             ));
         }
-        let settings = self.settings();
         match Quirk::first(&settings.downloads, &issued.names, |_| true) {
             Some(Download::Refuse(problem)) => Err(problem),
-            Some(Download::Text(text)) => Ok(Reply::bytes(StatusCode::OK, CHAIN, text)),
-            None => Ok(Reply::bytes(StatusCode::OK, CHAIN, issued.chain_pem.clone())),
+            Some(Download::Text(text)) => Ok(text),
+            None => Ok(issued.chain_pem.clone()),
         }
+    }
+
+    /// The certificate with this URL, unless it is forgotten.
+    pub fn issued_at(&self, url: &str) -> Option<&Issued> {
+        let Resource::Certificate(serial) = self.resource(url) else {
+            return None;
+        };
+        self.issued.get(*self.certificates.get(&serial)?)
+    }
+}
+
+impl Shared {
+    pub(super) fn certificate(&self, request: &Asked, serial: &str) -> Result<Reply, Problem> {
+        let (account, payload) = self.by_account(request)?;
+        post_as_get(&payload)?;
+        let url = self.url(&Resource::Certificate(serial.to_owned()));
+        let text = self.state.borrow().download(&account, &url, &self.settings())?;
+        Ok(Reply::bytes(StatusCode::OK, CHAIN, text))
     }
 }

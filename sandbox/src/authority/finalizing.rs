@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use http::header;
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::clock;
+use super::issuing::Rules;
 use super::issuing::SigningRequest;
+use super::issuing::bad_request;
+use super::jws::decoded;
 use super::problem::Problem;
+use super::records::Account;
 use super::records::Order;
 use super::records::OrderStatus;
 use super::reply::Reply;
@@ -15,15 +20,76 @@ use super::resource::Owned;
 use super::settings::finalizing::Finalizing;
 use super::settings::quirk::Quirk;
 use super::shared::Shared;
+use super::shared::read;
 use super::state::State;
 use crate::faults::Gate;
 use crate::serve::Asked;
 
+#[derive(Deserialize)]
+struct Finalize {
+    csr: String,
+}
+
+/// What a finalize came to that was not refused at the door.
+#[derive(Debug)]
+pub struct Finalized {
+    /// The order as it is now. It is for whoever finalizes to say when it [ends](State::end_issuing).
+    pub order: Order,
+    /// The URL of the certificate, if one was issued.
+    pub certificate: Option<String>,
+    /// What the client is told in place of the order.
+    pub refusal: Option<Problem>,
+    /// What the answer waits for; if the client goes away before, the order stays as it is.
+    pub gate: Option<Gate>,
+}
+
 impl State {
-    /// Claims a ready order, so that it cannot be finalized twice.
-    fn begin_issuing(&mut self, owned: Owned, now: OffsetDateTime) -> Result<Order, Problem> {
-        self.ready_order(owned, now)?;
-        Ok(self.turn(owned.id, |order| order.status = OrderStatus::Processing))
+    /// Finalizes with a signing request, as DER, the way that the settings want it.
+    pub fn finalize(
+        &mut self,
+        account: &Account,
+        owned: Owned,
+        der: Vec<u8>,
+        rules: &Rules,
+        now: OffsetDateTime,
+    ) -> Result<Finalized, Problem> {
+        let ready = self.ready_order(owned, now)?.clone();
+        let request = SigningRequest::parse(&der, account)?;
+        if request.names != ready.names {
+            return Err(Problem::unauthorized("CSR does not specify same identifiers as Order")
+                .while_doing("Error finalizing order"));
+        }
+        let way = Quirk::first(&rules.settings.finalizing, &ready.names, |_| true);
+        let (certificate, refusal, gate) = match way {
+            None => (Some(self.issue(&ready, &request, rules, now)), None, None),
+            Some(Finalizing::Refuse(problem)) => return Err(problem),
+            Some(Finalizing::Fail(problem)) => {
+                self.fail(owned.id, problem.clone());
+                return Err(problem);
+            }
+            Some(Finalizing::IssueThenRefuse(problem)) => {
+                (Some(self.issue(&ready, &request, rules, now)), Some(problem), None)
+            }
+            Some(Finalizing::Stick) => {
+                self.stuck.insert(owned.id, der);
+                (None, None, None)
+            }
+            Some(Finalizing::ForgetWhenCut(gate)) => {
+                (Some(self.issue(&ready, &request, rules, now)), None, Some(gate))
+            }
+        };
+        let is_issued = certificate.is_some();
+        // One that is to be forgotten stays ready until the client has its answer.
+        let order = match &gate {
+            Some(_) => ready,
+            None => self.turn(owned.id, |order| {
+                order.status = OrderStatus::Processing;
+                if let (Some(life), true) = (rules.settings.finalized_lifetime, is_issued) {
+                    order.expires = now + life;
+                }
+            }),
+        };
+        Ok(Finalized { order, certificate, refusal, gate })
     }
 
     fn ready_order(&self, owned: Owned, now: OffsetDateTime) -> Result<&Order, Problem> {
@@ -41,8 +107,9 @@ impl State {
         ))
     }
 
-    fn end_issuing(&mut self, id: u64, url: String) -> Order {
-        self.turn(id, |order| {
+    /// Ends an order that was finalized, with the URL of its certificate.
+    pub fn end_issuing(&mut self, owned: Owned, url: String) -> Order {
+        self.turn(owned.id, |order| {
             order.status = OrderStatus::Valid;
             order.certificate = Some(url);
         })
@@ -61,12 +128,32 @@ impl State {
         order.clone()
     }
 
+    /// Issues what an order was finalized for, if it sticks; whether it does.
+    pub fn go_on(&mut self, url: &str, rules: &Rules, now: OffsetDateTime) -> bool {
+        let Some((order, request)) = self.unstick(url) else {
+            return false;
+        };
+        let certificate = self.issue(&order, &request, rules, now);
+        self.end_issuing(order.owned, certificate);
+        true
+    }
+
+    /// Makes an order invalid for this reason, if it sticks; whether it does.
+    pub fn give_up(&mut self, url: &str, error: Problem) -> bool {
+        let stuck = self.unstick(url);
+        let is_stuck = stuck.is_some();
+        if let Some((order, _)) = stuck {
+            self.fail(order.owned.id, error);
+        }
+        is_stuck
+    }
+
     /// The order with this URL that sticks, and what it was finalized with.
     fn unstick(&mut self, url: &str) -> Option<(Order, SigningRequest)> {
-        let order = self.orders.values().find(|order| order.url == url)?.clone();
-        let payload = self.stuck.remove(&order.owned.id)?;
+        let order = self.orders.get(&self.owned(url)?.id)?.clone();
+        let der = self.stuck.remove(&order.owned.id)?;
         let account = self.accounts.get(&order.owned.account)?;
-        let request = SigningRequest::parse(&payload, account).ok()?;
+        let request = SigningRequest::parse(&der, account).ok()?;
         Some((order, request))
     }
 }
@@ -79,67 +166,30 @@ impl Shared {
     ) -> Result<Reply, Problem> {
         let (account, payload) = self.by_account(request)?;
         let (owned, now) = (owned.asked_by(&account)?, clock::now());
-        let ready = self.state.borrow().ready_order(owned, now)?.clone();
-        let signing_request = SigningRequest::parse(&payload, &account)?;
-        if signing_request.names != ready.names {
-            return Err(Problem::unauthorized("CSR does not specify same identifiers as Order")
-                .while_doing("Error finalizing order"));
-        }
-        let settings = self.settings();
-        let order = match Quirk::first(&settings.finalizing, &ready.names, |_| true) {
-            None => self.issue(owned, &signing_request, now)?,
-            Some(Finalizing::Refuse(problem)) => return Err(problem),
-            Some(Finalizing::Fail(problem)) => {
-                self.change(|state| {
-                    state.begin_issuing(owned, now)?;
-                    state.fail(owned.id, problem.clone());
-                    Ok(())
-                })?;
-                return Err(problem);
-            }
-            Some(Finalizing::IssueThenRefuse(problem)) => {
-                self.issue(owned, &signing_request, now)?;
-                return Err(problem);
-            }
-            Some(Finalizing::Stick) => self.change(|state| {
-                let order = state.begin_issuing(owned, now)?;
-                state.stuck.insert(owned.id, payload);
-                Ok(order)
-            })?,
-            Some(Finalizing::ForgetWhenCut(gate)) => {
-                let url = self.keep(&ready, &signing_request, now);
-                self.unless_cut(&gate).await;
-                self.change(|state| state.end_issuing(owned.id, url))
-            }
-        };
-        Ok(self.order_reply(&order).header(header::LOCATION, &order.url))
-    }
-
-    /// Issues, and lets the order be processing for as long as the settings want.
-    fn issue(
-        self: &Arc<Self>,
-        owned: Owned,
-        request: &SigningRequest,
-        now: OffsetDateTime,
-    ) -> Result<Order, Problem> {
-        let order = self.change(|state| state.begin_issuing(owned, now))?;
-        let url = self.keep(&order, request, now);
-        let wait = self.settings().processing;
-        if wait.is_zero() {
-            return Ok(self.change(|state| state.end_issuing(owned.id, url)));
-        }
-        let shared = Arc::clone(self);
-        self.spawn(async move {
-            tokio::time::sleep(wait).await;
-            shared.change(|state| state.end_issuing(owned.id, url));
-        });
-        Ok(order)
-    }
-
-    fn keep(&self, order: &Order, request: &SigningRequest, now: OffsetDateTime) -> String {
+        let asked: Finalize = read(&payload)?;
+        let der = decoded(&asked.csr).ok_or_else(|| bad_request("it is not base64url"))?;
         let rules = self.rules();
-        let signed = rules.sign(order, request, now);
-        self.change(|state| state.keep(order, signed, &rules.settings, now))
+        let finalized = self.change(|state| state.finalize(&account, owned, der, &rules, now))?;
+        let mut order = finalized.order;
+        if let Some(url) = finalized.certificate {
+            let wait = rules.settings.processing;
+            if let Some(gate) = &finalized.gate {
+                self.unless_cut(gate).await;
+                order = self.change(|state| state.end_issuing(owned, url));
+            } else if wait.is_zero() {
+                order = self.change(|state| state.end_issuing(owned, url));
+            } else {
+                let shared = Arc::clone(self);
+                self.spawn(async move {
+                    tokio::time::sleep(wait).await;
+                    shared.change(|state| state.end_issuing(owned, url));
+                });
+            }
+        }
+        match finalized.refusal {
+            Some(problem) => Err(problem),
+            None => Ok(self.order_reply(&order).header(header::LOCATION, &order.url)),
+        }
     }
 
     /// Waits for the gate. When the client goes away meanwhile, this ends without coming back, and it is counted.
@@ -150,23 +200,12 @@ impl Shared {
     }
 
     pub(super) fn go_on(&self, url: &str) -> bool {
-        let Some((order, request)) = self.change(|state| state.unstick(url)) else {
-            return false;
-        };
-        let url = self.keep(&order, &request, clock::now());
-        self.change(|state| state.end_issuing(order.owned.id, url));
-        true
+        let rules = self.rules();
+        self.change(|state| state.go_on(url, &rules, clock::now()))
     }
 
     pub(super) fn give_up(&self, url: &str, error: Problem) -> bool {
-        self.change(|state| {
-            let stuck = state.unstick(url);
-            let is_stuck = stuck.is_some();
-            if let Some((order, _)) = stuck {
-                state.fail(order.owned.id, error);
-            }
-            is_stuck
-        })
+        self.change(|state| state.give_up(url, error))
     }
 }
 

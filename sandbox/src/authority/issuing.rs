@@ -1,17 +1,16 @@
 //! From a signing request to a certificate.
 
+use std::sync::Arc;
+
 use rcgen::CertificateSigningRequestParams;
 use rcgen::DnType;
 use rcgen::DnValue;
 use rcgen::PublicKeyData;
 use rcgen::SanType;
+use rcgen::SerialNumber;
 use ring::digest;
-use serde::Deserialize;
 use time::OffsetDateTime;
-use x509_parser::prelude::FromDer;
-use x509_parser::prelude::X509Certificate;
 
-use super::jws::decoded;
 use super::limits::Token;
 use super::problem::Problem;
 use super::records::Account;
@@ -19,16 +18,18 @@ use super::records::Issued;
 use super::records::Order;
 use super::resource::Resource;
 use super::settings::AuthoritySettings;
-use super::shared::Rules;
-use super::shared::read;
 use super::state::State;
 use crate::certs::CertificateAuthority;
 use crate::certs::LeafContent;
 use crate::certs::new_key;
 
-#[derive(Deserialize)]
-struct Finalize {
-    csr: String,
+/// The settings in force and the issuer that they ask for.
+#[derive(Clone)]
+pub struct Rules {
+    /// The settings.
+    pub settings: Arc<AuthoritySettings>,
+    /// Who signs.
+    pub issuer: Arc<CertificateAuthority>,
 }
 
 /// A signing request whose signature holds.
@@ -46,12 +47,9 @@ pub(super) struct Signed {
 }
 
 impl SigningRequest {
-    pub(super) fn parse(payload: &[u8], account: &Account) -> Result<Self, Problem> {
-        let asked: Finalize = read(payload)?;
-        let bad = |why: &str| Problem::new(400, "badCSR", format!("Error parsing CSR: {why}"));
-        let der = decoded(&asked.csr).ok_or_else(|| bad("it is not base64url"))?;
+    pub(super) fn parse(der: &[u8], account: &Account) -> Result<Self, Problem> {
         let params = CertificateSigningRequestParams::from_der(&der.into())
-            .map_err(|why| bad(&why.to_string()))?;
+            .map_err(|why| bad_request(&why.to_string()))?;
         if params.public_key.der_bytes() == account.key.point() {
             return Err(Problem::malformed(
                 "certificate public key must be different than account key",
@@ -61,7 +59,7 @@ impl SigningRequest {
         let mut names: Vec<String> = common_name.clone().into_iter().collect();
         for name in &params.params.subject_alt_names {
             let SanType::DnsName(name) = name else {
-                return Err(bad("it has names that are not DNS names"));
+                return Err(bad_request("it has names that are not DNS names"));
             };
             names.push(name.as_str().to_ascii_lowercase());
         }
@@ -69,6 +67,10 @@ impl SigningRequest {
         names.dedup();
         Ok(Self { params, names, common_name })
     }
+}
+
+pub(super) fn bad_request(why: &str) -> Problem {
+    Problem::new(400, "badCSR", format!("Error parsing CSR: {why}"))
 }
 
 fn text(value: &DnValue) -> Option<String> {
@@ -89,6 +91,7 @@ impl Rules {
         &self,
         order: &Order,
         request: &SigningRequest,
+        serial: SerialNumber,
         now: OffsetDateTime,
     ) -> Signed {
         let settings = &self.settings;
@@ -100,10 +103,11 @@ impl Rules {
             not_before,
             not_after: not_before + settings.lifetime,
         };
+        let number = hex(serial.as_ref());
         let certificate = if settings.wrong_key {
-            self.issuer.issue(&content, &new_key())
+            self.issuer.issue_numbered(&content, serial, &new_key())
         } else {
-            self.issuer.issue(&content, &request.params.public_key)
+            self.issuer.issue_numbered(&content, serial, &request.params.public_key)
         };
         let der = certificate.der();
         let mut names = content.names;
@@ -114,7 +118,7 @@ impl Rules {
             self.issuer.chain_pem()
         };
         Signed {
-            serial: serial(der),
+            serial: number,
             record: Issued {
                 names,
                 leaf_sha256: hex(digest::digest(&digest::SHA256, der).as_ref()),
@@ -147,25 +151,22 @@ fn whole_seconds(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_nanosecond(0).expect("zero is a number of nanoseconds")
 }
 
-fn serial(der: &[u8]) -> String {
-    let (_, certificate) = X509Certificate::from_der(der).expect("it was just made");
-    hex(&certificate.serial.to_bytes_be())
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl State {
-    /// Keeps a certificate, and returns its URL. From here on it has been issued and counts, whatever becomes of
+    /// Signs and keeps a certificate, and returns its URL. From here on it has been issued and counts, whatever becomes of
     /// the order.
-    pub(super) fn keep(
+    pub(super) fn issue(
         &mut self,
         order: &Order,
-        signed: Signed,
-        settings: &AuthoritySettings,
+        request: &SigningRequest,
+        rules: &Rules,
         now: OffsetDateTime,
     ) -> String {
+        let settings = &rules.settings;
+        let signed = rules.sign(order, request, self.chance.serial(), now);
         let url = Resource::Certificate(signed.serial.clone()).url(&self.base);
         let names = order.names.clone();
         let mut tokens = vec![Token::duplicate(&names)];

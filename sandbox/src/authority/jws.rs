@@ -13,19 +13,25 @@ use crate::serve::Asked;
 
 /// A P-256 public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PublicKey {
+pub struct PublicKey {
     /// The uncompressed point.
     point: Vec<u8>,
 }
 
 impl PublicKey {
+    /// What stands for the key with this text where nothing is signed: other texts are other keys.
+    pub fn standing_for(text: &str) -> Self {
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        Self { point: [[4].as_slice(), digest.as_ref(), digest.as_ref()].concat() }
+    }
+
     /// The bytes of the key as they stand in a certificate, too.
     pub(super) fn point(&self) -> &[u8] {
         &self.point
     }
 
     /// The thumbprint of the JWK ([RFC 7638](https://www.rfc-editor.org/rfc/rfc7638)).
-    pub(super) fn thumbprint(&self) -> String {
+    pub fn thumbprint(&self) -> String {
         let (x, y) = self.point[1..].split_at(32);
         let (x, y) = (encoded(x), encoded(y));
         let jwk = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);

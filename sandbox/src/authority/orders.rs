@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 use super::clock;
 use super::limits::Token;
 use super::names;
-use super::nonces::random_token;
 use super::problem::Problem;
 use super::records::Account;
 use super::records::Authorization;
@@ -32,6 +31,8 @@ use crate::serve::Asked;
 
 /// How long an order and its pending authorizations live.
 const LIFETIME: Duration = Duration::from_hours(7 * 24);
+/// How long a valid authorization must still live to be used again: an order ends with the first of its authorizations.
+const LAST_REUSE: Duration = Duration::from_hours(24);
 /// How far back an issuance of the same names makes a new order a renewal.
 const RENEWAL_WINDOW: Duration = Duration::from_hours(120 * 24);
 
@@ -90,13 +91,16 @@ pub(super) fn ordered_names(payload: &[u8]) -> Option<Vec<String>> {
 
 impl State {
     /// Limits and reuse as Boulder has them: an order that is returned again costs as a new one does.
-    fn new_order(
+    pub fn new_order(
         &mut self,
         account: &Account,
         names: Vec<String>,
         settings: &AuthoritySettings,
         now: OffsetDateTime,
     ) -> Result<Order, Problem> {
+        names::check(&names, settings)
+            .map_err(|problem| problem.while_doing("Invalid identifiers requested"))?;
+        self.check_paused(&names, settings)?;
         self.charge(account, &names, settings, now)?;
         let key = (account.id, names);
         if settings.reuse_orders
@@ -109,6 +113,31 @@ impl State {
         }
         let (_, names) = key;
         Ok(self.open_order(account, names, settings, now))
+    }
+
+    fn check_paused(
+        &mut self,
+        names: &[String],
+        settings: &AuthoritySettings,
+    ) -> Result<(), Problem> {
+        let paused: Vec<&str> = names
+            .iter()
+            .filter(|name| settings.paused.contains(*name))
+            .map(String::as_str)
+            .collect();
+        if paused.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            429,
+            "rateLimited",
+            format!(
+                "Your account is temporarily prevented from requesting certificates for {} and \
+                 possibly others. Please visit: https://portal.sandbox.example/sfe/v1/unpause?jwt={}",
+                paused.join(", "),
+                self.chance.token()
+            ),
+        ))
     }
 
     fn charge(
@@ -158,10 +187,12 @@ impl State {
             })
             .collect();
         let mut authorizations = Vec::new();
+        let mut expires = now + LIFETIME;
         for part in &parts {
             if let Some(authorization) = self.authorizations.get_mut(part) {
                 authorization.orders.push(id);
                 authorizations.push(authorization.url.clone());
+                expires = expires.min(authorization.expires);
             }
         }
         let owned = Owned { account: account.id, id };
@@ -170,7 +201,8 @@ impl State {
             account: account.url.clone(),
             names: names.clone(),
             status: OrderStatus::Pending,
-            expires: now + LIFETIME,
+            opened: now,
+            expires,
             authorizations,
             certificate: None,
             error: None,
@@ -189,7 +221,7 @@ impl State {
         let id = *self.proofs.get(&(account.id, name.to_owned()))?;
         let authorization = self.authorizations.get(&id)?;
         let is_good = authorization.status == AuthorizationStatus::Valid
-            && authorization.expires > now
+            && authorization.expires > now + LAST_REUSE
             && !authorization.forgotten;
         is_good.then_some(id)
     }
@@ -203,7 +235,7 @@ impl State {
             name: name.to_owned(),
             status: AuthorizationStatus::Pending,
             expires: now + LIFETIME,
-            token: random_token(),
+            token: self.chance.token(),
             validating: 0,
             processing: None,
             tried: None,
@@ -252,11 +284,7 @@ impl Shared {
         let (account, payload) = self.by_account(request)?;
         let asked: NewOrder = read(&payload)?;
         let names = asked.names()?;
-        let settings = self.settings();
-        names::check(&names, &settings)
-            .map_err(|problem| problem.while_doing("Invalid identifiers requested"))?;
-        check_paused(&names, &settings)?;
-        let now = clock::now();
+        let (settings, now) = (self.settings(), clock::now());
         let order = self.change(|state| state.new_order(&account, names, &settings, now))?;
         Ok(Reply::json(StatusCode::CREATED, &self.shown(&order))
             .header(header::LOCATION, &order.url))
@@ -295,22 +323,4 @@ impl Shared {
         }
         document
     }
-}
-
-fn check_paused(names: &[String], settings: &AuthoritySettings) -> Result<(), Problem> {
-    let paused: Vec<&str> =
-        names.iter().filter(|name| settings.paused.contains(*name)).map(String::as_str).collect();
-    if paused.is_empty() {
-        return Ok(());
-    }
-    Err(Problem::new(
-        429,
-        "rateLimited",
-        format!(
-            "Your account is temporarily prevented from requesting certificates for {} and \
-             possibly others. Please visit: https://portal.sandbox.example/sfe/v1/unpause?jwt={}",
-            paused.join(", "),
-            random_token()
-        ),
-    ))
 }

@@ -85,6 +85,8 @@ pub struct Order {
     pub names: Vec<String>,
     /// Its state.
     pub status: OrderStatus,
+    /// When it was opened.
+    pub opened: OffsetDateTime,
     /// From then on it is unknown.
     pub expires: OffsetDateTime,
     /// The URLs of its authorizations, in the order of the names.

@@ -6,14 +6,14 @@ use super::records::ChallengeKind;
 
 /// Something of an account: its number within the authority, after that of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Owned {
+pub struct Owned {
     pub(super) account: u64,
     pub(super) id: u64,
 }
 
 impl Owned {
     /// The same, unless it belongs to another account than the one that asks: then it is as if it were not there.
-    pub(super) fn asked_by(self, account: &Account) -> Result<Self, Problem> {
+    pub fn asked_by(self, account: &Account) -> Result<Self, Problem> {
         if self.account == account.id {
             Ok(self)
         } else {

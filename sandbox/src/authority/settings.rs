@@ -130,6 +130,9 @@ pub struct AuthoritySettings {
     pub retry_after_processing: Option<RetryAfter>,
     /// How long an order stays `processing` after it was finalized.
     pub processing: Duration,
+    /// How long an order is kept from the moment on in which its certificate was issued; else it ends when it would have
+    /// ended without.
+    pub finalized_lifetime: Option<Duration>,
     /// Every answer is this late.
     pub request_delay: Duration,
     /// How far its clock is ahead, as its answers say.
@@ -214,6 +217,7 @@ impl AuthoritySettings {
             retry_after_pending: None,
             retry_after_processing: None,
             processing: Duration::ZERO,
+            finalized_lifetime: None,
             request_delay: Duration::ZERO,
             clock_ahead: time::Duration::ZERO,
             reuse_authorizations: true,

@@ -10,13 +10,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::chance::Chance;
+use super::issuing::Rules;
 use super::jws::PublicKey;
 use super::jws::Signed;
 use super::jws::Signer;
 use super::nonces::Nonces;
 use super::problem::Problem;
 use super::records::Account;
-use super::records::AccountStatus;
 use super::resource::Resource;
 use super::settings::AuthoritySettings;
 use super::state::State;
@@ -24,7 +25,7 @@ use crate::certs::CertificateAuthority;
 use crate::faults::chance::Draw;
 use crate::serve::Asked;
 
-/// What every request works with. The state is never locked over a signature, a check of one, or a wait.
+/// What every request works with. The state is never locked over the check of a signature, or a wait.
 pub(super) struct Shared {
     pub(super) base: String,
     pub(super) nonces: Nonces,
@@ -34,19 +35,12 @@ pub(super) struct Shared {
     signed_requests: AtomicU32,
 }
 
-/// The settings in force and the issuer that they ask for.
-#[derive(Clone)]
-pub(super) struct Rules {
-    pub(super) settings: Arc<AuthoritySettings>,
-    pub(super) issuer: Arc<CertificateAuthority>,
-}
-
 impl Shared {
     pub(super) fn new(settings: AuthoritySettings, base: String) -> Self {
         let issuer = CertificateAuthority::new(&settings.root, settings.chain());
         Self {
             nonces: Nonces::default(),
-            state: watch::Sender::new(State::new(base.clone())),
+            state: watch::Sender::new(State::new(base.clone(), 1000, Chance::of_system())),
             base,
             tasks: Arc::default(),
             rules: Mutex::new(Rules { settings: Arc::new(settings), issuer: Arc::new(issuer) }),
@@ -124,29 +118,11 @@ impl Shared {
             let Signer::Account(url) = &signed.signer else {
                 return Err(Problem::malformed("No Key ID in JWS header"));
             };
-            let account = self.account(url)?;
+            let account = self.state.borrow().account_at(url)?.clone();
             self.check(&signed, &account.key, request)?;
             Ok((account, signed.payload))
         };
         check().map_err(|problem: Problem| problem.while_doing("Unable to validate JWS"))
-    }
-
-    fn account(&self, url: &str) -> Result<Account, Problem> {
-        let path = url.strip_prefix(self.base.as_str());
-        let resource = path.map_or(Resource::Unknown, Resource::parse);
-        let state = self.state.borrow();
-        let account = if let Resource::Account(id) = resource { state.account(id) } else { None };
-        let Some(account) = account else {
-            return Err(Problem::new(
-                400,
-                "accountDoesNotExist",
-                format!("Account {url:?} not found"),
-            ));
-        };
-        if account.status != AccountStatus::Valid {
-            return Err(Problem::unauthorized("Account is not valid, has status \"deactivated\""));
-        }
-        Ok(account.clone())
     }
 
     /// Signature, then nonce, then URL: a request that nobody signed must not use up a nonce.

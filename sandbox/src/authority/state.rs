@@ -1,11 +1,17 @@
 //! All that the authority knows. What changes it stands with the requests that do.
+//!
+//! Time is an argument of whatever depends on it, chance one of the state, and nothing here waits or reads a socket: a
+//! simulation lives with the same state as a server.
 
 use std::collections::BTreeMap;
 
 use time::Duration;
 use time::OffsetDateTime;
 
+use super::chance::Chance;
 use super::limits::Buckets;
+use super::limits::Limits;
+use super::limits::Token;
 use super::problem::Problem;
 use super::records::Account;
 use super::records::AccountStatus;
@@ -15,11 +21,13 @@ use super::records::Issued;
 use super::records::Order;
 use super::records::Validation;
 use super::resource::Owned;
+use super::resource::Resource;
 
 /// All that the authority knows.
 #[derive(Debug)]
 pub struct State {
     pub(super) base: String,
+    pub(super) chance: Chance,
     pub(super) last_id: u64,
     pub(super) accounts: BTreeMap<u64, Account>,
     pub(super) account_of_key: BTreeMap<String, u64>,
@@ -42,10 +50,12 @@ pub struct State {
 }
 
 impl State {
-    pub(super) fn new(base: String) -> Self {
+    /// Nothing yet. URLs begin with `base`, and numbers in them go on after `last_id`.
+    pub fn new(base: String, last_id: u64, chance: Chance) -> Self {
         Self {
             base,
-            last_id: 1000,
+            chance,
+            last_id,
             accounts: BTreeMap::new(),
             account_of_key: BTreeMap::new(),
             orders: BTreeMap::new(),
@@ -70,6 +80,49 @@ impl State {
     /// All orders, oldest first, also those that the authority says it does not know.
     pub fn orders(&self) -> impl Iterator<Item = &Order> {
         self.orders.values()
+    }
+
+    /// How many orders were opened; one that is handed out again counts once.
+    pub fn orders_opened(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// The order with this URL, whoever may see it.
+    pub fn order_at(&self, url: &str) -> Option<&Order> {
+        let Resource::Order(owned) = self.resource(url) else {
+            return None;
+        };
+        self.orders.get(&owned.id)
+    }
+
+    /// The authorization of an account, whoever may see it.
+    pub fn authorization_of(&self, owned: Owned) -> Option<&Authorization> {
+        self.authorizations.get(&owned.id)
+    }
+
+    /// The names that an order or an authorization is about, by its URL.
+    pub fn names_at(&self, url: &str) -> Option<&[String]> {
+        let resource = self.resource(url);
+        if let Resource::Authorization(owned) = resource {
+            let authorization = self.authorizations.get(&owned.id)?;
+            return Some(std::slice::from_ref(&authorization.name));
+        }
+        Some(&self.order_at(url)?.names)
+    }
+
+    /// The newest of the numbers in URLs.
+    pub fn last_number(&self) -> u64 {
+        self.last_id
+    }
+
+    /// Refuses as limits would that were spent so far.
+    pub fn check_limits(
+        &self,
+        limits: &Limits,
+        tokens: &[Token],
+        now: OffsetDateTime,
+    ) -> Result<(), Problem> {
+        self.buckets.check(limits, tokens, now)
     }
 
     /// All authorizations, oldest first, also those that the authority says it does not know.
@@ -106,13 +159,44 @@ impl State {
         self.last_id
     }
 
+    /// The account with this URL, if it may ask for anything.
+    pub fn account_at(&self, url: &str) -> Result<&Account, Problem> {
+        let resource = self.resource(url);
+        let account = if let Resource::Account(id) = resource { self.account(id) } else { None };
+        let Some(account) = account else {
+            return Err(Problem::new(
+                400,
+                "accountDoesNotExist",
+                format!("Account {url:?} not found"),
+            ));
+        };
+        if account.status != AccountStatus::Valid {
+            return Err(Problem::unauthorized("Account is not valid, has status \"deactivated\""));
+        }
+        Ok(account)
+    }
+
+    /// What of an account has this URL.
+    pub fn owned(&self, url: &str) -> Option<Owned> {
+        let resource = self.resource(url);
+        if let Resource::Authorization(owned) | Resource::Order(owned) = resource {
+            Some(owned)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn resource(&self, url: &str) -> Resource {
+        url.strip_prefix(self.base.as_str()).map_or(Resource::Unknown, Resource::parse)
+    }
+
     /// The account, unless it is forgotten.
     pub(super) fn account(&self, id: u64) -> Option<&Account> {
         self.accounts.get(&id).filter(|account| account.status != AccountStatus::Forgotten)
     }
 
     /// The order as its account may see it.
-    pub(super) fn order(&self, owned: Owned, now: OffsetDateTime) -> Result<&Order, Problem> {
+    pub fn order(&self, owned: Owned, now: OffsetDateTime) -> Result<&Order, Problem> {
         let Owned { account, id } = owned;
         let order = self.orders.get(&id).filter(|order| !order.forgotten);
         match order {
@@ -128,7 +212,7 @@ impl State {
     }
 
     /// The authorization as its account may see it.
-    pub(super) fn authorization(
+    pub fn authorization(
         &self,
         owned: Owned,
         now: OffsetDateTime,
@@ -147,7 +231,7 @@ impl State {
     }
 
     /// Forgets accounts and all that belongs to them, as an authority that lost its database.
-    pub(super) fn forget_accounts(&mut self) {
+    pub fn forget_accounts(&mut self) {
         for account in self.accounts.values_mut() {
             account.status = AccountStatus::Forgotten;
         }

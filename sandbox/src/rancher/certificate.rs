@@ -98,6 +98,7 @@ pub(crate) struct View {
 pub(crate) struct Certificate {
     pub(crate) held: Held,
     pub(crate) state: State,
+    number: u64,
     derived: Derived,
     progress: Progress,
     uuid: String,
@@ -120,6 +121,7 @@ impl Certificate {
                 leaves: Vec::new(),
             },
             state: State::Activating,
+            number,
             derived: Derived::default(),
             progress: Progress::begin(),
             uuid: origin::uuid(),
@@ -128,6 +130,11 @@ impl Certificate {
         };
         row.take(fields, Some(derived));
         row
+    }
+
+    /// The number in its id.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Takes over what is given.

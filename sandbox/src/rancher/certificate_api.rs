@@ -60,10 +60,19 @@ pub(crate) fn act(model: &mut Model, call: &Call<'_>) -> Result<Done, Problem> {
 fn list(model: &mut Model, call: &Call<'_>) -> Value {
     let activation = model.settings.activation;
     let view = call.view();
-    for row in model.records.certificates.values_mut() {
-        row.read(activation);
+    let name = call.place.parameter("name");
+    // By a name the database finds its rows without a look at the others.
+    let numbers: Vec<u64> = match name {
+        Some(name) => model.called(name).map(Certificate::number).collect(),
+        None => model.records.certificates.keys().copied().collect(),
+    };
+    let all = &mut model.records.certificates;
+    for number in &numbers {
+        if let Some(row) = all.get_mut(number) {
+            row.read(activation);
+        }
     }
-    let listed = model.records.certificates.values();
+    let listed = numbers.iter().filter_map(|number| all.get(number));
     let rows = listed
         .filter(|row| !row.is_removed())
         .map(|row| Box::new(|| row.json(&view)) as Row<'_>)
@@ -125,12 +134,14 @@ fn put(model: &mut Model, call: &Call<'_>, id: &str) -> Result<Done, Problem> {
         State::Activating if updates && meets_conflict(model) => return Err(conflict),
         State::Activating | State::Active | State::Updating => {}
     }
-    let row = find(model, id)?;
-    row.take(fields, Some(derived));
-    row.held.puts += 1;
-    if updates {
-        row.enter(State::Updating);
-    }
+    let row = model.edit(id, |row| {
+        row.take(fields, Some(derived));
+        row.held.puts += 1;
+        if updates {
+            row.enter(State::Updating);
+        }
+    });
+    let row = row.ok_or_else(not_found)?;
     Ok((StatusCode::OK, row.json(&call.view())))
 }
 
@@ -198,7 +209,11 @@ fn reveal(model: &mut Model, call: &Call<'_>, id: &str) -> Result<Done, Problem>
 }
 
 fn find<'a>(model: &'a mut Model, id: &str) -> Result<&'a mut Certificate, Problem> {
-    model.row(id).ok_or_else(|| Problem::plain(StatusCode::NOT_FOUND))
+    model.row(id).ok_or_else(not_found)
+}
+
+fn not_found() -> Problem {
+    Problem::plain(StatusCode::NOT_FOUND)
 }
 
 fn is_id(text: &str) -> bool {
@@ -240,13 +255,14 @@ fn check_name(model: &Model, fields: &Fields, own: Option<&str>) -> Result<(), P
         return Ok(());
     };
     let folds_case = model.settings.database == Database::MySql;
-    let is_taken = model.certificates().any(|held| {
-        let same = held.name.as_ref().is_some_and(|other| match folds_case {
-            true => other.to_lowercase() == name.to_lowercase(),
-            false => other == name,
+    let is_taken =
+        model.called(name).filter(|row| !row.is_removed()).any(|Certificate { held, .. }| {
+            let same = held.name.as_ref().is_some_and(|other| match folds_case {
+                true => other.to_lowercase() == name.to_lowercase(),
+                false => other == name,
+            });
+            same && Some(held.id.as_str()) != own
         });
-        same && Some(held.id.as_str()) != own
-    });
     match is_taken {
         true => Err(Problem::field("NotUnique", "name")),
         false => Ok(()),

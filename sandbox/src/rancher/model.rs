@@ -1,6 +1,7 @@
 //! All that Rancher knows: records, keys, settings, the version that metadata has come to.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub(crate) fn change<T>(shared: &Shared, change: impl FnOnce(&mut Model) -> T) -
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Records {
     pub(crate) certificates: BTreeMap<u64, Certificate>,
+    /// The certificates that have a name or had it once, by the name in lower case: each new one asks for its own.
+    called: BTreeMap<String, BTreeSet<u64>>,
     pub(crate) services: BTreeMap<u64, Service>,
     pub(crate) containers: BTreeMap<u64, Container>,
     /// Number and UUID of a stack, by environment and name.
@@ -40,6 +43,14 @@ pub(crate) struct Records {
     last_certificate: u64,
     last_service: u64,
     last_container: u64,
+}
+
+impl Records {
+    fn call(&mut self, number: u64, name: Option<&str>) {
+        if let Some(name) = name {
+            self.called.entry(name.to_lowercase()).or_default().insert(number);
+        }
+    }
 }
 
 /// A backup of Rancher's database, for [`crate::rancher::Rancher::restore`].
@@ -89,7 +100,13 @@ impl Model {
 
     /// The certificate with exactly this name; with the lowest id if there are several.
     pub fn certificate(&self, name: &str) -> Option<&Held> {
-        self.certificates().find(|held| held.name.as_deref() == Some(name))
+        let rows = self.called(name).filter(|row| !row.is_removed());
+        rows.map(|row| &row.held).find(|held| held.name.as_deref() == Some(name))
+    }
+
+    /// How many certificates there ever were: to wait for so many thousands of them without counting them each time.
+    pub fn certificates_made(&self) -> u64 {
+        self.records.last_certificate
     }
 
     /// All certificates that are not removed, by id.
@@ -166,7 +183,29 @@ impl Model {
     pub(crate) fn add_row(&mut self, make: impl FnOnce(u64) -> Certificate) -> &mut Certificate {
         self.records.last_certificate += 1;
         let number = self.records.last_certificate;
-        self.records.certificates.entry(number).or_insert_with(|| make(number))
+        let row = make(number);
+        self.records.call(number, row.held.name.as_deref());
+        self.records.certificates.entry(number).or_insert(row)
+    }
+
+    /// Changes a row in a way that may give it another name; none if there is no such row.
+    pub(crate) fn edit(
+        &mut self,
+        id: &str,
+        edit: impl FnOnce(&mut Certificate),
+    ) -> Option<&mut Certificate> {
+        let number = number(id, "1c")?;
+        let row = self.records.certificates.get_mut(&number)?;
+        edit(row);
+        let name = row.held.name.clone();
+        self.records.call(number, name.as_deref());
+        self.records.certificates.get_mut(&number)
+    }
+
+    /// Rows among which are all that have this name, in whatever case.
+    pub(crate) fn called(&self, name: &str) -> impl Iterator<Item = &Certificate> {
+        let numbers = self.records.called.get(&name.to_lowercase()).into_iter().flatten();
+        numbers.filter_map(|number| self.records.certificates.get(number))
     }
 
     /// Adds a service with its containers and gives its number. Metadata does not see it yet.

@@ -1,25 +1,23 @@
 //! What a directory does otherwise than Boulder, as real authorities do.
 //!
-//! All of it is off until the weather turns it on, and nothing is drawn for what is off. `sandbox::authority::settings`
-//! says which authority does what.
+//! All of it is off until the weather turns it on, and nothing is drawn for what is off. What is drawn is a quirk of the
+//! sandbox: `sandbox::authority::settings` says which authority does what.
 //!
-//! - `orders`: finalizing and downloading
-//! - `proofs`: failed validations that are not final
+//! - [`orders`]: finalizing and downloading
 
-mod orders;
-mod proofs;
+pub mod orders;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration as StdDuration;
 
 use rancher_lets_encrypt::core::problem::AuthorityError;
-use rancher_lets_encrypt::core::problem::Problem;
-use sandbox::authority::limits::Buckets;
+use sandbox::authority::settings::challenges::Failing as Quirk;
 use time::Duration;
-use time::OffsetDateTime;
 
 use crate::authority::Directory;
-use crate::authority::Filed;
+use crate::authority::agenda::Agenda;
+use crate::authority::model;
 use crate::dice::Dice;
 
 /// How long a client waits for an answer that does not come.
@@ -36,6 +34,29 @@ pub enum Failing {
     /// As before, but the authority tries again by itself, seven times within two minutes, and does not hear when
     /// it is told again meanwhile.
     TriedAgain,
+}
+
+/// How much longer each wait of an authority is that tries again by itself.
+const STEP: StdDuration = StdDuration::from_secs(5);
+/// How often it tries.
+const TRIES: u32 = 7;
+
+impl Failing {
+    pub(super) fn quirk(self) -> Option<Quirk> {
+        match self {
+            Self::Final => None,
+            Self::StaysPending => Some(Quirk::StayPending),
+            Self::TriedAgain => Some(Quirk::TryAgain { step: STEP, tries: TRIES }),
+        }
+    }
+
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Final => None,
+            Self::StaysPending => Some("leaves challenges pending"),
+            Self::TriedAgain => Some("tries challenges again"),
+        }
+    }
 }
 
 /// What a directory does otherwise. Numbers are of thousand.
@@ -73,18 +94,10 @@ pub struct Oddities {
     pub refuses_accounts: bool,
     /// Whether nobody is there at all.
     pub is_gone: bool,
-    /// When orders that stick become invalid.
-    in_vain: BTreeMap<String, OffsetDateTime>,
-    /// Why orders are invalid.
-    errors: BTreeMap<String, Problem>,
-    /// What orders become once the client has its answer.
-    ending: BTreeMap<String, Filed>,
+    /// The certificates of orders that end once the client has its answer.
+    pub(super) ending: BTreeMap<String, String>,
     /// Orders of which it does not know that it has issued their certificates.
-    forgotten: BTreeSet<String>,
-    /// Until when certificates cannot be downloaded, if they were drawn to be.
-    lost: BTreeMap<String, Option<OffsetDateTime>>,
-    /// Authorizations whose validation failed, and which are pending.
-    tried: BTreeMap<String, proofs::Tried>,
+    pub(super) forgotten: BTreeSet<String>,
     /// How often it did what.
     pub met: BTreeMap<&'static str, u64>,
 }
@@ -93,12 +106,8 @@ impl Oddities {
     /// Ends all of it; what is in the middle of something goes on as it was drawn.
     pub fn end(&mut self) {
         *self = Self {
-            in_vain: std::mem::take(&mut self.in_vain),
-            errors: std::mem::take(&mut self.errors),
             ending: std::mem::take(&mut self.ending),
             forgotten: std::mem::take(&mut self.forgotten),
-            lost: std::mem::take(&mut self.lost),
-            tried: std::mem::take(&mut self.tried),
             met: std::mem::take(&mut self.met),
             ..Self::default()
         };
@@ -135,14 +144,11 @@ pub(super) fn failed(text: &str) -> AuthorityError {
 impl Directory {
     /// Forgets accounts, orders and authorizations, as an authority that has them in memory and is restarted.
     pub fn lose_state(&mut self) {
-        self.lose_accounts();
-        self.orders.clear();
-        self.proofs.clear();
-        self.buckets = Buckets::default();
-        self.last_issued.clear();
+        self.model = model(self.url, self.model.last_number(), &mut self.dice);
+        self.agenda = Agenda::default();
+        self.handovers.clear();
         self.failures_in_row.clear();
         self.oddities.ending.clear();
-        self.oddities.tried.clear();
         self.oddities.meet("loses its state");
     }
 
@@ -160,10 +166,7 @@ impl Directory {
         if silent.is_empty() {
             return false;
         }
-        let order = self.orders.get(about).map(|order| order.names.as_slice());
-        let proof = self.proofs.get(about);
-        let proof = proof.map(|proof| std::slice::from_ref(&proof.name));
-        match order.or(proof) {
+        match self.model.names_at(about) {
             Some(names) => names.iter().any(|name| silent.contains(name)),
             None => about.split([' ', ',']).any(|name| silent.contains(name.trim())),
         }

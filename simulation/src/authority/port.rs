@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 
 use crate::authority::Directory;
 use crate::authority::MOST_NAMES;
+use crate::authority::agenda::Validation;
 use crate::authority::answers::Asker;
 use crate::authority::answers::gone;
 use crate::authority::answers::refused;
@@ -94,6 +95,7 @@ impl State {
     }
 
     fn directory(&mut self, url: &str) -> Result<&mut Directory, AuthorityError> {
+        self.catch_up(url);
         let now = self.now();
         let directory = self.authority.of(url);
         let directory = directory.ok_or_else(|| refused("malformed", "no such directory"))?;
@@ -244,7 +246,7 @@ impl Authority for Life {
                 state.break_promise(Promise::LimitsAreKnown, text);
             }
             let directory = state.directory(&account.directory)?;
-            directory.open(&account.url, account.key.reveal(), sorted, asker)
+            directory.open(&account.url, sorted, asker)
         };
         let opened = self.ask("opens order for", &names.to_string(), true, act).await?;
         Ok(self.shown(opened))
@@ -252,7 +254,6 @@ impl Authority for Life {
 
     async fn look(&self, account: &Account, order: &str) -> Result<Order, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
-            state.try_again(&account.directory);
             let is_given_up = state.is_given_up(order);
             let mishears = state.trouble.defect.mishears;
             let directory = state.directory(&account.directory)?;
@@ -273,7 +274,6 @@ impl Authority for Life {
         authorization: &str,
     ) -> Result<Authorization, AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
-            state.try_again(&account.directory);
             let overlooks = state.trouble.defect.overlooks_reasons;
             let directory = state.directory(&account.directory)?;
             let shown = directory.authorization(&account.url, authorization, asker.now)?;
@@ -292,9 +292,8 @@ impl Authority for Life {
         let act = |state: &mut State, asker: Asker| {
             let directory = state.directory(&account.directory)?;
             let told = directory.told(&account.url, authorization, asker.now)?;
-            if let Some((name, challenge)) = told {
-                let is_good = state.serves(&name, &challenge, false);
-                state.validate(account, authorization, &name, is_good)?;
+            if let Some(validation) = told {
+                state.validate(&account.directory, &validation)?;
             }
             Ok(())
         };
@@ -307,8 +306,9 @@ impl Authority for Life {
         _: &str,
         authorization: &str,
     ) -> Result<(), AuthorityError> {
-        let act = |state: &mut State, _| {
-            state.directory(&account.directory)?.deactivate(&account.url, authorization)
+        let act = |state: &mut State, asker: Asker| {
+            let directory = state.directory(&account.directory)?;
+            directory.deactivate(&account.url, authorization, asker.now)
         };
         self.ask("deactivates", authorization, true, act).await
     }
@@ -324,7 +324,7 @@ impl Authority for Life {
             let mishears = state.trouble.defect.mishears;
             let directory = state.directory(&account.directory)?;
             let (answer, issued) =
-                directory.finalize_its_way(&account.url, order, request, asker.now, &mut dice);
+                directory.finalize(&account.url, order, request, asker.now, &mut dice);
             let is_torn = directory.tears(&mut dice);
             if is_torn {
                 directory.has_torn(order);
@@ -340,10 +340,12 @@ impl Authority for Life {
             answer.map_err(|error| if is_refusal(&error) { gone() } else { error })
         };
         let answer = self.ask("finalizes", order, true, act).await;
-        if answer.is_ok()
-            && let Some(directory) = self.outside.state().authority.of(&account.directory)
-        {
-            directory.has_answered(order);
+        if answer.is_ok() {
+            let mut state = self.outside.state();
+            let now = state.now();
+            if let Some(directory) = state.authority.of(&account.directory) {
+                directory.has_answered(order, now);
+            }
         }
         Ok(self.shown(answer?))
     }
@@ -362,7 +364,7 @@ impl Authority for Life {
             if is_given_up {
                 return Err(gone());
             }
-            let chain = directory.chain_its_way(&account.url, order, asker.now, &mut dice);
+            let chain = directory.chain(&account.url, order, asker.now, &mut dice);
             if chain.is_err() && state.trouble.defect.gives_up {
                 state.trouble.given_up.insert(order.to_owned());
             }
@@ -377,21 +379,16 @@ impl Authority for Life {
 }
 
 impl State {
-    fn validate(
-        &mut self,
-        account: &Account,
-        authorization: &str,
-        name: &str,
-        is_good: bool,
-    ) -> Result<(), AuthorityError> {
+    fn validate(&mut self, directory: &str, validation: &Validation) -> Result<(), AuthorityError> {
         let (now, mut dice) = (self.now(), self.dice.fork());
-        let directory = self.directory(&account.directory)?;
-        let failed = directory.decide(authorization, is_good, now, &mut dice);
+        let Validation { account, name, .. } = validation;
+        let is_good = self.serves(name, &validation.challenge, false);
+        let has_failed = self.directory(directory)?.decide(validation, is_good, now, &mut dice);
         self.note(format!("authority validates {name}: {}", if is_good { "good" } else { "bad" }));
-        if failed.is_some() {
-            self.failed_validation(&account.url, name);
+        if has_failed {
+            self.failed_validation(account, name);
         } else if is_good {
-            self.promises.good_validation(&account.url, name);
+            self.promises.good_validation(account, name);
         }
         Ok(())
     }

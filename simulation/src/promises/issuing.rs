@@ -161,8 +161,8 @@ impl State {
 
     /// Whether an authority that has forgotten what it has issued says that nothing was.
     fn is_denied(&self, order: &str) -> bool {
-        let mut directories = self.authority.all().iter();
-        directories.any(|directory| directory.denies(order))
+        let (now, mut directories) = (self.now(), self.authority.all().iter());
+        directories.any(|directory| directory.denies(order, now))
     }
 
     /// How often the certificate of an order was issued before.

@@ -139,7 +139,16 @@ fn what_a_crash_left_of_the_same_bundle_takes_no_name() {
     assert_eq!(store.free_name_for(&primary, &own).unwrap(), A);
     let next = "a.example.com-0001";
     assert_eq!(store.free_name_for(&primary, &other).unwrap(), next);
+    let records = "rancher-lets-encrypt";
+    for file in ["wake-owed", "ledger.jsonl", "names.json"] {
+        place.write(&format!("{records}/.{file}.tmp"), "half");
+    }
     store.sweep_unfinished().unwrap();
+    assert!(
+        !place.names(records).iter().any(|name| name.ends_with(".tmp")),
+        "{:?}",
+        place.names(records)
+    );
     publish(&store, A, &own);
     assert_eq!(store.free_name_for(&primary, &own).unwrap(), next);
     assert!(!place.names(&format!("archive/{A}")).contains(&".privkey1.pem.tmp".to_owned()));

@@ -1,21 +1,45 @@
-//! Finalizing and downloading where it does not go as it should.
+//! Finalizing and downloading, also where it does not go as it should.
 
 use rancher_lets_encrypt::core::problem::AuthorityError;
-use rancher_lets_encrypt::core::problem::Problem;
-use rancher_lets_encrypt::core::resource::Order;
-use rancher_lets_encrypt::core::resource::OrderStatus;
+use rancher_lets_encrypt::core::problem::AuthorityErrorKind;
+use rancher_lets_encrypt::core::resource;
+use sandbox::authority::problem::Problem as Told;
+use sandbox::authority::records::Order;
+use sandbox::authority::records::OrderStatus;
+use sandbox::authority::settings::downloads::Download;
+use sandbox::authority::settings::finalizing::Finalizing;
+use sandbox::authority::settings::quirk::Quirk;
+use sandbox::faults::Gate;
 use time::Duration;
 use time::OffsetDateTime;
 
 use crate::authority::Directory;
-use crate::authority::Filed;
 use crate::authority::ORDER_LIFETIME;
+use crate::authority::agenda::Due;
 use crate::authority::answers::Issued;
-use crate::authority::answers::gone;
-use crate::authority::answers::refused;
+use crate::authority::answers::error;
+use crate::authority::answers::shown;
 use crate::authority::oddities::drawn;
 use crate::authority::oddities::failed;
 use crate::dice::Dice;
+
+/// How long anybody may ask what became of an order.
+const REMEMBERED: Duration = Duration::days(130);
+/// What ends a certificate in PEM.
+const END: &str = "-----END CERTIFICATE-----";
+
+/// What becomes of an order that was finalized.
+#[derive(Debug, Clone)]
+pub struct Handover {
+    names: Vec<String>,
+    opened_at: OffsetDateTime,
+    /// The certificate, PEM, if one was issued.
+    leaf: Option<String>,
+    /// When it is to be had.
+    at: Option<OffsetDateTime>,
+    /// Until when it cannot be downloaded, once that is drawn.
+    lost: Option<Option<OffsetDateTime>>,
+}
 
 /// How a finalize goes.
 enum Way {
@@ -41,59 +65,106 @@ impl Way {
             Self::FailedAfter => Some("fails after it has issued"),
         }
     }
+
+    /// What the sandbox calls it.
+    fn quirk(&self, forgets: bool) -> Option<Finalizing> {
+        let internal = |status, why: &str| Told::new(status, "serverInternal", why);
+        match self {
+            Self::Refused => Some(Finalizing::Refuse(internal(403, "not today"))),
+            Self::Failed => Some(Finalizing::Fail(internal(500, "enrollment failed"))),
+            Self::Stuck(_) => Some(Finalizing::Stick),
+            Self::FailedAfter => {
+                let broke = internal(500, "it broke after it had signed");
+                Some(Finalizing::IssueThenRefuse(broke))
+            }
+            // Nobody waits at this gate: who answers says whether the answer got through.
+            Self::Usual | Self::Late(_) if forgets => Some(Finalizing::ForgetWhenCut(Gate::new())),
+            Self::Usual | Self::Late(_) => None,
+        }
+    }
 }
 
 impl Directory {
     /// Finalizes as it is its way; answers as well what was issued, whatever it answers.
-    pub(in crate::authority) fn finalize_its_way(
+    pub(in crate::authority) fn finalize(
         &mut self,
         account: &str,
         url: &str,
         request: &[u8],
         now: OffsetDateTime,
         dice: &mut Dice,
-    ) -> (Result<Order, AuthorityError>, Option<Issued>) {
-        let order = self.order(account, url, now);
-        let is_ready = order.is_ok_and(|order| order.status == OrderStatus::Ready);
+    ) -> (Result<resource::Order, AuthorityError>, Option<Issued>) {
+        let (account, owned) = match self.asked(account, url) {
+            Ok(asked) => asked,
+            Err(error) => return (Err(error), None),
+        };
+        let before = self.model.order(owned, now);
+        let is_ready = before.as_ref().is_ok_and(|order| order.status == OrderStatus::Ready);
+        let opened_at = before.map_or(now, |order| order.opened);
         let way = if is_ready { self.way(now, dice) } else { Way::Usual };
         if let Some(what) = way.name() {
             self.oddities.meet(what);
         }
-        match way {
-            Way::Refused => {
-                let refusal = refused("serverInternal", "not today");
-                return (Err(refusal), None);
-            }
-            Way::Failed => {
-                self.fail(url, "enrollment failed");
-                return (Err(failed("500: enrollment failed")), None);
-            }
-            Way::Stuck(until) => {
-                if let Some(filed) = self.orders.get_mut(url) {
-                    filed.status = OrderStatus::Processing;
-                }
-                if let Some(until) = until {
-                    self.oddities.in_vain.insert(url.to_owned(), until);
-                }
-                return (self.order(account, url, now), None);
-            }
-            Way::Usual | Way::Late(_) | Way::FailedAfter => {}
-        }
-        let before = self.orders.get(url).cloned();
-        let (order, issued) = match self.finalize(account, url, request, now, dice) {
+        let quirk = way.quirk(self.oddities.forgets);
+        self.settings.finalizing = quirk.into_iter().map(Quirk::new).collect();
+        let rules = self.rules();
+        let done = self.model.finalize(&account, owned, request.to_vec(), &rules, now);
+        let done = match done {
             Ok(done) => done,
-            Err(error) => return (Err(error), None),
+            Err(told) => return (Err(error(&told)), None),
         };
-        if let (Way::Late(wait), Some(filed)) = (&way, self.orders.get_mut(url)) {
-            filed.issued_at = Some(now + *wait);
+        self.handovers.retain(|_, it| now < it.opened_at + REMEMBERED);
+        let issued = done.certificate.as_ref().and_then(|it| self.issued(url, it, opened_at));
+        let handover = Handover {
+            names: done.order.names.clone(),
+            opened_at,
+            leaf: issued.as_ref().map(|issued| issued.leaf.clone()),
+            at: None,
+            lost: None,
+        };
+        self.handovers.insert(url.to_owned(), handover);
+        let mut order = shown(&done.order, now);
+        match (way, done.certificate) {
+            (Way::Stuck(Some(until)), _) => self.agenda.add(until, Due::InVain(url.to_owned())),
+            (_, Some(certificate)) if done.gate.is_some() => {
+                order.status = resource::OrderStatus::Valid;
+                order.certificate = Some(certificate.clone());
+                self.oddities.ending.insert(url.to_owned(), certificate);
+            }
+            (way, Some(certificate)) => {
+                let wait = if let Way::Late(wait) = way {
+                    wait
+                } else {
+                    dice.time(Duration::ZERO, self.slowness)
+                };
+                self.hand_over(url, now + wait);
+                self.agenda.add(now + wait, Due::Issued(owned, certificate));
+            }
+            (_, None) => {}
         }
-        let answer = match way {
-            Way::FailedAfter => Err(failed("500: it broke after it had signed")),
-            Way::Late(_) => self.order(account, url, now),
-            Way::Usual | Way::Refused | Way::Failed | Way::Stuck(_) => Ok(order),
+        let answer = match done.refusal {
+            Some(told) => Err(error(&told)),
+            None => Ok(order),
         };
-        self.forget(url, before);
-        (answer, Some(issued))
+        (answer, issued)
+    }
+
+    fn issued(&self, order: &str, certificate: &str, opened_at: OffsetDateTime) -> Option<Issued> {
+        let issued = self.model.issued_at(certificate)?;
+        let (leaf, _) = issued.chain_pem.split_once(END)?;
+        Some(Issued {
+            leaf: format!("{leaf}{END}\n"),
+            order: order.to_owned(),
+            opened_at,
+            names: issued.names.clone(),
+        })
+    }
+
+    /// Notes when the certificate of an order is to be had.
+    pub(in crate::authority) fn hand_over(&mut self, order: &str, at: OffsetDateTime) {
+        if let Some(handover) = self.handovers.get_mut(order) {
+            handover.at = Some(at);
+        }
     }
 
     fn way(&self, now: OffsetDateTime, dice: &mut Dice) -> Way {
@@ -118,64 +189,35 @@ impl Directory {
         }
     }
 
-    fn fail(&mut self, url: &str, why: &str) {
-        if let Some(filed) = self.orders.get_mut(url) {
-            filed.status = OrderStatus::Invalid;
-        }
-        let error = Problem::new("serverInternal", why);
-        self.oddities.errors.insert(url.to_owned(), error);
-    }
-
-    /// An order is as it was before its finalize until the client has the answer, where this is so.
-    fn forget(&mut self, url: &str, before: Option<Filed>) {
-        if !self.oddities.forgets {
-            return;
-        }
-        let ended = before.and_then(|before| self.orders.insert(url.to_owned(), before));
-        if let Some(ended) = ended {
-            self.oddities.ending.insert(url.to_owned(), ended);
-        }
-    }
-
-    /// Whether an order is invalid whose certificate was issued and forgotten.
-    pub fn denies(&self, order: &str) -> bool {
-        let filed = self.orders.get(order);
-        self.oddities.forgotten.contains(order)
-            && filed.is_some_and(|it| it.status == OrderStatus::Invalid)
+    /// Whether an order is invalid, or over, whose certificate was issued and forgotten.
+    pub fn denies(&self, order: &str, now: OffsetDateTime) -> bool {
+        let is_lost = |it: &Order| it.status == OrderStatus::Invalid || it.expires <= now;
+        self.oddities.forgotten.contains(order) && self.filed(order).is_some_and(is_lost)
     }
 
     /// When a certificate was to be had from its order; none if it never is.
     pub fn handed_out_at(&self, order: &str, line: &str) -> Option<OffsetDateTime> {
-        let filed = self.orders.get(order)?;
-        let chain = filed.chain.as_ref()?;
-        let lost = self.oddities.lost.get(order).copied().flatten();
-        let at = filed.issued_at.filter(|_| chain.contains(line))?;
-        Some(lost.map_or(at, |lost| at.max(lost)))
+        let handover = self.handovers.get(order)?;
+        let leaf = handover.leaf.as_ref()?;
+        let at = handover.at.filter(|_| leaf.contains(line))?;
+        Some(handover.lost.flatten().map_or(at, |lost| at.max(lost)))
     }
 
     /// Whether an order with one of these names was finalized, and nothing is to be had from it, or was not for a while
     /// that ended after `since`.
     pub fn withholds(&self, names: &[String], since: OffsetDateTime) -> bool {
-        let is_about = |order: &&Filed| names.iter().any(|name| order.names.contains(name));
-        self.orders.values().filter(is_about).any(|order| {
-            let lost = self.oddities.lost.get(&order.url).copied().flatten();
-            match (order.status, order.issued_at) {
-                // Its life is over by then.
-                (OrderStatus::Processing, None) => since < order.opened_at + ORDER_LIFETIME * 2,
-                (_, None) if self.oddities.forgotten.contains(&order.url) => {
-                    since < order.opened_at + ORDER_LIFETIME * 2
-                }
-                (_, Some(at)) => since < at || lost.is_some_and(|lost| since < lost),
-                (_, None) => false,
+        let is_about =
+            |(_, it): &(&String, &Handover)| names.iter().any(|name| it.names.contains(name));
+        self.handovers.iter().filter(is_about).any(|(url, it)| match it.at {
+            Some(at) => since < at || it.lost.flatten().is_some_and(|lost| since < lost),
+            // Its life is over by then.
+            None => {
+                let status = self.filed(url).map(|order| order.status);
+                let is_open = status == Some(OrderStatus::Processing)
+                    || self.oddities.forgotten.contains(url);
+                is_open && since < it.opened_at + ORDER_LIFETIME * 2
             }
         })
-    }
-
-    /// The client has the answer to its finalize.
-    pub(in crate::authority) fn has_answered(&mut self, url: &str) {
-        if let Some(ended) = self.oddities.ending.remove(url) {
-            self.orders.insert(url.to_owned(), ended);
-        }
     }
 
     /// Its answer to a finalize is lost.
@@ -192,43 +234,42 @@ impl Directory {
         drawn(self.oddities.tears, dice)
     }
 
-    /// An order that sticks in vain is invalid when its time has come.
-    pub(in crate::authority) fn end_in_vain(&mut self, url: &str, now: OffsetDateTime) {
-        let until = self.oddities.in_vain.get(url);
-        if until.is_some_and(|until| *until <= now) {
-            self.oddities.in_vain.remove(url);
-            self.fail(url, "it could not be issued");
-        }
-    }
-
-    /// Why an order is invalid, where that is told.
-    pub(in crate::authority) fn why_invalid(&self, url: &str) -> Option<Problem> {
-        self.oddities.errors.get(url).cloned()
-    }
-
     /// The chain of an order, if it is to be had.
-    pub(in crate::authority) fn chain_its_way(
+    pub(in crate::authority) fn chain(
         &mut self,
         account: &str,
         url: &str,
         now: OffsetDateTime,
         dice: &mut Dice,
     ) -> Result<String, AuthorityError> {
-        let chain = self.chain(account, url, now)?;
+        let (account, owned) = self.asked(account, url)?;
+        let order = self.model.order(owned, now).map_err(|told| error(&told))?;
+        let certificate = order.certificate.clone().ok_or_else(|| {
+            let kind = AuthorityErrorKind::NotReady;
+            AuthorityError::new(kind, "there is no certificate yet")
+        })?;
         let (loses, most) = (self.oddities.loses, self.oddities.loses_for);
-        let draw = || drawn(loses, dice).then(|| now + dice.time(Duration::ZERO, most));
-        let lost = &mut self.oddities.lost;
-        let until = *lost.entry(url.to_owned()).or_insert_with(draw);
-        if until.is_none_or(|until| until <= now) {
-            return Ok(chain);
+        let draw =
+            |dice: &mut Dice| drawn(loses, dice).then(|| now + dice.time(Duration::ZERO, most));
+        let handover = self.handovers.get_mut(url);
+        let lost = handover.and_then(|it| *it.lost.get_or_insert_with(|| draw(dice)));
+        self.settings.downloads.clear();
+        if lost.is_some_and(|until| now < until) {
+            self.oddities.meet("loses certificates");
+            let download = match dice.below(4) {
+                0 => Download::Refuse(Told::not_found("Certificate not found")),
+                1 => Download::Refuse(Told::unauthorized("it is not yours")),
+                2 => {
+                    let why = "the certificate cannot be read";
+                    Download::Refuse(Told::new(500, "serverInternal", why))
+                }
+                _ => Download::Text("a page".to_owned()),
+            };
+            self.settings.downloads.push(Quirk::new(download));
         }
-        self.oddities.meet("loses certificates");
-        match dice.below(4) {
-            0 => Err(gone()),
-            1 => Err(refused("unauthorized", "it is not yours")),
-            2 => Err(failed("500: the certificate cannot be read")),
-            // As the client says it of a page.
-            _ => Err(failed("it is no certificate")),
-        }
+        let text = self.model.download(&account, &certificate, &self.settings);
+        let text = text.map_err(|told| error(&told))?;
+        // As the client says it of a page.
+        if text.contains(END) { Ok(text) } else { Err(failed("it is no certificate")) }
     }
 }
