@@ -22,9 +22,9 @@ use crate::core::resource::Token;
 use crate::dry::overlay::Overlay;
 use crate::ports::Answered;
 use crate::ports::Authority;
-use crate::ports::Challenge;
 use crate::ports::Clock;
 use crate::ports::Orchestrator;
+use crate::ports::Solver;
 use crate::ports::World;
 
 pub mod overlay;
@@ -33,28 +33,28 @@ pub mod overlay;
 pub struct Dry<O, C, K> {
     orchestrator: Looked<O>,
     authority: Nobody,
-    challenge: Looked<C>,
+    solver: Looked<C>,
     disk: Arc<Overlay>,
     clock: K,
 }
 
 impl<O, C, K> Dry<O, C, K> {
     /// Looks through these doors; without an orchestrator it is not asked for anything.
-    pub fn new(orchestrator: Option<O>, challenge: C, clock: K) -> Self {
+    pub fn new(orchestrator: Option<O>, solver: C, clock: K) -> Self {
         Self {
             orchestrator: Looked(orchestrator),
             authority: Nobody,
-            challenge: Looked(Some(challenge)),
+            solver: Looked(Some(solver)),
             disk: Arc::default(),
             clock,
         }
     }
 }
 
-impl<O: Orchestrator, C: Challenge, K: Clock> World for Dry<O, C, K> {
+impl<O: Orchestrator, C: Solver, K: Clock> World for Dry<O, C, K> {
     type Orchestrator = Looked<O>;
     type Authority = Nobody;
-    type Challenge = Looked<C>;
+    type Solver = Looked<C>;
     type Disk = Overlay;
     type Clock = K;
 
@@ -66,8 +66,8 @@ impl<O: Orchestrator, C: Challenge, K: Clock> World for Dry<O, C, K> {
         &self.authority
     }
 
-    fn challenge(&self) -> &Looked<C> {
-        &self.challenge
+    fn solver(&self) -> &Looked<C> {
+        &self.solver
     }
 
     fn disk(&self) -> &Arc<Overlay> {
@@ -141,22 +141,26 @@ impl<O: Orchestrator> Orchestrator for Looked<O> {
     }
 }
 
-impl<C: Challenge> Challenge for Looked<C> {
-    async fn publish(&self, _challenge: &Http01) -> io::Result<()> {
+impl<C: Solver> Solver for Looked<C> {
+    fn supports(&self, name: &DomainName) -> bool {
+        self.0.as_ref().is_some_and(|door| door.supports(name))
+    }
+
+    async fn present(&self, _challenge: &Http01) -> io::Result<()> {
         Err(io::Error::other(DRY))
     }
 
-    async fn check(&self, _name: &DomainName, _challenge: &Http01) -> Result<(), String> {
+    async fn verify(&self, _name: &DomainName, _challenge: &Http01) -> Result<(), String> {
         Err(DRY.to_owned())
     }
 
-    async fn withdraw(&self, _token: &Token) -> io::Result<()> {
+    async fn clean_up(&self, _token: &Token) -> io::Result<()> {
         Ok(())
     }
 
-    async fn published(&self) -> io::Result<Vec<(Token, String)>> {
+    async fn presented(&self) -> io::Result<Vec<(Token, String)>> {
         match &self.0 {
-            Some(door) => door.published().await,
+            Some(door) => door.presented().await,
             None => Ok(Vec::new()),
         }
     }

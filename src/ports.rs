@@ -36,8 +36,8 @@ pub trait World: Send + Sync + 'static {
     type Orchestrator: Orchestrator;
     /// The certificate authorities, told apart by their directory URL.
     type Authority: Authority;
-    /// Where the answers to challenges are published.
-    type Challenge: Challenge;
+    /// What answers challenges.
+    type Solver: Solver;
     /// The file system.
     type Disk: Disk;
     /// The time.
@@ -47,8 +47,8 @@ pub trait World: Send + Sync + 'static {
     fn orchestrator(&self) -> &Self::Orchestrator;
     /// See [`World::Authority`].
     fn authority(&self) -> &Self::Authority;
-    /// See [`World::Challenge`].
-    fn challenge(&self) -> &Self::Challenge;
+    /// See [`World::Solver`].
+    fn solver(&self) -> &Self::Solver;
     /// See [`World::Disk`].
     fn disk(&self) -> &Arc<Self::Disk>;
     /// See [`World::Clock`].
@@ -207,23 +207,26 @@ pub trait Authority: Send + Sync + 'static {
     fn thumbprint(&self, key: &Secret) -> Option<String>;
 }
 
-/// Where the answers to HTTP-01 challenges are published.
-pub trait Challenge: Send + Sync + 'static {
+/// What answers the challenges of an authority, so far by HTTP-01.
+pub trait Solver: Send + Sync + 'static {
+    /// Whether it can prove control of this name. No effect.
+    fn supports(&self, name: &DomainName) -> bool;
+
     /// Publishes the answer, readable for everybody.
-    fn publish(&self, challenge: &Http01) -> impl Future<Output = io::Result<()>> + Send;
+    fn present(&self, challenge: &Http01) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Fetches the answer as the authority would; an error says what came instead.
-    fn check(
+    fn verify(
         &self,
         name: &DomainName,
         challenge: &Http01,
     ) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Takes the answer away; nothing happens if it is gone.
-    fn withdraw(&self, token: &Token) -> impl Future<Output = io::Result<()>> + Send;
+    fn clean_up(&self, token: &Token) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Lists what is published, with its content.
-    fn published(&self) -> impl Future<Output = io::Result<Vec<(Token, String)>>> + Send;
+    /// Lists what lies there, also from before, with its content.
+    fn presented(&self) -> impl Future<Output = io::Result<Vec<(Token, String)>>> + Send;
 }
 
 /// Tells one version of a file from another without reading it.

@@ -213,7 +213,7 @@ impl Clock for Life {
 impl World for Life {
     type Orchestrator = Self;
     type Authority = Self;
-    type Challenge = Self;
+    type Solver = Self;
     type Disk = Drive;
     type Clock = Self;
 
@@ -225,7 +225,7 @@ impl World for Life {
         self
     }
 
-    fn challenge(&self) -> &Self {
+    fn solver(&self) -> &Self {
         self
     }
 

@@ -114,7 +114,7 @@ impl Adapters {
 impl World for Adapters {
     type Orchestrator = CountedOrchestrator<Rancher>;
     type Authority = CountedAuthority<AcmeAuthority>;
-    type Challenge = Webroot;
+    type Solver = Webroot;
     type Disk = RealDisk;
     type Clock = SystemClock;
 
@@ -126,7 +126,7 @@ impl World for Adapters {
         &self.authority
     }
 
-    fn challenge(&self) -> &Webroot {
+    fn solver(&self) -> &Webroot {
         &self.webroot
     }
 

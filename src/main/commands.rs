@@ -190,7 +190,7 @@ pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: 
         Err(faults) => return refuse(&faults),
     };
     let store = store(config, &world);
-    let preflight = match Preflight::new(config, world.challenge(), &store, name, dns) {
+    let preflight = match Preflight::new(config, world.solver(), &store, name, dns) {
         Ok(preflight) => preflight,
         Err(why) => {
             eprintln!("{why}");

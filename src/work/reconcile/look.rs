@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use crate::core::held::Held;
 use crate::core::held::Service;
 use crate::core::schedule;
-use crate::ports::Challenge;
 use crate::ports::Orchestrator;
+use crate::ports::Solver;
 use crate::ports::World;
 use crate::work::reconcile::Reconciler;
 
@@ -67,7 +67,7 @@ impl<W: World> Reconciler<W> {
     }
 
     pub(super) async fn webroot_fault(&self) -> Option<String> {
-        let published = self.engine.world.challenge().published().await;
+        let published = self.engine.world.solver().presented().await;
         published.err().map(|error| error.to_string())
     }
 }
