@@ -14,7 +14,7 @@ use crate::decide::filter::Around;
 use crate::decide::filter::OnRecord;
 use crate::decide::plan::Work;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 
 pub mod order;
@@ -29,7 +29,7 @@ pub struct Verdict {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
-    pub at_rancher: AtRancher,
+    pub at_rancher: AtDestination,
     /// What is to be done, as the table and the filter say.
     pub action: Action,
     /// Why, in plain words.

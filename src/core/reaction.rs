@@ -16,8 +16,8 @@ use time::Duration;
 
 use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
+use crate::core::problem::DestinationError;
 use crate::core::problem::LimitScope;
-use crate::core::problem::OrchestratorError;
 use crate::core::problem::Problem;
 use crate::core::schedule;
 
@@ -83,16 +83,18 @@ pub enum Trouble {
     OrderStuck,
     /// The authority sent a certificate that cannot be used.
     WrongCertificate,
-    /// Rancher gave no whole answer, or failed.
-    RancherAway,
-    /// A change at Rancher is still being carried out.
-    RancherBusy,
-    /// The name is taken at Rancher.
-    RancherTaken,
-    /// Rancher does not let us.
-    RancherDenied,
-    /// Rancher refuses.
-    RancherRefused,
+    /// The destination gave no whole answer, or failed.
+    #[serde(alias = "rancher-away")]
+    DestinationAway,
+    /// Somebody else's change at the destination is in the way.
+    #[serde(alias = "rancher-busy", alias = "rancher-taken")]
+    DestinationBusy,
+    /// The destination does not let us.
+    #[serde(alias = "rancher-denied")]
+    DestinationDenied,
+    /// The destination refuses.
+    #[serde(alias = "rancher-refused")]
+    DestinationRefused,
     /// A file could not be written or read.
     Disk,
 }
@@ -119,20 +121,20 @@ impl Failure {
         Self { address: problem.instance.clone(), ..self }
     }
 
-    /// The clock of its kind; what has none is tried again as soon as what fails at Rancher.
+    /// The clock of its kind; what has none is tried again as soon as what fails at a destination.
     pub(crate) fn clock(&self) -> Clock {
         self.trouble.map_or(Clock::Setback, |trouble| trouble.row().clock)
     }
 }
 
-impl From<&OrchestratorError> for Failure {
-    fn from(error: &OrchestratorError) -> Self {
-        Self::of(Trouble::of_rancher(error), error.to_string())
+impl From<&DestinationError> for Failure {
+    fn from(error: &DestinationError) -> Self {
+        Self::of(Trouble::of_destination(error), error.to_string())
     }
 }
 
-impl From<OrchestratorError> for Failure {
-    fn from(error: OrchestratorError) -> Self {
+impl From<DestinationError> for Failure {
+    fn from(error: DestinationError) -> Self {
         (&error).into()
     }
 }
@@ -231,7 +233,7 @@ const fn row(
 }
 
 /// Every kind of failure.
-pub const TABLE: [Row; 35] = {
+pub const TABLE: [Row; 34] = {
     use Clock as C;
     use Reaction as R;
     use Trouble as T;
@@ -440,36 +442,29 @@ pub const TABLE: [Row; 35] = {
             "it is kept in `pending` and looked at again in every pass; tell the CA",
         ),
         row(
-            T::RancherAway,
-            "Rancher: no answer, 5xx",
+            T::DestinationAway,
+            "destination: no answer, 5xx",
             R::Retry,
             C::Setback,
             "if it lasts, check `CATTLE_URL` and Rancher itself",
         ),
         row(
-            T::RancherBusy,
-            "Rancher: 409 while a change is carried out",
+            T::DestinationBusy,
+            "destination: a change is still carried out, or the name was taken meanwhile (Rancher's 409, `NotUnique`)",
             R::Retry,
             C::Setback,
-            "nothing, it passes",
+            "nothing: what is there is looked at again, and replaced if it is ours to replace",
         ),
         row(
-            T::RancherTaken,
-            "Rancher: `NotUnique`",
-            R::Retry,
-            C::Setback,
-            "nothing: the certificate of that name is looked for and replaced, if it is ours to replace",
-        ),
-        row(
-            T::RancherDenied,
-            "Rancher: 401, 403, a missing role",
+            T::DestinationDenied,
+            "destination: Rancher's 401 and 403, a missing role",
             R::Person,
             C::Setback,
             "the line names the variable or label to change",
         ),
         row(
-            T::RancherRefused,
-            "Rancher: another refusal",
+            T::DestinationRefused,
+            "destination: another refusal",
             R::Change,
             C::Setback,
             "read what it says",
@@ -583,14 +578,13 @@ impl Trouble {
         )
     }
 
-    /// What Rancher's answer means.
-    pub fn of_rancher(error: &OrchestratorError) -> Self {
+    /// What a destination's answer means.
+    pub fn of_destination(error: &DestinationError) -> Self {
         match error {
-            OrchestratorError::Unavailable(_) => Self::RancherAway,
-            OrchestratorError::Conflict(_) => Self::RancherBusy,
-            OrchestratorError::NotUnique(_) => Self::RancherTaken,
-            OrchestratorError::Denied(_) => Self::RancherDenied,
-            OrchestratorError::Refused(_) => Self::RancherRefused,
+            DestinationError::Unavailable(_) => Self::DestinationAway,
+            DestinationError::Conflict(_) => Self::DestinationBusy,
+            DestinationError::Denied(_) => Self::DestinationDenied,
+            DestinationError::Refused(_) => Self::DestinationRefused,
         }
     }
 }

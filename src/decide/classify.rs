@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use crate::core::certificate::Leaf;
 use crate::core::certificate::Shown;
 use crate::core::fingerprint::Fingerprint;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
-use crate::core::mark::Mark;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
@@ -20,7 +20,7 @@ use crate::core::schedule::due_at;
 use crate::core::schedule::overdue_at;
 use crate::core::text::timestamp;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 use crate::decide::table::decide;
 
@@ -123,7 +123,7 @@ pub struct Stored {
     pub stored_at: Option<OffsetDateTime>,
 }
 
-/// The copy at Rancher.
+/// The copy at the destination.
 #[derive(Debug, Clone, Copy)]
 pub enum RemoteCopy<'a> {
     /// There is no whole, trusted list, and why.
@@ -146,7 +146,7 @@ pub struct Facts<'a> {
     pub waiting: &'a NameSet,
     /// The copy in the store.
     pub disk: &'a DiskCopy,
-    /// The copy at Rancher.
+    /// The copy at the destination.
     pub remote: RemoteCopy<'a>,
     /// Every leaf on record.
     pub known: &'a Known,
@@ -162,7 +162,7 @@ pub struct Judged {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
-    pub at_rancher: AtRancher,
+    pub at_rancher: AtDestination,
     /// What the table says.
     pub action: Action,
     /// Whether the copy on disk is better than what Rancher has, and valid: it is pushed before a new one is obtained.
@@ -182,9 +182,10 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
     let (at_rancher, remote_reason) = facts.at_rancher(on_disk, now);
     // What Rancher holds is compared with what the copy on disk really is.
     let (on_disk, disk_reason) = match (on_disk, at_rancher) {
-        (OnDisk::Fresh, AtRancher::Replaceable | AtRancher::Same | AtRancher::Foreign)
-            if facts.is_asked =>
-        {
+        (
+            OnDisk::Fresh,
+            AtDestination::Replaceable | AtDestination::Same | AtDestination::Foreign,
+        ) if facts.is_asked => {
             let reason = "renewal asked for by a person";
             (OnDisk::Due, reason.to_owned())
         }
@@ -199,7 +200,7 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
         Action::Restore if on_disk == OnDisk::Lost => format!("{disk_reason}; {remote_reason}"),
         Action::Push | Action::Restore | Action::Leave => remote_reason,
         Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
-        Action::Renew if at_rancher == AtRancher::Unknown => format!(
+        Action::Renew if at_rancher == AtDestination::Unknown => format!(
             "{disk_reason}, and half of the time to renew it is over; pushed when Rancher can be read ({remote_reason})"
         ),
         Action::Renew => disk_reason,
@@ -207,7 +208,7 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
         Action::Wait => remote_reason,
     };
     let pushes_first = matches!(action, Action::Issue | Action::Renew)
-        && at_rancher == AtRancher::Replaceable
+        && at_rancher == AtDestination::Replaceable
         && facts.disk_is_better(now);
     Judged { on_disk, at_rancher, action, pushes_first, why }
 }
@@ -223,7 +224,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Its id at Rancher.
-    pub(super) fn held_id(&self) -> Option<&'a str> {
+    pub(super) fn held_id(&self) -> Option<&'a CertificateId> {
         match self.remote {
             RemoteCopy::Held(held) => Some(&held.id),
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
@@ -313,13 +314,13 @@ impl<'a> Facts<'a> {
         (OnDisk::Fresh, format!("fresh until {}", timestamp(leaf.not_after)))
     }
 
-    fn at_rancher(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtRancher, String) {
+    fn at_rancher(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtDestination, String) {
         let held = match self.remote {
             RemoteCopy::Unknown(why) => {
-                return (AtRancher::Unknown, format!("Rancher cannot tell: {why}"));
+                return (AtDestination::Unknown, format!("Rancher cannot tell: {why}"));
             }
             RemoteCopy::Absent => {
-                return (AtRancher::Replaceable, "Rancher does not have it".to_owned());
+                return (AtDestination::Replaceable, "Rancher does not have it".to_owned());
             }
             RemoteCopy::Held(held) => held,
         };
@@ -327,14 +328,14 @@ impl<'a> Facts<'a> {
             Ok(shown) => shown,
             Err(flaw) => {
                 let why = format!("Rancher holds something else under `{}`: {flaw}", held.name);
-                return (AtRancher::Foreign, why);
+                return (AtDestination::Foreign, why);
             }
         };
         if let DiskCopy::Whole(stored) = self.disk
             && stored.shown.leaf.fingerprint == shown.leaf.fingerprint
             && stored.shown.chain == shown.chain
         {
-            return (AtRancher::Same, "Rancher has it".to_owned());
+            return (AtDestination::Same, "Rancher has it".to_owned());
         }
         let ours = self.ours(held, shown);
         let is_worse_kind = ours
@@ -345,7 +346,7 @@ impl<'a> Facts<'a> {
             && !is_worse_kind
             && self.is_newer(&shown.leaf, *directory, on_disk, now)
         {
-            return (AtRancher::Newer, "Rancher has a better copy of ours".to_owned());
+            return (AtDestination::Newer, "Rancher has a better copy of ours".to_owned());
         }
         self.replaceability(held, shown, ours, now)
     }
@@ -381,7 +382,7 @@ impl<'a> Facts<'a> {
         shown: &Shown,
         ours: Option<Option<&str>>,
         now: OffsetDateTime,
-    ) -> (AtRancher, String) {
+    ) -> (AtDestination, String) {
         let leaf = &shown.leaf;
         if let Some(directory) = ours {
             let until = timestamp(leaf.not_after);
@@ -393,13 +394,13 @@ impl<'a> Facts<'a> {
             } else {
                 format!("a staging copy of ours, until {until}")
             };
-            return (AtRancher::Replaceable, format!("Rancher has {what}"));
+            return (AtDestination::Replaceable, format!("Rancher has {what}"));
         }
         if leaf.is_self_signed {
-            return (AtRancher::Replaceable, "self-signed at Rancher".to_owned());
+            return (AtDestination::Replaceable, "self-signed at Rancher".to_owned());
         }
         if !self.policy.is_staging && self.policy.is_staging(leaf, None) {
-            return (AtRancher::Replaceable, "staging to production".to_owned());
+            return (AtDestination::Replaceable, "staging to production".to_owned());
         }
         let until = timestamp(leaf.not_after);
         let left = leaf.not_after - now;
@@ -408,14 +409,14 @@ impl<'a> Facts<'a> {
             left < FOREIGN_DUE && left < leaf.lifetime() / 10 && leaf.names().all(is_ours_to_cover);
         match self.policy.replace_foreign {
             ReplaceForeign::Always => (
-                AtRancher::Replaceable,
+                AtDestination::Replaceable,
                 "replaced: not ours, and REPLACE_FOREIGN=always".to_owned(),
             ),
             ReplaceForeign::Due if left <= Duration::ZERO => {
-                (AtRancher::Replaceable, format!("replaced: not ours, and expired on {until}"))
+                (AtDestination::Replaceable, format!("replaced: not ours, and expired on {until}"))
             }
             ReplaceForeign::Due if is_about_to_expire => {
-                (AtRancher::Replaceable, format!("replaced: not ours, and expires on {until}"))
+                (AtDestination::Replaceable, format!("replaced: not ours, and expires on {until}"))
             }
             ReplaceForeign::Due | ReplaceForeign::Never => {
                 let missing: Vec<&str> = self
@@ -431,12 +432,12 @@ impl<'a> Facts<'a> {
                 };
                 let why =
                     format!("`{}` at Rancher is not ours, valid until {until}{lacks}", held.name);
-                (AtRancher::Foreign, why)
+                (AtDestination::Foreign, why)
             }
         }
     }
 
-    /// Whether it is ours: its leaf is on record, or it carries a mark that is about this very leaf. Then the
+    /// Whether it is ours: its leaf is on record, or the destination says so of this very leaf. Then the
     /// directory URL it came from, where that is known.
     fn ours(&self, held: &'a Held, shown: &Shown) -> Option<Option<&'a str>> {
         provenance(self.known, held, shown)
@@ -493,8 +494,8 @@ pub fn provenance<'a>(known: &'a Known, held: &'a Held, shown: &Shown) -> Option
     if let Some(directory) = known.get(&shown.leaf.fingerprint) {
         return Some(directory.as_deref());
     }
-    let mark = Mark::find(&held.description)?;
-    (mark.leaf == shown.leaf.fingerprint).then_some(Some(mark.directory))
+    let owner = held.owner.as_ref()?;
+    (owner.leaf == shown.leaf.fingerprint).then_some(Some(owner.directory.as_str()))
 }
 
 #[cfg(test)]

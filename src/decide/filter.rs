@@ -28,7 +28,7 @@ use crate::decide::order::Pending;
 use crate::decide::order::PendingOrder;
 use crate::decide::order::Stage;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 
 /// What is asked of the authority.
@@ -122,7 +122,7 @@ pub struct Allowed {
     /// The row.
     pub on_disk: OnDisk,
     /// The column.
-    pub at_rancher: AtRancher,
+    pub at_rancher: AtDestination,
     /// What is to be done.
     pub action: Action,
     /// Whether the copy on disk is pushed before a new one is obtained.
@@ -503,7 +503,7 @@ fn is_covered_elsewhere(
     now: OffsetDateTime,
 ) -> bool {
     let id = facts.held_id();
-    let others = around.held.iter().filter(|held| Some(held.id.as_str()) != id);
+    let others = around.held.iter().filter(|held| Some(&held.id) != id);
     others.into_iter().any(|held| {
         held.content.as_ref().is_ok_and(|shown| {
             provenance(facts.known, held, shown).is_some()

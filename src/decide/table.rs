@@ -1,6 +1,6 @@
 //! The decision: two small enums and one table. No clock, no input, no output.
 //!
-//! [`crate::decide::classify`] turns facts into [`OnDisk`] and [`AtRancher`]; [`decide`] looks the pair up. The table in
+//! [`crate::decide::classify`] turns facts into [`OnDisk`] and [`AtDestination`]; [`decide`] looks the pair up. The table in
 //! `README.md` is [`render`]ed from here and held equal by a test.
 
 use std::fmt;
@@ -24,9 +24,9 @@ pub enum OnDisk {
     Fresh,
 }
 
-/// The copy at Rancher, the first that fits.
+/// The copy at the destination, the first that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AtRancher {
+pub enum AtDestination {
     /// There is no whole, trusted list.
     Unknown,
     /// It is what would be pushed: the leaf on disk and the chain behind it.
@@ -77,7 +77,7 @@ impl OnDisk {
     ];
 }
 
-impl AtRancher {
+impl AtDestination {
     /// The columns of the table, left to right.
     pub const COLUMNS: [Self; 5] =
         [Self::Unknown, Self::Replaceable, Self::Same, Self::Newer, Self::Foreign];
@@ -85,7 +85,7 @@ impl AtRancher {
 
 /// Looks the pair up. "I could not tell" is never "it is not there": `Unknown` on either side waits, unless a certificate
 /// would expire by that.
-pub fn decide(on_disk: OnDisk, at_rancher: AtRancher) -> Action {
+pub fn decide(on_disk: OnDisk, at_rancher: AtDestination) -> Action {
     use Action::Issue;
     use Action::Keep;
     use Action::Leave;
@@ -95,24 +95,24 @@ pub fn decide(on_disk: OnDisk, at_rancher: AtRancher) -> Action {
     use Action::Wait;
     match (on_disk, at_rancher) {
         (OnDisk::Unknown, _) => Wait,
-        (OnDisk::Overdue, AtRancher::Unknown) => Renew,
-        (_, AtRancher::Unknown) => Wait,
-        (_, AtRancher::Foreign) => Leave,
-        (_, AtRancher::Newer) => Restore,
-        (OnDisk::Lost, AtRancher::Replaceable) => Wait,
+        (OnDisk::Overdue, AtDestination::Unknown) => Renew,
+        (_, AtDestination::Unknown) => Wait,
+        (_, AtDestination::Foreign) => Leave,
+        (_, AtDestination::Newer) => Restore,
+        (OnDisk::Lost, AtDestination::Replaceable) => Wait,
         // Cannot be: `Same` compares with a leaf on disk.
-        (OnDisk::Lost | OnDisk::Missing, AtRancher::Same) => Wait,
-        (OnDisk::Missing, AtRancher::Replaceable)
-        | (OnDisk::Unfit, AtRancher::Replaceable | AtRancher::Same) => Issue,
-        (OnDisk::Overdue | OnDisk::Due, AtRancher::Replaceable | AtRancher::Same) => Renew,
-        (OnDisk::Fresh, AtRancher::Replaceable) => Push,
-        (OnDisk::Fresh, AtRancher::Same) => Keep,
+        (OnDisk::Lost | OnDisk::Missing, AtDestination::Same) => Wait,
+        (OnDisk::Missing, AtDestination::Replaceable)
+        | (OnDisk::Unfit, AtDestination::Replaceable | AtDestination::Same) => Issue,
+        (OnDisk::Overdue | OnDisk::Due, AtDestination::Replaceable | AtDestination::Same) => Renew,
+        (OnDisk::Fresh, AtDestination::Replaceable) => Push,
+        (OnDisk::Fresh, AtDestination::Same) => Keep,
     }
 }
 
 /// Whether facts can lead to this pair at all.
-pub fn is_possible(on_disk: OnDisk, at_rancher: AtRancher) -> bool {
-    at_rancher != AtRancher::Same
+pub fn is_possible(on_disk: OnDisk, at_rancher: AtDestination) -> bool {
+    at_rancher != AtDestination::Same
         || !matches!(on_disk, OnDisk::Unknown | OnDisk::Lost | OnDisk::Missing)
 }
 
@@ -122,13 +122,15 @@ pub fn render() -> String {
         if is_possible(row, column) { decide(row, column).to_string() } else { "-".to_owned() }
     };
     let mut table = String::from("| on disk \\ at Rancher |");
-    AtRancher::COLUMNS.iter().for_each(|column| table += &format!(" {column:?} |"));
+    AtDestination::COLUMNS.iter().for_each(|column| table += &format!(" {column:?} |"));
     table += "\n| --- |";
-    AtRancher::COLUMNS.iter().for_each(|_| table += " --- |");
+    AtDestination::COLUMNS.iter().for_each(|_| table += " --- |");
     table += "\n";
     for row in OnDisk::ROWS {
         table += &format!("| {row:?} |");
-        AtRancher::COLUMNS.iter().for_each(|column| table += &format!(" {} |", cell(row, *column)));
+        AtDestination::COLUMNS
+            .iter()
+            .for_each(|column| table += &format!(" {} |", cell(row, *column)));
         table += "\n";
     }
     table

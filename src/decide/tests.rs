@@ -166,12 +166,12 @@ impl World {
 
     fn at_rancher(mut self, shown: Shown) -> Self {
         self.held.push(Held {
-            id: "1c1".to_owned(),
-            rank: 1,
+            id: "1c1".into(),
             name: self.names.primary().to_string(),
-            description: String::new(),
+            owner: None,
             is_changing: false,
             content: Ok(shown),
+            note: String::new(),
         });
         self
     }
@@ -266,7 +266,7 @@ fn names_that_wait_are_left_out_but_not_one_that_is_served() {
     let fails = surplus.failing("c.example.com", 1, 1);
     assert_eq!(fails.ordered().unwrap_err(), "c.example.com failed");
     let mut elsewhere = fails.at_rancher(with_left(&["c.example.com"], 80));
-    elsewhere.held[1].id = "1c2".to_owned();
+    elsewhere.held[1].id = "1c2".into();
     let Ok(other) = &elsewhere.held[1].content else {
         panic!("it was put there");
     };
@@ -517,10 +517,10 @@ fn every_promise_holds_in_every_small_world() {
             assert!(!waits || plan.standing.overrules, "{}", what());
         }
         // 3. What is not ours is not touched.
-        let foreign = verdict.at_rancher == AtRancher::Foreign;
+        let foreign = verdict.at_rancher == AtDestination::Foreign;
         assert!(!foreign || !writes && !is_ordered && !is_resumed, "{}", what());
         // 4. Nothing is written over a better one: not by staging, not over a newer copy of ours.
-        let newer = verdict.at_rancher == AtRancher::Newer;
+        let newer = verdict.at_rancher == AtDestination::Newer;
         assert!(!newer || !writes, "{}", what());
         if let (true, DiskCopy::Whole(stored), Some(held)) =
             (writes, &world.disk, world.held.first())
@@ -542,7 +542,7 @@ fn every_promise_holds_in_every_small_world() {
         }
         // "I could not tell" is never "it is not there".
         let is_unknown = verdict.on_disk == OnDisk::Unknown
-            || verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Overdue;
+            || verdict.at_rancher == AtDestination::Unknown && verdict.on_disk != OnDisk::Overdue;
         assert!(!is_unknown || !writes && !is_ordered && !is_resumed, "{}", what());
         // Production is not ordered onto a store that would be lost.
         let is_lost = world.is_ephemeral && !world.policy.is_staging;
@@ -554,13 +554,13 @@ fn every_promise_holds_in_every_small_world() {
     }
     // Every cell that is possible was seen.
     for row in OnDisk::ROWS {
-        for column in AtRancher::COLUMNS {
+        for column in AtDestination::COLUMNS {
             let cell = format!("{row:?} {column:?}");
             let is_possible = table::is_possible(row, column);
             // What is lost is called so only while Rancher holds a copy of ours; what is unread was not judged there.
             let is_excused = matches!(row, OnDisk::Lost)
-                && matches!(column, AtRancher::Unknown | AtRancher::Foreign)
-                || matches!((row, column), (OnDisk::Lost, AtRancher::Replaceable));
+                && matches!(column, AtDestination::Unknown | AtDestination::Foreign)
+                || matches!((row, column), (OnDisk::Lost, AtDestination::Replaceable));
             assert_eq!(seen.contains_key(&cell), is_possible && !is_excused, "{cell}");
         }
     }

@@ -17,7 +17,8 @@ use rancher_lets_encrypt::disk::RealDisk;
 use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
 use rancher_lets_encrypt::ports::counted::CountedAuthority;
-use rancher_lets_encrypt::ports::counted::CountedOrchestrator;
+use rancher_lets_encrypt::ports::counted::CountedDestination;
+use rancher_lets_encrypt::ports::counted::CountedSource;
 use rancher_lets_encrypt::ports::counted::Counts;
 use rancher_lets_encrypt::ports::counted::Directories;
 use rancher_lets_encrypt::solvers::webroot::Webroot;
@@ -44,7 +45,8 @@ impl Clock for SystemClock {
 
 /// The adapters that make up the real world.
 pub(crate) struct Adapters {
-    pub(crate) rancher: CountedOrchestrator<Rancher>,
+    pub(crate) source: CountedSource<Arc<Metadata>>,
+    pub(crate) destination: CountedDestination<Rancher>,
     pub(crate) authority: CountedAuthority<AcmeAuthority>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) webroot: Webroot,
@@ -97,9 +99,11 @@ impl Adapters {
             staging: config.staging_directory.to_string(),
         };
         let counts = Arc::new(Counts::new(directories, now));
-        let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
+        let metadata = Arc::new(Metadata::new(metadata, &config.metadata_url));
+        let rancher = Rancher::new(api, Arc::clone(&metadata));
         Ok(Self {
-            rancher: CountedOrchestrator::new(rancher, Arc::clone(&counts)),
+            source: CountedSource::new(metadata, Arc::clone(&counts)),
+            destination: CountedDestination::new(rancher, Arc::clone(&counts)),
             authority: CountedAuthority::new(
                 AcmeAuthority::new(acme, Arc::new(now)),
                 Arc::clone(&counts),
@@ -112,14 +116,19 @@ impl Adapters {
 }
 
 impl World for Adapters {
-    type Orchestrator = CountedOrchestrator<Rancher>;
+    type Source = CountedSource<Arc<Metadata>>;
+    type Destination = CountedDestination<Rancher>;
     type Authority = CountedAuthority<AcmeAuthority>;
     type Solver = Webroot;
     type Disk = RealDisk;
     type Clock = SystemClock;
 
-    fn orchestrator(&self) -> &Self::Orchestrator {
-        &self.rancher
+    fn source(&self) -> &Self::Source {
+        &self.source
+    }
+
+    fn destination(&self) -> &Self::Destination {
+        &self.destination
     }
 
     fn authority(&self) -> &Self::Authority {

@@ -286,10 +286,10 @@ async fn known_certificate(config: &Config, name: &str) -> Result<(Certificate, 
 }
 
 /// What a pass finds, in a world in which nothing changes.
-async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
+async fn look(config: &Config, asks: bool) -> Result<Status, ExitCode> {
     let adapters = Adapters::new(config).map_err(|faults| refuse(&faults))?;
-    let rancher = asks_rancher.then_some(adapters.rancher);
-    let world = Dry::new(rancher, adapters.webroot, SystemClock);
+    let Adapters { source, destination, webroot, .. } = adapters;
+    let world = Dry::new(source, destination, asks, webroot, SystemClock);
     let store = store(config, &world);
     let opened = Engine::open(world, store, Settings::from(config)).await;
     let engine = Arc::new(opened.map_err(|(_, error)| fail(&error.to_string()))?);
@@ -299,7 +299,7 @@ async fn look(config: &Config, asks_rancher: bool) -> Result<Status, ExitCode> {
     let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
     let snapshot = Snapshot { report: Some(Arc::new(pass.report)), ..Snapshot::default() };
     let status = live::of(&engine, &program(config), &snapshot, &[], now());
-    Ok(status.without_daemon(asks_rancher))
+    Ok(status.without_daemon(asks))
 }
 
 /// Answers go to standard output, so the log goes elsewhere; unless it is asked for, only what is wrong is told.

@@ -187,13 +187,13 @@ fn cases() -> Vec<Case> {
         Case(At::Elsewhere, "self-check", "self-check", 5),
         Case(At::Webroot, "attempt", "disk", 5),
         // Rancher.
-        Case(At::Rancher(status(401)), "push", "rancher-denied", 5),
-        Case(At::Rancher(status(403)), "push", "rancher-denied", 5),
-        Case(At::Rancher(status(409)), "push", "rancher-busy", 5),
-        Case(At::Rancher(status(500)), "push", "rancher-away", 5),
-        Case(At::Rancher(What::Close), "push", "rancher-away", 5),
-        Case(rancher("NotUnique"), "push", "rancher-taken", 5),
-        Case(rancher("InvalidFormat"), "push", "rancher-refused", 5),
+        Case(At::Rancher(status(401)), "push", "destination-denied", 5),
+        Case(At::Rancher(status(403)), "push", "destination-denied", 5),
+        Case(At::Rancher(status(409)), "push", "destination-busy", 5),
+        Case(At::Rancher(status(500)), "push", "destination-away", 5),
+        Case(At::Rancher(What::Close), "push", "destination-away", 5),
+        Case(rancher("NotUnique"), "push", "destination-busy", 5),
+        Case(rancher("InvalidFormat"), "push", "destination-refused", 5),
     ]
 }
 

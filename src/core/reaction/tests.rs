@@ -11,7 +11,7 @@ fn problem(kind: &str) -> Problem {
 #[test]
 fn each_answer_has_the_kind_of_its_meaning() {
     use AuthorityErrorKind as K;
-    use OrchestratorError as O;
+    use DestinationError as O;
     use Trouble as T;
     let answers = [
         (K::Unavailable, T::NoAnswer, T::Overloaded),
@@ -85,14 +85,13 @@ fn each_answer_has_the_kind_of_its_meaning() {
     }
     let text = || "so".to_owned();
     let rancher = [
-        (O::Unavailable(text()), T::RancherAway),
-        (O::Conflict(text()), T::RancherBusy),
-        (O::NotUnique(text()), T::RancherTaken),
-        (O::Denied(text()), T::RancherDenied),
-        (O::Refused(text()), T::RancherRefused),
+        (O::Unavailable(text()), T::DestinationAway),
+        (O::Conflict(text()), T::DestinationBusy),
+        (O::Denied(text()), T::DestinationDenied),
+        (O::Refused(text()), T::DestinationRefused),
     ];
     for (answer, trouble) in rancher {
-        assert_eq!(T::of_rancher(&answer), trouble, "{answer:?}");
+        assert_eq!(T::of_destination(&answer), trouble, "{answer:?}");
     }
 }
 

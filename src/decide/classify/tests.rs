@@ -3,6 +3,7 @@ use crate::core::certificate::tests::NOW;
 use crate::core::certificate::tests::self_signed;
 use crate::core::certificate::tests::shown;
 use crate::core::certificate::tests::staging;
+use crate::core::held::Ownership;
 use crate::decide::filter::Allowed;
 use crate::decide::filter::staging as staging_rule;
 
@@ -86,12 +87,12 @@ impl Case {
 
     fn at_rancher(mut self, shown: Shown) -> Self {
         self.remote = Some(Held {
-            id: "1c1".to_owned(),
-            rank: 1,
+            id: "1c1".into(),
             name: NAME.to_owned(),
-            description: String::new(),
+            owner: None,
             is_changing: false,
             content: Ok(shown),
+            note: String::new(),
         });
         self
     }
@@ -99,7 +100,7 @@ impl Case {
     fn marked(mut self, directory: &str) -> Self {
         let held = self.remote.as_mut().unwrap();
         let leaf = held.content.as_ref().unwrap().leaf.fingerprint;
-        held.description = Mark { leaf, directory }.write("of the shop").0;
+        held.owner = Some(Ownership { leaf, directory: directory.to_owned() });
         self
     }
 
@@ -122,7 +123,13 @@ impl Case {
     }
 
     #[track_caller]
-    fn is(self, on_disk: OnDisk, at_rancher: AtRancher, action: Action, reason: &str) -> Allowed {
+    fn is(
+        self,
+        on_disk: OnDisk,
+        at_rancher: AtDestination,
+        action: Action,
+        reason: &str,
+    ) -> Allowed {
         let verdict = self.verdict();
         let got = (verdict.on_disk, verdict.at_rancher, verdict.action);
         assert_eq!(got, (on_disk, at_rancher, action), "{}", verdict.why);
@@ -138,10 +145,10 @@ use Action::Push;
 use Action::Renew;
 use Action::Restore;
 use Action::Wait;
-use AtRancher::Foreign;
-use AtRancher::Newer;
-use AtRancher::Replaceable;
-use AtRancher::Same;
+use AtDestination::Foreign;
+use AtDestination::Newer;
+use AtDestination::Replaceable;
+use AtDestination::Same;
 use OnDisk::Due;
 use OnDisk::Fresh;
 use OnDisk::Missing;
@@ -202,18 +209,18 @@ fn every_cell_of_the_table_is_reached_from_facts() {
 fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
     let mut unknown = case().on_disk(fresh(), PRODUCTION);
     unknown.unknown = Some("503");
-    unknown.is(Fresh, AtRancher::Unknown, Wait, "Rancher cannot tell: 503");
+    unknown.is(Fresh, AtDestination::Unknown, Wait, "Rancher cannot tell: 503");
     let mut early = case().on_disk(with_left(&[NAME], 20), PRODUCTION);
     early.unknown = Some("503");
-    early.is(Due, AtRancher::Unknown, Wait, "Rancher cannot tell");
+    early.is(Due, AtDestination::Unknown, Wait, "Rancher cannot tell");
     let mut late = case().on_disk(with_left(&[NAME], 14), PRODUCTION);
     late.unknown = Some("503");
     let verdict =
-        late.is(OnDisk::Overdue, AtRancher::Unknown, Renew, "pushed when Rancher can be read");
+        late.is(OnDisk::Overdue, AtDestination::Unknown, Renew, "pushed when Rancher can be read");
     assert!(!verdict.pushes_first);
     let mut missing = case();
     missing.unknown = Some("503");
-    missing.is(Missing, AtRancher::Unknown, Wait, "");
+    missing.is(Missing, AtDestination::Unknown, Wait, "");
     let mut unreadable = case();
     unreadable.disk = DiskCopy::Unknown("input/output error".to_owned().into());
     assert!(
@@ -255,7 +262,7 @@ fn what_is_overdue_by_its_record_is_renewed_though_it_cannot_be_read() {
     unread(14).is(OnDisk::Overdue, Replaceable, Renew, "cannot be read: input/output error");
     let mut nowhere = unread(14);
     nowhere.unknown = Some("503");
-    nowhere.is(OnDisk::Overdue, AtRancher::Unknown, Renew, "pushed when Rancher can be read");
+    nowhere.is(OnDisk::Overdue, AtDestination::Unknown, Renew, "pushed when Rancher can be read");
     // A good copy of ours at Rancher is taken back instead.
     unread(14).at_rancher(fresh()).marked(PRODUCTION).is(OnDisk::Overdue, Newer, Restore, "");
     let gone = || {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::reaction::Trouble;
 use crate::core::text::timestamp;
 use crate::decide::filter::EPHEMERAL;
@@ -63,7 +63,7 @@ fn rancher(report: &Report) -> Part {
     let fault = report.rancher_fault.as_deref();
     part(
         "Rancher",
-        fault.map(|fault| (fault, Trouble::RancherAway.advice())),
+        fault.map(|fault| (fault, Trouble::DestinationAway.advice())),
         format!("certificates listed at {}", timestamp(report.at)),
     )
 }
@@ -108,7 +108,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
             health: Health::Waiting,
             ..part(NAME, None, "not known while Rancher cannot be read")
         },
-        Some(Err(fault)) => part(NAME, Some((fault, Trouble::RancherAway.advice())), ""),
+        Some(Err(fault)) => part(NAME, Some((fault, Trouble::DestinationAway.advice())), ""),
         Some(Ok(balancers)) => {
             let mut part = part(NAME, None, listed(balancers));
             if on_record.is_wake_owed {
@@ -120,7 +120,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
     }
 }
 
-fn listed(balancers: &Arc<[Service]>) -> String {
+fn listed(balancers: &Arc<[User]>) -> String {
     let from_folder: Vec<String> = balancers
         .iter()
         .filter_map(|balancer| {

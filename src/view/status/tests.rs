@@ -11,7 +11,7 @@ use crate::core::budget::Asked;
 use crate::core::budget::LETS_ENCRYPT;
 use crate::core::certificate::Leaf;
 use crate::core::certificate::tests::leaf;
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
 use crate::core::reaction::Trouble;
@@ -23,7 +23,7 @@ use crate::decide::Verdict;
 use crate::decide::classify::ReplaceForeign;
 use crate::decide::plan::Work;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
@@ -55,7 +55,7 @@ fn with_left(name: &str, days: i64) -> Leaf {
 fn verdict(action: Action) -> Verdict {
     Verdict {
         on_disk: OnDisk::Fresh,
-        at_rancher: AtRancher::Same,
+        at_rancher: AtDestination::Same,
         action,
         why: "because".to_owned(),
         needs_attention: false,
@@ -82,7 +82,7 @@ fn row(name: &str, days: i64, verdict: Verdict) -> Row {
         }),
         on_disk: Copy::Whole(leaf.clone()),
         at_rancher: Copy::Whole(leaf),
-        id: Some("1c1".to_owned()),
+        id: Some("1c1".into()),
     }
 }
 
@@ -198,13 +198,16 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         on_disk: Copy::Whole(with_left("a.test", 90)),
         ..held_back(
             row("a.test", left, verdict(Action::Push)),
-            failed(Trouble::RancherRefused, "not pushed to Rancher"),
+            failed(Trouble::DestinationRefused, "not pushed to Rancher"),
         )
     };
     stands(renewed(20), Health::Attention);
     stands(renewed(10), Health::AtRisk);
-    let unread =
-        Verdict { at_rancher: AtRancher::Unknown, needs_attention: true, ..verdict(Action::Wait) };
+    let unread = Verdict {
+        at_rancher: AtDestination::Unknown,
+        needs_attention: true,
+        ..verdict(Action::Wait)
+    };
     let unread =
         Row { at_rancher: Copy::Unknown("no answer".to_owned()), ..row("a.test", 80, unread) };
     assert_eq!(stands(unread, Health::Waiting).problem, None, "told beside Rancher");
@@ -447,15 +450,14 @@ fn stands_any(row: Row) -> Certificate {
 
 #[test]
 fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
-    let service = |name: &str, folder: Option<&str>, lists: &[&str]| Service {
-        id: name.to_owned(),
+    let service = |name: &str, folder: Option<&str>, lists: &[&str]| User {
+        id: name.into(),
         name: name.to_owned(),
-        is_active: true,
-        certificates: lists.iter().map(|id| (*id).to_owned()).collect(),
+        certificates: lists.iter().map(|id| (*id).into()).collect(),
         folder: folder.map(str::to_owned),
     };
     let well = row("a.test", 80, verdict(Action::Keep));
-    let with = |balancers: Option<Result<Arc<[Service]>, String>>| {
+    let with = |balancers: Option<Result<Arc<[User]>, String>>| {
         let report = Report { balancers, ..report(vec![well.clone()]) };
         gathered(report, &Ledger::default())
     };

@@ -6,14 +6,16 @@ use tracing::info;
 
 use crate::core::bundle::Bundle;
 use crate::core::certificate::Leaf;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
+use crate::core::held::Which;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
 use crate::core::reaction::Trouble;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
 use crate::decide::plan::Work;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::context::Engine;
@@ -105,7 +107,7 @@ pub struct Brought {
     /// What Rancher has since.
     pub at_rancher: Option<Leaf>,
     /// Ids of certificates that were written at Rancher.
-    pub pushed: Vec<String>,
+    pub pushed: Vec<CertificateId>,
 }
 
 /// What became of a job.
@@ -235,14 +237,12 @@ impl Job {
             // Rancher could not be read, and the certificate cannot wait for that.
             return Ok(false);
         }
-        let orchestrator = engine.world.orchestrator();
-        let looked = match &self.target.remote {
-            Some(held) => orchestrator.look(&held.id).await,
-            None => {
-                orchestrator.find(self.primary.as_str()).await.map(|found| found.into_iter().next())
-            }
+        let destination = engine.world.destination();
+        let which = match &self.target.remote {
+            Some(held) => Which::Id(&held.id),
+            None => Which::Named(self.primary.as_str()),
         };
-        match looked {
+        match destination.look(which).await {
             Ok(present) => {
                 let content = |held: &Held| held.content.clone();
                 let before = self.target.remote.as_ref().map(content);
@@ -250,8 +250,9 @@ impl Job {
             }
             Err(error) => {
                 let certificate = self.primary.clone();
-                let text = format!("Rancher could not be asked before an order: {error}");
-                let what = Failure::of(Trouble::of_rancher(&error), text);
+                let place = destination.describe().name;
+                let text = format!("{place} could not be asked before an order: {error}");
+                let what = Failure::of(Trouble::of_destination(&error), text);
                 let wait = engine.fail(Subject::Attempt { certificate }, what).await;
                 Err(wait.into())
             }
@@ -293,7 +294,7 @@ impl Job {
         brought: &mut Brought,
     ) -> Result<(), Setback> {
         let id = push(engine, &self.target, bundle, directory).await?;
-        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at Rancher");
+        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), %id, "certificate at Rancher");
         brought.at_rancher = Some(bundle.leaf().clone());
         brought.pushed.push(id);
         Ok(())

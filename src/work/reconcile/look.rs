@@ -1,13 +1,13 @@
-//! What a pass looks at beside the store: Rancher's lists, and the folder of challenge files.
+//! What a pass looks at beside the store: the destination's lists, and the folder of challenge files.
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
 use crate::core::held::Held;
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::schedule;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
 use crate::ports::Solver;
 use crate::ports::World;
 use crate::work::reconcile::Reconciler;
@@ -22,7 +22,7 @@ pub(super) struct ListClock {
 }
 
 impl<W: World> Reconciler<W> {
-    /// Lists Rancher's certificates; one that fails after it was well is asked on the clock of pushes.
+    /// Lists the destination's certificates; one that fails after it was well is asked on the clock of pushes.
     pub(super) async fn list(&mut self) -> Result<Vec<Held>, String> {
         let now = self.engine.now();
         let loop_time = self.engine.settings.loop_time;
@@ -34,7 +34,7 @@ impl<W: World> Reconciler<W> {
         {
             return Err(fault.clone());
         }
-        match self.engine.world.orchestrator().certificates().await {
+        match self.engine.world.destination().list().await {
             Ok(held) => {
                 self.list = ListClock { was_well: true, ..ListClock::default() };
                 Ok(held)
@@ -51,17 +51,20 @@ impl<W: World> Reconciler<W> {
         }
     }
 
-    /// Which balancers there are; not asked while Rancher cannot be read anyway.
+    /// Who uses its certificates; not asked while it cannot be read anyway.
     pub(super) async fn balancers(
         &self,
         rancher_fault: Option<&str>,
-    ) -> Option<Result<Arc<[Service]>, String>> {
+    ) -> Option<Result<Arc<[User]>, String>> {
         if rancher_fault.is_some() {
             return None;
         }
-        let balancers = self.engine.world.orchestrator().balancers().await;
-        Some(match balancers {
-            Ok(balancers) => Ok(balancers.into()),
+        let destination = self.engine.world.destination();
+        if !destination.can().has_users {
+            return Some(Ok(Arc::new([])));
+        }
+        Some(match destination.users().await {
+            Ok(users) => Ok(users.into()),
             Err(error) => Err(error.to_string()),
         })
     }

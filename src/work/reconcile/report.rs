@@ -6,7 +6,8 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::certificate::Leaf;
-use crate::core::held::Service;
+use crate::core::held::CertificateId;
+use crate::core::held::User;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::core::wanted::Entry;
@@ -17,7 +18,7 @@ use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
 use crate::decide::classify::provenance;
 use crate::decide::table::Action;
-use crate::decide::table::AtRancher;
+use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 
 /// What one pass has found.
@@ -40,7 +41,7 @@ pub struct Report {
     /// What is known of the labels.
     pub labels: Labels,
     /// The balancers, or why they could not be read; none if that was not tried, because Rancher could not be.
-    pub balancers: Option<Result<Arc<[Service]>, String>>,
+    pub balancers: Option<Result<Arc<[User]>, String>>,
     /// Names that were left out or moved, and why.
     pub notices: Vec<String>,
 }
@@ -72,7 +73,7 @@ pub struct Row {
     /// The copy at Rancher.
     pub at_rancher: Copy,
     /// Its id at Rancher, if it is there.
-    pub id: Option<String>,
+    pub id: Option<CertificateId>,
     /// When the copy in the store is to be renewed, and when half of the time for that is over.
     pub renewal: Option<Renewal>,
     /// The same of the copy at Rancher, if that is ours.
@@ -224,7 +225,7 @@ impl Row {
     /// Whether it waits only because Rancher cannot be read.
     pub fn waits_for_rancher(&self) -> bool {
         let is_unknown = |verdict: &Verdict| {
-            verdict.at_rancher == AtRancher::Unknown && verdict.on_disk != OnDisk::Unknown
+            verdict.at_rancher == AtDestination::Unknown && verdict.on_disk != OnDisk::Unknown
         };
         self.held_back().is_none() && self.verdict.as_ref().is_some_and(is_unknown)
     }
