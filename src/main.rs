@@ -258,6 +258,7 @@ fn say_hello(config: &Config) {
     let domains: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
+        destination = ?config.delivery,
         rancher = %config.rancher_url,
         metadata = %config.metadata_url,
         domains = domains.join(", "),

@@ -2,6 +2,7 @@
 
 use crate::config::CaLimits;
 use crate::config::Config;
+use crate::config::Delivery;
 use crate::config::LogFormat;
 use crate::config::NotifyFormat;
 use crate::config::SelfCheck;
@@ -20,12 +21,19 @@ impl Config {
         let or_unset = |text: Option<String>| text.unwrap_or_else(|| UNSET.to_owned());
         let domains: Vec<String> = self.domains.iter().map(Names::to_string).collect();
         let days = self.renew_before.map(|time| time.whole_days().to_string());
+        let (destination, folder) = match &self.delivery {
+            Delivery::Rancher => ("rancher", None),
+            Delivery::Host(folder) => ("host", Some(folder.display().to_string())),
+        };
+        let of_rancher = |text: String| if folder.is_none() { text } else { UNSET.to_owned() };
         vec![
-            ("CATTLE_URL", self.rancher_url.to_string()),
-            ("CATTLE_ACCESS_KEY", SET.to_owned()),
-            ("CATTLE_SECRET_KEY", SET.to_owned()),
+            ("DESTINATION", destination.to_owned()),
+            ("CERTIFICATES_DIR", or_unset(folder.clone())),
+            ("CATTLE_URL", of_rancher(self.rancher_url.to_string())),
+            ("CATTLE_ACCESS_KEY", of_rancher(SET.to_owned())),
+            ("CATTLE_SECRET_KEY", of_rancher(SET.to_owned())),
             ("RANCHER_CA_FILE", set(self.rancher_ca.is_some())),
-            ("RANCHER_METADATA_URL", self.metadata_url.to_string()),
+            ("RANCHER_METADATA_URL", of_rancher(self.metadata_url.to_string())),
             ("DOMAINS", domains.join(", ")),
             ("DYNAMIC_CONFIG", boolean(self.reads_labels)),
             ("STAGING", boolean(self.is_staging)),

@@ -35,6 +35,16 @@ const fn setting(name: &'static str, default: &'static str, meaning: &'static st
 
 /// Every variable that is read.
 pub const SETTINGS: &[Setting] = &[
+    setting(
+        "DESTINATION",
+        "`rancher`",
+        "where certificates go: `rancher`, or `host` (a folder that a server of this host reads; nothing of Rancher is needed then)",
+    ),
+    setting(
+        "CERTIFICATES_DIR",
+        "-",
+        "with `DESTINATION=host`: that folder; each certificate is `<name>/{fullchain,privkey,cert,chain}.pem` in it, swapped in one step",
+    ),
     given(
         "CATTLE_URL",
         "address of the Rancher API: `http://host:8080`, with or without `/v1`, `/v2-beta`, `/projects/1a5`",

@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::CaLimits;
 use crate::config::Config;
+use crate::config::Delivery;
 use crate::config::Fault;
 use crate::config::Faults;
 use crate::config::LogFormat;
@@ -34,6 +35,8 @@ const NO_AGENT: &str = "not set: Rancher sets it for a container with the label 
 /// The variables as they come; envy gets nothing to refuse, so that all faults are found.
 #[derive(Deserialize)]
 pub(super) struct Raw {
+    destination: Option<String>,
+    certificates_dir: Option<String>,
     cattle_url: Option<String>,
     cattle_access_key: Option<String>,
     cattle_secret_key: Option<String>,
@@ -83,12 +86,14 @@ impl<'a> Typing<'a> {
     }
 
     pub(super) fn config(mut self, raw: Raw) -> Result<Config, Faults> {
+        let delivery = self.delivery(raw.destination, raw.certificates_dir);
+        let is_rancher = delivery == Delivery::Rancher;
         // Rancher gives a container the scheme, but no address that leads to `localhost`.
         let missing = match raw.cattle_config_url_scheme {
             Some(_) => REGISTERED_AT_LOCALHOST,
             None => NO_AGENT,
         };
-        let rancher_url = self.rancher_url(raw.cattle_url, missing);
+        let rancher_url = self.rancher_url(raw.cattle_url, is_rancher.then_some(missing));
         let (access_name, access_key, secret_name, secret_key) =
             match raw.cattle_environment_access_key {
                 Some(access) => (
@@ -104,13 +109,14 @@ impl<'a> Typing<'a> {
                     raw.cattle_secret_key,
                 ),
             };
-        let rancher_access_key = self.key(access_name, access_key);
-        let rancher_secret_key = self.key(secret_name, secret_key);
+        let rancher_access_key = self.key(access_name, access_key, is_rancher);
+        let rancher_secret_key = self.key(secret_name, secret_key, is_rancher);
         let (domains, bad_domains) = parse_list(&raw.domains.unwrap_or_default());
         let config = Config {
             rancher_ca: match raw.rancher_ca_file {
                 Some(file) => self.roots("RANCHER_CA_FILE", file),
-                None => self.ranchers_own_roots(),
+                None if is_rancher => self.ranchers_own_roots(),
+                None => None,
             },
             metadata_url: self.url(
                 "RANCHER_METADATA_URL",
@@ -120,7 +126,7 @@ impl<'a> Typing<'a> {
             ),
             domains,
             bad_domains,
-            reads_labels: self.boolean("DYNAMIC_CONFIG", raw.dynamic_config, true),
+            reads_labels: self.boolean("DYNAMIC_CONFIG", raw.dynamic_config, true) && is_rancher,
             is_staging: self.boolean("STAGING", raw.staging, true),
             email: self.email(raw.certbot_email, raw.email),
             renew_before: self
@@ -206,6 +212,7 @@ impl<'a> Typing<'a> {
                 )
                 .unwrap_or(LogFormat::Text),
             notes: std::mem::take(&mut self.notes),
+            delivery,
             rancher_url,
             rancher_access_key,
             rancher_secret_key,
@@ -226,16 +233,37 @@ impl<'a> Typing<'a> {
         Some(Secret::new(value))
     }
 
-    /// A stand-in is returned after a fault; it is never used, because a fault ends the start.
-    fn rancher_url(&mut self, value: Option<String>, missing: &str) -> Url {
-        if value.is_none() {
+    fn delivery(&mut self, destination: Option<String>, folder: Option<String>) -> Delivery {
+        let is_host =
+            self.choice("DESTINATION", destination, &[("rancher", false), ("host", true)]);
+        let folder = self.path("CERTIFICATES_DIR", folder);
+        match (is_host.unwrap_or(false), folder) {
+            (true, Some(folder)) => Delivery::Host(folder),
+            (true, None) => {
+                let missing =
+                    "not set: with DESTINATION=host it names the folder that certificates go to";
+                self.fault("CERTIFICATES_DIR", None, missing);
+                Delivery::Host(PathBuf::new())
+            }
+            (false, Some(_)) => {
+                let note = "CERTIFICATES_DIR has no effect: certificates go to Rancher, not to a folder (DESTINATION)";
+                self.notes.push(note.to_owned());
+                Delivery::Rancher
+            }
+            (false, None) => Delivery::Rancher,
+        }
+    }
+
+    /// A stand-in is returned after a fault, which ends the start, and where Rancher is not asked.
+    fn rancher_url(&mut self, value: Option<String>, missing: Option<&str>) -> Url {
+        if let (None, Some(missing)) = (&value, missing) {
             self.fault("CATTLE_URL", None, missing);
         }
         self.url("CATTLE_URL", value, table::METADATA, &["http", "https"])
     }
 
-    fn key(&mut self, name: &'static str, value: Option<String>) -> Secret {
-        if value.is_none() {
+    fn key(&mut self, name: &'static str, value: Option<String>, is_needed: bool) -> Secret {
+        if value.is_none() && is_needed {
             self.fault(name, None, "not set: Rancher sets it for a container with the labels \
                 io.rancher.container.create_agent: 'true' and io.rancher.container.agent.role: environment; \
                 outside of Rancher set it to an API key of the environment");

@@ -446,7 +446,7 @@ pub const TABLE: [Row; 34] = {
             "destination: no answer, 5xx",
             R::Retry,
             C::Setback,
-            "if it lasts, check `CATTLE_URL` and Rancher itself",
+            "if it lasts, check `CATTLE_URL` and Rancher itself, or the folder and its disk",
         ),
         row(
             T::DestinationBusy,
@@ -460,7 +460,7 @@ pub const TABLE: [Row; 34] = {
             "destination: Rancher's 401 and 403, a missing role",
             R::Person,
             C::Setback,
-            "the line names the variable or label to change",
+            "the line names the variable, label or right to change",
         ),
         row(
             T::DestinationRefused,

@@ -38,6 +38,8 @@ pub enum ReplaceForeign {
 /// What the settings say about deciding.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// What the destination is called.
+    pub place: &'static str,
     /// Whether staging certificates are wanted.
     pub is_staging: bool,
     /// Directory URL for production.
@@ -201,7 +203,8 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
         Action::Push | Action::Restore | Action::Leave => remote_reason,
         Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
         Action::Renew if at_rancher == AtDestination::Unknown => format!(
-            "{disk_reason}, and half of the time to renew it is over; pushed when Rancher can be read ({remote_reason})"
+            "{disk_reason}, and half of the time to renew it is over; pushed when {} can be read ({remote_reason})",
+            facts.policy.place
         ),
         Action::Renew => disk_reason,
         Action::Wait if matches!(on_disk, OnDisk::Unknown | OnDisk::Lost) => disk_reason,
@@ -315,19 +318,20 @@ impl<'a> Facts<'a> {
     }
 
     fn at_rancher(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtDestination, String) {
+        let place = self.policy.place;
         let held = match self.remote {
             RemoteCopy::Unknown(why) => {
-                return (AtDestination::Unknown, format!("Rancher cannot tell: {why}"));
+                return (AtDestination::Unknown, format!("{place} cannot tell: {why}"));
             }
             RemoteCopy::Absent => {
-                return (AtDestination::Replaceable, "Rancher does not have it".to_owned());
+                return (AtDestination::Replaceable, format!("{place} does not have it"));
             }
             RemoteCopy::Held(held) => held,
         };
         let shown = match &held.content {
             Ok(shown) => shown,
             Err(flaw) => {
-                let why = format!("Rancher holds something else under `{}`: {flaw}", held.name);
+                let why = format!("{place} holds something else under `{}`: {flaw}", held.name);
                 return (AtDestination::Foreign, why);
             }
         };
@@ -335,7 +339,7 @@ impl<'a> Facts<'a> {
             && stored.shown.leaf.fingerprint == shown.leaf.fingerprint
             && stored.shown.chain == shown.chain
         {
-            return (AtDestination::Same, "Rancher has it".to_owned());
+            return (AtDestination::Same, format!("{place} has it"));
         }
         let ours = self.ours(held, shown);
         let is_worse_kind = ours
@@ -346,7 +350,7 @@ impl<'a> Facts<'a> {
             && !is_worse_kind
             && self.is_newer(&shown.leaf, *directory, on_disk, now)
         {
-            return (AtDestination::Newer, "Rancher has a better copy of ours".to_owned());
+            return (AtDestination::Newer, format!("{place} has a better copy of ours"));
         }
         self.replaceability(held, shown, ours, now)
     }
@@ -383,6 +387,7 @@ impl<'a> Facts<'a> {
         ours: Option<Option<&str>>,
         now: OffsetDateTime,
     ) -> (AtDestination, String) {
+        let place = self.policy.place;
         let leaf = &shown.leaf;
         if let Some(directory) = ours {
             let until = timestamp(leaf.not_after);
@@ -394,10 +399,10 @@ impl<'a> Facts<'a> {
             } else {
                 format!("a staging copy of ours, until {until}")
             };
-            return (AtDestination::Replaceable, format!("Rancher has {what}"));
+            return (AtDestination::Replaceable, format!("{place} has {what}"));
         }
         if leaf.is_self_signed {
-            return (AtDestination::Replaceable, "self-signed at Rancher".to_owned());
+            return (AtDestination::Replaceable, format!("self-signed at {place}"));
         }
         if !self.policy.is_staging && self.policy.is_staging(leaf, None) {
             return (AtDestination::Replaceable, "staging to production".to_owned());
@@ -431,7 +436,7 @@ impl<'a> Facts<'a> {
                     format!("; it does not cover {}", missing.join(" "))
                 };
                 let why =
-                    format!("`{}` at Rancher is not ours, valid until {until}{lacks}", held.name);
+                    format!("`{}` at {place} is not ours, valid until {until}{lacks}", held.name);
                 (AtDestination::Foreign, why)
             }
         }

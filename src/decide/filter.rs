@@ -149,8 +149,9 @@ pub fn staging(facts: &Facts<'_>, judged: Judged, now: OffsetDateTime) -> Allowe
         allowed.needs_attention = true;
         if pushes_first && facts.disk_is_production() {
             allowed.action = Action::Push;
-            allowed.why = "the production certificate in the store is better than what Rancher has"
-                .to_owned();
+            let place = facts.policy.place;
+            allowed.why =
+                format!("the production certificate in the store is better than what {place} has");
         } else {
             let ends = [facts.disk_leaf(), facts.held_leaf()];
             let end = ends.into_iter().flatten().map(|leaf| leaf.not_after).max();

@@ -142,6 +142,7 @@ fn world(text: &str) -> World {
         is_unknown: false,
         known: Known::new(),
         policy: Policy {
+            place: "Rancher",
             is_staging: false,
             production_directory: PRODUCTION.to_owned(),
             staging_directory: STAGING.to_owned(),

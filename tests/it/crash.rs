@@ -60,7 +60,7 @@ const EFFECTS: [&str; 33] = [
 
 /// Where between two lines the kill lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Moment {
+pub(crate) enum Moment {
     /// Right behind the line, in the middle of what comes next or before it.
     Behind,
     /// When what comes next is done and not told yet.
@@ -83,7 +83,7 @@ fn effect(line: &Value, is_told: bool) -> String {
 const MOST_PASSES: u32 = 5;
 
 /// Runs the daemon until it has told of an effect, and kills it there. Answers whether it came to that.
-fn kill_at(settings: &Settings, wanted: &str, moment: Moment) -> bool {
+pub(crate) fn kill_at(settings: &Settings, wanted: &str, moment: Moment) -> bool {
     let daemon = Stepped::start(settings);
     let mut is_told = false;
     let mut passes = 0;
@@ -108,7 +108,7 @@ fn kill_at(settings: &Settings, wanted: &str, moment: Moment) -> bool {
 
 /// A world whose authority and Rancher take their time, so that there is something to look at in between: at least
 /// as long as it takes until the daemon is killed there.
-async fn slow_world(wanted: &str) -> World {
+pub(crate) async fn slow_world(wanted: &str) -> World {
     let (short, long) = (Duration::from_millis(20), Duration::from_secs(2));
     let pick = |effects: &[&str]| {
         if effects.contains(&wanted) { long } else { short }
@@ -127,7 +127,7 @@ async fn slow_world(wanted: &str) -> World {
 impl World {
     /// The authority is told again only when it had two minutes to validate, and finalize is sent again after a minute:
     /// they are over.
-    fn let_minutes_pass(&self) {
+    pub(crate) fn let_minutes_pass(&self) {
         if self.pending(NAME).is_none() {
             return;
         }

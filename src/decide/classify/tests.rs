@@ -32,6 +32,7 @@ fn case() -> Case {
         unknown: None,
         known: Known::new(),
         policy: Policy {
+            place: "Rancher",
             is_staging: false,
             production_directory: PRODUCTION.to_owned(),
             staging_directory: STAGING.to_owned(),

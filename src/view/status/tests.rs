@@ -130,6 +130,7 @@ fn report(rows: Vec<Row>) -> Report {
 
 fn policy() -> Policy {
     Policy {
+        place: "Rancher",
         is_staging: false,
         production_directory: DIRECTORY.to_owned(),
         staging_directory: "https://ca.test/staging".to_owned(),

@@ -96,6 +96,6 @@ pub async fn restore<W: World>(
     }
     engine.clear(&target.subject()).await;
     engine.clear(&subject).await;
-    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from Rancher");
+    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from {place}");
     Ok(bundle)
 }

@@ -294,7 +294,8 @@ impl Job {
         brought: &mut Brought,
     ) -> Result<(), Setback> {
         let id = push(engine, &self.target, bundle, directory).await?;
-        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), %id, "certificate at Rancher");
+        let place = engine.world.destination().describe().name;
+        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), %id, "certificate at {place}");
         brought.at_rancher = Some(bundle.leaf().clone());
         brought.pushed.push(id);
         Ok(())

@@ -21,6 +21,7 @@ const STAGING: &str = "https://staging.ca.test/directory";
 
 fn policy() -> Policy {
     Policy {
+        place: "Rancher",
         is_staging: false,
         production_directory: PRODUCTION.to_owned(),
         staging_directory: STAGING.to_owned(),
