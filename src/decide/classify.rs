@@ -265,8 +265,8 @@ impl<'a> Facts<'a> {
             DiskCopy::Lost(unread) => (
                 OnDisk::Missing,
                 format!(
-                    "the store has lost what is on record, and Rancher has no copy of it that lasts: {}",
-                    unread.why
+                    "the store has lost what is on record, and {} has no copy of it that lasts: {}",
+                    self.policy.place, unread.why
                 ),
             ),
             DiskCopy::Absent => {

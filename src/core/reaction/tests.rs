@@ -95,6 +95,22 @@ fn each_answer_has_the_kind_of_its_meaning() {
     }
 }
 
+/// They stand in ledgers of before.
+#[test]
+fn words_from_when_rancher_was_the_only_destination_are_still_read() {
+    use Trouble as T;
+    for (of_before, trouble) in [
+        ("rancher-away", T::DestinationAway),
+        ("rancher-busy", T::DestinationBusy),
+        ("rancher-taken", T::DestinationBusy),
+        ("rancher-denied", T::DestinationDenied),
+        ("rancher-refused", T::DestinationRefused),
+    ] {
+        assert_eq!(serde_json::from_value::<Trouble>(of_before.into()).unwrap(), trouble);
+        assert_eq!(serde_json::from_value::<Trouble>(word(Some(trouble)).into()).unwrap(), trouble);
+    }
+}
+
 /// Texts of Boulder's, as they stand in logs and reports.
 #[test]
 fn caa_records_that_could_not_be_looked_up_forbid_nothing() {

@@ -204,9 +204,10 @@ impl Job {
             }
             Work::Obtain { plan, pushes_first } => {
                 if !plan.is_resumed && self.is_changed_at_rancher(engine).await? {
+                    let place = engine.settings.policy.place;
                     debug!(
                         domain = self.primary,
-                        "changed at Rancher since the pass, nothing is ordered"
+                        "changed at {place} since the pass, nothing is ordered"
                     );
                     return Ok(true);
                 }
@@ -294,7 +295,7 @@ impl Job {
         brought: &mut Brought,
     ) -> Result<(), Setback> {
         let id = push(engine, &self.target, bundle, directory).await?;
-        let place = engine.world.destination().describe().name;
+        let place = engine.settings.policy.place;
         info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), %id, "certificate at {place}");
         brought.at_rancher = Some(bundle.leaf().clone());
         brought.pushed.push(id);

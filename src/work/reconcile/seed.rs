@@ -28,7 +28,8 @@ impl<W: World> Reconciler<W> {
             if self.engine.ledger().knows(directory, &names) {
                 continue;
             }
-            tracing::debug!(name = held.name, "ledger seeded from Rancher");
+            let place = self.engine.settings.policy.place;
+            tracing::debug!(name = held.name, "ledger seeded from {place}");
             let asked = Asked { directory, account: "", names: &names, is_renewal: false };
             self.engine.seed(&asked, leaf).await;
         }
