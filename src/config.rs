@@ -33,7 +33,9 @@ pub use table::render;
 /// The settings in force.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `CATTLE_URL`.
+    /// `DESTINATION`.
+    pub delivery: Delivery,
+    /// `CATTLE_URL`; what is Rancher's stands for nothing where certificates go elsewhere.
     pub rancher_url: Url,
     /// `CATTLE_ACCESS_KEY`, or `CATTLE_ENVIRONMENT_ACCESS_KEY`.
     pub rancher_access_key: Secret,
@@ -47,7 +49,7 @@ pub struct Config {
     pub domains: Vec<Names>,
     /// `DOMAINS`, the refused ones.
     pub bad_domains: Vec<BadName>,
-    /// `DYNAMIC_CONFIG`.
+    /// `DYNAMIC_CONFIG`; only Rancher has labels.
     pub reads_labels: bool,
     /// `STAGING`.
     pub is_staging: bool,
@@ -117,6 +119,22 @@ impl Config {
             _ => None,
         }
     }
+}
+
+/// Where certificates go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// To Rancher.
+    Rancher,
+    /// To the folder of `CERTIFICATES_DIR`.
+    Host(PathBuf),
+}
+
+/// What `DESTINATION` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Rancher,
+    Host,
 }
 
 /// Whose limits of use are kept.

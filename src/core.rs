@@ -5,7 +5,6 @@ pub mod names;
 pub mod fingerprint;
 pub mod certificate;
 pub mod bundle;
-pub mod mark;
 pub mod schedule;
 pub mod budget;
 pub mod problem;

@@ -2,18 +2,27 @@
 //! `plan`, and for a look at the store while no daemon runs.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::core::bundle::Secret;
+use crate::core::held::Abilities;
+use crate::core::held::Activated;
 use crate::core::held::Announcement;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
-use crate::core::held::Revealed;
-use crate::core::held::Service;
+use crate::core::held::Ownership;
+use crate::core::held::Retrieved;
 use crate::core::held::Upload;
+use crate::core::held::User;
+use crate::core::held::UserId;
+use crate::core::held::Which;
+use crate::core::held::Words;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
 use crate::core::problem::AuthorityError;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::DestinationError;
+use crate::core::problem::NoData;
 use crate::core::resource::Account;
 use crate::core::resource::Authorization;
 use crate::core::resource::Http01;
@@ -22,52 +31,60 @@ use crate::core::resource::Token;
 use crate::dry::overlay::Overlay;
 use crate::ports::Answered;
 use crate::ports::Authority;
-use crate::ports::Challenge;
 use crate::ports::Clock;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
+use crate::ports::Solver;
+use crate::ports::Source;
 use crate::ports::World;
 
 pub mod overlay;
 
 /// The doors of a program that only looks.
-pub struct Dry<O, C, K> {
-    orchestrator: Looked<O>,
+pub struct Dry<S, D, C, K> {
+    source: Looked<S>,
+    destination: Looked<D>,
     authority: Nobody,
-    challenge: Looked<C>,
+    solver: Looked<C>,
     disk: Arc<Overlay>,
     clock: K,
 }
 
-impl<O, C, K> Dry<O, C, K> {
-    /// Looks through these doors; without an orchestrator it is not asked for anything.
-    pub fn new(orchestrator: Option<O>, challenge: C, clock: K) -> Self {
+impl<S, D, C, K> Dry<S, D, C, K> {
+    /// Looks through these doors; whether source and destination are asked for anything is said by `asks`.
+    pub fn new(source: S, destination: D, asks: bool, solver: C, clock: K) -> Self {
         Self {
-            orchestrator: Looked(orchestrator),
+            source: Looked { door: source, asks },
+            destination: Looked { door: destination, asks },
             authority: Nobody,
-            challenge: Looked(Some(challenge)),
+            solver: Looked { door: solver, asks: true },
             disk: Arc::default(),
             clock,
         }
     }
 }
 
-impl<O: Orchestrator, C: Challenge, K: Clock> World for Dry<O, C, K> {
-    type Orchestrator = Looked<O>;
+impl<S: Source, D: Destination, C: Solver, K: Clock> World for Dry<S, D, C, K> {
+    type Source = Looked<S>;
+    type Destination = Looked<D>;
     type Authority = Nobody;
-    type Challenge = Looked<C>;
+    type Solver = Looked<C>;
     type Disk = Overlay;
     type Clock = K;
 
-    fn orchestrator(&self) -> &Looked<O> {
-        &self.orchestrator
+    fn source(&self) -> &Looked<S> {
+        &self.source
+    }
+
+    fn destination(&self) -> &Looked<D> {
+        &self.destination
     }
 
     fn authority(&self) -> &Nobody {
         &self.authority
     }
 
-    fn challenge(&self) -> &Looked<C> {
-        &self.challenge
+    fn solver(&self) -> &Looked<C> {
+        &self.solver
     }
 
     fn disk(&self) -> &Arc<Overlay> {
@@ -82,83 +99,103 @@ impl<O: Orchestrator, C: Challenge, K: Clock> World for Dry<O, C, K> {
 const DRY: &str = "nothing is changed, this is only a look";
 const NOT_ASKED: &str = "not asked, because no daemon runs";
 
-/// A door that is looked through and never written to.
-pub struct Looked<T>(Option<T>);
+/// A door that is looked through, if it is asked at all, and never written to.
+pub struct Looked<T> {
+    door: T,
+    asks: bool,
+}
 
-impl<O: Orchestrator> Looked<O> {
-    fn door(&self) -> Result<&O, OrchestratorError> {
-        self.0.as_ref().ok_or_else(|| OrchestratorError::Unavailable(NOT_ASKED.to_owned()))
+impl<D> Looked<D> {
+    fn door(&self) -> Result<&D, DestinationError> {
+        let not_asked = || DestinationError::Unavailable(NOT_ASKED.to_owned());
+        self.asks.then_some(&self.door).ok_or_else(not_asked)
     }
 }
 
-fn refused<T>() -> Result<T, OrchestratorError> {
-    Err(OrchestratorError::Refused(DRY.to_owned()))
+fn refused<T>() -> Result<T, DestinationError> {
+    Err(DestinationError::Refused(DRY.to_owned()))
 }
 
-impl<O: Orchestrator> Orchestrator for Looked<O> {
-    async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
-        self.door()?.announcements().await
+impl<S: Source> Source for Looked<S> {
+    async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
+        if !self.asks {
+            return Err(NoData(NOT_ASKED.to_owned()));
+        }
+        self.door.announcements().await
     }
 
     async fn changed(&self) {
         std::future::pending().await
     }
+}
 
-    async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        self.door()?.certificates().await
+impl<D: Destination> Destination for Looked<D> {
+    fn describe(&self) -> Words {
+        self.door.describe()
     }
 
-    async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {
-        self.door()?.look(id).await
+    fn can(&self) -> Abilities {
+        self.door.can()
     }
 
-    async fn find(&self, name: &str) -> Result<Vec<Held>, OrchestratorError> {
-        self.door()?.find(name).await
+    async fn list(&self) -> Result<Vec<Held>, DestinationError> {
+        self.door()?.list().await
     }
 
-    async fn create(&self, _name: &str, _upload: &Upload) -> Result<Held, OrchestratorError> {
+    async fn look(&self, which: Which<'_>) -> Result<Option<Held>, DestinationError> {
+        self.door()?.look(which).await
+    }
+
+    async fn put(
+        &self,
+        _name: &str,
+        _replaces: Option<&Held>,
+        _upload: &Upload,
+        _ownership: Option<&Ownership>,
+    ) -> Result<Held, DestinationError> {
         refused()
     }
 
-    async fn replace(&self, _id: &str, _upload: &Upload) -> Result<Held, OrchestratorError> {
+    async fn retrieve(&self, _id: &CertificateId) -> Result<Retrieved, DestinationError> {
         refused()
     }
 
-    async fn reveal(&self, _id: &str) -> Result<Revealed, OrchestratorError> {
+    async fn users(&self) -> Result<Vec<User>, DestinationError> {
+        self.door()?.users().await
+    }
+
+    async fn activate(&self, _changed: &[CertificateId]) -> Result<Activated, DestinationError> {
         refused()
     }
 
-    async fn balancers(&self) -> Result<Vec<Service>, OrchestratorError> {
-        self.door()?.balancers().await
-    }
-
-    async fn own_service(&self) -> Result<Option<Service>, OrchestratorError> {
-        self.door()?.own_service().await
-    }
-
-    async fn wake(&self, _id: &str) -> Result<(), OrchestratorError> {
-        refused()
+    async fn served(
+        &self,
+        user: &UserId,
+        name: &DomainName,
+    ) -> Result<Vec<SocketAddr>, DestinationError> {
+        self.door()?.served(user, name).await
     }
 }
 
-impl<C: Challenge> Challenge for Looked<C> {
-    async fn publish(&self, _challenge: &Http01) -> io::Result<()> {
+impl<C: Solver> Solver for Looked<C> {
+    fn supports(&self, name: &DomainName) -> bool {
+        self.door.supports(name)
+    }
+
+    async fn present(&self, _challenge: &Http01) -> io::Result<()> {
         Err(io::Error::other(DRY))
     }
 
-    async fn check(&self, _name: &DomainName, _challenge: &Http01) -> Result<(), String> {
+    async fn verify(&self, _name: &DomainName, _challenge: &Http01) -> Result<(), String> {
         Err(DRY.to_owned())
     }
 
-    async fn withdraw(&self, _token: &Token) -> io::Result<()> {
+    async fn clean_up(&self, _token: &Token) -> io::Result<()> {
         Ok(())
     }
 
-    async fn published(&self) -> io::Result<Vec<(Token, String)>> {
-        match &self.0 {
-            Some(door) => door.published().await,
-            None => Ok(Vec::new()),
-        }
+    async fn presented(&self) -> io::Result<Vec<(Token, String)>> {
+        self.door.presented().await
     }
 }
 

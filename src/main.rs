@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use rancher_lets_encrypt::backends::host;
 use rancher_lets_encrypt::backends::rancher;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
+use rancher_lets_encrypt::config::Delivery;
 use rancher_lets_encrypt::config::Faults;
 use rancher_lets_encrypt::config::LogFormat;
 use rancher_lets_encrypt::core::text::one_line;
@@ -219,7 +221,10 @@ fn program(config: &Config) -> Program {
     let settings = config.in_force().into_iter();
     Program {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        destination: rancher::NAME.to_owned(),
+        destination: match config.delivery {
+            Delivery::Rancher => rancher::NAME.to_owned(),
+            Delivery::Host(_) => host::NAME.to_owned(),
+        },
         started_at: Some(now()),
         settings: settings.map(|(name, value)| Setting { name: name.to_owned(), value }).collect(),
     }
@@ -260,6 +265,7 @@ fn say_hello(config: &Config) {
     let domains: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
+        destination = ?config.delivery,
         rancher = %config.rancher_url,
         metadata = %config.metadata_url,
         domains = domains.join(", "),

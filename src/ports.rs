@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,15 +14,23 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::bundle::Secret;
+use crate::core::held::Abilities;
+use crate::core::held::Activated;
 use crate::core::held::Announcement;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
-use crate::core::held::Revealed;
-use crate::core::held::Service;
+use crate::core::held::Ownership;
+use crate::core::held::Retrieved;
 use crate::core::held::Upload;
+use crate::core::held::User;
+use crate::core::held::UserId;
+use crate::core::held::Which;
+use crate::core::held::Words;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
 use crate::core::problem::AuthorityError;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::DestinationError;
+use crate::core::problem::NoData;
 use crate::core::resource::Account;
 use crate::core::resource::Authorization;
 use crate::core::resource::Http01;
@@ -32,23 +41,27 @@ pub mod counted;
 
 /// All doors of one program.
 pub trait World: Send + Sync + 'static {
-    /// Where names come from and bundles go.
-    type Orchestrator: Orchestrator;
+    /// Where names come from.
+    type Source: Source;
+    /// Where bundles go.
+    type Destination: Destination;
     /// The certificate authorities, told apart by their directory URL.
     type Authority: Authority;
-    /// Where the answers to challenges are published.
-    type Challenge: Challenge;
+    /// What answers challenges.
+    type Solver: Solver;
     /// The file system.
     type Disk: Disk;
     /// The time.
     type Clock: Clock;
 
-    /// See [`World::Orchestrator`].
-    fn orchestrator(&self) -> &Self::Orchestrator;
+    /// See [`World::Source`].
+    fn source(&self) -> &Self::Source;
+    /// See [`World::Destination`].
+    fn destination(&self) -> &Self::Destination;
     /// See [`World::Authority`].
     fn authority(&self) -> &Self::Authority;
-    /// See [`World::Challenge`].
-    fn challenge(&self) -> &Self::Challenge;
+    /// See [`World::Solver`].
+    fn solver(&self) -> &Self::Solver;
     /// See [`World::Disk`].
     fn disk(&self) -> &Arc<Self::Disk>;
     /// See [`World::Clock`].
@@ -70,56 +83,76 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// Where names come from and bundles go.
-pub trait Orchestrator: Send + Sync + 'static {
-    /// Reads what services announce. An error means "no data now", never "nothing announced".
-    fn announcements(
-        &self,
-    ) -> impl Future<Output = Result<Vec<Announcement>, OrchestratorError>> + Send;
+/// Where names come from.
+pub trait Source: Send + Sync + 'static {
+    /// Reads what services announce: all of it, or an error.
+    fn announcements(&self) -> impl Future<Output = Result<Vec<Announcement>, NoData>> + Send;
 
     /// Resolves when announcements may have changed since they were last read.
     fn changed(&self) -> impl Future<Output = ()> + Send;
+}
 
-    /// Lists every certificate, whole or not at all.
-    fn certificates(&self) -> impl Future<Output = Result<Vec<Held>, OrchestratorError>> + Send;
+impl<S: Source> Source for Arc<S> {
+    async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
+        self.as_ref().announcements().await
+    }
 
-    /// Looks at one certificate again; none if it is gone.
+    async fn changed(&self) {
+        self.as_ref().changed().await;
+    }
+}
+
+/// Where bundles go. How ownership is kept, what must not be sent and which of several counts is its own affair.
+pub trait Destination: Send + Sync + 'static {
+    /// Its words for people. No effect.
+    fn describe(&self) -> Words;
+
+    /// What it can do. No effect.
+    fn can(&self) -> Abilities;
+
+    /// Lists every certificate, whole or not at all, in its own order of precedence: of several that match the first
+    /// counts.
+    fn list(&self) -> impl Future<Output = Result<Vec<Held>, DestinationError>> + Send;
+
+    /// Looks at one certificate again; none if there is none.
     fn look(
         &self,
-        id: &str,
-    ) -> impl Future<Output = Result<Option<Held>, OrchestratorError>> + Send;
+        which: Which<'_>,
+    ) -> impl Future<Output = Result<Option<Held>, DestinationError>> + Send;
 
-    /// Looks for certificates of a name.
-    fn find(&self, name: &str)
-    -> impl Future<Output = Result<Vec<Held>, OrchestratorError>> + Send;
-
-    /// Makes a certificate of a name that is free.
-    fn create(
+    /// Makes a certificate of a name that is free, or replaces the content of one in place: its id and name stay. What
+    /// is answered may still be changing. Nothing is said of whose it is without `ownership`.
+    ///
+    /// A name that was taken meanwhile is a [`DestinationError::Conflict`]: whoever asks must see what is there first.
+    fn put(
         &self,
         name: &str,
+        replaces: Option<&Held>,
         upload: &Upload,
-    ) -> impl Future<Output = Result<Held, OrchestratorError>> + Send;
-
-    /// Replaces the content of a certificate in place: id and name stay.
-    fn replace(
-        &self,
-        id: &str,
-        upload: &Upload,
-    ) -> impl Future<Output = Result<Held, OrchestratorError>> + Send;
+        ownership: Option<&Ownership>,
+    ) -> impl Future<Output = Result<Held, DestinationError>> + Send;
 
     /// Asks for a certificate together with its key. Only to be used on one of ours.
-    fn reveal(&self, id: &str) -> impl Future<Output = Result<Revealed, OrchestratorError>> + Send;
-
-    /// Lists the balancers.
-    fn balancers(&self) -> impl Future<Output = Result<Vec<Service>, OrchestratorError>> + Send;
-
-    /// Looks for the service that this program is part of; none if that cannot be told.
-    fn own_service(
+    fn retrieve(
         &self,
-    ) -> impl Future<Output = Result<Option<Service>, OrchestratorError>> + Send;
+        id: &CertificateId,
+    ) -> impl Future<Output = Result<Retrieved, DestinationError>> + Send;
 
-    /// Asks a service to update, upon which every balancer reads its certificates again.
-    fn wake(&self, id: &str) -> impl Future<Output = Result<(), OrchestratorError>> + Send;
+    /// Lists who uses its certificates.
+    fn users(&self) -> impl Future<Output = Result<Vec<User>, DestinationError>> + Send;
+
+    /// Has the users of these certificates read them again: one effect for all.
+    fn activate(
+        &self,
+        changed: &[CertificateId],
+    ) -> impl Future<Output = Result<Activated, DestinationError>> + Send;
+
+    /// Where a user serves a name: addresses to look at. None means that it is not known.
+    fn served(
+        &self,
+        user: &UserId,
+        name: &DomainName,
+    ) -> impl Future<Output = Result<Vec<SocketAddr>, DestinationError>> + Send;
 }
 
 /// Which answer of an authority is meant.
@@ -207,23 +240,26 @@ pub trait Authority: Send + Sync + 'static {
     fn thumbprint(&self, key: &Secret) -> Option<String>;
 }
 
-/// Where the answers to HTTP-01 challenges are published.
-pub trait Challenge: Send + Sync + 'static {
+/// What answers the challenges of an authority, so far by HTTP-01.
+pub trait Solver: Send + Sync + 'static {
+    /// Whether it can prove control of this name. No effect.
+    fn supports(&self, name: &DomainName) -> bool;
+
     /// Publishes the answer, readable for everybody.
-    fn publish(&self, challenge: &Http01) -> impl Future<Output = io::Result<()>> + Send;
+    fn present(&self, challenge: &Http01) -> impl Future<Output = io::Result<()>> + Send;
 
     /// Fetches the answer as the authority would; an error says what came instead.
-    fn check(
+    fn verify(
         &self,
         name: &DomainName,
         challenge: &Http01,
     ) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Takes the answer away; nothing happens if it is gone.
-    fn withdraw(&self, token: &Token) -> impl Future<Output = io::Result<()>> + Send;
+    fn clean_up(&self, token: &Token) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Lists what is published, with its content.
-    fn published(&self) -> impl Future<Output = io::Result<Vec<(Token, String)>>> + Send;
+    /// Lists what lies there, also from before, with its content.
+    fn presented(&self) -> impl Future<Output = io::Result<Vec<(Token, String)>>> + Send;
 }
 
 /// Tells one version of a file from another without reading it.

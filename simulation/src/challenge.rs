@@ -1,11 +1,11 @@
-//! The challenge port: the webroot of an instance, and the way to it through a name.
+//! The solver port: the webroot of an instance, and the way to it through a name.
 
 use std::io;
 
 use rancher_lets_encrypt::core::names::DomainName;
 use rancher_lets_encrypt::core::resource::Http01;
 use rancher_lets_encrypt::core::resource::Token;
-use rancher_lets_encrypt::ports::Challenge;
+use rancher_lets_encrypt::ports::Solver;
 use time::Duration;
 
 use crate::life::Call;
@@ -39,8 +39,12 @@ impl State {
     }
 }
 
-impl Challenge for Life {
-    async fn publish(&self, challenge: &Http01) -> io::Result<()> {
+impl Solver for Life {
+    fn supports(&self, _name: &DomainName) -> bool {
+        true
+    }
+
+    async fn present(&self, challenge: &Http01) -> io::Result<()> {
         let act = |state: &mut State| {
             let webroot = &mut state.home(self.instance).webroot;
             webroot.insert(challenge.token.clone(), challenge.key_authorization.clone());
@@ -50,7 +54,7 @@ impl Challenge for Life {
         self.call(call, act, fault).await
     }
 
-    async fn check(&self, name: &DomainName, challenge: &Http01) -> Result<(), String> {
+    async fn verify(&self, name: &DomainName, challenge: &Http01) -> Result<(), String> {
         let _turn = self.turn().await;
         let route = self.outside.state().town.route(name.as_str());
         if route == Route::Silent {
@@ -66,7 +70,7 @@ impl Challenge for Life {
         self.call(call("checks", name.as_str(), false), act, str::to_owned).await
     }
 
-    async fn withdraw(&self, token: &Token) -> io::Result<()> {
+    async fn clean_up(&self, token: &Token) -> io::Result<()> {
         let act = |state: &mut State| {
             if !state.trouble.defect.keeps_tokens {
                 state.home(self.instance).webroot.remove(token);
@@ -76,7 +80,7 @@ impl Challenge for Life {
         self.call(call("withdraws", token.as_str(), true), act, fault).await
     }
 
-    async fn published(&self) -> io::Result<Vec<(Token, String)>> {
+    async fn presented(&self) -> io::Result<Vec<(Token, String)>> {
         let act = |state: &mut State| {
             let webroot = &state.home(self.instance).webroot;
             Ok(webroot.iter().map(|(token, content)| (token.clone(), content.clone())).collect())

@@ -211,13 +211,18 @@ impl Clock for Life {
 }
 
 impl World for Life {
-    type Orchestrator = Self;
+    type Source = Self;
+    type Destination = Self;
     type Authority = Self;
-    type Challenge = Self;
+    type Solver = Self;
     type Disk = Drive;
     type Clock = Self;
 
-    fn orchestrator(&self) -> &Self {
+    fn source(&self) -> &Self {
+        self
+    }
+
+    fn destination(&self) -> &Self {
         self
     }
 
@@ -225,7 +230,7 @@ impl World for Life {
         self
     }
 
-    fn challenge(&self) -> &Self {
+    fn solver(&self) -> &Self {
         self
     }
 

@@ -160,6 +160,7 @@ async fn run(life: Life, habits: Habits) {
         if defect.replaces_all { ReplaceForeign::Always } else { rules.replace_foreign };
     let settings = Settings {
         policy: Policy {
+            place: "Rancher",
             is_staging: rules.is_staging,
             production_directory: production.to_owned(),
             staging_directory: staging.to_owned(),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use rancher_lets_encrypt::backends::rancher::mark;
+use rancher_lets_encrypt::backends::rancher::waking::Service;
 use rancher_lets_encrypt::core::bundle::Secret;
 use rancher_lets_encrypt::core::certificate::CertificateChain;
 use rancher_lets_encrypt::core::certificate::Flaw;
 use rancher_lets_encrypt::core::held::Held;
-use rancher_lets_encrypt::core::held::Service;
 use rancher_lets_encrypt::core::held::Upload;
+use rancher_lets_encrypt::core::held::User;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -49,12 +51,12 @@ pub struct Entry {
 impl Entry {
     fn held(&self, now: OffsetDateTime) -> Held {
         Held {
-            id: format!("1c{}", self.number),
-            rank: self.number,
+            id: format!("1c{}", self.number).into(),
             name: self.name.clone(),
-            description: self.description.clone(),
+            owner: mark::find(&self.description),
             is_changing: now < self.changes_until,
             content: self.content.clone(),
+            note: self.description.clone(),
         }
     }
 }
@@ -74,8 +76,8 @@ pub struct Rancher {
     /// Its certificates, in the order of their numbers.
     pub entries: Vec<Entry>,
     made: u64,
-    /// What was first written under each number, for a defect.
-    first: BTreeMap<u64, Upload>,
+    /// What was first written under each number, with the text beside it, for a defect.
+    first: BTreeMap<u64, (Upload, String)>,
     /// Its balancers.
     pub balancers: Vec<Balancer>,
     /// Whether the daemon's own service takes an update.
@@ -144,16 +146,18 @@ impl Rancher {
     }
 
     fn services(&self) -> Vec<Service> {
-        let id = |name: &String| Some(format!("1c{}", self.of(name)?.number));
+        let id = |name: &String| Some(format!("1c{}", self.of(name)?.number).into());
         self.balancers
             .iter()
             .enumerate()
             .map(|(number, balancer)| Service {
-                id: format!("1s{number}"),
-                name: format!("balancer-{number}"),
                 is_active: balancer.is_active,
-                certificates: balancer.lists.iter().filter_map(id).collect(),
-                folder: None,
+                user: User {
+                    id: format!("1s{number}").into(),
+                    name: format!("balancer-{number}"),
+                    certificates: balancer.lists.iter().filter_map(id).collect(),
+                    folder: None,
+                },
             })
             .collect()
     }

@@ -1,31 +1,48 @@
-//! The orchestrator port over Rancher 1.x: names from its metadata service, bundles into its API.
+//! The destination port over Rancher 1.x: bundles go into its API, and balancers hear of them. Names come from its
+//! [`metadata`] service.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use serde::Deserialize;
+use tracing::debug;
+use tracing::warn;
 
 use crate::backends::rancher::api::Api;
 use crate::backends::rancher::api::Body;
 use crate::backends::rancher::api::Row;
 use crate::backends::rancher::metadata::Metadata;
+use crate::backends::rancher::waking::Choice;
+use crate::backends::rancher::waking::Service;
+use crate::backends::rancher::waking::choose;
 use crate::core::bundle::Secret;
 use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Flaw;
 use crate::core::fingerprint::Fingerprint;
-use crate::core::held::Announcement;
+use crate::core::held::Abilities;
+use crate::core::held::Activated;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
-use crate::core::held::Revealed;
-use crate::core::held::Service;
+use crate::core::held::Ownership;
+use crate::core::held::Retrieved;
 use crate::core::held::Upload;
-use crate::core::problem::OrchestratorError;
-use crate::ports::Orchestrator;
+use crate::core::held::User;
+use crate::core::held::UserId;
+use crate::core::held::Which;
+use crate::core::held::Words;
+use crate::core::names::DomainName;
+use crate::core::problem::DestinationError;
+use crate::ports::Destination;
 
 pub mod api;
 pub mod base;
+pub mod mark;
 pub mod metadata;
+pub mod waking;
 
 /// What people call it.
 pub const NAME: &str = "Rancher";
@@ -33,13 +50,13 @@ pub const NAME: &str = "Rancher";
 /// A Rancher 1.x environment.
 pub struct Rancher {
     api: Api,
-    metadata: Metadata,
+    metadata: Arc<Metadata>,
     seen: Seen,
 }
 
 impl Rancher {
     /// The environment behind this API and this metadata service.
-    pub fn new(api: Api, metadata: Metadata) -> Self {
+    pub fn new(api: Api, metadata: Arc<Metadata>) -> Self {
         Self { api, metadata, seen: Seen::default() }
     }
 }
@@ -106,18 +123,19 @@ impl Certificate {
     }
 
     fn held_with(self, content: Content) -> Held {
+        let note = self.description.unwrap_or_default();
         Held {
-            rank: rank(&self.id),
-            id: self.id,
+            id: self.id.into(),
             name: self.name.unwrap_or_default(),
-            description: self.description.unwrap_or_default(),
+            owner: mark::find(&note),
             is_changing: self.transitioning.as_deref() == Some("yes"),
             content,
+            note,
         }
     }
 }
 
-/// The number in an id such as `1c95`.
+/// The number in an id such as `1c95`: of several that match, the lowest counts for the balancers too.
 fn rank(id: &str) -> u64 {
     let digits = id.rsplit(|char: char| !char.is_ascii_digit()).next();
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
@@ -181,23 +199,27 @@ const UPDATE: &str = "action=update";
 
 impl ServiceRow {
     fn service(self, kind: &str) -> Service {
-        let certificates = self.lb_config.unwrap_or_default().ids().chain(self.old.ids()).collect();
+        let certificates = self.lb_config.unwrap_or_default().ids().chain(self.old.ids());
+        let certificates = certificates.map(CertificateId::from).collect();
         Service {
-            id: format!("{kind}/{}", self.id),
-            name: self.name.unwrap_or_default(),
             is_active: self.state.as_deref() == Some("active"),
-            certificates,
-            folder: self.launch_config.unwrap_or_default().folder(),
+            user: User {
+                id: format!("{kind}/{}", self.id).into(),
+                name: self.name.unwrap_or_default(),
+                certificates,
+                folder: self.launch_config.unwrap_or_default().folder(),
+            },
         }
     }
 }
 
-fn body(upload: &Upload, name: Option<&str>) -> serde_json::Value {
+/// `certChain` is without the leaf, as balancers put both together (seen on Rancher 1.6.30).
+fn body(upload: &Upload, description: &str, name: Option<&str>) -> serde_json::Value {
     let mut body = serde_json::json!({
         "cert": upload.certificate,
         "certChain": upload.chain,
         "key": upload.key.reveal(),
-        "description": upload.description,
+        "description": description,
     });
     // Only a new one is named: to rename is to take it from the balancers that list it.
     if let Some(name) = name {
@@ -206,39 +228,8 @@ fn body(upload: &Upload, name: Option<&str>) -> serde_json::Value {
     body
 }
 
-impl Orchestrator for Rancher {
-    async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
-        self.metadata.announcements().await.map_err(OrchestratorError::Unavailable)
-    }
-
-    async fn changed(&self) {
-        self.metadata.changed().await;
-    }
-
-    async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        let read = |row: Certificate| {
-            if row.is_gone() {
-                return None;
-            }
-            let text = row.text();
-            let seen = self.seen.all().remove(&text);
-            let content = seen.unwrap_or_else(|| row.content());
-            Some((text, row.held_with(content)))
-        };
-        let listed = self.api.list(CERTIFICATES, "", read).await?;
-        *self.seen.all() =
-            listed.iter().map(|(text, held)| (*text, held.content.clone())).collect();
-        Ok(listed.into_iter().map(|(_, held)| held).collect())
-    }
-
-    async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {
-        match self.api.get::<Certificate>(&format!("{CERTIFICATES}/{id}")).await? {
-            Some(row) if !row.is_gone() => Ok(Some(row.held())),
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    async fn find(&self, name: &str) -> Result<Vec<Held>, OrchestratorError> {
+impl Rancher {
+    async fn find(&self, name: &str) -> Result<Option<Held>, DestinationError> {
         let query = format!("name={}", base::encode(name));
         // An unknown filter is ignored by the server, and names may be compared without case.
         let matches = |row: Certificate| {
@@ -246,37 +237,16 @@ impl Orchestrator for Rancher {
                 && row.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name));
             is_wanted.then(|| row.held())
         };
-        let mut found = self.api.list(CERTIFICATES, &query, matches).await?;
-        found.sort_by_key(|held| held.rank);
-        Ok(found)
+        let found = self.api.list(CERTIFICATES, &query, matches).await?;
+        Ok(found.into_iter().min_by_key(|held| rank(held.id.as_str())))
     }
 
-    async fn create(&self, name: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        let row: Certificate =
-            self.api.post(CERTIFICATES, Body::Json(body(upload, Some(name)))).await?;
-        Ok(row.held())
-    }
-
-    async fn replace(&self, id: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        let row: Certificate =
-            self.api.put(&format!("{CERTIFICATES}/{id}"), body(upload, None)).await?;
-        Ok(row.held())
-    }
-
-    async fn reveal(&self, id: &str) -> Result<Revealed, OrchestratorError> {
-        // The one answer that shows the key of an existing certificate (seen on Rancher 1.6.30).
-        let row: Certificate =
-            self.api.post(&format!("{CERTIFICATES}/{id}/?{UPDATE}"), Body::Empty).await?;
-        let chain =
-            format!("{}\n{}", row.cert.unwrap_or_default(), row.cert_chain.unwrap_or_default());
-        Ok(Revealed { chain, key: row.key })
-    }
-
-    async fn balancers(&self) -> Result<Vec<Service>, OrchestratorError> {
+    async fn balancers(&self) -> Result<Vec<Service>, DestinationError> {
         self.api.list(BALANCERS, "", |row: ServiceRow| Some(row.service(BALANCERS))).await
     }
 
-    async fn own_service(&self) -> Result<Option<Service>, OrchestratorError> {
+    /// The service that this program is part of; none if that cannot be told.
+    async fn own_service(&self) -> Result<Option<Service>, DestinationError> {
         // Metadata may be away, or see us under an address that it does not know.
         let Ok(Some(uuid)) = self.metadata.own_service().await else {
             return Ok(None);
@@ -287,11 +257,126 @@ impl Orchestrator for Rancher {
         Ok(self.api.list(SERVICES, &query, is_own).await?.into_iter().next())
     }
 
-    async fn wake(&self, id: &str) -> Result<(), OrchestratorError> {
-        self.api
-            .post::<serde::de::IgnoredAny>(&format!("{id}/?{UPDATE}"), Body::Empty)
-            .await
-            .map(drop)
+    async fn choose(&self, changed: &[CertificateId]) -> Result<Choice, DestinationError> {
+        match self.own_service().await {
+            Ok(Some(own)) if own.is_active => return Ok(Choice::Wake(own.user)),
+            Ok(_) => {}
+            Err(error) => debug!(%error, "own service not found, a balancer is woken"),
+        }
+        Ok(choose(self.balancers().await?, changed))
+    }
+}
+
+impl Destination for Rancher {
+    fn describe(&self) -> Words {
+        Words { name: NAME, users: "balancers" }
+    }
+
+    fn can(&self) -> Abilities {
+        Abilities {
+            returns_keys: true,
+            carries_mark: true,
+            lists_foreign: true,
+            has_users: true,
+            checks_content: true,
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Held>, DestinationError> {
+        let read = |row: Certificate| {
+            if row.is_gone() {
+                return None;
+            }
+            let text = row.text();
+            let seen = self.seen.all().remove(&text);
+            let content = seen.unwrap_or_else(|| row.content());
+            Some((text, row.held_with(content)))
+        };
+        let mut listed = self.api.list(CERTIFICATES, "", read).await?;
+        listed.sort_by_key(|(_, held)| rank(held.id.as_str()));
+        *self.seen.all() =
+            listed.iter().map(|(text, held)| (*text, held.content.clone())).collect();
+        Ok(listed.into_iter().map(|(_, held)| held).collect())
+    }
+
+    async fn look(&self, which: Which<'_>) -> Result<Option<Held>, DestinationError> {
+        let id = match which {
+            Which::Id(id) => id,
+            Which::Named(name) => return self.find(name).await,
+        };
+        match self.api.get::<Certificate>(&format!("{CERTIFICATES}/{id}")).await? {
+            Some(row) if !row.is_gone() => Ok(Some(row.held())),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The description carries the mark behind what the operator wrote, and that is all that is sent beside the
+    /// bundle over one that is there: to send its name is to rename it.
+    async fn put(
+        &self,
+        name: &str,
+        replaces: Option<&Held>,
+        upload: &Upload,
+        ownership: Option<&Ownership>,
+    ) -> Result<Held, DestinationError> {
+        let own = replaces.map_or("", |held| held.note.as_str());
+        let (description, is_cut) = match ownership {
+            Some(ownership) => mark::write(ownership, own),
+            None => (own.to_owned(), false),
+        };
+        if is_cut {
+            let name = replaces.map_or(name, |held| held.name.as_str());
+            warn!(name, "description cut so that our mark fits");
+        }
+        let row: Certificate = match replaces {
+            Some(held) => {
+                let body = body(upload, &description, None);
+                self.api.put(&format!("{CERTIFICATES}/{}", held.id), body).await?
+            }
+            None => {
+                let body = body(upload, &description, Some(name));
+                self.api.post(CERTIFICATES, Body::Json(body)).await?
+            }
+        };
+        Ok(row.held())
+    }
+
+    async fn retrieve(&self, id: &CertificateId) -> Result<Retrieved, DestinationError> {
+        // The one answer that shows the key of an existing certificate (seen on Rancher 1.6.30).
+        let row: Certificate =
+            self.api.post(&format!("{CERTIFICATES}/{id}/?{UPDATE}"), Body::Empty).await?;
+        let chain =
+            format!("{}\n{}", row.cert.unwrap_or_default(), row.cert_chain.unwrap_or_default());
+        Ok(Retrieved { chain, key: row.key })
+    }
+
+    async fn users(&self) -> Result<Vec<User>, DestinationError> {
+        Ok(self.balancers().await?.into_iter().map(|balancer| balancer.user).collect())
+    }
+
+    /// By one `update` action. Any service of the environment will do: it raises the one version that all balancers
+    /// watch. Our own goes first, because it disturbs nobody else.
+    async fn activate(&self, changed: &[CertificateId]) -> Result<Activated, DestinationError> {
+        match self.choose(changed).await? {
+            Choice::Wake(service) => {
+                let action = format!("{}/?{UPDATE}", service.id.as_str());
+                self.api.post::<serde::de::IgnoredAny>(&action, Body::Empty).await?;
+                Ok(Activated::By(service.name))
+            }
+            Choice::NobodyThere => Ok(Activated::NobodyThere),
+            Choice::NobodyActive => {
+                Err(DestinationError::Conflict(waking::NOBODY_ACTIVE.to_owned()))
+            }
+        }
+    }
+
+    /// Not known yet: nothing of a balancer's own address is read.
+    async fn served(
+        &self,
+        _user: &UserId,
+        _name: &DomainName,
+    ) -> Result<Vec<SocketAddr>, DestinationError> {
+        Ok(Vec::new())
     }
 }
 
@@ -323,15 +408,19 @@ mod tests {
         let new = r#"{"id":"1s3","state":"active","lbConfig":{"defaultCertificateId":"1c3","certificateIds":["1c4"]}}"#;
         let old = r#"{"id":"1s3","state":"inactive","lbConfig":null,"defaultCertificateId":"1c3","certificateIds":null}"#;
         let read = |text| serde_json::from_str::<ServiceRow>(text).unwrap().service(BALANCERS);
-        assert_eq!(read(new).certificates, ["1c3", "1c4"]);
-        assert_eq!(read(old).certificates, ["1c3"]);
+        let ids = |service: Service| {
+            let certificates = service.user.certificates.iter();
+            certificates.map(|id| id.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(read(new)), ["1c3", "1c4"]);
+        assert_eq!(ids(read(old)), ["1c3"]);
         assert!(read(new).is_active && !read(old).is_active);
-        assert_eq!(read(new).id, "loadBalancerServices/1s3");
-        assert_eq!(read(new).folder, None);
+        assert_eq!(read(new).user.id.as_str(), "loadBalancerServices/1s3");
+        assert_eq!(read(new).user.folder, None);
         let folder =
             r#"{"id":"1s3","launchConfig":{"labels":{"io.rancher.lb_service.cert_dir":"/certs"}}}"#;
-        assert_eq!(read(folder).folder.as_deref(), Some("/certs"));
+        assert_eq!(read(folder).user.folder.as_deref(), Some("/certs"));
         let none = r#"{"id":"1s3","launchConfig":{"labels":{"io.rancher.lb_service.cert_dir":7}}}"#;
-        assert_eq!(read(none).folder, None);
+        assert_eq!(read(none).user.folder, None);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::CaLimits;
 use crate::config::LogFormat;
 use crate::config::NotifyFormat;
+use crate::config::Place;
 use crate::config::ReplaceForeign;
 use crate::config::SelfCheck;
 use crate::config::words::all;
@@ -138,6 +139,18 @@ pub(super) fn setting(name: &str) -> &'static Setting {
 
 /// Every variable that is read.
 pub const SETTINGS: &[Setting] = &[
+    row(
+        "DESTINATION",
+        Kind::Word(all::<Place>),
+        "`rancher`",
+        "where certificates go: `rancher`, or `host` (a folder that a server of this host reads; nothing of Rancher is needed then)",
+    ),
+    row(
+        "CERTIFICATES_DIR",
+        Kind::Path,
+        "-",
+        "with `DESTINATION=host`: that folder; each certificate is `<name>/{fullchain,privkey,cert,chain}.pem` in it, swapped in one step",
+    ),
     given(
         "CATTLE_URL",
         Kind::Url(&["http", "https"]),

@@ -118,6 +118,7 @@ fn every_default_in_the_table_is_the_one_that_holds() {
     assert_eq!(format!("{:?}", config(&empty).unwrap()), unset);
     // What each does when it is set to something else, so that none can be forgotten.
     let others = [
+        ("CERTIFICATES_DIR", "/certificates"),
         ("RANCHER_CA_FILE", "/roots.pem"),
         ("RANCHER_METADATA_URL", "http://metadata.test"),
         ("DOMAINS", "a.example.com"),
@@ -157,13 +158,39 @@ fn every_default_in_the_table_is_the_one_that_holds() {
         };
         assert_eq!(set(value), unset, "{name}");
         let other = others.iter().find(|(other, _)| other == name);
-        let (_, other) = other.unwrap_or_else(|| panic!("nothing else is tried for {name}"));
-        assert_ne!(set(other), unset, "{name}");
+        match other {
+            Some((_, other)) => assert_ne!(set(other), unset, "{name}"),
+            // Read, checked and not kept yet; or of no use alone.
+            None => assert!(["NOTIFY_FORMAT", "DESTINATION"].contains(name), "{name}"),
+        }
     }
     let config = config(&[]).unwrap();
     assert_eq!((config.rancher_ca, config.acme_ca), (None, None));
     assert_eq!((config.email, config.renew_before), (None, None));
     assert_eq!((config.domains, config.self_check_address), (vec![], None));
+}
+
+#[test]
+fn a_host_needs_a_folder_and_nothing_of_rancher() {
+    let read = |vars: &[(&str, &str)]| {
+        let vars = vars.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Config::from_vars(vars.collect::<Vec<_>>(), &files)
+    };
+    let host = read(&[("DESTINATION", "host"), ("CERTIFICATES_DIR", "/certificates")]).unwrap();
+    assert_eq!(host.delivery, Delivery::Host("/certificates".into()));
+    assert!(!host.reads_labels && host.notes.is_empty());
+    let in_force = host.in_force();
+    assert!(in_force.contains(&("CERTIFICATES_DIR", "/certificates".to_owned())));
+    assert!(in_force.contains(&("CATTLE_URL", "-".to_owned())));
+    for (vars, name) in [
+        (&[("DESTINATION", "host")][..], "CERTIFICATES_DIR"),
+        (&[("DESTINATION", "host"), ("CERTIFICATES_DIR", "here")], "CERTIFICATES_DIR"),
+        (&[("DESTINATION", "nowhere")], "DESTINATION"),
+    ] {
+        let faults = read(vars).unwrap_err();
+        assert!(faults.0.iter().any(|fault| fault.name == name), "{faults}");
+    }
+    assert_eq!(config(&[]).unwrap().delivery, Delivery::Rancher);
 }
 
 #[test]

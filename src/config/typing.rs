@@ -15,8 +15,10 @@ use rustls::pki_types::pem::PemObject;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
+use crate::config::Delivery;
 use crate::config::Fault;
 use crate::config::Faults;
+use crate::config::Place;
 use crate::config::ReadFile;
 use crate::config::table;
 use crate::config::table::Kind;
@@ -64,9 +66,17 @@ impl<'a> Typing<'a> {
 
     /// The settings, each read by its name in the table.
     pub(super) fn config(mut self) -> Result<Config, Faults> {
-        let rancher_url = self.rancher_url();
+        let delivery = self.delivery();
+        let is_rancher = delivery == Delivery::Rancher;
+        let rancher_url = if is_rancher { self.rancher_url() } else { stand_in() };
         let has_two_roles = self.var("CATTLE_ENVIRONMENT_ACCESS_KEY").is_some();
-        let (rancher_access_key, rancher_secret_key) = if has_two_roles {
+        let (rancher_access_key, rancher_secret_key) = if !is_rancher {
+            // None of what is Rancher's is in force.
+            for name in ["CATTLE_URL", "CATTLE_ACCESS_KEY", "CATTLE_SECRET_KEY"] {
+                self.in_force.insert(name, UNSET.to_owned());
+            }
+            (Secret::new(""), Secret::new(""))
+        } else if has_two_roles {
             (
                 self.key("CATTLE_ACCESS_KEY", "CATTLE_ENVIRONMENT_ACCESS_KEY"),
                 self.key("CATTLE_SECRET_KEY", "CATTLE_ENVIRONMENT_SECRET_KEY"),
@@ -77,10 +87,11 @@ impl<'a> Typing<'a> {
                 self.key("CATTLE_SECRET_KEY", "CATTLE_SECRET_KEY"),
             )
         };
-        let rancher_ca = self.rancher_ca();
+        let rancher_ca = if is_rancher { self.rancher_ca() } else { self.roots("RANCHER_CA_FILE") };
         let metadata_url = self.url("RANCHER_METADATA_URL");
         let (domains, bad_domains) = self.names("DOMAINS");
         let mut config = Config {
+            delivery,
             rancher_url,
             rancher_access_key,
             rancher_secret_key,
@@ -88,7 +99,7 @@ impl<'a> Typing<'a> {
             metadata_url,
             domains,
             bad_domains,
-            reads_labels: self.boolean("DYNAMIC_CONFIG"),
+            reads_labels: self.boolean("DYNAMIC_CONFIG") && is_rancher,
             is_staging: self.boolean("STAGING"),
             email: self.mail("CERTBOT_EMAIL"),
             renew_before: self
@@ -186,6 +197,30 @@ impl<'a> Typing<'a> {
             read(text).ok_or_else(|| Refusal::of(kind))
         };
         self.value(name, read, show)
+    }
+
+    fn delivery(&mut self) -> Delivery {
+        const FOLDER: &str = "CERTIFICATES_DIR";
+        let place = self.word::<Place>("DESTINATION");
+        let (is_named, folder) = (self.var(FOLDER).is_some(), self.path(FOLDER));
+        match place {
+            Place::Rancher if is_named => {
+                self.notes.push(format!("{FOLDER} has no effect: certificates go to Rancher, not to a folder (DESTINATION)"));
+                Delivery::Rancher
+            }
+            Place::Rancher => Delivery::Rancher,
+            Place::Host => {
+                if !is_named {
+                    let accepted = "not set: with DESTINATION=host it names the folder that certificates go to";
+                    self.faults.push(Fault {
+                        name: FOLDER,
+                        value: None,
+                        accepted: accepted.to_owned(),
+                    });
+                }
+                Delivery::Host(folder)
+            }
+        }
     }
 
     fn rancher_url(&mut self) -> Url {

@@ -3,6 +3,7 @@
 use crate::config::CaLimits;
 use crate::config::LogFormat;
 use crate::config::NotifyFormat;
+use crate::config::Place;
 use crate::config::SelfCheck;
 use crate::decide::classify::ReplaceForeign;
 
@@ -43,6 +44,11 @@ impl Words for bool {
 impl Words for CaLimits {
     const WORDS: &'static [(&'static str, Self)] =
         &[("auto", Self::Auto), ("letsencrypt", Self::LetsEncrypt), ("none", Self::None)];
+}
+
+impl Words for Place {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("rancher", Self::Rancher), ("host", Self::Host)];
 }
 
 impl Words for SelfCheck {

@@ -176,18 +176,20 @@ impl fmt::Display for AuthorityError {
     }
 }
 
-/// Why the orchestrator did not do what it was asked.
+/// No data now: what services announce could not be read, which never means that nothing is announced.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OrchestratorError {
+#[error("{0}")]
+pub struct NoData(pub String);
+
+/// Why a destination did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DestinationError {
     /// No whole answer came, or one that is the server's own fault. Try again.
     #[error("{0}")]
     Unavailable(String),
-    /// A change that is still being carried out is in the way. Try again soon.
+    /// Somebody else's change is in the way: it is still being carried out, or has taken the name. Look again.
     #[error("{0}")]
     Conflict(String),
-    /// A certificate of this name exists already. Look for it and replace it.
-    #[error("{0}")]
-    NotUnique(String),
     /// A person must change a variable, label or right; the text names it.
     #[error("{0}")]
     Denied(String),

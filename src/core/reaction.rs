@@ -16,8 +16,8 @@ use time::Duration;
 
 use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
+use crate::core::problem::DestinationError;
 use crate::core::problem::LimitScope;
-use crate::core::problem::OrchestratorError;
 use crate::core::problem::Problem;
 use crate::core::schedule;
 
@@ -84,14 +84,16 @@ pub enum FailureKind {
     /// The authority sent a certificate that cannot be used.
     WrongCertificate,
     /// The destination gave no whole answer, or failed.
+    #[serde(alias = "destination-away")]
     DestinationAway,
-    /// A change at the destination is still being carried out.
+    /// Somebody else's change at the destination is in the way.
+    #[serde(alias = "destination-busy", alias = "destination-taken")]
     DestinationBusy,
-    /// The name is taken at the destination.
-    DestinationTaken,
     /// The destination does not let us.
+    #[serde(alias = "destination-denied")]
     DestinationDenied,
     /// The destination refuses.
+    #[serde(alias = "destination-refused")]
     DestinationRefused,
     /// A file could not be written or read.
     Disk,
@@ -119,20 +121,20 @@ impl Failure {
         Self { address: problem.instance.clone(), ..self }
     }
 
-    /// The clock of its kind; what has none is tried again as soon as what fails at the destination.
+    /// The clock of its kind; what has none is tried again as soon as what fails at a destination.
     pub(crate) fn backoff(&self) -> Backoff {
         self.trouble.map_or(Backoff::Setback, |trouble| trouble.row().backoff)
     }
 }
 
-impl From<&OrchestratorError> for Failure {
-    fn from(error: &OrchestratorError) -> Self {
+impl From<&DestinationError> for Failure {
+    fn from(error: &DestinationError) -> Self {
         Self::of(FailureKind::of_destination(error), error.to_string())
     }
 }
 
-impl From<OrchestratorError> for Failure {
-    fn from(error: OrchestratorError) -> Self {
+impl From<DestinationError> for Failure {
+    fn from(error: DestinationError) -> Self {
         (&error).into()
     }
 }
@@ -231,7 +233,7 @@ const fn row(
 }
 
 /// Every kind of failure.
-pub const TABLE: [Row; 35] = {
+pub const TABLE: [Row; 34] = {
     use Backoff as C;
     use FailureKind as T;
     use Reaction as R;
@@ -444,28 +446,21 @@ pub const TABLE: [Row; 35] = {
             "destination: no answer, 5xx",
             R::Retry,
             C::Setback,
-            "if it lasts, check its address (`CATTLE_URL`) and the destination itself",
+            "if it lasts, check `CATTLE_URL` and Rancher itself, or the folder and its disk",
         ),
         row(
             T::DestinationBusy,
-            "destination: 409 while a change is carried out",
+            "destination: a change is still carried out, or the name was taken meanwhile (Rancher's 409, `NotUnique`)",
             R::Retry,
             C::Setback,
-            "nothing, it passes",
-        ),
-        row(
-            T::DestinationTaken,
-            "destination: the name is taken",
-            R::Retry,
-            C::Setback,
-            "nothing: the certificate of that name is looked for and replaced, if it is ours to replace",
+            "nothing: what is there is looked at again, and replaced if it is ours to replace",
         ),
         row(
             T::DestinationDenied,
-            "destination: 401, 403, a missing right",
+            "destination: Rancher's 401 and 403, a missing role",
             R::Person,
             C::Setback,
-            "the line names the variable or label to change",
+            "the line names the variable, label or right to change",
         ),
         row(
             T::DestinationRefused,
@@ -583,14 +578,13 @@ impl FailureKind {
         )
     }
 
-    /// What the destination's answer means.
-    pub fn of_destination(error: &OrchestratorError) -> Self {
+    /// What a destination's answer means.
+    pub fn of_destination(error: &DestinationError) -> Self {
         match error {
-            OrchestratorError::Unavailable(_) => Self::DestinationAway,
-            OrchestratorError::Conflict(_) => Self::DestinationBusy,
-            OrchestratorError::NotUnique(_) => Self::DestinationTaken,
-            OrchestratorError::Denied(_) => Self::DestinationDenied,
-            OrchestratorError::Refused(_) => Self::DestinationRefused,
+            DestinationError::Unavailable(_) => Self::DestinationAway,
+            DestinationError::Conflict(_) => Self::DestinationBusy,
+            DestinationError::Denied(_) => Self::DestinationDenied,
+            DestinationError::Refused(_) => Self::DestinationRefused,
         }
     }
 }

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Leaf;
 use crate::core::fingerprint::Fingerprint;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
-use crate::core::mark::Mark;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
@@ -38,6 +38,8 @@ pub enum ReplaceForeign {
 /// What the settings say about deciding.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// What the destination is called.
+    pub place: &'static str,
     /// Whether staging certificates are wanted.
     pub is_staging: bool,
     /// Directory URL for production.
@@ -201,7 +203,8 @@ pub fn judge(facts: &Facts<'_>, now: OffsetDateTime) -> Judged {
         Action::Push | Action::Restore | Action::Leave => remote_reason,
         Action::Issue => facts.issue_reason(on_disk, disk_reason, remote_reason),
         Action::Renew if at_destination == AtDestination::Unknown => format!(
-            "{disk_reason}, and half of the time to renew it is over; pushed when the destination can be read ({remote_reason})"
+            "{disk_reason}, and half of the time to renew it is over; pushed when {} can be read ({remote_reason})",
+            facts.policy.place
         ),
         Action::Renew => disk_reason,
         Action::Wait if matches!(on_disk, OnDisk::Unknown | OnDisk::Lost) => disk_reason,
@@ -223,8 +226,8 @@ impl<'a> Facts<'a> {
         self.held().map(|(_, shown)| &shown.leaf)
     }
 
-    /// Its id at the destination.
-    pub(super) fn held_id(&self) -> Option<&'a str> {
+    /// Its id at Rancher.
+    pub(super) fn held_id(&self) -> Option<&'a CertificateId> {
         match self.remote {
             RemoteCopy::Held(held) => Some(&held.id),
             RemoteCopy::Unknown(_) | RemoteCopy::Absent => None,
@@ -262,8 +265,8 @@ impl<'a> Facts<'a> {
             DiskCopy::Lost(unread) => (
                 OnDisk::Missing,
                 format!(
-                    "the store has lost what is on record, and the destination has no copy of it that lasts: {}",
-                    unread.why
+                    "the store has lost what is on record, and {} has no copy of it that lasts: {}",
+                    self.policy.place, unread.why
                 ),
             ),
             DiskCopy::Absent => {
@@ -315,20 +318,20 @@ impl<'a> Facts<'a> {
     }
 
     fn at_destination(&self, on_disk: OnDisk, now: OffsetDateTime) -> (AtDestination, String) {
+        let place = self.policy.place;
         let held = match self.remote {
             RemoteCopy::Unknown(why) => {
-                return (AtDestination::Unknown, format!("the destination cannot tell: {why}"));
+                return (AtDestination::Unknown, format!("{place} cannot tell: {why}"));
             }
             RemoteCopy::Absent => {
-                return (AtDestination::Replaceable, "the destination does not have it".to_owned());
+                return (AtDestination::Replaceable, format!("{place} does not have it"));
             }
             RemoteCopy::Held(held) => held,
         };
         let shown = match &held.content {
             Ok(shown) => shown,
             Err(flaw) => {
-                let why =
-                    format!("the destination holds something else under `{}`: {flaw}", held.name);
+                let why = format!("{place} holds something else under `{}`: {flaw}", held.name);
                 return (AtDestination::Foreign, why);
             }
         };
@@ -336,7 +339,7 @@ impl<'a> Facts<'a> {
             && stored.shown.leaf.fingerprint == shown.leaf.fingerprint
             && stored.shown.chain == shown.chain
         {
-            return (AtDestination::Same, "the destination has it".to_owned());
+            return (AtDestination::Same, format!("{place} has it"));
         }
         let ours = self.ours(held, shown);
         let is_worse_kind = ours
@@ -347,7 +350,7 @@ impl<'a> Facts<'a> {
             && !is_worse_kind
             && self.is_newer(&shown.leaf, *directory, on_disk, now)
         {
-            return (AtDestination::Newer, "the destination has a better copy of ours".to_owned());
+            return (AtDestination::Newer, format!("{place} has a better copy of ours"));
         }
         self.replaceability(held, shown, ours, now)
     }
@@ -384,6 +387,7 @@ impl<'a> Facts<'a> {
         ours: Option<Option<&str>>,
         now: OffsetDateTime,
     ) -> (AtDestination, String) {
+        let place = self.policy.place;
         let leaf = &shown.leaf;
         if let Some(directory) = ours {
             let until = timestamp(leaf.not_after);
@@ -395,10 +399,10 @@ impl<'a> Facts<'a> {
             } else {
                 format!("a staging copy of ours, until {until}")
             };
-            return (AtDestination::Replaceable, format!("the destination has {what}"));
+            return (AtDestination::Replaceable, format!("{place} has {what}"));
         }
         if leaf.is_self_signed {
-            return (AtDestination::Replaceable, "self-signed at the destination".to_owned());
+            return (AtDestination::Replaceable, format!("self-signed at {place}"));
         }
         if !self.policy.is_staging && self.policy.is_staging(leaf, None) {
             return (AtDestination::Replaceable, "staging to production".to_owned());
@@ -431,16 +435,14 @@ impl<'a> Facts<'a> {
                 } else {
                     format!("; it does not cover {}", missing.join(" "))
                 };
-                let why = format!(
-                    "`{}` at the destination is not ours, valid until {until}{lacks}",
-                    held.name
-                );
+                let why =
+                    format!("`{}` at {place} is not ours, valid until {until}{lacks}", held.name);
                 (AtDestination::Foreign, why)
             }
         }
     }
 
-    /// Whether it is ours: its leaf is on record, or it carries a mark that is about this very leaf. Then the
+    /// Whether it is ours: its leaf is on record, or the destination says so of this very leaf. Then the
     /// directory URL it came from, where that is known.
     fn ours(&self, held: &'a Held, shown: &CertificateChain) -> Option<Option<&'a str>> {
         provenance(self.known, held, shown)
@@ -501,8 +503,8 @@ pub fn provenance<'a>(
     if let Some(directory) = known.get(&shown.leaf.fingerprint) {
         return Some(directory.as_deref());
     }
-    let mark = Mark::find(&held.description)?;
-    (mark.leaf == shown.leaf.fingerprint).then_some(Some(mark.directory))
+    let owner = held.owner.as_ref()?;
+    (owner.leaf == shown.leaf.fingerprint).then_some(Some(owner.directory.as_str()))
 }
 
 #[cfg(test)]

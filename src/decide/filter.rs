@@ -149,9 +149,9 @@ pub fn staging(facts: &Facts<'_>, judged: Judged, now: OffsetDateTime) -> Allowe
         allowed.needs_attention = true;
         if pushes_first && facts.disk_is_production() {
             allowed.action = Action::Push;
+            let place = facts.policy.place;
             allowed.why =
-                "the production certificate in the store is better than what the destination has"
-                    .to_owned();
+                format!("the production certificate in the store is better than what {place} has");
         } else {
             let ends = [facts.disk_leaf(), facts.held_leaf()];
             let end = ends.into_iter().flatten().map(|leaf| leaf.not_after).max();
@@ -504,7 +504,7 @@ fn is_covered_elsewhere(
     now: OffsetDateTime,
 ) -> bool {
     let id = facts.held_id();
-    let others = around.held.iter().filter(|held| Some(held.id.as_str()) != id);
+    let others = around.held.iter().filter(|held| Some(&held.id) != id);
     others.into_iter().any(|held| {
         held.content.as_ref().is_ok_and(|shown| {
             provenance(facts.known, held, shown).is_some()

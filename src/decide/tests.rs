@@ -142,6 +142,7 @@ fn world(text: &str) -> World {
         is_unknown: false,
         known: Known::new(),
         policy: Policy {
+            place: "Rancher",
             is_staging: false,
             production_directory: PRODUCTION.to_owned(),
             staging_directory: STAGING.to_owned(),
@@ -166,12 +167,12 @@ impl World {
 
     fn at_destination(mut self, shown: CertificateChain) -> Self {
         self.held.push(Held {
-            id: "1c1".to_owned(),
-            rank: 1,
+            id: "1c1".into(),
             name: self.names.primary().to_string(),
-            description: String::new(),
+            owner: None,
             is_changing: false,
             content: Ok(shown),
+            note: String::new(),
         });
         self
     }
@@ -266,7 +267,7 @@ fn names_that_wait_are_left_out_but_not_one_that_is_served() {
     let fails = surplus.failing("c.example.com", 1, 1);
     assert_eq!(fails.ordered().unwrap_err(), "c.example.com failed");
     let mut elsewhere = fails.at_destination(with_left(&["c.example.com"], 80));
-    elsewhere.held[1].id = "1c2".to_owned();
+    elsewhere.held[1].id = "1c2".into();
     let Ok(other) = &elsewhere.held[1].content else {
         panic!("it was put there");
     };

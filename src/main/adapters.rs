@@ -1,9 +1,11 @@
 //! The adapters that make up the real world, and its clock.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rancher_lets_encrypt::acme::AcmeAuthority;
+use rancher_lets_encrypt::backends::host::Host;
 use rancher_lets_encrypt::backends::rancher::Rancher;
 use rancher_lets_encrypt::backends::rancher::api::Api;
 use rancher_lets_encrypt::backends::rancher::base::Base;
@@ -11,13 +13,32 @@ use rancher_lets_encrypt::backends::rancher::metadata::Metadata;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
+use rancher_lets_encrypt::config::Delivery;
 use rancher_lets_encrypt::config::Fault;
 use rancher_lets_encrypt::config::Faults;
+use rancher_lets_encrypt::core::held::Abilities;
+use rancher_lets_encrypt::core::held::Activated;
+use rancher_lets_encrypt::core::held::Announcement;
+use rancher_lets_encrypt::core::held::CertificateId;
+use rancher_lets_encrypt::core::held::Held;
+use rancher_lets_encrypt::core::held::Ownership;
+use rancher_lets_encrypt::core::held::Retrieved;
+use rancher_lets_encrypt::core::held::Upload;
+use rancher_lets_encrypt::core::held::User;
+use rancher_lets_encrypt::core::held::UserId;
+use rancher_lets_encrypt::core::held::Which;
+use rancher_lets_encrypt::core::held::Words;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::problem::DestinationError;
+use rancher_lets_encrypt::core::problem::NoData;
 use rancher_lets_encrypt::disk::RealDisk;
 use rancher_lets_encrypt::ports::Clock;
+use rancher_lets_encrypt::ports::Destination;
+use rancher_lets_encrypt::ports::Source;
 use rancher_lets_encrypt::ports::World;
 use rancher_lets_encrypt::ports::counted::CountedAuthority;
-use rancher_lets_encrypt::ports::counted::CountedOrchestrator;
+use rancher_lets_encrypt::ports::counted::CountedDestination;
+use rancher_lets_encrypt::ports::counted::CountedSource;
 use rancher_lets_encrypt::ports::counted::Counts;
 use rancher_lets_encrypt::ports::counted::Directories;
 use rancher_lets_encrypt::solvers::webroot::Webroot;
@@ -42,9 +63,97 @@ impl Clock for SystemClock {
     }
 }
 
+/// The source that the settings name.
+pub(crate) enum Announcements {
+    Metadata(Arc<Metadata>),
+    /// Names come from `DOMAINS` only.
+    Nobody,
+}
+
+impl Source for Announcements {
+    async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
+        match self {
+            Self::Metadata(metadata) => metadata.announcements().await,
+            Self::Nobody => Ok(Vec::new()),
+        }
+    }
+
+    async fn changed(&self) {
+        match self {
+            Self::Metadata(metadata) => metadata.changed().await,
+            Self::Nobody => std::future::pending().await,
+        }
+    }
+}
+
+/// The destination that the settings name.
+pub(crate) enum Place {
+    Rancher(Box<Rancher>),
+    Host(Host),
+}
+
+/// Hands a call to the one that is meant.
+macro_rules! hand {
+    ($place:expr, $call:ident ( $($argument:expr),* ) $($wait:tt)*) => {
+        match $place {
+            Place::Rancher(rancher) => rancher.$call($($argument),*)$($wait)*,
+            Place::Host(host) => host.$call($($argument),*)$($wait)*,
+        }
+    };
+}
+
+impl Destination for Place {
+    fn describe(&self) -> Words {
+        hand!(self, describe())
+    }
+
+    fn can(&self) -> Abilities {
+        hand!(self, can())
+    }
+
+    async fn list(&self) -> Result<Vec<Held>, DestinationError> {
+        hand!(self, list().await)
+    }
+
+    async fn look(&self, which: Which<'_>) -> Result<Option<Held>, DestinationError> {
+        hand!(self, look(which).await)
+    }
+
+    async fn put(
+        &self,
+        name: &str,
+        replaces: Option<&Held>,
+        upload: &Upload,
+        ownership: Option<&Ownership>,
+    ) -> Result<Held, DestinationError> {
+        hand!(self, put(name, replaces, upload, ownership).await)
+    }
+
+    async fn retrieve(&self, id: &CertificateId) -> Result<Retrieved, DestinationError> {
+        hand!(self, retrieve(id).await)
+    }
+
+    async fn users(&self) -> Result<Vec<User>, DestinationError> {
+        hand!(self, users().await)
+    }
+
+    async fn activate(&self, changed: &[CertificateId]) -> Result<Activated, DestinationError> {
+        hand!(self, activate(changed).await)
+    }
+
+    async fn served(
+        &self,
+        user: &UserId,
+        name: &DomainName,
+    ) -> Result<Vec<SocketAddr>, DestinationError> {
+        hand!(self, served(user, name).await)
+    }
+}
+
 /// The adapters that make up the real world.
 pub(crate) struct Adapters {
-    pub(crate) rancher: CountedOrchestrator<Rancher>,
+    pub(crate) source: CountedSource<Announcements>,
+    pub(crate) destination: CountedDestination<Place>,
     pub(crate) authority: CountedAuthority<AcmeAuthority>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) webroot: Webroot,
@@ -97,9 +206,19 @@ impl Adapters {
             staging: config.staging_directory.to_string(),
         };
         let counts = Arc::new(Counts::new(directories, now));
-        let rancher = Rancher::new(api, Metadata::new(metadata, &config.metadata_url));
+        let (source, destination) = match &config.delivery {
+            Delivery::Rancher => {
+                let metadata = Arc::new(Metadata::new(metadata, &config.metadata_url));
+                let rancher = Rancher::new(api, Arc::clone(&metadata));
+                (Announcements::Metadata(metadata), Place::Rancher(Box::new(rancher)))
+            }
+            Delivery::Host(folder) => {
+                (Announcements::Nobody, Place::Host(Host::new(folder.clone())))
+            }
+        };
         Ok(Self {
-            rancher: CountedOrchestrator::new(rancher, Arc::clone(&counts)),
+            source: CountedSource::new(source, Arc::clone(&counts)),
+            destination: CountedDestination::new(destination, Arc::clone(&counts)),
             authority: CountedAuthority::new(
                 AcmeAuthority::new(acme, Arc::new(now)),
                 Arc::clone(&counts),
@@ -112,21 +231,26 @@ impl Adapters {
 }
 
 impl World for Adapters {
-    type Orchestrator = CountedOrchestrator<Rancher>;
+    type Source = CountedSource<Announcements>;
+    type Destination = CountedDestination<Place>;
     type Authority = CountedAuthority<AcmeAuthority>;
-    type Challenge = Webroot;
+    type Solver = Webroot;
     type Disk = RealDisk;
     type Clock = SystemClock;
 
-    fn orchestrator(&self) -> &Self::Orchestrator {
-        &self.rancher
+    fn source(&self) -> &Self::Source {
+        &self.source
+    }
+
+    fn destination(&self) -> &Self::Destination {
+        &self.destination
     }
 
     fn authority(&self) -> &Self::Authority {
         &self.authority
     }
 
-    fn challenge(&self) -> &Webroot {
+    fn solver(&self) -> &Webroot {
         &self.webroot
     }
 

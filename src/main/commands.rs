@@ -190,7 +190,7 @@ pub(crate) async fn check(config: &Config, name: &str, dns: Option<&str>, form: 
         Err(faults) => return refuse(&faults),
     };
     let store = store(config, &world);
-    let preflight = match Preflight::new(config, world.challenge(), &store, name, dns) {
+    let preflight = match Preflight::new(config, world.solver(), &store, name, dns) {
         Ok(preflight) => preflight,
         Err(why) => {
             eprintln!("{why}");
@@ -286,10 +286,10 @@ async fn known_certificate(config: &Config, name: &str) -> Result<(Certificate, 
 }
 
 /// What a pass finds, in a world in which nothing changes.
-async fn look(config: &Config, asks_destination: bool) -> Result<Status, ExitCode> {
+async fn look(config: &Config, asks: bool) -> Result<Status, ExitCode> {
     let adapters = Adapters::new(config).map_err(|faults| refuse(&faults))?;
-    let rancher = asks_destination.then_some(adapters.rancher);
-    let world = Dry::new(rancher, adapters.webroot, SystemClock);
+    let Adapters { source, destination, webroot, .. } = adapters;
+    let world = Dry::new(source, destination, asks, webroot, SystemClock);
     let store = store(config, &world);
     let opened = Context::open(world, store, Settings::from(config)).await;
     let context = Arc::new(opened.map_err(|(_, error)| fail(&error.to_string()))?);
@@ -299,7 +299,7 @@ async fn look(config: &Config, asks_destination: bool) -> Result<Status, ExitCod
     let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
     let snapshot = Snapshot { report: Some(Arc::new(pass.report)), ..Snapshot::default() };
     let status = live::of(&context, &program(config), &snapshot, &[], now());
-    Ok(status.without_daemon(asks_destination))
+    Ok(status.without_daemon(asks))
 }
 
 /// Answers go to standard output, so the log goes elsewhere; unless it is asked for, only what is wrong is told.

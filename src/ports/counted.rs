@@ -2,9 +2,10 @@
 //!
 //! Counted are calls of a port, not requests: one call may read several pages. What an authority answers to a look at
 //! its clock is counted only where it fails, because mostly nothing is asked for it; and
-//! [`Orchestrator::changed`] has no answer at all.
+//! [`Source::changed`] has no answer at all.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -13,28 +14,40 @@ use std::sync::PoisonError;
 use time::OffsetDateTime;
 
 use crate::core::bundle::Secret;
+use crate::core::held::Abilities;
+use crate::core::held::Activated;
 use crate::core::held::Announcement;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
-use crate::core::held::Revealed;
-use crate::core::held::Service;
+use crate::core::held::Ownership;
+use crate::core::held::Retrieved;
 use crate::core::held::Upload;
+use crate::core::held::User;
+use crate::core::held::UserId;
+use crate::core::held::Which;
+use crate::core::held::Words;
+use crate::core::names::DomainName;
 use crate::core::names::Names;
 use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::DestinationError;
+use crate::core::problem::NoData;
 use crate::core::resource::Account;
 use crate::core::resource::Authorization;
 use crate::core::resource::Order;
 use crate::ports::Answered;
 use crate::ports::Authority;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
+use crate::ports::Source;
 
 /// What is said of an answer without a fault.
 pub const OK: &str = "ok";
 
-/// Every kind of answer of an orchestrator.
-pub const ORCHESTRATOR_ANSWERS: [&str; 6] =
-    [OK, "unavailable", "conflict", "not-unique", "denied", "refused"];
+/// Every kind of answer of a destination.
+pub const DESTINATION_ANSWERS: [&str; 5] = [OK, "unavailable", "conflict", "denied", "refused"];
+
+/// Every kind of answer of a source.
+pub const SOURCE_ANSWERS: [&str; 2] = [OK, "unavailable"];
 
 /// Every kind of answer of an authority.
 pub const AUTHORITY_ANSWERS: [&str; 10] = [
@@ -154,90 +167,107 @@ impl Counts {
     }
 }
 
-/// An orchestrator whose answers are counted.
-pub struct CountedOrchestrator<O> {
-    inner: O,
+/// A source whose answers are counted.
+pub struct CountedSource<S> {
+    inner: S,
     counts: Arc<Counts>,
 }
 
-impl<O> CountedOrchestrator<O> {
+impl<S> CountedSource<S> {
     /// Counts what `inner` answers.
-    pub fn new(inner: O, counts: Arc<Counts>) -> Self {
+    pub fn new(inner: S, counts: Arc<Counts>) -> Self {
         Self { inner, counts }
     }
 
-    fn rancher<T>(&self, answer: Result<T, OrchestratorError>) -> Result<T, OrchestratorError> {
+    fn noted<T>(&self, answer: Result<T, NoData>) -> Result<T, NoData> {
+        let kind = SOURCE_ANSWERS[usize::from(answer.is_err())];
         let now = (self.counts.now)();
-        note_orchestrator(&mut self.counts.lock().rancher, &answer, now);
-        answer
-    }
-
-    fn metadata<T>(&self, answer: Result<T, OrchestratorError>) -> Result<T, OrchestratorError> {
-        let now = (self.counts.now)();
-        note_orchestrator(&mut self.counts.lock().metadata, &answer, now);
+        self.counts.lock().metadata.note(kind, now);
         answer
     }
 }
 
-fn note_orchestrator<T>(
-    answers: &mut Answers,
-    answer: &Result<T, OrchestratorError>,
-    now: OffsetDateTime,
-) {
-    let kind = match answer {
-        Ok(_) => OK,
-        Err(OrchestratorError::Unavailable(_)) => "unavailable",
-        Err(OrchestratorError::Conflict(_)) => "conflict",
-        Err(OrchestratorError::NotUnique(_)) => "not-unique",
-        Err(OrchestratorError::Denied(_)) => "denied",
-        Err(OrchestratorError::Refused(_)) => "refused",
-    };
-    answers.note(kind, now);
-}
-
-impl<O: Orchestrator> Orchestrator for CountedOrchestrator<O> {
-    async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
-        self.metadata(self.inner.announcements().await)
+impl<S: Source> Source for CountedSource<S> {
+    async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
+        self.noted(self.inner.announcements().await)
     }
 
     async fn changed(&self) {
         self.inner.changed().await;
     }
+}
 
-    async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
-        self.rancher(self.inner.certificates().await)
+/// A destination whose answers are counted.
+pub struct CountedDestination<D> {
+    inner: D,
+    counts: Arc<Counts>,
+}
+
+impl<D> CountedDestination<D> {
+    /// Counts what `inner` answers.
+    pub fn new(inner: D, counts: Arc<Counts>) -> Self {
+        Self { inner, counts }
     }
 
-    async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {
-        self.rancher(self.inner.look(id).await)
+    fn noted<T>(&self, answer: Result<T, DestinationError>) -> Result<T, DestinationError> {
+        let kind = match &answer {
+            Ok(_) => OK,
+            Err(DestinationError::Unavailable(_)) => "unavailable",
+            Err(DestinationError::Conflict(_)) => "conflict",
+            Err(DestinationError::Denied(_)) => "denied",
+            Err(DestinationError::Refused(_)) => "refused",
+        };
+        let now = (self.counts.now)();
+        self.counts.lock().rancher.note(kind, now);
+        answer
+    }
+}
+
+impl<D: Destination> Destination for CountedDestination<D> {
+    fn describe(&self) -> Words {
+        self.inner.describe()
     }
 
-    async fn find(&self, name: &str) -> Result<Vec<Held>, OrchestratorError> {
-        self.rancher(self.inner.find(name).await)
+    fn can(&self) -> Abilities {
+        self.inner.can()
     }
 
-    async fn create(&self, name: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        self.rancher(self.inner.create(name, upload).await)
+    async fn list(&self) -> Result<Vec<Held>, DestinationError> {
+        self.noted(self.inner.list().await)
     }
 
-    async fn replace(&self, id: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        self.rancher(self.inner.replace(id, upload).await)
+    async fn look(&self, which: Which<'_>) -> Result<Option<Held>, DestinationError> {
+        self.noted(self.inner.look(which).await)
     }
 
-    async fn reveal(&self, id: &str) -> Result<Revealed, OrchestratorError> {
-        self.rancher(self.inner.reveal(id).await)
+    async fn put(
+        &self,
+        name: &str,
+        replaces: Option<&Held>,
+        upload: &Upload,
+        ownership: Option<&Ownership>,
+    ) -> Result<Held, DestinationError> {
+        self.noted(self.inner.put(name, replaces, upload, ownership).await)
     }
 
-    async fn balancers(&self) -> Result<Vec<Service>, OrchestratorError> {
-        self.rancher(self.inner.balancers().await)
+    async fn retrieve(&self, id: &CertificateId) -> Result<Retrieved, DestinationError> {
+        self.noted(self.inner.retrieve(id).await)
     }
 
-    async fn own_service(&self) -> Result<Option<Service>, OrchestratorError> {
-        self.rancher(self.inner.own_service().await)
+    async fn users(&self) -> Result<Vec<User>, DestinationError> {
+        self.noted(self.inner.users().await)
     }
 
-    async fn wake(&self, id: &str) -> Result<(), OrchestratorError> {
-        self.rancher(self.inner.wake(id).await)
+    async fn activate(&self, changed: &[CertificateId]) -> Result<Activated, DestinationError> {
+        self.noted(self.inner.activate(changed).await)
+    }
+
+    async fn served(
+        &self,
+        user: &UserId,
+        name: &DomainName,
+    ) -> Result<Vec<SocketAddr>, DestinationError> {
+        self.noted(self.inner.served(user, name).await)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The challenge port over a folder that a web server serves.
+//! The solver port over a folder that a web server serves.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::core::names::DomainName;
 use crate::core::resource::Http01;
 use crate::core::resource::Token;
-use crate::ports::Challenge;
+use crate::ports::Solver;
 use crate::probe::FOLDER;
 use crate::probe::Probe;
 use crate::probe::Way;
@@ -76,8 +76,14 @@ fn make_folders(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-impl Challenge for Webroot {
-    async fn publish(&self, challenge: &Http01) -> io::Result<()> {
+impl Solver for Webroot {
+    /// Each name that there is: one with a wildcard is no [`DomainName`], because HTTP-01 proves none (Baseline
+    /// Requirements, section 3.2.2.4.19).
+    fn supports(&self, _name: &DomainName) -> bool {
+        true
+    }
+
+    async fn present(&self, challenge: &Http01) -> io::Result<()> {
         let Http01 { token, key_authorization, .. } = challenge.clone();
         self.run(move |folder| {
             make_folders(folder)?;
@@ -98,12 +104,12 @@ impl Challenge for Webroot {
         .await
     }
 
-    async fn check(&self, name: &DomainName, challenge: &Http01) -> Result<(), String> {
+    async fn verify(&self, name: &DomainName, challenge: &Http01) -> Result<(), String> {
         let visit = self.probe.fetch(name, challenge).await;
         visit.end.map_err(|trouble| trouble.to_string())
     }
 
-    async fn withdraw(&self, token: &Token) -> io::Result<()> {
+    async fn clean_up(&self, token: &Token) -> io::Result<()> {
         let token = token.clone();
         self.run(move |folder| {
             for path in [folder.join(token.as_str()), temporary(folder, &token)] {
@@ -117,7 +123,7 @@ impl Challenge for Webroot {
         .await
     }
 
-    async fn published(&self) -> io::Result<Vec<(Token, String)>> {
+    async fn presented(&self) -> io::Result<Vec<(Token, String)>> {
         self.run(|folder| {
             let entries = match fs::read_dir(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -185,15 +191,15 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let Ok(token) = Token::try_from(text) else { return Ok(()) };
             let challenge = Http01 { token: token.clone(), key_authorization: content.clone(), status: ChallengeStatus::Pending };
-            let is_published = runtime.block_on(webroot.publish(&challenge)).is_ok();
+            let is_published = runtime.block_on(webroot.present(&challenge)).is_ok();
             // A file system has names of 255 bytes, and one that is being written has a longer name.
             assert!(is_published || token.as_str().len() > 250);
             if is_published {
                 let file = root.join(FOLDER).join(token.as_str());
                 assert_eq!(fs::read_to_string(file).unwrap(), content);
-                assert_eq!(runtime.block_on(webroot.published()).unwrap(), [(token.clone(), content)]);
+                assert_eq!(runtime.block_on(webroot.presented()).unwrap(), [(token.clone(), content)]);
             }
-            runtime.block_on(webroot.withdraw(&token)).ok();
+            runtime.block_on(webroot.clean_up(&token)).ok();
             let left = fs::read_dir(root.join(FOLDER)).unwrap().count();
             assert_eq!(left, 0);
             assert_eq!(fs::read_to_string(sentinel).unwrap(), "untouched");

@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::core::names::DomainName;
 use crate::core::resource::Http01;
 use crate::core::wanted::Wanted;
-use crate::ports::Challenge;
 use crate::ports::Disk;
+use crate::ports::Solver;
 use crate::probe::Cause;
 use crate::probe::FOLDER;
 use crate::probe::Probe;
@@ -48,7 +48,7 @@ pub mod remedy;
 /// Everything that one check needs.
 pub struct Preflight<'a, C, D> {
     config: &'a Config,
-    challenge: &'a C,
+    solver: &'a C,
     store: &'a Arc<Store<D>>,
     name: DomainName,
     dns: Dns,
@@ -60,11 +60,11 @@ struct Found {
     addresses: Vec<IpAddr>,
 }
 
-impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
+impl<'a, C: Solver, D: Disk> Preflight<'a, C, D> {
     /// Prepares to look at a name, asking this name server, or the system's. An error says what is wrong with either.
     pub fn new(
         config: &'a Config,
-        challenge: &'a C,
+        solver: &'a C,
         store: &'a Arc<Store<D>>,
         name: &str,
         server: Option<&str>,
@@ -73,7 +73,7 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
         let name = name.parse::<DomainName>();
         Ok(Self {
             config,
-            challenge,
+            solver,
             store,
             name: name.map_err(|bad| bad.to_string())?,
             dns: match server {
@@ -107,12 +107,12 @@ impl<'a, C: Challenge, D: Disk> Preflight<'a, C, D> {
             return Some(self.report(steps));
         }
         // Never left half-way: it would go on beside us, and end after we have taken the token away.
-        let published = self.challenge.publish(&challenge).await;
+        let published = self.solver.present(&challenge).await;
         let fetched = tokio::select! {
             fetched = self.fetch_published(published, &challenge, &found.addresses) => Some(fetched),
             () = stop => None,
         };
-        let withdrawn = self.challenge.withdraw(&challenge.token).await;
+        let withdrawn = self.solver.clean_up(&challenge.token).await;
         steps.extend(fetched?);
         if let Err(error) = withdrawn {
             let file = format!("{FOLDER}/{}", challenge.token.as_str());

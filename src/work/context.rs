@@ -22,6 +22,7 @@ use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::decide::classify::Policy;
 use crate::ports::Clock;
+use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -71,6 +72,8 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             policy: Policy {
+                // Only the destination knows its own words.
+                place: "the destination",
                 is_staging: config.is_staging,
                 production_directory: config.production_directory.to_string(),
                 staging_directory: config.staging_directory.to_string(),
@@ -126,8 +129,9 @@ impl<W: World> Context<W> {
     pub async fn open(
         world: W,
         store: Arc<Store<W::Disk>>,
-        settings: Settings,
+        mut settings: Settings,
     ) -> Result<Self, (W, StoreError)> {
+        settings.policy.place = world.destination().describe().name;
         let now = world.clock().now();
         let read = store.run(move |store| {
             store.prepare()?;

@@ -19,10 +19,11 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use crate::core::held::Announcement;
+use crate::core::held::CertificateId;
 use crate::core::names::DomainName;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::NoData;
 use crate::ports::Clock;
-use crate::ports::Orchestrator;
+use crate::ports::Source;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::context::Context;
@@ -59,15 +60,14 @@ const CHECKS: usize = 256;
 
 /// Resolves when names may have changed, with what is announced then. The lists are read beside the loop: one that
 /// stalls holds up nothing else, and is asked for again.
-type Changed<'a> =
-    Pin<Box<dyn Future<Output = Result<Vec<Announcement>, OrchestratorError>> + Send + 'a>>;
+type Changed<'a> = Pin<Box<dyn Future<Output = Result<Vec<Announcement>, NoData>> + Send + 'a>>;
 
 /// What a spawned task comes back with.
 enum Finished {
     Job(Box<Done>),
     Wake {
         /// Ids of pushed certificates that balancers have not heard of.
-        unheard: Vec<String>,
+        unheard: Vec<CertificateId>,
         /// The state of the debt when they were woken, if they were.
         paid: Option<u64>,
     },
@@ -88,7 +88,7 @@ pub struct Daemon<W: World> {
     /// The state of the debt that was paid last: as long as it is the same, a write that is under way owes the rest.
     paid: Option<u64>,
     owed_since: Option<OffsetDateTime>,
-    pushed: Vec<String>,
+    pushed: Vec<CertificateId>,
     /// Renewals that a person asks for, and a pass was planned for.
     requests: BTreeSet<(DomainName, OffsetDateTime)>,
     next: OffsetDateTime,
@@ -138,10 +138,10 @@ impl<W: World> Daemon<W> {
             let reads_labels = self.reconciler.reads_labels();
             let watch = || -> Changed<'_> {
                 if reads_labels {
-                    let orchestrator = context.world.orchestrator();
+                    let source = context.world.source();
                     Box::pin(async {
-                        orchestrator.changed().await;
-                        orchestrator.announcements().await
+                        source.changed().await;
+                        source.announcements().await
                     })
                 } else {
                     Box::pin(std::future::pending())

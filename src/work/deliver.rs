@@ -1,20 +1,21 @@
-//! Converging the destination: a bundle goes in, or comes back, and the balancers hear of it.
+//! Converging the destination: a bundle goes in, or comes back, and its users hear of it.
 
 use std::sync::Arc;
 
 use time::Duration;
 use tracing::debug;
-use tracing::warn;
 
 use crate::core::bundle::Bundle;
 use crate::core::certificate::Leaf;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
+use crate::core::held::Ownership;
 use crate::core::held::Upload;
-use crate::core::mark::Mark;
+use crate::core::held::Which;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::DestinationError;
 use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
@@ -33,7 +34,7 @@ use crate::decide::filter::staging;
 use crate::decide::table::Action;
 use crate::decide::table::AtDestination;
 use crate::ports::Clock;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::context::Context;
@@ -47,9 +48,9 @@ pub mod wake;
 /// What a pass knows beside the certificate in hand.
 #[derive(Debug, Default)]
 pub struct View {
-    /// Every certificate at the destination.
+    /// Every certificate at the destination, in its order.
     pub held: Vec<Held>,
-    /// Whether the destination could be read; else it may hold anything.
+    /// Whether it could be read; else it may hold anything.
     pub is_whole: bool,
     /// Every name that somebody wants.
     pub wanted: NameSet,
@@ -71,7 +72,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Its name at the destination.
+    /// Its name there.
     pub fn name(&self) -> &str {
         self.remote
             .as_ref()
@@ -86,10 +87,10 @@ impl Target {
 /// How often a write is tried again that met another change.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
-/// How long the destination may take to carry a change out; seen: half a second.
+/// How long a change may take to be carried out; seen at Rancher: half a second.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
 
-/// Brings a bundle into the destination, if what is there now may still be replaced, and answers the id it has there.
+/// Brings a bundle to the destination, if what is there now may still be replaced, and answers the id it has there.
 ///
 /// Looks again before it writes: whoever pasted something in the meantime keeps it. Only what leads to the same
 /// leaf and chain there is a success.
@@ -98,7 +99,7 @@ pub async fn push<W: World>(
     target: &Target,
     bundle: &Bundle,
     directory: Option<&str>,
-) -> Result<String, Setback> {
+) -> Result<CertificateId, Setback> {
     let pushing = Pushing { context, target, bundle, directory };
     match pushing.run().await {
         Ok(id) => {
@@ -106,7 +107,8 @@ pub async fn push<W: World>(
             Ok(id)
         }
         Err(what) => {
-            let text = format!("not pushed to the destination: {}", what.text);
+            let place = context.world.destination().describe().name;
+            let text = format!("not pushed to {place}: {}", what.text);
             let wait = context.fail(target.subject(), Failure { text, ..what }).await;
             Err(wait.into())
         }
@@ -121,10 +123,10 @@ struct Pushing<'a, W: World> {
 }
 
 impl<W: World> Pushing<'_, W> {
-    async fn run(&self) -> Result<String, Failure> {
+    async fn run(&self) -> Result<CertificateId, Failure> {
         let mut pause = FIRST_PAUSE;
         let mut present = match &self.target.remote {
-            Some(held) => self.orchestrator().look(&held.id).await?,
+            Some(held) => self.destination().look(Which::Id(&held.id)).await?,
             None => None,
         };
         let mut tries = 1;
@@ -141,21 +143,22 @@ impl<W: World> Pushing<'_, W> {
                 _given_up = self.takes_no_name_away(held).await?;
                 self.is_really_due(held).await?;
             }
-            // Held until the destination has carried it out: a wake-up before that pays for nothing.
-            let _writing = self.context.owe_wake().await;
+            // Held until it is carried out: a wake-up before that pays for nothing.
+            let _writing = match self.destination().can().has_users {
+                true => Some(self.context.owe_wake().await),
+                false => None,
+            };
             match self.write(present.as_ref()).await {
                 Ok(written) => {
                     let id = written.id.clone();
-                    debug!(name = written.name, id, "certificate written");
+                    debug!(name = written.name, %id, "certificate written");
                     self.until_same(written).await?;
                     return Ok(id);
                 }
-                // A name that is taken is looked for, and what has it is replaced.
-                Err(
-                    error @ (OrchestratorError::NotUnique(_)
-                    | OrchestratorError::Conflict(_)
-                    | OrchestratorError::Unavailable(_)),
-                ) if tries < TRIES => {
+                // The name may be taken by now: what has it is looked for, and judged like everything there.
+                Err(error @ (DestinationError::Conflict(_) | DestinationError::Unavailable(_)))
+                    if tries < TRIES =>
+                {
                     debug!(name = self.target.name(), %error, "write tried again");
                 }
                 Err(error) => return Err(error.into()),
@@ -164,14 +167,14 @@ impl<W: World> Pushing<'_, W> {
             pause *= 2;
             tries += 1;
             present = match &present {
-                Some(held) => self.orchestrator().look(&held.id).await?,
-                None => self.orchestrator().find(self.target.name()).await?.into_iter().next(),
+                Some(held) => self.destination().look(Which::Id(&held.id)).await?,
+                None => self.destination().look(Which::Named(self.target.name())).await?,
             };
         }
     }
 
-    fn orchestrator(&self) -> &W::Orchestrator {
-        self.context.world.orchestrator()
+    fn destination(&self) -> &W::Destination {
+        self.context.world.destination()
     }
 
     fn verdict(&self, held: &Held) -> Allowed {
@@ -193,29 +196,24 @@ impl<W: World> Pushing<'_, W> {
         staging(&facts, judge(&facts, now), now)
     }
 
-    async fn write(&self, present: Option<&Held>) -> Result<Held, OrchestratorError> {
-        let description = present.map_or("", |held| held.description.as_str());
-        let description = match self.directory {
-            Some(directory) => {
-                let mark = Mark { leaf: self.bundle.leaf().fingerprint, directory };
-                let (text, is_cut) = mark.write(description);
-                if is_cut {
-                    warn!(name = self.target.name(), "description cut so that our mark fits");
-                }
-                text
-            }
-            None => description.to_owned(),
-        };
+    /// What it is called, for people.
+    fn place(&self) -> &'static str {
+        self.destination().describe().name
+    }
+
+    async fn write(&self, present: Option<&Held>) -> Result<Held, DestinationError> {
+        let directory = self.directory.filter(|_| self.destination().can().carries_mark);
+        let ownership = directory.map(|directory| Ownership {
+            leaf: self.bundle.leaf().fingerprint,
+            directory: directory.to_owned(),
+        });
         let upload = Upload {
             certificate: self.bundle.certificate_pem(),
             chain: self.bundle.chain_pem(),
             key: self.bundle.key_pem().clone(),
-            description,
         };
-        match present {
-            Some(held) => self.orchestrator().replace(&held.id, &upload).await,
-            None => self.orchestrator().create(self.target.names.primary().as_str(), &upload).await,
-        }
+        let name = self.target.names.primary().as_str();
+        self.destination().put(name, present, &upload, ownership.as_ref()).await
     }
 
     /// Waits until the change is carried out, and makes sure that it is the one that was meant. A look that fails is
@@ -226,18 +224,18 @@ impl<W: World> Pushing<'_, W> {
         let mut pause = Duration::milliseconds(4);
         while held.is_changing {
             if patience < self.context.now() {
-                let why = format!("`{}` is still changing at the destination", held.name);
+                let why = format!("`{}` is still changing at {}", held.name, self.place());
                 return Err(Failure::of(FailureKind::DestinationBusy, why));
             }
             self.context.world.clock().sleep(pause).await;
             pause = (pause * 2_i32).min(Duration::seconds(2));
-            match self.orchestrator().look(&held.id).await {
+            match self.destination().look(Which::Id(&held.id)).await {
                 Ok(Some(changed)) => held = changed,
                 Ok(None) => {
                     let why = format!("`{}` was removed while it was written", held.name);
                     return Err(why.into());
                 }
-                Err(error @ OrchestratorError::Unavailable(_)) => {
+                Err(error @ DestinationError::Unavailable(_)) => {
                     debug!(name = held.name, %error, "looked for again");
                 }
                 Err(error) => return Err(error.into()),
@@ -247,11 +245,13 @@ impl<W: World> Pushing<'_, W> {
         match &held.content {
             Ok(shown) if shown == self.bundle.shown() => Ok(()),
             Ok(_) => Err(Failure::from(format!(
-                "the destination shows another certificate under `{}` than was pushed",
+                "{} shows another certificate under `{}` than was pushed",
+                self.place(),
                 held.name
             ))),
             Err(flaw) => Err(Failure::from(format!(
-                "the destination shows no certificate under `{}`: {flaw}",
+                "{} shows no certificate under `{}`: {flaw}",
+                self.place(),
                 held.name
             ))),
         }
@@ -274,8 +274,8 @@ impl<W: World> Pushing<'_, W> {
         trusted.map_err(|setback| Failure::from(setback.reason))
     }
 
-    /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one at
-    /// The destination covers it, or it was left out so that the others live on. What it gives up is claimed until it is written: the other one must not do the same.
+    /// No name that is still wanted, and that the certificate there covers, loses it, unless another valid one
+    /// there covers it, or it was left out so that the others live on. What it gives up is claimed until it is written: the other one must not do the same.
     async fn takes_no_name_away(&self, held: &Held) -> Result<Option<Claimed>, Failure> {
         let Ok(shown) = &held.content else {
             return Ok(None);
@@ -317,8 +317,9 @@ impl<W: World> Pushing<'_, W> {
             return Ok(Some(claimed));
         }
         let reason = format!(
-            "the certificate `{}` at the destination covers {}, which ours does not yet",
+            "the certificate `{}` at {} covers {}, which ours does not yet",
             held.name,
+            self.place(),
             lost.join(" ")
         );
         Err(reason.into())
@@ -336,7 +337,7 @@ impl<W: World> Pushing<'_, W> {
         names.cloned().collect()
     }
 
-    /// Whether another certificate at the destination serves a name well. What the pass saw may have been written over since.
+    /// Whether another certificate there serves a name well. What the pass saw may have been written over since.
     async fn is_covered_elsewhere(&self, name: &DomainName, held: &Held) -> Result<bool, Failure> {
         let covers = |other: &Held| {
             other.content.as_ref().is_ok_and(|shown| {
@@ -345,7 +346,7 @@ impl<W: World> Pushing<'_, W> {
         };
         let others = self.target.view.held.iter();
         for other in others.filter(|other| other.id != held.id && covers(other)) {
-            let present = self.orchestrator().look(&other.id).await?;
+            let present = self.destination().look(Which::Id(&other.id)).await?;
             if present.is_some_and(|present| covers(&present)) {
                 return Ok(true);
             }

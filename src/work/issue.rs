@@ -23,7 +23,7 @@ use crate::decide::order::End;
 use crate::decide::order::Pending;
 use crate::decide::order::PendingOrder;
 use crate::decide::order::Stage;
-use crate::ports::Challenge;
+use crate::ports::Solver;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::context::Context;
@@ -94,7 +94,7 @@ pub async fn settle<W: World>(context: &Context<W>, plan: &OrderPlan) -> Result<
 
 /// Takes a token away. One that stays is swept at the next start; it is no reason to stop.
 async fn withdraw<W: World>(context: &Context<W>, lineage: &str, token: &Token) {
-    if let Err(error) = context.world.challenge().withdraw(token).await {
+    if let Err(error) = context.world.solver().clean_up(token).await {
         warn!(lineage, %error, "challenge file not removed");
     }
 }

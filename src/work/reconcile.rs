@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tracing::info;
 use tracing::warn;
 
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
@@ -31,6 +31,7 @@ use crate::decide::order::PendingOrder;
 use crate::decide::plan::Work;
 use crate::decide::plan::unsettled;
 use crate::decide::table::Action;
+use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::store::lineage::Lineage;
@@ -152,7 +153,10 @@ impl<W: World> Reconciler<W> {
             Err(fault) => (Vec::new(), Some(fault)),
         };
         self.tell_fault("store", store_fault.as_deref());
-        self.tell_fault("destination", destination_fault.as_deref());
+        self.tell_fault(
+            self.context.world.destination().describe().name,
+            destination_fault.as_deref(),
+        );
         let view = Arc::new(View {
             held,
             is_whole: destination_fault.is_none(),
@@ -451,7 +455,7 @@ fn known(lineages: &[Arc<Lineage>]) -> Known {
 struct Gathering<'a> {
     view: Arc<View>,
     destination_fault: Option<String>,
-    balancers: Option<Result<Arc<[Service]>, String>>,
+    balancers: Option<Result<Arc<[User]>, String>>,
     store_fault: Option<String>,
     is_ephemeral: bool,
     account: String,

@@ -8,8 +8,8 @@ use tracing::warn;
 
 use crate::decide::filter::EPHEMERAL;
 use crate::ports::Authority;
-use crate::ports::Challenge;
 use crate::ports::Clock;
+use crate::ports::Solver;
 use crate::ports::World;
 use crate::store::Store;
 use crate::work::check_token;
@@ -63,7 +63,7 @@ pub async fn sweep_webroot<W: World>(context: &Context<W>) {
         .iter()
         .filter_map(|account| context.world.authority().thumbprint(&account.key))
         .collect();
-    let published = match context.world.challenge().published().await {
+    let published = match context.world.solver().presented().await {
         Ok(published) => published,
         Err(error) => return warn!(%error, "webroot not swept"),
     };
@@ -76,7 +76,7 @@ pub async fn sweep_webroot<W: World>(context: &Context<W>) {
         if !is_ours || in_use.contains(&token) {
             continue;
         }
-        match context.world.challenge().withdraw(&token).await {
+        match context.world.solver().clean_up(&token).await {
             Ok(()) => debug!("stray challenge file removed"),
             Err(error) => warn!(%error, "stray challenge file not removed"),
         }

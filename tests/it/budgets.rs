@@ -355,7 +355,7 @@ async fn another_instance_that_was_quicker_costs_no_second_order() {
     let quick = quick.start();
     world.pushed(NAME).await;
     gate.open();
-    slow.says("changed at the destination since the pass, nothing is ordered").await;
+    slow.says("changed at Rancher since the pass, nothing is ordered").await;
     slow.settles().await;
     assert_eq!(world.asked("new-order"), 1, "{}", slow.text());
     drop(quick);

@@ -12,7 +12,7 @@ use rancher_lets_encrypt::core::names::DomainName;
 use rancher_lets_encrypt::core::resource::Http01;
 use rancher_lets_encrypt::core::resource::Token;
 use rancher_lets_encrypt::disk::RealDisk;
-use rancher_lets_encrypt::ports::Challenge;
+use rancher_lets_encrypt::ports::Solver;
 use rancher_lets_encrypt::store::Store;
 use rancher_lets_encrypt::view::check::Preflight;
 use serde_json::Value;
@@ -158,8 +158,12 @@ struct Slow {
     ended: Arc<Notify>,
 }
 
-impl Challenge for Slow {
-    async fn publish(&self, challenge: &Http01) -> io::Result<()> {
+impl Solver for Slow {
+    fn supports(&self, _name: &DomainName) -> bool {
+        true
+    }
+
+    async fn present(&self, challenge: &Http01) -> io::Result<()> {
         let Http01 { token, key_authorization, .. } = challenge.clone();
         let (published, go, ended) = (self.published.clone(), self.go.clone(), self.ended.clone());
         let writing = tokio::spawn(async move {
@@ -171,16 +175,16 @@ impl Challenge for Slow {
         writing.await.map_err(io::Error::other)
     }
 
-    async fn check(&self, _: &DomainName, _: &Http01) -> Result<(), String> {
+    async fn verify(&self, _: &DomainName, _: &Http01) -> Result<(), String> {
         Ok(())
     }
 
-    async fn withdraw(&self, token: &Token) -> io::Result<()> {
+    async fn clean_up(&self, token: &Token) -> io::Result<()> {
         self.published.lock().unwrap().remove(token);
         Ok(())
     }
 
-    async fn published(&self) -> io::Result<Vec<(Token, String)>> {
+    async fn presented(&self) -> io::Result<Vec<(Token, String)>> {
         Ok(self.published.lock().unwrap().clone().into_iter().collect())
     }
 }
@@ -219,5 +223,5 @@ async fn a_check_that_is_stopped_while_it_publishes_leaves_no_token() {
     };
     let (report, ()) = guarded("the check to end", async { tokio::join!(check, writing) }).await;
     assert!(report.is_none());
-    assert_eq!(slow.published().await.unwrap(), []);
+    assert_eq!(slow.presented().await.unwrap(), []);
 }

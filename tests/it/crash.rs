@@ -65,7 +65,7 @@ const EFFECTS: [&str; 33] = [
 
 /// Where between two lines the kill lands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Moment {
+pub(crate) enum Moment {
     /// Right behind the line, in the middle of what comes next or before it.
     Behind,
     /// When what comes next is done and not told yet.
@@ -86,7 +86,7 @@ fn effect(line: &Value, is_told: bool) -> String {
 
 /// Runs the daemon until it has told of an effect, and kills it there. Answers whether it came to that before nothing
 /// more was to be done. `owed` is the file that is there while balancers are to be woken.
-fn kill_at(settings: &Settings, owed: &Path, wanted: &str, moment: Moment) -> bool {
+pub(crate) fn kill_at(settings: &Settings, owed: &Path, wanted: &str, moment: Moment) -> bool {
     let daemon = Stepped::start(settings);
     let (mut is_told, mut is_waking) = (false, false);
     while let Some(line) = daemon.line() {
@@ -115,7 +115,7 @@ fn kill_at(settings: &Settings, owed: &Path, wanted: &str, moment: Moment) -> bo
 }
 
 /// A world whose authority and Rancher take their time, so that there is something to look at in between.
-async fn slow_world() -> World {
+pub(crate) async fn slow_world() -> World {
     let short = Duration::from_millis(20);
     let world = World::start().await;
     world.production.set(|settings| {
@@ -131,13 +131,13 @@ async fn slow_world() -> World {
 
 /// What the authority is busy with when an effect is told of, and does not end before it may: else a daemon on a busy
 /// machine would find it done.
-struct Held<'a> {
+pub(crate) struct Held<'a> {
     world: &'a World,
     gate: Gate,
 }
 
 impl<'a> Held<'a> {
-    fn at(world: &'a World, wanted: &str) -> Self {
+    pub(crate) fn at(world: &'a World, wanted: &str) -> Self {
         let gate = Gate::new();
         match wanted {
             "authorization looked at: Pending, told" => {
@@ -156,7 +156,7 @@ impl<'a> Held<'a> {
         Self { world, gate }
     }
 
-    fn go_on(self) {
+    pub(crate) fn go_on(self) {
         self.gate.open();
         for order in self.world.production.orders() {
             // Only what sticks.
@@ -168,7 +168,7 @@ impl<'a> Held<'a> {
 impl World {
     /// The authority is told again only when it had two minutes to validate, and finalize is sent again after a minute:
     /// they are over.
-    fn let_minutes_pass(&self) {
+    pub(crate) fn let_minutes_pass(&self) {
         if self.pending(NAME).is_none() {
             return;
         }

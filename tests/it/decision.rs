@@ -20,6 +20,7 @@ mod first;
 mod foreign;
 mod lost;
 mod names;
+mod places;
 mod renewal;
 mod staging;
 mod upgrade;

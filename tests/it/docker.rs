@@ -126,7 +126,7 @@ async fn new_volume_is_filled_from_rancher(stack: &Stack<'_>) {
     stack.remove_volume().await;
     stack.start(DAEMON).await;
     let mut log = stack.log(DAEMON).await;
-    log.says("certificate restored from the destination").await;
+    log.says("certificate restored from Rancher").await;
     nothing_is_asked_for(stack, &held).await;
     assert_eq!(stack.site.production.accounts(), asked);
     // It is the pair that Rancher holds, in its place.

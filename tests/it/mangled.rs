@@ -14,10 +14,13 @@ use rancher_lets_encrypt::backends::rancher::metadata::Metadata;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::held::CertificateId;
 use rancher_lets_encrypt::core::held::Upload;
+use rancher_lets_encrypt::core::held::Which;
 use rancher_lets_encrypt::core::resource::Account;
 use rancher_lets_encrypt::ports::Authority as _;
-use rancher_lets_encrypt::ports::Orchestrator as _;
+use rancher_lets_encrypt::ports::Destination as _;
+use rancher_lets_encrypt::ports::Source as _;
 use reqwest::Client;
 use sandbox::certs::new_key;
 use sandbox::faults::Faults;
@@ -140,26 +143,24 @@ fn any_answer_of_rancher_is_used_or_refused() {
         let [access, secret] = secrets;
         let api = Api::new(client.clone(), base, access, secret);
         let url = world.rancher.metadata_url().parse().unwrap();
-        let rancher = Rancher::new(api, Metadata::new(client.clone(), &url));
+        let metadata = Arc::new(Metadata::new(client.clone(), &url));
+        let rancher = Rancher::new(api, Arc::clone(&metadata));
         let key = &pair.key_pem;
-        check(rancher.announcements().await, key);
-        check(rancher.certificates().await, key);
-        check(rancher.look(&id).await, key);
-        check(rancher.find(A).await, key);
-        check(rancher.reveal(&id).await, key);
+        check(metadata.announcements().await, key);
+        check(rancher.list().await, key);
+        let id = CertificateId::from(id.as_str());
+        let there = check(rancher.look(Which::Id(&id)).await, key).flatten();
+        check(rancher.look(Which::Named(A)).await, key);
+        check(rancher.retrieve(&id).await, key);
         let upload = Upload {
             certificate: pair.cert_pem.clone(),
             chain: pair.chain_pem.clone(),
             key: Secret::new(key.clone()),
-            description: String::new(),
         };
-        check(rancher.replace(&id, &upload).await, key);
-        check(rancher.create("b.example.com", &upload).await, key);
-        check(rancher.balancers().await, key);
-        let own = check(rancher.own_service().await, key).flatten();
-        if let Some(own) = own {
-            check(rancher.wake(&own.id).await, key);
-        }
+        check(rancher.put(A, there.as_ref(), &upload, None).await, key);
+        check(rancher.put("b.example.com", None, &upload, None).await, key);
+        check(rancher.users().await, key);
+        check(rancher.activate(&[id]).await, key);
     };
     let tested = runner().run(&any::<u64>(), |seed| {
         runtime.block_on(guarded("Rancher's adapter", case(seed)));

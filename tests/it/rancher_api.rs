@@ -10,9 +10,11 @@ use rancher_lets_encrypt::backends::rancher::api::Api;
 use rancher_lets_encrypt::backends::rancher::base::Base;
 use rancher_lets_encrypt::backends::rancher::metadata::Metadata;
 use rancher_lets_encrypt::core::bundle::Secret;
+use rancher_lets_encrypt::core::held::CertificateId;
 use rancher_lets_encrypt::core::held::Held;
-use rancher_lets_encrypt::core::problem::OrchestratorError;
-use rancher_lets_encrypt::ports::Orchestrator;
+use rancher_lets_encrypt::core::held::Which;
+use rancher_lets_encrypt::core::problem::DestinationError;
+use rancher_lets_encrypt::ports::Destination;
 use reqwest::Url;
 use sandbox::certs;
 use sandbox::faults::Faults;
@@ -79,7 +81,7 @@ async fn a_list_that_never_comes_is_given_up_and_read_again() {
     faults.add(LIST, 1, What::Stall);
     let settings = world.settings().with("CONNECT_TIMEOUT", "1");
     let mut daemon = settings.with("DOMAINS", "a.example.com").start();
-    let line = daemon.says("destination cannot be read").await;
+    let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("timed out while waiting for the answer"), "{error}");
     assert_eq!(world.production.orders().len(), 0, "not there is not unknown");
@@ -208,16 +210,16 @@ async fn a_rancher_that_comes_after_the_daemon_gets_its_certificate() {
     let world = World::start().await;
     world.rancher.close_api().await;
     let mut daemon = world.daemon("a.example.com");
-    let line = daemon.says("destination cannot be read").await;
+    let line = daemon.says("Rancher cannot be read").await;
     assert!(line["error"].as_str().unwrap().contains(&world.rancher.origin()), "{line}");
     daemon.passes(1).await;
     assert_eq!(world.production.orders().len(), 0, "whether there is a certificate is not known");
-    assert_eq!(daemon.count("destination cannot be read"), 1, "told once");
+    assert_eq!(daemon.count("Rancher cannot be read"), 1, "told once");
 
     world.rancher.open_api().await.unwrap();
     world.pushed("a.example.com").await;
     daemon.settles().await;
-    assert_eq!(daemon.count("destination can be read again"), 1);
+    assert_eq!(daemon.count("Rancher can be read again"), 1);
     assert_eq!(world.issued("a.example.com").len(), 1);
 
     // In the middle of its life the same.
@@ -280,7 +282,7 @@ async fn html_in_place_of_json_is_told_with_the_setting_to_check() {
     let login = answer(200, "<!DOCTYPE html><html><title>Log in</title></html>");
     world.rancher.faults().add_when(|_| true, 0, u32::MAX, login);
     let mut daemon = world.daemon("a.example.com");
-    let line = daemon.says("destination cannot be read").await;
+    let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("is CATTLE_URL the address of a Rancher 1.x server?"), "{error}");
     assert!(!error.contains("Log in"), "{error}");
@@ -299,17 +301,17 @@ async fn a_refused_key_is_named_and_the_daemon_goes_on_when_it_is_accepted() {
         .with("CATTLE_SECRET_KEY", "late-secret")
         .with("DOMAINS", "a.example.com")
         .start();
-    let line = daemon.says("destination cannot be read").await;
+    let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("CATTLE_ACCESS_KEY") && error.contains("401"), "{error}");
     daemon.passes(2).await;
     assert_eq!(world.production.orders().len(), 0);
-    assert_eq!(daemon.count("destination cannot be read"), 1);
+    assert_eq!(daemon.count("Rancher cannot be read"), 1);
 
     world.rancher.add_key(Role::Environment, "LATEKEY", "late-secret");
     world.pushed("a.example.com").await;
     daemon.settles().await;
-    assert_eq!(daemon.count("destination can be read again"), 1);
+    assert_eq!(daemon.count("Rancher can be read again"), 1);
     assert!(!daemon.text().contains("late-secret"));
 }
 
@@ -325,7 +327,7 @@ async fn a_key_without_the_role_is_told_with_the_label_to_set() {
             .with("CATTLE_SECRET_KEY", secret.clone())
             .with("DOMAINS", "a.example.com")
             .start();
-        let line = daemon.says("destination cannot be read").await;
+        let line = daemon.says("Rancher cannot be read").await;
         let error = line["error"].as_str().unwrap();
         assert!(error.contains("io.rancher.container.agent.role: environment"), "{error}");
         daemon.passes(1).await;
@@ -348,7 +350,7 @@ async fn a_wrong_key_writes_nothing_while_access_control_is_off() {
             .with("CATTLE_SECRET_KEY", "wrong-secret")
             .with("DOMAINS", "a.example.com")
             .start();
-        let line = daemon.says("destination cannot be read").await;
+        let line = daemon.says("Rancher cannot be read").await;
         let error = line["error"].as_str().unwrap();
         assert!(error.contains("CATTLE_ACCESS_KEY") && error.contains("access control"), "{error}");
         daemon.passes(1).await;
@@ -370,7 +372,7 @@ async fn an_environment_of_somebody_else_is_refused_by_name() {
         .with("CATTLE_URL", format!("{}/projects/1a7", world.rancher.api_url()))
         .with("DOMAINS", "a.example.com")
         .start();
-    let line = daemon.says("destination cannot be read").await;
+    let line = daemon.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(
         error.contains("403") && error.contains("1a7") && error.contains("CATTLE_URL"),
@@ -392,7 +394,7 @@ async fn rancher_with_a_ca_of_its_own_is_trusted_by_the_file_of_that_ca() {
         .with("DOMAINS", "a.example.com");
 
     let mut stranger = settings.clone().start();
-    let line = stranger.says("destination cannot be read").await;
+    let line = stranger.says("Rancher cannot be read").await;
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("certificate"), "{error}");
     stranger.stop().await;
@@ -434,23 +436,32 @@ impl<F: Fn(&str) -> Value + Send + Sync + 'static> Answers for Odd<F> {
 async fn list(
     environment: &str,
     answers: impl Fn(&str) -> Value + Send + Sync + 'static,
-) -> Result<Vec<Held>, OrchestratorError> {
+) -> Result<Vec<Held>, DestinationError> {
     let server = Server::start(None, Faults::default(), Arc::new(Odd(answers))).await.unwrap();
     let base = Url::parse(&format!("http://{}/v2-beta{environment}", server.address())).unwrap();
     let secret = || Secret::new("secret".to_owned());
     let api = Api::new(http_client(), Base::parse(&base), secret(), secret());
-    let adapter = Adapter::new(api, Metadata::new(http_client(), &base));
-    guarded("the list", adapter.certificates()).await
+    let adapter = Adapter::new(api, Arc::new(Metadata::new(http_client(), &base)));
+    guarded("the list", adapter.list()).await
 }
 
 fn row(id: &str) -> Value {
     json!({"id": id, "name": id, "state": "active", "transitioning": "no"})
 }
 
+/// Of several that match, balancers take the lowest id.
+#[tokio::test]
+async fn certificates_are_listed_by_the_numbers_of_their_ids() {
+    let rows = ["1c10", "1c9", "odd", "1c95"].map(row);
+    let listed = list("/projects/1a5", move |_| json!({"data": rows})).await.unwrap();
+    let ids: Vec<&str> = listed.iter().map(|held| held.id.as_str()).collect();
+    assert_eq!(ids, ["1c9", "1c10", "1c95", "odd"]);
+}
+
 #[tokio::test]
 async fn a_key_of_several_environments_is_asked_to_name_one() {
     let several = |_: &str| json!({"data": [{"id": "1a5", "name": "Default"}, {"id": "1a7", "name": "Shop"}]});
-    let Err(OrchestratorError::Denied(error)) = list("", several).await else {
+    let Err(DestinationError::Denied(error)) = list("", several).await else {
         panic!("a person must decide")
     };
     for part in ["Default=1a5", "Shop=1a7", "CATTLE_URL", "/v2-beta/projects/1a5"] {
@@ -464,7 +475,7 @@ fn adapter(world: &World) -> Adapter {
     let base = Url::parse(&base).unwrap();
     let (access, secret) = world.rancher.key(Role::Environment);
     let api = Api::new(http_client(), Base::parse(&base), Secret::new(access), Secret::new(secret));
-    Adapter::new(api, Metadata::new(http_client(), &base))
+    Adapter::new(api, Arc::new(Metadata::new(http_client(), &base)))
 }
 
 /// What stands before Rancher answers so as well while it is set up anew.
@@ -472,15 +483,16 @@ fn adapter(world: &World) -> Adapter {
 async fn only_rancher_itself_can_say_that_a_certificate_is_gone() {
     let world = World::start().await;
     let id = add(&world.rancher, "shop", &bought(&["shop.example.net"]));
+    let id = CertificateId::from(id);
     let adapter = adapter(&world);
-    assert!(adapter.look(&id).await.unwrap().is_some());
-    let unknown = adapter.look("1c999999").await;
+    assert!(adapter.look(Which::Id(&id)).await.unwrap().is_some());
+    let unknown = adapter.look(Which::Id(&"1c999999".into())).await;
     assert!(matches!(unknown, Ok(None)), "{unknown:?}");
     for body in ["<html><h1>404 Not Found</h1></html>", "", "{}", "[]", "null"] {
         let faults = world.rancher.faults();
         faults.add("get-certificate", 1, answer(404, body));
-        let looked = adapter.look(&id).await;
-        let is_unavailable = matches!(looked, Err(OrchestratorError::Unavailable(_)));
+        let looked = adapter.look(Which::Id(&id)).await;
+        let is_unavailable = matches!(looked, Err(DestinationError::Unavailable(_)));
         assert!(is_unavailable, "{body}: {looked:?}");
     }
 }
@@ -524,7 +536,7 @@ async fn a_list_without_end_is_given_up() {
     for marker in [|at| format!("x{}", at + 2), |at| format!("m{}", at + 2)] {
         let listed = list("/projects/1a5", endless(marker)).await;
         assert!(
-            matches!(&listed, Err(OrchestratorError::Unavailable(_))),
+            matches!(&listed, Err(DestinationError::Unavailable(_))),
             "{:?}",
             listed.map(|rows| rows.len())
         );
@@ -537,7 +549,7 @@ async fn a_list_whose_end_cannot_be_told_is_no_list() {
         let rows: Vec<Value> = rows.iter().map(|id| row(id)).collect();
         json!({"data": rows, "pagination": {"next": next}})
     };
-    let refused = |list: Result<_, _>| matches!(list, Err(OrchestratorError::Unavailable(_)));
+    let refused = |list: Result<_, _>| matches!(list, Err(DestinationError::Unavailable(_)));
     let environment = "/projects/1a5";
 
     let nowhere = list(environment, move |_| next(json!("http://x/y?limit=1"), &["1c1"])).await;
@@ -552,7 +564,8 @@ async fn a_list_whose_end_cannot_be_told_is_no_list() {
         false => next(json!("http://x/y?marker=m2"), &["1c1", "1c2"]),
         true => next(Value::Null, &["1c2", "1c3"]),
     });
-    let ids: Vec<String> = good.await.unwrap().into_iter().map(|held| held.id).collect();
+    let listed = good.await.unwrap();
+    let ids: Vec<&str> = listed.iter().map(|held| held.id.as_str()).collect();
     assert_eq!(ids, ["1c1", "1c2", "1c3"]);
 }
 

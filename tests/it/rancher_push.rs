@@ -54,7 +54,7 @@ async fn a_certificate_that_stays_busy_is_told_and_pushed_later() {
     create(&world.rancher, "a.example.com", &self_signed(&["a.example.com"])).await;
     let mut daemon = world.daemon("a.example.com");
     let line = daemon.says("certificate not done").await;
-    assert!(line["error"].as_str().unwrap().contains("not pushed to the destination"), "{line}");
+    assert!(line["error"].as_str().unwrap().contains("not pushed to Rancher"), "{line}");
     let wait = world.failures("push").pop().unwrap();
     assert_eq!(wait.trouble, "destination-busy", "{wait:?}");
     assert!(wait.detail.contains("409"), "it says what Rancher said: {wait:?}");
@@ -238,11 +238,11 @@ async fn a_list_that_fails_is_asked_for_ever_more_seldom() {
     let faults = world.rancher.faults();
     let before = faults.count(LIST);
     faults.add(LIST, u32::MAX, status(500));
-    daemon.says("destination cannot be read").await;
+    daemon.says("Rancher cannot be read").await;
     // After one second, two, four, eight.
     daemon.passes(8).await;
     let asked = faults.count(LIST) - before;
     assert!(asked <= 7, "{asked}: {}", daemon.text());
     faults.clear();
-    daemon.says("destination can be read again").await;
+    daemon.says("Rancher can be read again").await;
 }

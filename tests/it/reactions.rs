@@ -192,7 +192,7 @@ fn cases() -> Vec<Case> {
         Case(At::Rancher(status(409)), "push", "destination-busy", 5),
         Case(At::Rancher(status(500)), "push", "destination-away", 5),
         Case(At::Rancher(What::Close), "push", "destination-away", 5),
-        Case(rancher("NotUnique"), "push", "destination-taken", 5),
+        Case(rancher("NotUnique"), "push", "destination-busy", 5),
         Case(rancher("InvalidFormat"), "push", "destination-refused", 5),
     ]
 }

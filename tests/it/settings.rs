@@ -309,7 +309,7 @@ async fn log_lines_are_text_unless_asked_for_otherwise() {
         .with("DOMAINS", "a.example.com");
     let mut daemon = settings.start();
     world.pushed("a.example.com").await;
-    let line = daemon.mentions("certificate at the destination").await;
+    let line = daemon.mentions("certificate at Rancher").await;
     let line = line.as_str().expect("text, not JSON");
     assert!(line.contains("INFO") && !line.contains('\u{1b}'), "{line}");
     assert_eq!(daemon.with("DEBUG").len(), 0);
@@ -427,7 +427,7 @@ async fn no_secret_is_ever_logged() {
         .with("CATTLE_ACCESS_KEY", "WRONGACCESS")
         .with("CATTLE_SECRET_KEY", "wrong-secret-key")
         .start();
-    daemon.says("destination cannot be read").await;
+    daemon.says("Rancher cannot be read").await;
     daemon.passes(1).await;
     logs.push(daemon.kill().await);
 
@@ -471,7 +471,7 @@ async fn no_secret_is_ever_logged() {
     std::fs::remove_dir_all(world.store()).unwrap();
     std::fs::create_dir(world.store()).unwrap();
     let mut daemon: Daemon = settings.start();
-    daemon.mentions("certificate restored from the destination").await;
+    daemon.mentions("certificate restored from Rancher").await;
     daemon.passes(1).await;
     let (_, log) = daemon.stop().await;
     logs.push(log);

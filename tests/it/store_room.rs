@@ -189,7 +189,7 @@ async fn a_full_disk_keeps_no_restored_certificate_from_coming_back_under_its_na
         explains(&line, &world.store(), ROOM);
     }
     std::fs::remove_file(filler).unwrap();
-    daemon.says("certificate restored from the destination").await;
+    daemon.says("certificate restored from Rancher").await;
     assert_eq!(world.issued(A), [small.live_leaf()], "{}", daemon.text());
     let names = std::fs::read_dir(small.store("archive")).unwrap();
     assert_eq!(names.count(), 1, "{}", daemon.text());

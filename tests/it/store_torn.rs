@@ -51,7 +51,7 @@ async fn a_torn_record_without_the_store_beside_it_is_restored_from_rancher() {
     tear(&world.own("certificates/a.example.com.json"));
     std::fs::remove_file(world.store().join("renewal/a.example.com.conf")).unwrap();
     let mut daemon = world.daemon(A);
-    daemon.says("certificate restored from the destination").await;
+    daemon.says("certificate restored from Rancher").await;
     daemon.settles().await;
     assert_eq!(world.issued(A), [world.served()], "{}", daemon.text());
 }
@@ -72,7 +72,7 @@ async fn a_torn_certificate_comes_back_from_rancher() {
             cut => cut,
         };
         std::fs::write(&file, &whole[..length]).unwrap();
-        daemon.says("certificate restored from the destination").await;
+        daemon.says("certificate restored from Rancher").await;
         daemon.settles().await;
         assert_eq!(std::fs::read(&file).unwrap().len(), length, "it is kept");
         let told = format!("version {version} in {}: ", archive.display());
@@ -115,7 +115,7 @@ async fn a_lineage_that_was_deleted_comes_back_from_rancher() {
     for folder in ["live", "archive"] {
         std::fs::remove_dir_all(world.store().join(folder).join(A)).unwrap();
     }
-    daemon.says("certificate restored from the destination").await;
+    daemon.says("certificate restored from Rancher").await;
     daemon.settles().await;
     let live = std::fs::read_to_string(world.live(A, "cert.pem")).unwrap();
     assert_eq!(leaf(&live), served);
@@ -129,7 +129,7 @@ async fn a_file_that_is_gone_comes_back_from_rancher() {
         let mut daemon = world.settled(A).await;
         let served = world.served();
         std::fs::remove_file(world.store().join("archive").join(A).join(file)).unwrap();
-        daemon.says("certificate restored from the destination").await;
+        daemon.says("certificate restored from Rancher").await;
         daemon.settles().await;
         let live = std::fs::read_to_string(world.live(A, "cert.pem")).unwrap();
         assert_eq!(leaf(&live), served);

@@ -228,7 +228,7 @@ fn libraries_stay_behind_their_adapters() {
         ("hickory_resolver", &["probe"]),
         ("axum", &["view/http"]),
         ("prometheus_client", &["view/metrics"]),
-        ("std::fs", &["disk", "solvers", "main"]),
+        ("std::fs", &["disk", "solvers", "backends/host", "main"]),
         ("std::env", &["main"]),
         ("now_utc", &["main"]),
     ];

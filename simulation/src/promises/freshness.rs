@@ -97,7 +97,7 @@ impl State {
             .iter()
             .find(|name| self.town.route(name.as_str()) == Route::Well && !covers(name.as_str()));
         if let Some(name) = lacking {
-            return Some(format!("{}: what the destination has lacks {name}", wish.names));
+            return Some(format!("{}: what Rancher has lacks {name}", wish.names));
         }
         if !self.promises.rules.is_staging && leaf.is_marked_staging {
             return Some(format!("{}: still a staging certificate", wish.names));

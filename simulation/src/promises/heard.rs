@@ -79,7 +79,7 @@ impl State {
         self.promises.rancher_away = Some((since, now));
     }
 
-    /// While the destination cannot be read nobody knows what is served, and that is what people must hear.
+    /// While Rancher cannot be read nobody knows what is served, and that is what people must hear.
     fn unheard_part(&self, ears: &Ears, now: OffsetDateTime, slack: Duration) -> Option<String> {
         let since = self.promises.rancher_down?;
         let is_unheard = since + slack < now && !ears.dependencies.contains("destination");

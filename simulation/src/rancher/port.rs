@@ -1,17 +1,31 @@
-//! The orchestrator port.
+//! The ports of source and destination.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::Duration as StdDuration;
 
+use rancher_lets_encrypt::backends::rancher::mark;
+use rancher_lets_encrypt::backends::rancher::waking;
+use rancher_lets_encrypt::backends::rancher::waking::Choice;
 use rancher_lets_encrypt::core::bundle::Secret;
 use rancher_lets_encrypt::core::certificate::CertificateChain;
+use rancher_lets_encrypt::core::held::Abilities;
+use rancher_lets_encrypt::core::held::Activated;
 use rancher_lets_encrypt::core::held::Announcement;
+use rancher_lets_encrypt::core::held::CertificateId;
 use rancher_lets_encrypt::core::held::Held;
-use rancher_lets_encrypt::core::held::Revealed;
-use rancher_lets_encrypt::core::held::Service;
+use rancher_lets_encrypt::core::held::Ownership;
+use rancher_lets_encrypt::core::held::Retrieved;
 use rancher_lets_encrypt::core::held::Upload;
-use rancher_lets_encrypt::core::problem::OrchestratorError;
-use rancher_lets_encrypt::ports::Orchestrator;
+use rancher_lets_encrypt::core::held::User;
+use rancher_lets_encrypt::core::held::UserId;
+use rancher_lets_encrypt::core::held::Which;
+use rancher_lets_encrypt::core::held::Words;
+use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::core::problem::DestinationError;
+use rancher_lets_encrypt::core::problem::NoData;
+use rancher_lets_encrypt::ports::Destination;
+use rancher_lets_encrypt::ports::Source;
 use time::Duration;
 use time::OffsetDateTime;
 
@@ -29,8 +43,8 @@ const UNREAD_PAUSE: StdDuration = StdDuration::from_secs(300);
 /// The service of the daemon itself.
 const OWN: &str = "1s-own";
 
-fn fault(text: &str) -> OrchestratorError {
-    OrchestratorError::Unavailable(text.to_owned())
+fn fault(text: &str) -> DestinationError {
+    DestinationError::Unavailable(text.to_owned())
 }
 
 /// How Rancher says that it does not do what it is asked.
@@ -43,12 +57,12 @@ enum Mood {
 
 impl Mood {
     /// An answer that got lost says nothing, whatever it was.
-    fn fault(self, text: &str) -> OrchestratorError {
+    fn fault(self, text: &str) -> DestinationError {
         match self {
             _ if text == LOST => fault(text),
             Self::Silent => fault(text),
-            Self::Busy => OrchestratorError::Conflict("409 Conflict".to_owned()),
-            Self::Strict => OrchestratorError::Denied("403 Forbidden".to_owned()),
+            Self::Busy => DestinationError::Conflict("409 Conflict".to_owned()),
+            Self::Strict => DestinationError::Denied("403 Forbidden".to_owned()),
         }
     }
 }
@@ -59,8 +73,8 @@ impl Life {
         what: &'static str,
         on: &str,
         is_effect: bool,
-        act: impl FnOnce(&mut State, OffsetDateTime) -> Result<T, OrchestratorError>,
-    ) -> Result<T, OrchestratorError> {
+        act: impl FnOnce(&mut State, OffsetDateTime) -> Result<T, DestinationError>,
+    ) -> Result<T, DestinationError> {
         let call = Call { port: Port::Rancher, what, on, is_effect };
         let act = |state: &mut State| {
             let now = state.now();
@@ -71,8 +85,8 @@ impl Life {
     }
 }
 
-impl Orchestrator for Life {
-    async fn announcements(&self) -> Result<Vec<Announcement>, OrchestratorError> {
+impl Source for Life {
+    async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
         let call = Call { port: Port::Metadata, what: "reads", on: "labels", is_effect: false };
         let act = |state: &mut State| {
             let mut announcements = state.town.announcements();
@@ -85,7 +99,7 @@ impl Orchestrator for Life {
             }
             Ok((state.town.labels_version, announcements))
         };
-        let (version, announcements) = self.call(call, act, fault).await?;
+        let (version, announcements) = self.call(call, act, |text| NoData(text.to_owned())).await?;
         self.labels_read.store(version, Ordering::Relaxed);
         Ok(announcements)
     }
@@ -101,8 +115,127 @@ impl Orchestrator for Life {
             changed.await;
         }
     }
+}
 
-    async fn certificates(&self) -> Result<Vec<Held>, OrchestratorError> {
+impl Life {
+    async fn create(
+        &self,
+        name: &str,
+        upload: &Upload,
+        description: String,
+    ) -> Result<Held, DestinationError> {
+        let act = |state: &mut State, now: OffsetDateTime| {
+            if state.rancher.of(name).is_some() {
+                return Err(DestinationError::Conflict("NotUnique name".to_owned()));
+            }
+            state.uploaded(self.instance, None, upload);
+            state.rancher.made += 1;
+            let entry = Entry {
+                number: state.rancher.made,
+                name: name.to_owned(),
+                description: description.clone(),
+                certificate: upload.certificate.clone(),
+                chain: upload.chain.clone(),
+                key: upload.key.clone(),
+                content: CertificateChain::parse(&upload.certificate, &upload.chain),
+                owner: Owner::Daemon,
+                written_at: now,
+                changes_until: state.changes_until(now),
+            };
+            let held = entry.held(now);
+            state.rancher.first.insert(entry.number, (upload.clone(), description));
+            state.rancher.entries.push(entry);
+            state.rancher.written_at = Some(now);
+            Ok(held)
+        };
+        self.ask_rancher("creates", name, true, act).await
+    }
+
+    async fn replace(
+        &self,
+        id: &CertificateId,
+        upload: &Upload,
+        description: String,
+    ) -> Result<Held, DestinationError> {
+        let act = |state: &mut State, now: OffsetDateTime| {
+            let gone = || DestinationError::Refused("it was removed".to_owned());
+            let at = state.numbered(id).ok_or_else(gone)?;
+            if now < state.rancher.entries[at].changes_until {
+                return Err(DestinationError::Conflict("409 Conflict".to_owned()));
+            }
+            let number = state.rancher.entries[at].number;
+            let meant = (upload.clone(), description);
+            let first = state.rancher.first.entry(number).or_insert_with(|| meant.clone()).clone();
+            let (upload, description) = if state.trouble.defect.replays { first } else { meant };
+            state.uploaded(self.instance, Some(at), &upload);
+            let changes_until = state.changes_until(now);
+            let entry = &mut state.rancher.entries[at];
+            entry.description = description;
+            entry.content = CertificateChain::parse(&upload.certificate, &upload.chain);
+            entry.certificate = upload.certificate;
+            entry.chain = upload.chain;
+            entry.key = upload.key;
+            entry.owner = Owner::Daemon;
+            entry.written_at = now;
+            entry.changes_until = changes_until;
+            let held = entry.held(now);
+            state.rancher.written_at = Some(now);
+            Ok(held)
+        };
+        self.ask_rancher("replaces", id.as_str(), true, act).await
+    }
+
+    /// As the real one does it, by three requests.
+    async fn choose(&self, changed: &[CertificateId]) -> Result<Choice, DestinationError> {
+        let act = |state: &mut State, _| Ok(state.rancher.own_is_active);
+        if let Ok(true) = self.ask_rancher("looks for", "own service", false, act).await {
+            return Ok(Choice::Wake(User {
+                id: OWN.into(),
+                name: "letsencrypt".to_owned(),
+                certificates: Vec::new(),
+                folder: None,
+            }));
+        }
+        let act = |state: &mut State, _| Ok(state.rancher.services());
+        let balancers = self.ask_rancher("lists", "balancers", false, act).await?;
+        Ok(waking::choose(balancers, changed))
+    }
+
+    async fn wake(&self, id: &UserId) -> Result<(), DestinationError> {
+        let id = id.as_str();
+        let act = |state: &mut State, now| {
+            let number = id.strip_prefix("1s").and_then(|number| number.parse().ok());
+            let balancer = number.and_then(|number: usize| state.rancher.balancers.get(number));
+            let is_active = match balancer {
+                Some(balancer) => balancer.is_active,
+                None => id == OWN && state.rancher.own_is_active,
+            };
+            if !is_active {
+                return Err(DestinationError::Conflict("it is not active".to_owned()));
+            }
+            state.rancher.woken_at = Some(now);
+            Ok(())
+        };
+        self.ask_rancher("wakes", id, true, act).await
+    }
+}
+
+impl Destination for Life {
+    fn describe(&self) -> Words {
+        Words { name: "Rancher", users: "balancers" }
+    }
+
+    fn can(&self) -> Abilities {
+        Abilities {
+            returns_keys: true,
+            carries_mark: true,
+            lists_foreign: true,
+            has_users: true,
+            checks_content: true,
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<Held>, DestinationError> {
         let act = |state: &mut State, now: OffsetDateTime| {
             state.rancher.lists += 1;
             state.promises.listed.push(now);
@@ -115,132 +248,84 @@ impl Orchestrator for Life {
         self.ask_rancher("lists", "certificates", false, act).await
     }
 
-    async fn look(&self, id: &str) -> Result<Option<Held>, OrchestratorError> {
-        let act = |state: &mut State, now| {
-            let number = state.numbered(id);
-            Ok(number.map(|at| state.rancher.entries[at].held(now)))
+    async fn look(&self, which: Which<'_>) -> Result<Option<Held>, DestinationError> {
+        let (what, on) = match which {
+            Which::Id(id) => ("looks at", id.as_str()),
+            Which::Named(name) => ("looks for", name),
         };
-        self.ask_rancher("looks at", id, false, act).await
-    }
-
-    async fn find(&self, name: &str) -> Result<Vec<Held>, OrchestratorError> {
         let act = |state: &mut State, now| {
-            let overlooks = state.trouble.defect.overlooks;
-            let found = state.rancher.of(name).filter(|_| !overlooks);
-            Ok(found.map(|entry| entry.held(now)).into_iter().collect())
-        };
-        self.ask_rancher("looks for", name, false, act).await
-    }
-
-    async fn create(&self, name: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        let act = |state: &mut State, now: OffsetDateTime| {
-            if state.rancher.of(name).is_some() {
-                return Err(OrchestratorError::NotUnique("NotUnique name".to_owned()));
-            }
-            state.uploaded(self.instance, None, upload);
-            state.rancher.made += 1;
-            let entry = Entry {
-                number: state.rancher.made,
-                name: name.to_owned(),
-                description: upload.description.clone(),
-                certificate: upload.certificate.clone(),
-                chain: upload.chain.clone(),
-                key: upload.key.clone(),
-                content: CertificateChain::parse(&upload.certificate, &upload.chain),
-                owner: Owner::Daemon,
-                written_at: now,
-                changes_until: state.changes_until(now),
+            let found = match which {
+                Which::Id(id) => state.numbered(id).map(|at| &state.rancher.entries[at]),
+                Which::Named(_) if state.trouble.defect.overlooks => None,
+                Which::Named(name) => state.rancher.of(name),
             };
-            let held = entry.held(now);
-            state.rancher.first.insert(entry.number, upload.clone());
-            state.rancher.entries.push(entry);
-            state.rancher.written_at = Some(now);
-            Ok(held)
+            Ok(found.map(|entry| entry.held(now)))
         };
-        self.ask_rancher("creates", name, true, act).await
+        self.ask_rancher(what, on, false, act).await
     }
 
-    async fn replace(&self, id: &str, upload: &Upload) -> Result<Held, OrchestratorError> {
-        let act = |state: &mut State, now: OffsetDateTime| {
-            let gone = || OrchestratorError::Refused("it was removed".to_owned());
-            let at = state.numbered(id).ok_or_else(gone)?;
-            if now < state.rancher.entries[at].changes_until {
-                return Err(OrchestratorError::Conflict("409 Conflict".to_owned()));
-            }
-            let number = state.rancher.entries[at].number;
-            let first = state.rancher.first.entry(number);
-            let first = first.or_insert_with(|| upload.clone()).clone();
-            let upload = if state.trouble.defect.replays { &first } else { upload };
-            state.uploaded(self.instance, Some(at), upload);
-            let changes_until = state.changes_until(now);
-            let entry = &mut state.rancher.entries[at];
-            entry.description.clone_from(&upload.description);
-            entry.certificate.clone_from(&upload.certificate);
-            entry.chain.clone_from(&upload.chain);
-            entry.key = upload.key.clone();
-            entry.content = CertificateChain::parse(&upload.certificate, &upload.chain);
-            entry.owner = Owner::Daemon;
-            entry.written_at = now;
-            entry.changes_until = changes_until;
-            let held = entry.held(now);
-            state.rancher.written_at = Some(now);
-            Ok(held)
+    async fn put(
+        &self,
+        name: &str,
+        replaces: Option<&Held>,
+        upload: &Upload,
+        ownership: Option<&Ownership>,
+    ) -> Result<Held, DestinationError> {
+        let own = replaces.map_or("", |held| held.note.as_str());
+        let description = match ownership {
+            Some(ownership) => mark::write(ownership, own).0,
+            None => own.to_owned(),
         };
-        self.ask_rancher("replaces", id, true, act).await
+        match replaces {
+            Some(held) => self.replace(&held.id, upload, description).await,
+            None => self.create(name, upload, description).await,
+        }
     }
 
-    async fn reveal(&self, id: &str) -> Result<Revealed, OrchestratorError> {
+    async fn retrieve(&self, id: &CertificateId) -> Result<Retrieved, DestinationError> {
         let act = |state: &mut State, now: OffsetDateTime| {
-            let gone = || OrchestratorError::Refused("it was removed".to_owned());
+            let gone = || DestinationError::Refused("it was removed".to_owned());
             let at = state.numbered(id).ok_or_else(gone)?;
             let changes_until = state.changes_until(now);
             let gives_keys = state.rancher.gives_keys;
             let entry = &mut state.rancher.entries[at];
             if now < entry.changes_until {
-                return Err(OrchestratorError::Conflict("ActionNotAvailable".to_owned()));
+                return Err(DestinationError::Conflict("ActionNotAvailable".to_owned()));
             }
             entry.changes_until = changes_until;
-            Ok(Revealed {
+            Ok(Retrieved {
                 chain: format!("{}{}", entry.certificate, entry.chain),
                 key: gives_keys.then(|| Secret::new(entry.key.reveal())),
             })
         };
-        self.ask_rancher("reveals", id, true, act).await
+        self.ask_rancher("retrieves", id.as_str(), true, act).await
     }
 
-    async fn balancers(&self) -> Result<Vec<Service>, OrchestratorError> {
+    async fn users(&self) -> Result<Vec<User>, DestinationError> {
         let act = |state: &mut State, _| Ok(state.rancher.services());
-        self.ask_rancher("lists", "balancers", false, act).await
+        let services = self.ask_rancher("lists", "balancers", false, act).await?;
+        Ok(services.into_iter().map(|service| service.user).collect())
     }
 
-    async fn own_service(&self) -> Result<Option<Service>, OrchestratorError> {
-        let act = |state: &mut State, _| {
-            Ok(Some(Service {
-                id: OWN.to_owned(),
-                name: "letsencrypt".to_owned(),
-                is_active: state.rancher.own_is_active,
-                certificates: Vec::new(),
-                folder: None,
-            }))
-        };
-        self.ask_rancher("looks for", "own service", false, act).await
-    }
-
-    async fn wake(&self, id: &str) -> Result<(), OrchestratorError> {
-        let act = |state: &mut State, now| {
-            let number = id.strip_prefix("1s").and_then(|number| number.parse().ok());
-            let balancer = number.and_then(|number: usize| state.rancher.balancers.get(number));
-            let is_active = match balancer {
-                Some(balancer) => balancer.is_active,
-                None => id == OWN && state.rancher.own_is_active,
-            };
-            if !is_active {
-                return Err(OrchestratorError::Conflict("it is not active".to_owned()));
+    async fn activate(&self, changed: &[CertificateId]) -> Result<Activated, DestinationError> {
+        match self.choose(changed).await? {
+            Choice::Wake(service) => {
+                self.wake(&service.id).await?;
+                Ok(Activated::By(service.name))
             }
-            state.rancher.woken_at = Some(now);
-            Ok(())
-        };
-        self.ask_rancher("wakes", id, true, act).await
+            Choice::NobodyThere => Ok(Activated::NobodyThere),
+            Choice::NobodyActive => {
+                Err(DestinationError::Conflict(waking::NOBODY_ACTIVE.to_owned()))
+            }
+        }
+    }
+
+    async fn served(
+        &self,
+        _user: &UserId,
+        _name: &DomainName,
+    ) -> Result<Vec<SocketAddr>, DestinationError> {
+        Ok(Vec::new())
     }
 }
 
@@ -256,8 +341,8 @@ impl State {
         }
     }
 
-    fn numbered(&self, id: &str) -> Option<usize> {
-        let number: u64 = id.strip_prefix("1c")?.parse().ok()?;
+    fn numbered(&self, id: &CertificateId) -> Option<usize> {
+        let number: u64 = id.as_str().strip_prefix("1c")?.parse().ok()?;
         self.rancher.entries.iter().position(|entry| entry.number == number)
     }
 

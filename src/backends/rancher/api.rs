@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use crate::backends::rancher::base::Base;
 use crate::client;
 use crate::core::bundle::Secret;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::DestinationError;
 use crate::core::text::one_line;
 
 /// The Rancher API, as an API key sees it.
@@ -98,7 +98,7 @@ impl Api {
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
-    ) -> Result<Option<T>, OrchestratorError> {
+    ) -> Result<Option<T>, DestinationError> {
         let answer = self.ask(Method::GET, path, None).await?;
         let is_gone = answer.status == StatusCode::NOT_FOUND
             && answer.error().is_ranchers()
@@ -114,7 +114,7 @@ impl Api {
         &self,
         path: &str,
         body: Body,
-    ) -> Result<T, OrchestratorError> {
+    ) -> Result<T, DestinationError> {
         let body = match body {
             Body::Empty => Value::Object(serde_json::Map::new()),
             Body::Json(body) => body,
@@ -127,7 +127,7 @@ impl Api {
         &self,
         path: &str,
         body: Value,
-    ) -> Result<T, OrchestratorError> {
+    ) -> Result<T, DestinationError> {
         self.ask(Method::PUT, path, Some(body)).await?.read("PUT", path)
     }
 
@@ -137,14 +137,14 @@ impl Api {
         kind: &str,
         query: &str,
         keep: impl Fn(T) -> Option<K>,
-    ) -> Result<Vec<K>, OrchestratorError> {
+    ) -> Result<Vec<K>, DestinationError> {
         let place = self.place(kind).await?;
         for _ in 0..TRIES {
             if let Some(rows) = self.list_once(kind, &place, query, &keep).await? {
                 return Ok(rows);
             }
         }
-        Err(OrchestratorError::Unavailable(format!(
+        Err(DestinationError::Unavailable(format!(
             "the list of {kind} kept changing while it was read"
         )))
     }
@@ -157,7 +157,7 @@ impl Api {
         place: &str,
         query: &str,
         keep: &impl Fn(T) -> Option<K>,
-    ) -> Result<Option<Vec<K>>, OrchestratorError> {
+    ) -> Result<Option<Vec<K>>, DestinationError> {
         let mut rows = Vec::new();
         let mut last: Option<String> = None;
         let mut marker = String::new();
@@ -181,7 +181,7 @@ impl Api {
                 return Ok(Some(rows));
             };
             let Some(next) = marker_of(&next).filter(|_| progressed) else {
-                return Err(OrchestratorError::Unavailable(format!(
+                return Err(DestinationError::Unavailable(format!(
                     "the list of {kind} goes on, but its next page cannot be asked for"
                 )));
             };
@@ -193,7 +193,7 @@ impl Api {
                 _ => (marker, overlaps) = (format!("&marker={next}"), false),
             }
         }
-        Err(OrchestratorError::Unavailable(format!(
+        Err(DestinationError::Unavailable(format!(
             "the list of {kind} has no end: more than {MOST_PAGES} pages came"
         )))
     }
@@ -203,24 +203,24 @@ impl Api {
         method: Method,
         path: &str,
         body: Option<Value>,
-    ) -> Result<Answer, OrchestratorError> {
+    ) -> Result<Answer, DestinationError> {
         let place = self.place(path).await?;
         self.send(method, &place, body).await
     }
 
     /// The URL of something in our environment.
-    async fn place(&self, path: &str) -> Result<String, OrchestratorError> {
+    async fn place(&self, path: &str) -> Result<String, DestinationError> {
         let project = self.project.get_or_try_init(|| self.find_project()).await?;
         Ok(format!("{}/projects/{project}/{path}", self.base.url))
     }
 
     /// A key of an environment sees one environment: its own.
-    async fn find_project(&self) -> Result<String, OrchestratorError> {
+    async fn find_project(&self) -> Result<String, DestinationError> {
         let url = format!("{}/projects", self.base.url);
         let answer = self.send(Method::GET, &url, None).await?;
         // What an older server makes of an unknown key. It would write into any environment.
         if answer.account_kind() == "admin" {
-            return Err(OrchestratorError::Denied(format!(
+            return Err(DestinationError::Denied(format!(
                 "Rancher takes us for its administrator: access control is off, and CATTLE_ACCESS_KEY and \
                  CATTLE_SECRET_KEY are wrong, or belong to a container that is gone; if the key really is an \
                  administrator's, name the environment in CATTLE_URL, like {}/projects/1a5",
@@ -231,7 +231,7 @@ impl Api {
         let mut projects = collection.data;
         match projects.len() {
             1 => Ok(projects.remove(0).id),
-            0 => Err(OrchestratorError::Denied(role_missing("it sees no environment"))),
+            0 => Err(DestinationError::Denied(role_missing("it sees no environment"))),
             _ => {
                 let listed: Vec<String> = projects
                     .iter()
@@ -239,7 +239,7 @@ impl Api {
                         format!("{}={}", project.name.as_deref().unwrap_or(""), project.id)
                     })
                     .collect();
-                Err(OrchestratorError::Denied(format!(
+                Err(DestinationError::Denied(format!(
                     "the API key sees several environments ({}): name one in CATTLE_URL, like {}/projects/{}, or use \
                      an API key of one environment",
                     listed.join(", "),
@@ -255,7 +255,7 @@ impl Api {
         method: Method,
         url: &str,
         body: Option<Value>,
-    ) -> Result<Answer, OrchestratorError> {
+    ) -> Result<Answer, DestinationError> {
         let mut request = self
             .client
             .request(method, url)
@@ -268,7 +268,7 @@ impl Api {
             request = request.json(&body);
         }
         let unavailable =
-            |why: String| OrchestratorError::Unavailable(format!("{}: {why}", self.base.url));
+            |why: String| DestinationError::Unavailable(format!("{}: {why}", self.base.url));
         let response =
             request.send().await.map_err(|error| unavailable(client::explain(&error)))?;
         let status = response.status();
@@ -309,7 +309,7 @@ impl Answer {
     }
 
     /// Reads the resource, or says what the answer means. Never quotes a success: it may hold a key.
-    fn read<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, OrchestratorError> {
+    fn read<T: DeserializeOwned>(&self, method: &str, path: &str) -> Result<T, DestinationError> {
         // The query of a path may hold a marker or a filter, which say nothing to a person.
         let path = path.split('?').next().unwrap_or(path);
         let path = path.rsplit_once("/projects/").map_or(path, |(_, rest)| rest);
@@ -317,7 +317,7 @@ impl Answer {
         let what = one_line(&format!("{method} {path}"));
         if self.status.is_success() {
             return serde_json::from_slice(&self.body).map_err(|error| {
-                OrchestratorError::Unavailable(format!(
+                DestinationError::Unavailable(format!(
                     "{what}: the answer is not what Rancher's API says ({}): is CATTLE_URL the address of a Rancher \
                      1.x server?",
                     without_content(&error)
@@ -328,26 +328,25 @@ impl Answer {
         let code = said.code.as_deref().unwrap_or_default();
         let text = said.text(&what, self.status);
         Err(match (self.status.as_u16(), code) {
-            (401, _) => OrchestratorError::Denied(
+            (401, _) => DestinationError::Denied(
                 "Rancher refuses the API key (401): CATTLE_ACCESS_KEY and CATTLE_SECRET_KEY are wrong, or belong to a \
                  container that is gone; a good key is needed even while access control is off"
                     .to_owned(),
             ),
-            (403, _) => OrchestratorError::Denied(format!(
+            (403, _) => DestinationError::Denied(format!(
                 "{text}: the environment in CATTLE_URL is not the one of the API key"
             )),
-            (404, _) if self.is_role_missing() => OrchestratorError::Denied(role_missing("its account has the kind agent")),
+            (404, _) if self.is_role_missing() => DestinationError::Denied(role_missing("its account has the kind agent")),
             // Something in front of Rancher says so while Rancher is moved or set up.
-            (404, _) if !said.is_ranchers() => OrchestratorError::Unavailable(format!(
+            (404, _) if !said.is_ranchers() => DestinationError::Unavailable(format!(
                 "{text}, and not from Rancher: is CATTLE_URL the address of a Rancher 1.x server?"
             )),
-            (404, _) => OrchestratorError::Denied(format!(
+            (404, _) => DestinationError::Denied(format!(
                 "{text}: is CATTLE_URL the address of a Rancher 1.x server, and has its API key the role environment?"
             )),
-            (409, _) | (422, "ActionNotAvailable") => OrchestratorError::Conflict(text),
-            (422, "NotUnique") => OrchestratorError::NotUnique(text),
-            (300..=399 | 429 | 500.., _) => OrchestratorError::Unavailable(text),
-            _ => OrchestratorError::Refused(text),
+            (409, _) | (422, "ActionNotAvailable" | "NotUnique") => DestinationError::Conflict(text),
+            (300..=399 | 429 | 500.., _) => DestinationError::Unavailable(text),
+            _ => DestinationError::Refused(text),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Names from Rancher's metadata service.
+//! The source port over Rancher's metadata service: names that services announce.
 //!
 //! A 404 or a closed connection means "no data now", never "no labels". Raw services carry tokens: nothing of an
 //! answer is ever logged.
@@ -17,7 +17,9 @@ use tokio::time::Instant;
 
 use crate::client;
 use crate::core::held::Announcement;
+use crate::core::problem::NoData;
 use crate::core::wanted::LABEL;
+use crate::ports::Source;
 
 /// The newest version whose names of stacks and services keep their case.
 const VERSION: &str = "2015-12-19";
@@ -104,20 +106,6 @@ impl Metadata {
 
     /// What services announce, and containers without a service: a stopped old container of a service would bring
     /// back the label from before an upgrade. Only of our own environment.
-    pub async fn announcements(&self) -> Result<Vec<Announcement>, String> {
-        let read = self.read_announcements().await;
-        match &read {
-            Ok(_) => self.polled().failures = 0,
-            // A change that could not be read is to be seen again.
-            Err(error) => {
-                let mut polled = self.polled();
-                polled.fail(error);
-                polled.version = None;
-            }
-        }
-        read
-    }
-
     async fn read_announcements(&self) -> Result<Vec<Announcement>, String> {
         let environment = self.environment().await?;
         let services: Option<Vec<Service>> = self.read("services").await?;
@@ -146,30 +134,6 @@ impl Metadata {
     pub async fn own_service(&self) -> Result<Option<String>, String> {
         let own: Option<Own> = self.read("self/service").await?;
         Ok(own.and_then(|own| own.uuid))
-    }
-
-    /// Resolves when the version is another than the last time.
-    pub async fn changed(&self) {
-        loop {
-            let (version, pause) = {
-                let polled = self.polled();
-                (polled.version.clone(), polled.pause())
-            };
-            tokio::time::sleep(pause).await;
-            let asked = Instant::now();
-            let answer = self.poll(version.as_deref()).await;
-            let mut polled = self.polled();
-            polled.quick = if asked.elapsed() < QUICK { polled.quick.saturating_add(1) } else { 0 };
-            match answer {
-                Ok(now) if polled.version.as_ref() == Some(&now) => polled.failures = 0,
-                // Whether all is well again is seen when the lists are read.
-                Ok(now) => {
-                    polled.version = Some(now);
-                    return;
-                }
-                Err(error) => polled.fail(&error),
-            }
-        }
     }
 
     fn polled(&self) -> std::sync::MutexGuard<'_, Polled> {
@@ -226,6 +190,46 @@ impl Metadata {
                 error.classify()
             )
         })
+    }
+}
+
+impl Source for Metadata {
+    async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
+        let read = self.read_announcements().await;
+        match &read {
+            Ok(_) => self.polled().failures = 0,
+            // A change that could not be read is to be seen again.
+            Err(error) => {
+                let mut polled = self.polled();
+                polled.fail(error);
+                polled.version = None;
+            }
+        }
+        read.map_err(NoData)
+    }
+
+    /// Resolves when the version is another than the last time.
+    async fn changed(&self) {
+        loop {
+            let (version, pause) = {
+                let polled = self.polled();
+                (polled.version.clone(), polled.pause())
+            };
+            tokio::time::sleep(pause).await;
+            let asked = Instant::now();
+            let answer = self.poll(version.as_deref()).await;
+            let mut polled = self.polled();
+            polled.quick = if asked.elapsed() < QUICK { polled.quick.saturating_add(1) } else { 0 };
+            match answer {
+                Ok(now) if polled.version.as_ref() == Some(&now) => polled.failures = 0,
+                // Whether all is well again is seen when the lists are read.
+                Ok(now) => {
+                    polled.version = Some(now);
+                    return;
+                }
+                Err(error) => polled.fail(&error),
+            }
+        }
     }
 }
 

@@ -11,8 +11,8 @@ fn problem(kind: &str) -> Problem {
 #[test]
 fn each_answer_has_the_kind_of_its_meaning() {
     use AuthorityErrorKind as K;
+    use DestinationError as O;
     use FailureKind as T;
-    use OrchestratorError as O;
     let answers = [
         (K::Unavailable, T::NoAnswer, T::Overloaded),
         (K::Failed, T::Failed, T::Overloaded),
@@ -87,12 +87,30 @@ fn each_answer_has_the_kind_of_its_meaning() {
     let destination = [
         (O::Unavailable(text()), T::DestinationAway),
         (O::Conflict(text()), T::DestinationBusy),
-        (O::NotUnique(text()), T::DestinationTaken),
         (O::Denied(text()), T::DestinationDenied),
         (O::Refused(text()), T::DestinationRefused),
     ];
     for (answer, trouble) in destination {
         assert_eq!(T::of_destination(&answer), trouble, "{answer:?}");
+    }
+}
+
+/// They stand in ledgers of before.
+#[test]
+fn words_from_when_rancher_was_the_only_destination_are_still_read() {
+    use FailureKind as T;
+    for (of_before, trouble) in [
+        ("destination-away", T::DestinationAway),
+        ("destination-busy", T::DestinationBusy),
+        ("destination-taken", T::DestinationBusy),
+        ("destination-denied", T::DestinationDenied),
+        ("destination-refused", T::DestinationRefused),
+    ] {
+        assert_eq!(serde_json::from_value::<FailureKind>(of_before.into()).unwrap(), trouble);
+        assert_eq!(
+            serde_json::from_value::<FailureKind>(word(Some(trouble)).into()).unwrap(),
+            trouble
+        );
     }
 }
 

@@ -3,6 +3,7 @@ use crate::core::certificate::tests::NOW;
 use crate::core::certificate::tests::self_signed;
 use crate::core::certificate::tests::shown;
 use crate::core::certificate::tests::staging;
+use crate::core::held::Ownership;
 use crate::decide::filter::Allowed;
 use crate::decide::filter::staging as staging_rule;
 
@@ -31,6 +32,7 @@ fn case() -> Case {
         unknown: None,
         known: Known::new(),
         policy: Policy {
+            place: "Rancher",
             is_staging: false,
             production_directory: PRODUCTION.to_owned(),
             staging_directory: STAGING.to_owned(),
@@ -86,12 +88,12 @@ impl Case {
 
     fn at_destination(mut self, shown: CertificateChain) -> Self {
         self.remote = Some(Held {
-            id: "1c1".to_owned(),
-            rank: 1,
+            id: "1c1".into(),
             name: NAME.to_owned(),
-            description: String::new(),
+            owner: None,
             is_changing: false,
             content: Ok(shown),
+            note: String::new(),
         });
         self
     }
@@ -99,7 +101,7 @@ impl Case {
     fn marked(mut self, directory: &str) -> Self {
         let held = self.remote.as_mut().unwrap();
         let leaf = held.content.as_ref().unwrap().leaf.fingerprint;
-        held.description = Mark { leaf, directory }.write("of the shop").0;
+        held.owner = Some(Ownership { leaf, directory: directory.to_owned() });
         self
     }
 
@@ -208,18 +210,14 @@ fn every_cell_of_the_table_is_reached_from_facts() {
 fn what_cannot_be_told_waits_unless_half_of_the_renewal_window_is_over() {
     let mut unknown = case().on_disk(fresh(), PRODUCTION);
     unknown.unknown = Some("503");
-    unknown.is(Fresh, AtDestination::Unknown, Wait, "the destination cannot tell: 503");
+    unknown.is(Fresh, AtDestination::Unknown, Wait, "Rancher cannot tell: 503");
     let mut early = case().on_disk(with_left(&[NAME], 20), PRODUCTION);
     early.unknown = Some("503");
-    early.is(Due, AtDestination::Unknown, Wait, "the destination cannot tell");
+    early.is(Due, AtDestination::Unknown, Wait, "Rancher cannot tell");
     let mut late = case().on_disk(with_left(&[NAME], 14), PRODUCTION);
     late.unknown = Some("503");
-    let verdict = late.is(
-        OnDisk::Overdue,
-        AtDestination::Unknown,
-        Renew,
-        "pushed when the destination can be read",
-    );
+    let verdict =
+        late.is(OnDisk::Overdue, AtDestination::Unknown, Renew, "pushed when Rancher can be read");
     assert!(!verdict.pushes_first);
     let mut missing = case();
     missing.unknown = Some("503");
@@ -265,12 +263,7 @@ fn what_is_overdue_by_its_record_is_renewed_though_it_cannot_be_read() {
     unread(14).is(OnDisk::Overdue, Replaceable, Renew, "cannot be read: input/output error");
     let mut nowhere = unread(14);
     nowhere.unknown = Some("503");
-    nowhere.is(
-        OnDisk::Overdue,
-        AtDestination::Unknown,
-        Renew,
-        "pushed when the destination can be read",
-    );
+    nowhere.is(OnDisk::Overdue, AtDestination::Unknown, Renew, "pushed when Rancher can be read");
     // A good copy of ours at the destination is taken back instead.
     unread(14).at_destination(fresh()).marked(PRODUCTION).is(OnDisk::Overdue, Newer, Restore, "");
     let gone = || {

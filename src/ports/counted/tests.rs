@@ -13,27 +13,25 @@ fn counts() -> Arc<Counts> {
 }
 
 #[test]
-fn every_answer_of_an_orchestrator_has_its_kind() {
+fn every_answer_of_source_and_destination_has_its_kind() {
     let counts = counts();
-    let counted = CountedOrchestrator::new((), Arc::clone(&counts));
-    use OrchestratorError as E;
+    let counted = CountedDestination::new((), Arc::clone(&counts));
+    use DestinationError as E;
     let text = || "so".to_owned();
-    for error in [
-        E::Unavailable(text()),
-        E::Conflict(text()),
-        E::NotUnique(text()),
-        E::Denied(text()),
-        E::Refused(text()),
-    ] {
-        assert_eq!(counted.rancher::<()>(Err(error.clone())), Err(error));
+    for error in
+        [E::Unavailable(text()), E::Conflict(text()), E::Denied(text()), E::Refused(text())]
+    {
+        assert_eq!(counted.noted::<()>(Err(error.clone())), Err(error));
     }
-    assert_eq!(counted.rancher(Ok(1)), Ok(1));
-    assert_eq!(counted.metadata(Ok(1)), Ok(1));
+    assert_eq!(counted.noted(Ok(1)), Ok(1));
+    let counted = CountedSource::new((), Arc::clone(&counts));
+    assert_eq!(counted.noted(Ok(1)), Ok(1));
+    assert_eq!(counted.noted::<()>(Err(NoData(text()))), Err(NoData(text())));
     let tally = counts.tally();
-    let once = ORCHESTRATOR_ANSWERS.map(|kind| (kind, 1));
+    let once = DESTINATION_ANSWERS.map(|kind| (kind, 1));
     assert_eq!(tally.rancher.by_kind, once.into());
     assert_eq!(tally.rancher.ok_at, Some(NOW));
-    assert_eq!(tally.metadata.by_kind, [(OK, 1)].into());
+    assert_eq!(tally.metadata.by_kind, SOURCE_ANSWERS.map(|kind| (kind, 1)).into());
 }
 
 #[test]

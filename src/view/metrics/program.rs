@@ -1,6 +1,6 @@
 //! The program and what it depends on in numbers.
 
-use crate::ports::counted::ORCHESTRATOR_ANSWERS;
+use crate::ports::counted::DESTINATION_ANSWERS;
 use crate::view::metrics::Family;
 use crate::view::metrics::Seen;
 use crate::view::metrics::by_kind;
@@ -71,7 +71,7 @@ fn passes(seen: &Seen<'_>) -> Vec<Family> {
 
 fn dependencies(seen: &Seen<'_>) -> Vec<Family> {
     let answers = |name, help, of| {
-        let counts = by_kind(of, &ORCHESTRATOR_ANSWERS);
+        let counts = by_kind(of, &DESTINATION_ANSWERS);
         let samples = counts.map(|(kind, count)| (vec![("answer", kind.to_owned())], count));
         Family::counter(name, help, samples)
     };

@@ -10,7 +10,8 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::certificate::Leaf;
-use crate::core::held::Service;
+use crate::core::held::CertificateId;
+use crate::core::held::User;
 use crate::core::reaction::FailureKind;
 use crate::core::reaction::Reaction;
 use crate::core::setback::Setback;
@@ -190,8 +191,8 @@ impl Problem {
     }
 }
 
-/// Which balancers list which certificate of the destination's.
-pub(super) struct Served(Option<BTreeMap<String, Vec<String>>>);
+/// Which balancers list which certificate of Rancher's.
+pub(super) struct Served(Option<BTreeMap<CertificateId, Vec<String>>>);
 
 impl Served {
     pub(super) fn of(report: &Report) -> Self {
@@ -201,15 +202,15 @@ impl Served {
         Self(Some(by_certificate(balancers)))
     }
 
-    fn by(&self, id: Option<&str>) -> Option<Vec<String>> {
+    fn by(&self, id: Option<&CertificateId>) -> Option<Vec<String>> {
         let all = self.0.as_ref()?;
         let listed = id.and_then(|id| all.get(id));
         Some(listed.cloned().unwrap_or_default())
     }
 }
 
-fn by_certificate(balancers: &Arc<[Service]>) -> BTreeMap<String, Vec<String>> {
-    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+fn by_certificate(balancers: &Arc<[User]>) -> BTreeMap<CertificateId, Vec<String>> {
+    let mut all: BTreeMap<CertificateId, Vec<String>> = BTreeMap::new();
     for balancer in balancers.iter().filter(|balancer| balancer.folder.is_none()) {
         for id in &balancer.certificates {
             let names = all.entry(id.clone()).or_default();
@@ -282,7 +283,7 @@ pub(super) fn of(
         next,
         on_disk: (&row.on_disk).into(),
         at_destination: (&row.at_destination).into(),
-        balancers: served.by(row.id.as_deref()),
+        balancers: served.by(row.id.as_ref()),
         renewal_due_at: row.renewal.map(|renewal| renewal.due_at),
         expires_at: what_is_served(row).map(|leaf| leaf.not_after),
         name,

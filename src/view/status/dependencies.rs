@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::reaction::FailureKind;
 use crate::core::text::timestamp;
 use crate::decide::filter::EPHEMERAL;
@@ -120,7 +120,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
     }
 }
 
-fn listed(balancers: &Arc<[Service]>) -> String {
+fn listed(balancers: &Arc<[User]>) -> String {
     let from_folder: Vec<String> = balancers
         .iter()
         .filter_map(|balancer| {

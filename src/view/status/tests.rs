@@ -11,7 +11,7 @@ use crate::core::budget::LETS_ENCRYPT;
 use crate::core::budget::OrderCost;
 use crate::core::certificate::Leaf;
 use crate::core::certificate::tests::leaf;
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
@@ -82,7 +82,7 @@ fn row(name: &str, days: i64, verdict: Verdict) -> Row {
         }),
         on_disk: Copy::Whole(leaf.clone()),
         at_destination: Copy::Whole(leaf),
-        id: Some("1c1".to_owned()),
+        id: Some("1c1".into()),
     }
 }
 
@@ -130,6 +130,7 @@ fn report(rows: Vec<Row>) -> Report {
 
 fn policy() -> Policy {
     Policy {
+        place: "Rancher",
         is_staging: false,
         production_directory: DIRECTORY.to_owned(),
         staging_directory: "https://ca.test/staging".to_owned(),
@@ -198,7 +199,7 @@ fn a_certificate_stands_as_its_time_left_and_its_verdict_say() {
         on_disk: Copy::Whole(with_left("a.test", 90)),
         ..held_back(
             row("a.test", left, verdict(Action::Push)),
-            failed(FailureKind::DestinationRefused, "not pushed to the destination"),
+            failed(FailureKind::DestinationRefused, "not pushed to Rancher"),
         )
     };
     stands(renewed(20), Health::Attention);
@@ -451,15 +452,14 @@ fn stands_any(row: Row) -> Certificate {
 
 #[test]
 fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
-    let service = |name: &str, folder: Option<&str>, lists: &[&str]| Service {
-        id: name.to_owned(),
+    let service = |name: &str, folder: Option<&str>, lists: &[&str]| User {
+        id: name.into(),
         name: name.to_owned(),
-        is_active: true,
-        certificates: lists.iter().map(|id| (*id).to_owned()).collect(),
+        certificates: lists.iter().map(|id| (*id).into()).collect(),
         folder: folder.map(str::to_owned),
     };
     let well = row("a.test", 80, verdict(Action::Keep));
-    let with = |balancers: Option<Result<Arc<[Service]>, String>>| {
+    let with = |balancers: Option<Result<Arc<[User]>, String>>| {
         let report = Report { balancers, ..report(vec![well.clone()]) };
         gathered(report, &Ledger::default())
     };

@@ -13,7 +13,7 @@ use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
 use crate::decide::classify::provenance;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::store::publish::Origin;
@@ -23,7 +23,7 @@ use crate::work::context::Context;
 use crate::work::context::claims::Claim;
 use crate::work::deliver::Target;
 
-/// How long to wait before the destination is asked for a key again that it did not give.
+/// How long to wait before a key is asked for again that was not given.
 const ASK_AGAIN_AFTER: Duration = Duration::DAY;
 
 /// Takes a certificate of ours and its key back from the destination into a lineage of the store.
@@ -40,34 +40,42 @@ pub async fn restore<W: World>(
         let reason = "an attempt is still at work on this certificate";
         return Err(Setback::later(reason, until));
     };
+    let destination = context.world.destination();
+    let place = destination.describe().name;
     let fail = async |what: Failure| {
-        let text = format!("not restored from the destination: {}", what.text);
+        let text = format!("not restored from {place}: {}", what.text);
         let wait = context.fail(target.subject(), Failure { text, ..what }).await;
         Err(wait.into())
     };
-    let revealed = match context.world.orchestrator().reveal(&held.id).await {
-        Ok(revealed) => revealed,
-        Err(error) => return fail(Failure::from(&error)).await,
+    // Where no key comes back, it is not asked for.
+    let retrieved = match destination.can().returns_keys {
+        true => match destination.retrieve(&held.id).await {
+            Ok(retrieved) => Some(retrieved),
+            Err(error) => return fail(Failure::from(&error)).await,
+        },
+        false => None,
     };
-    debug!(name = held.name, has_key = revealed.key.is_some(), "certificate revealed");
+    let has_key = retrieved.as_ref().is_some_and(|retrieved| retrieved.key.is_some());
+    debug!(name = held.name, has_key, "certificate retrieved");
     let Ok(shown) = &held.content else {
         return fail("it does not parse".into()).await;
     };
     let subject = Subject::Key { leaf: shown.leaf.fingerprint };
     let until = context.now() + ASK_AGAIN_AFTER;
-    let Some(key) = revealed.key else {
-        let detail = "the destination holds our certificate but does not give its key back: it stays as it is until it is due";
-        context.fail_until(subject, until, detail).await;
-        return Err(Setback::failure_until(detail, until));
+    let given = retrieved.and_then(|retrieved| Some((retrieved.chain, retrieved.key?)));
+    let Some((chain, key)) = given else {
+        let detail = format!(
+            "{place} holds our certificate but does not give its key back: it stays as it is until it is due"
+        );
+        context.fail_until(subject, until, detail.as_str()).await;
+        return Err(Setback::failure_until(detail.as_str(), until));
     };
-    let bundle = match Bundle::parse(&revealed.chain, &key) {
+    let bundle = match Bundle::parse(&chain, &key) {
         Ok(bundle) if bundle.shown() == shown => bundle,
         Ok(_) => return fail("it changed while it was asked for".into()).await,
         Err(flaw) => {
-            let detail = format!(
-                "what the destination gives back for `{}` cannot be used: {flaw}",
-                held.name
-            );
+            let detail =
+                format!("what {place} gives back for `{}` cannot be used: {flaw}", held.name);
             context.fail_until(subject, until, detail.as_str()).await;
             return Err(Setback::failure_until(detail, until));
         }
@@ -88,6 +96,6 @@ pub async fn restore<W: World>(
     }
     context.clear(&target.subject()).await;
     context.clear(&subject).await;
-    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from the destination");
+    info!(names = %target.names, not_after = %timestamp(bundle.leaf().not_after), "certificate restored from {place}");
     Ok(bundle)
 }

@@ -26,8 +26,8 @@ use crate::decide::order::PendingOrder;
 use crate::decide::order::PublishedChallenge;
 use crate::decide::order::Shown;
 use crate::ports::Authority;
-use crate::ports::Challenge;
 use crate::ports::Clock;
+use crate::ports::Solver;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::context::refusals;
@@ -173,7 +173,7 @@ impl<W: World> Attempt<'_, W> {
             debug!(lineage = self.lineage, "tokens saved");
         }
         for task in tasks {
-            let published = self.context.world.challenge().publish(&task.challenge).await;
+            let published = self.context.world.solver().present(&task.challenge).await;
             if let Err(error) = published {
                 let detail =
                     format!("the challenge file cannot be written into the webroot: {error}");
@@ -273,11 +273,11 @@ impl<W: World> Attempt<'_, W> {
     async fn check_all(&self, tasks: &[&Task]) -> Result<(), Stop> {
         let mode = self.context.settings.self_check;
         let since = self.context.now();
-        let challenge = self.context.world.challenge();
+        let solver = self.context.world.solver();
         // Collected first: a stream over borrowed closures is not `Send` for every lifetime.
         let checks: Vec<_> = tasks
             .iter()
-            .map(|task| async { (*task, challenge.check(&task.name, &task.challenge).await) })
+            .map(|task| async { (*task, solver.verify(&task.name, &task.challenge).await) })
             .collect();
         let mut results = stream::iter(checks).buffer_unordered(CHECKS);
         let mut failed: Option<Setback> = None;

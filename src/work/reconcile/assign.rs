@@ -8,6 +8,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::core::fingerprint::Fingerprint;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
@@ -41,8 +42,8 @@ pub struct Assignment {
 
 /// Finds what belongs to each entry; nothing belongs to two.
 ///
-/// In the store by names and primary name, then by an equal set of names, then by primary name. At the destination by
-/// certificate name, then by an equal set of names; of several the lowest id, as the balancers do.
+/// In the store by names and primary name, then by an equal set of names, then by primary name. At Rancher by
+/// certificate name, then by an equal set of names; of several the first in the destination's order.
 pub fn assign(
     entries: &[Entry],
     lineages: &[Arc<Lineage>],
@@ -165,30 +166,24 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
     let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
     for held in held {
         let name = held.name.to_ascii_lowercase();
-        let is_as_written = |held: &Held| held.name == name;
-        let order = |held: &Held| (!is_as_written(held), held.rank);
-        let lowest = by_name.entry(name.clone()).or_insert(held);
-        if order(held) < order(lowest) {
-            *lowest = held;
+        let first = by_name.entry(name.clone()).or_insert(held);
+        if held.name == name && first.name != name {
+            *first = held;
         }
         if let Ok(shown) = &held.content {
             by_names.entry(shown.leaf.names().collect()).or_default().push(held);
         }
     }
-    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    let mut taken: BTreeSet<&CertificateId> = BTreeSet::new();
     let named = |entry: &Entry| by_name.get(entry.names.primary().as_str()).copied();
     let mut found: Vec<Option<&Held>> = entries.iter().map(named).collect();
-    taken.extend(found.iter().flatten().map(|held| held.id.as_str()));
+    taken.extend(found.iter().flatten().map(|held| &held.id));
     for (entry, found) in entries.iter().zip(&mut found).filter(|(_, found)| found.is_none()) {
         let set = entry.names.set();
         let sorted: Vec<&str> = set.iter().map(|name| name.as_str()).collect();
-        let equal = by_names
-            .get(&sorted)
-            .into_iter()
-            .flatten()
-            .filter(|held| !taken.contains(held.id.as_str()));
-        *found = equal.min_by_key(|held| held.rank).copied();
-        taken.extend(found.map(|held| held.id.as_str()));
+        let mut equal = by_names.get(&sorted).into_iter().flatten();
+        *found = equal.find(|held| !taken.contains(&held.id)).copied();
+        taken.extend(found.map(|held| &held.id));
     }
     found
 }
@@ -196,26 +191,26 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
 /// What is at the destination, by leaf and by name, so that nobody looks through all of it.
 #[derive(Debug, Default)]
 pub struct Index<'a> {
-    by_leaf: BTreeMap<Fingerprint, Vec<&'a Held>>,
-    by_name: BTreeMap<String, Vec<&'a Held>>,
+    by_leaf: BTreeMap<Fingerprint, Vec<(usize, &'a Held)>>,
+    by_name: BTreeMap<String, Vec<(usize, &'a Held)>>,
 }
 
 impl<'a> Index<'a> {
     /// Sorts all of it.
     pub fn new(held: &'a [Held]) -> Self {
         let mut index = Self::default();
-        for held in held {
+        for (place, held) in held.iter().enumerate() {
             let Ok(shown) = &held.content else { continue };
             let leaf = shown.leaf.fingerprint;
-            index.by_leaf.entry(leaf).or_default().push(held);
+            index.by_leaf.entry(leaf).or_default().push((place, held));
             let name = held.name.to_ascii_lowercase();
-            index.by_name.entry(name).or_default().push(held);
+            index.by_name.entry(name).or_default().push((place, held));
         }
         index
     }
 
-    /// What has one of the leaves of a record, or its name.
-    fn of(&self, record: &Record) -> impl Iterator<Item = &'a Held> {
+    /// What has one of the leaves of a record, or its name, and where it stands in the destination's order.
+    fn of(&self, record: &Record) -> impl Iterator<Item = (usize, &'a Held)> {
         let leaves = record.versions.iter().filter_map(|version| version.leaf);
         let by_leaf = leaves.filter_map(|leaf| self.by_leaf.get(&leaf));
         let name = record.names.primary().as_str();
@@ -229,7 +224,7 @@ pub fn of_lineage<'a>(
     lineage: &Lineage,
     held: &Index<'a>,
     known: &Known,
-    taken: &BTreeSet<String>,
+    taken: &BTreeSet<CertificateId>,
 ) -> Option<&'a Held> {
     let record = lineage.record.as_ref()?;
     let is_named = |held: &Held| {
@@ -248,8 +243,8 @@ pub fn of_lineage<'a>(
         };
         !taken.contains(&held.id) && (is_on_record || is_marked())
     };
-    let ours = held.of(record).filter(is_ours);
-    ours.min_by_key(|held| (!is_named(held), held.rank))
+    let ours = held.of(record).filter(|(_, held)| is_ours(held));
+    ours.min_by_key(|(place, held)| (!is_named(held), *place)).map(|(_, held)| held)
 }
 
 #[cfg(test)]

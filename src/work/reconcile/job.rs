@@ -6,14 +6,16 @@ use tracing::info;
 
 use crate::core::bundle::Bundle;
 use crate::core::certificate::Leaf;
+use crate::core::held::CertificateId;
 use crate::core::held::Held;
+use crate::core::held::Which;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
 use crate::decide::plan::Work;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::ledger::Subject;
 use crate::work::context::Context;
@@ -104,8 +106,8 @@ pub struct Brought {
     pub on_disk: Option<Leaf>,
     /// What the destination has since.
     pub at_destination: Option<Leaf>,
-    /// Ids of certificates that were written at the destination.
-    pub pushed: Vec<String>,
+    /// Ids of certificates that were written at Rancher.
+    pub pushed: Vec<CertificateId>,
 }
 
 /// What became of a job.
@@ -202,9 +204,10 @@ impl Job {
             }
             Work::Obtain { plan, pushes_first } => {
                 if !plan.is_resumed && self.is_changed_at_destination(context).await? {
+                    let place = context.settings.policy.place;
                     debug!(
                         domain = self.primary,
-                        "changed at the destination since the pass, nothing is ordered"
+                        "changed at {place} since the pass, nothing is ordered"
                     );
                     return Ok(true);
                 }
@@ -238,14 +241,12 @@ impl Job {
             // The destination could not be read, and the certificate cannot wait for that.
             return Ok(false);
         }
-        let orchestrator = context.world.orchestrator();
-        let looked = match &self.target.remote {
-            Some(held) => orchestrator.look(&held.id).await,
-            None => {
-                orchestrator.find(self.primary.as_str()).await.map(|found| found.into_iter().next())
-            }
+        let destination = context.world.destination();
+        let which = match &self.target.remote {
+            Some(held) => Which::Id(&held.id),
+            None => Which::Named(self.primary.as_str()),
         };
-        match looked {
+        match destination.look(which).await {
             Ok(present) => {
                 let content = |held: &Held| held.content.clone();
                 let before = self.target.remote.as_ref().map(content);
@@ -253,7 +254,8 @@ impl Job {
             }
             Err(error) => {
                 let certificate = self.primary.clone();
-                let text = format!("the destination could not be asked before an order: {error}");
+                let place = destination.describe().name;
+                let text = format!("{place} could not be asked before an order: {error}");
                 let what = Failure::of(FailureKind::of_destination(&error), text);
                 let wait = context.fail(Subject::Attempt { certificate }, what).await;
                 Err(wait.into())
@@ -296,7 +298,8 @@ impl Job {
         brought: &mut Brought,
     ) -> Result<(), Setback> {
         let id = push(context, &self.target, bundle, directory).await?;
-        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), id, "certificate at the destination");
+        let place = context.settings.policy.place;
+        info!(names = %self.target.names, not_after = %timestamp(bundle.leaf().not_after), %id, "certificate at {place}");
         brought.at_destination = Some(bundle.leaf().clone());
         brought.pushed.push(id);
         Ok(())

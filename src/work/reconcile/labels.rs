@@ -4,9 +4,9 @@ use tracing::debug;
 use tracing::warn;
 
 use crate::core::held::Announcement;
-use crate::core::problem::OrchestratorError;
+use crate::core::problem::NoData;
 use crate::core::wanted::Wanted;
-use crate::ports::Orchestrator;
+use crate::ports::Source;
 use crate::ports::World;
 use crate::store::record::LabelsRecord;
 use crate::work::reconcile::Reconciler;
@@ -40,12 +40,12 @@ impl<W: World> Reconciler<W> {
         if !self.reads_labels {
             return false;
         }
-        let read = self.context.world.orchestrator().announcements().await;
+        let read = self.context.world.source().announcements().await;
         self.learn(read)
     }
 
     /// Takes what services announce. Answers whether it is something else than before.
-    pub fn learn(&mut self, read: Result<Vec<Announcement>, OrchestratorError>) -> bool {
+    pub fn learn(&mut self, read: Result<Vec<Announcement>, NoData>) -> bool {
         match read {
             Ok(announcements) => {
                 let is_changed = announcements != self.labels.announcements;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::core::held::Held;
-use crate::core::held::Service;
+use crate::core::held::User;
 use crate::core::schedule;
-use crate::ports::Challenge;
-use crate::ports::Orchestrator;
+use crate::ports::Destination;
+use crate::ports::Solver;
 use crate::ports::World;
 use crate::work::reconcile::Reconciler;
 
@@ -34,7 +34,7 @@ impl<W: World> Reconciler<W> {
         {
             return Err(fault.clone());
         }
-        match self.context.world.orchestrator().certificates().await {
+        match self.context.world.destination().list().await {
             Ok(held) => {
                 self.list = ListClock { was_well: true, ..ListClock::default() };
                 Ok(held)
@@ -51,23 +51,26 @@ impl<W: World> Reconciler<W> {
         }
     }
 
-    /// Which balancers there are; not asked while the destination cannot be read anyway.
+    /// Who uses its certificates; not asked while it cannot be read anyway.
     pub(super) async fn balancers(
         &self,
         destination_fault: Option<&str>,
-    ) -> Option<Result<Arc<[Service]>, String>> {
+    ) -> Option<Result<Arc<[User]>, String>> {
         if destination_fault.is_some() {
             return None;
         }
-        let balancers = self.context.world.orchestrator().balancers().await;
-        Some(match balancers {
-            Ok(balancers) => Ok(balancers.into()),
+        let destination = self.context.world.destination();
+        if !destination.can().has_users {
+            return Some(Ok(Arc::new([])));
+        }
+        Some(match destination.users().await {
+            Ok(users) => Ok(users.into()),
             Err(error) => Err(error.to_string()),
         })
     }
 
     pub(super) async fn webroot_fault(&self) -> Option<String> {
-        let published = self.context.world.challenge().published().await;
+        let published = self.context.world.solver().presented().await;
         published.err().map(|error| error.to_string())
     }
 }

@@ -6,7 +6,8 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::certificate::Leaf;
-use crate::core::held::Service;
+use crate::core::held::CertificateId;
+use crate::core::held::User;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::core::wanted::Entry;
@@ -39,8 +40,8 @@ pub struct Report {
     pub webroot_fault: Option<String>,
     /// What is known of the labels.
     pub labels: Labels,
-    /// The balancers, or why they could not be read; none if that was not tried, because the destination could not be.
-    pub balancers: Option<Result<Arc<[Service]>, String>>,
+    /// The balancers, or why they could not be read; none if that was not tried, because Rancher could not be.
+    pub balancers: Option<Result<Arc<[User]>, String>>,
     /// Names that were left out or moved, and why.
     pub notices: Vec<String>,
 }
@@ -71,8 +72,8 @@ pub struct Row {
     pub on_disk: Copy,
     /// The copy at the destination.
     pub at_destination: Copy,
-    /// Its id at the destination, if it is there.
-    pub id: Option<String>,
+    /// Its id at Rancher, if it is there.
+    pub id: Option<CertificateId>,
     /// When the copy in the store is to be renewed, and when half of the time for that is over.
     pub renewal: Option<Renewal>,
     /// The same of the copy at the destination, if that is ours.

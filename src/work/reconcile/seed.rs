@@ -28,7 +28,8 @@ impl<W: World> Reconciler<W> {
             if self.context.ledger().knows(directory, &names) {
                 continue;
             }
-            tracing::debug!(name = held.name, "ledger seeded from the destination");
+            let place = self.context.settings.policy.place;
+            tracing::debug!(name = held.name, "ledger seeded from {place}");
             let asked = OrderCost { directory, account: "", names: &names, is_renewal: false };
             self.context.seed(&asked, leaf).await;
         }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tracing::debug;
 use tracing::info;
 
-use crate::core::held::Service;
+use crate::core::held::CertificateId;
+use crate::core::held::User;
 use crate::core::wanted::Entry;
 use crate::decide::classify::DiskCopy;
 use crate::ports::World;
@@ -25,7 +26,7 @@ impl<W: World> Reconciler<W> {
         &mut self,
         gathering: &Gathering<'_>,
         left: &[Arc<Lineage>],
-        mut taken: BTreeSet<String>,
+        mut taken: BTreeSet<CertificateId>,
     ) -> Vec<(Entry, Assigned)> {
         let now = gathering.now;
         // One that has expired matters until it was told: a balancer may list it, and nobody was there to renew it.
@@ -47,7 +48,7 @@ impl<W: World> Reconciler<W> {
         };
         let view = &gathering.view;
         let index = assign::Index::new(&view.held);
-        let mut listed: BTreeMap<&str, &Service> = BTreeMap::new();
+        let mut listed: BTreeMap<&CertificateId, &User> = BTreeMap::new();
         for balancer in balancers.iter() {
             for id in &balancer.certificates {
                 listed.entry(id).or_insert(balancer);
@@ -59,7 +60,7 @@ impl<W: World> Reconciler<W> {
                 continue;
             };
             let ours = assign::of_lineage(lineage, &index, &view.known, &taken);
-            match ours.and_then(|held| listed.get(held.id.as_str())) {
+            match ours.and_then(|held| listed.get(&held.id)) {
                 Some(balancer) => {
                     taken.extend(ours.map(|held| held.id.clone()));
                     let origins = [format!("listed by balancer {}", balancer.name)].into();

@@ -105,7 +105,7 @@ async fn a_certificate_without_a_common_name_is_pushed_kept_and_restored() {
     world.lose_volume();
 
     let mut daemon = world.daemon("a.example.com b.example.com");
-    daemon.decides(A, "Restore", "the destination has a better copy of ours").await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.production.issued().len(), 1);
     world.assert_newest_everywhere(A);
@@ -172,6 +172,6 @@ async fn at_the_usual_level_of_the_log_the_reason_is_told() {
         let line = daemon.says("acting on a certificate").await;
         assert_eq!(line["level"], "INFO");
         assert_eq!(line["action"], "Push");
-        assert_eq!(line["reason"], "the destination does not have it");
+        assert_eq!(line["reason"], "Rancher does not have it");
     }
 }

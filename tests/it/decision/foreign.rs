@@ -57,14 +57,14 @@ impl World {
 async fn a_self_signed_placeholder_is_replaced_in_place() {
     let world = World::start().await;
     let id = world.paste(A, &placeholder(&[A]), None);
-    world.replaces(world.replacing("due"), &id, "self-signed at the destination").await;
+    world.replaces(world.replacing("due"), &id, "self-signed at Rancher").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_self_signed_placeholder_is_replaced_even_if_nothing_foreign_may_be() {
     let world = World::start().await;
     let id = world.paste(A, &placeholder(&["localhost"]), None);
-    world.replaces(world.replacing("never"), &id, "self-signed at the destination").await;
+    world.replaces(world.replacing("never"), &id, "self-signed at Rancher").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +72,7 @@ async fn a_bought_certificate_is_left_alone() {
     let world = World::start().await;
     world.paste(A, &bought(&[A], 100, 265), Some("bought in May"));
     let settings = world.replacing("due");
-    world.leaves(settings, A, "`a.example.com` at the destination is not ours, valid until").await;
+    world.leaves(settings, A, "`a.example.com` at Rancher is not ours, valid until").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +80,7 @@ async fn a_bought_certificate_under_another_name_is_left_alone_and_none_is_put_b
     let world = World::start().await;
     world.paste("the shop", &bought(&[A], 100, 265), None);
     let settings = world.replacing("due");
-    world.leaves(settings, "the shop", "`the shop` at the destination is not ours").await;
+    world.leaves(settings, "the shop", "`the shop` at Rancher is not ours").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +114,7 @@ async fn what_cannot_be_read_under_a_wanted_name_is_left_alone() {
     broken.cert_pem = broken.cert_pem[..200].to_owned();
     world.paste(A, &broken, None);
     let settings = world.replacing("always");
-    world.leaves(settings, A, "the destination holds something else under `a.example.com`").await;
+    world.leaves(settings, A, "Rancher holds something else under `a.example.com`").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,7 @@ async fn a_bought_certificate_that_only_a_wrong_clock_sees_expire_is_not_replace
     let before = world.held(A);
     let mut daemon = world.replacing("due").start();
     daemon.decides(A, "Push", "not ours, and expires on").await;
-    daemon.mentions("not pushed to the destination: the clock of this machine").await;
+    daemon.mentions("not pushed to Rancher: the clock of this machine").await;
     daemon.passes(1).await;
     daemon.stop().await;
     assert_eq!(world.held(A), before);
@@ -320,7 +320,7 @@ async fn another_chain_that_was_pasted_behind_our_leaf_is_made_good() {
     daemon.decides(A, "Keep", "fresh until").await;
     let before = world.held(A);
     world.rancher.change_certificate(&before.id, |held| held.chain = None);
-    daemon.decides(A, "Push", "the destination has our certificate with another chain").await;
+    daemon.decides(A, "Push", "Rancher has our certificate with another chain").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.held(A).chain, before.chain);
     assert_eq!(world.production.issued().len(), 1);

@@ -19,7 +19,7 @@ async fn a_copy_that_rancher_lost_is_pushed_again() {
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
     world.rancher.remove_certificate(&world.held(A).id);
-    daemon.decides(A, "Push", "the destination does not have it").await;
+    daemon.decides(A, "Push", "Rancher does not have it").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.production.issued().len(), 1);
@@ -35,11 +35,7 @@ async fn a_copy_that_is_due_is_pushed_again_although_no_new_one_may_be_asked_for
     daemon.decides(A, "Wait", "due for renewal already").await;
     world.rancher.remove_certificate(&world.held(A).id);
     daemon
-        .decides(
-            A,
-            "Push",
-            "the copy in the store is better than what the destination has (expiring",
-        )
+        .decides(A, "Push", "the copy in the store is better than what Rancher has (expiring")
         .await;
     world.pushed(A).await;
     daemon.decides(A, "Wait", "due for renewal already").await;
@@ -57,7 +53,7 @@ async fn a_lost_volume_is_restored_from_rancher() {
     let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon("a.example.com b.example.com");
-    daemon.decides(A, "Restore", "the destination has a better copy of ours").await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     daemon.idles().await;
     assert_eq!((world.asked_anything(), world.writes()), before);
@@ -120,7 +116,7 @@ async fn a_certificate_whose_key_is_lost_is_issued_again_when_it_is_due() {
     world.production.set(|settings| settings.lifetime = std::time::Duration::from_hours(90 * 24));
 
     let mut daemon = world.daemon(A);
-    daemon.decides(A, "Issue", "the destination has an older copy of ours, until").await;
+    daemon.decides(A, "Issue", "Rancher has an older copy of ours, until").await;
     world.reissued(A, 2).await;
     daemon.idles().await;
     let issued = world.production.issued();
@@ -146,7 +142,7 @@ async fn an_older_volume_takes_the_newer_certificate_from_rancher() {
     let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon("a.example.com b.example.com");
-    daemon.decides(A, "Restore", "the destination has a better copy of ours").await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
@@ -171,7 +167,7 @@ async fn a_volume_from_before_a_renewal_takes_the_renewed_one_from_rancher() {
     let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.daemon(A);
-    daemon.decides(A, "Restore", "the destination has a better copy of ours").await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
@@ -195,7 +191,7 @@ async fn an_older_rancher_gets_the_newer_certificate_from_the_volume() {
     let asked = world.asked_anything();
 
     let mut daemon = world.daemon("a.example.com b.example.com");
-    daemon.decides(A, "Push", "the destination has an older copy of ours, until").await;
+    daemon.decides(A, "Push", "Rancher has an older copy of ours, until").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.asked_anything(), asked);
@@ -222,7 +218,7 @@ async fn a_copy_that_expired_at_rancher_gives_way_to_the_fresh_one_on_disk() {
     let asked = world.asked_anything();
 
     let mut daemon = world.daemon("a.example.com b.example.com");
-    daemon.decides(A, "Push", "the destination has an older copy of ours, until").await;
+    daemon.decides(A, "Push", "Rancher has an older copy of ours, until").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.asked_anything(), asked);

@@ -146,7 +146,7 @@ async fn with_staging_a_production_certificate_is_still_pushed() {
     let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
-    daemon.decides(A, "Push", "the destination does not have it").await;
+    daemon.decides(A, "Push", "Rancher does not have it").await;
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.asked_anything(), asked);
@@ -181,7 +181,7 @@ async fn with_staging_a_production_certificate_is_still_restored() {
     let before = (world.asked_anything(), world.writes());
 
     let mut daemon = world.without_production(A).start();
-    daemon.decides(A, "Restore", "the destination has a better copy of ours").await;
+    daemon.decides(A, "Restore", "Rancher has a better copy of ours").await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!((world.asked_anything(), world.writes()), before);
     world.assert_newest_everywhere(A);
@@ -206,7 +206,7 @@ async fn with_staging_the_production_certificate_still_replaces_a_staging_one() 
     let asked = world.asked_anything();
 
     let mut daemon = world.without_production(A).start();
-    daemon.decides(A, "Push", "the destination has a staging copy of ours").await;
+    daemon.decides(A, "Push", "Rancher has a staging copy of ours").await;
     world.pushed(A).await;
     daemon.decides(A, "Keep", "fresh until").await;
     assert_eq!(world.asked_anything(), asked);

@@ -31,7 +31,7 @@ async fn after_a_failed_push_of_an_upgrade_the_next_pass_pushes() {
     world.rancher.faults().add("put-certificate", 2, refused());
     let mut daemon = world.daemon(A);
     daemon.decides(A, "Issue", "staging to production").await;
-    daemon.decides(A, "Push", "the destination has a staging copy of ours, until").await;
+    daemon.decides(A, "Push", "Rancher has a staging copy of ours, until").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.production.issued().len(), 1);
@@ -45,7 +45,7 @@ async fn after_a_failed_push_of_an_upgrade_a_restart_pushes() {
     let faults = world.rancher.faults();
     faults.add("put-certificate", 1_000, refused());
     let mut daemon = world.daemon(A);
-    daemon.mentions("not pushed to the destination").await;
+    daemon.mentions("not pushed to Rancher").await;
     daemon.kill().await;
     let asked = world.asked_anything();
 
@@ -58,12 +58,12 @@ async fn after_a_failed_push_of_an_upgrade_a_restart_pushes() {
         }),
     )
     .await;
-    daemon.decides(A, "Wait", "(Push: the destination has a staging copy of ours").await;
+    daemon.decides(A, "Wait", "(Push: Rancher has a staging copy of ours").await;
     daemon.stop().await;
     faults.clear();
 
     let mut daemon = world.daemon(A);
-    daemon.decides(A, "Push", "the destination has a staging copy of ours, until").await;
+    daemon.decides(A, "Push", "Rancher has a staging copy of ours, until").await;
     world.pushed(A).await;
     daemon.idles().await;
     assert_eq!(world.asked_anything(), asked);

@@ -35,7 +35,7 @@ async fn pair_that_does_not_fit_is_never_pushed() {
     assert!(scene.rancher.certificate(&lost).is_none(), "{}", daemon.text());
     assert_eq!(scene.leaf(&kept), before[1].leaf());
     assert_eq!(scene.production.issued(), 2, "{}", daemon.text());
-    assert!(daemon.text().contains("certificate restored from the destination"));
+    assert!(daemon.text().contains("certificate restored from Rancher"));
     let certificates = scene.rancher.certificates();
     balancer.load(&rules, &certificates).await.unwrap();
     let root = scene.production.root_pem().await;

@@ -7,6 +7,7 @@ use crate::core::certificate::Flaw;
 use crate::core::certificate::tests::NOW;
 use crate::core::certificate::tests::shown;
 use crate::core::certificate::tests::staging;
+use crate::core::held::Ownership;
 use crate::decide::classify::ReplaceForeign;
 use crate::decide::classify::Stored;
 use crate::decide::order::Pending;
@@ -20,6 +21,7 @@ const STAGING: &str = "https://staging.ca.test/directory";
 
 fn policy() -> Policy {
     Policy {
+        place: "Rancher",
         is_staging: false,
         production_directory: PRODUCTION.to_owned(),
         staging_directory: STAGING.to_owned(),
@@ -120,12 +122,12 @@ fn held(number: u64, name: &str, names: &str) -> Held {
         Ok(certificate(names, 80))
     };
     Held {
-        id: format!("1c{number}"),
-        rank: number,
+        id: format!("1c{number}").into(),
         name: format!("{name}.test.com"),
-        description: String::new(),
+        owner: None,
         is_changing: false,
         content,
+        note: String::new(),
     }
 }
 
@@ -152,22 +154,18 @@ fn check_store(wanted: &[&str], lineages: &[Arc<Lineage>], expected: &[&str], le
     }
 }
 
+fn number(held: &Held) -> u64 {
+    held.id.as_str()[2..].parse().unwrap()
+}
+
 /// Which number each entry is given at the destination; 0 is none.
 #[track_caller]
 fn check_destination(wanted: &[&str], held: &[Held], expected: &[u64]) {
-    for is_reversed in [false, true] {
-        let mut held = held.to_vec();
-        if is_reversed {
-            held.reverse();
-        }
-        let assignment = assign(&entries(wanted), &[], &held, &policy(), NOW);
-        let found: Vec<u64> = assignment
-            .entries
-            .iter()
-            .map(|assigned| assigned.remote.as_ref().map_or(0, |held| held.rank))
-            .collect();
-        assert_eq!(found, expected);
-    }
+    let assignment = assign(&entries(wanted), &[], held, &policy(), NOW);
+    let found = assignment.entries.iter();
+    let found: Vec<u64> =
+        found.map(|assigned| assigned.remote.as_ref().map_or(0, number)).collect();
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -277,9 +275,9 @@ fn a_certificate_at_destination_is_found_by_name_then_by_names() {
 }
 
 #[test]
-fn of_several_certificates_at_destination_the_lowest_id_is_taken() {
-    check_destination(&["a"], &[held(10, "a", "a"), held(9, "a", "a"), held(95, "a", "a")], &[9]);
-    check_destination(&["a"], &[held(10, "x", "a"), held(9, "y", "a")], &[9]);
+fn of_several_certificates_the_first_in_the_destinations_order_is_taken() {
+    check_destination(&["a"], &[held(10, "a", "a"), held(9, "a", "a"), held(95, "a", "a")], &[10]);
+    check_destination(&["a"], &[held(10, "x", "a"), held(9, "y", "a")], &[10]);
 }
 
 #[test]
@@ -287,7 +285,7 @@ fn a_name_at_destination_is_found_in_any_case_but_best_as_it_is_written() {
     let written = |number, name: &str| Held { name: name.to_owned(), ..held(number, "a", "a") };
     check_destination(&["a"], &[written(5, "A.Test.com")], &[5]);
     check_destination(&["a"], &[written(5, "A.Test.com"), written(6, "a.test.com")], &[6]);
-    check_destination(&["a"], &[written(6, "A.Test.com"), written(5, "a.TEST.com")], &[5]);
+    check_destination(&["a"], &[written(6, "A.Test.com"), written(5, "a.TEST.com")], &[6]);
 }
 
 #[test]
@@ -309,9 +307,8 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     let other = certificate("a", 80);
     let known = Known::from([(copy.leaf.fingerprint, None)]);
     let nothing = BTreeSet::new();
-    let found = |held: &[Held]| {
-        of_lineage(&lineage, &Index::new(held), &known, &nothing).map(|held| held.rank)
-    };
+    let found =
+        |held: &[Held]| of_lineage(&lineage, &Index::new(held), &known, &nothing).map(number);
     assert_eq!(found(&[]), None);
     assert_eq!(found(&[named(7, "a", &copy), named(6, "shop", &copy)]), Some(7));
     // What was bought and put in its place is not renewed.
@@ -319,28 +316,23 @@ fn the_certificate_of_a_lineage_that_nobody_wants_is_one_of_its_own() {
     assert_eq!(found(&[named(5, "a", &other), named(6, "a", &copy)]), Some(6));
     // Known by its mark: a lost record, an older volume.
     let mark = |shown: &CertificateChain| {
-        let mark = crate::core::mark::Mark { leaf: shown.leaf.fingerprint, directory: PRODUCTION };
-        mark.write("").0
+        let directory = PRODUCTION.to_owned();
+        Some(Ownership { leaf: shown.leaf.fingerprint, directory })
     };
-    let marked = |name: &str, of: &CertificateChain| Held {
-        description: mark(of),
-        ..named(7, name, &other)
-    };
+    let marked =
+        |name: &str, of: &CertificateChain| Held { owner: mark(of), ..named(7, name, &other) };
     assert_eq!(found(&[marked("a", &other)]), Some(7));
     assert_eq!(found(&[marked("a", &copy)]), None);
     assert_eq!(found(&[marked("shop", &other)]), None);
     // It belongs to a certificate that is wanted.
-    let taken = BTreeSet::from(["1c6".to_owned()]);
+    let taken = BTreeSet::from(["1c6".into()]);
     let left = [named(6, "a", &copy)];
-    assert_eq!(
-        of_lineage(&lineage, &Index::new(&left), &known, &taken).map(|held| held.rank),
-        None
-    );
-    assert_eq!(found(&[named(7, "shop", &copy), named(6, "x", &copy)]), Some(6));
+    assert_eq!(of_lineage(&lineage, &Index::new(&left), &known, &taken).map(number), None);
+    assert_eq!(found(&[named(7, "shop", &copy), named(6, "x", &copy)]), Some(7));
     assert_eq!(found(&[named(7, "shop", &other)]), None);
     assert_eq!(
         of_lineage(&unreadable("a"), &Index::new(&[named(7, "a", &copy)]), &known, &nothing)
-            .map(|held| held.rank),
+            .map(number),
         None
     );
 }
