@@ -93,8 +93,8 @@ pub fn decide(
             if matches!(work, Work::Push) && verdict.action != Action::Push {
                 verdict.action = Action::Push;
                 verdict.why = format!(
-                    "the copy in the store is better than what the destination has ({})",
-                    verdict.why
+                    "the copy in the store is better than what {} has ({})",
+                    facts.policy.place, verdict.why
                 );
             }
             verdict.asks = work;
