@@ -121,7 +121,7 @@ impl Health {
     /// As people read it.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Ok => "ok",
+            Self::Ok => "OK",
             Self::Working => "working",
             Self::Waiting => "waiting",
             Self::Attention => "needs attention",
