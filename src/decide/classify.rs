@@ -226,7 +226,7 @@ impl<'a> Facts<'a> {
         self.held().map(|(_, shown)| &shown.leaf)
     }
 
-    /// Its id at Rancher.
+    /// Its id at the destination.
     pub(super) fn held_id(&self) -> Option<&'a CertificateId> {
         match self.remote {
             RemoteCopy::Held(held) => Some(&held.id),

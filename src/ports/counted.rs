@@ -132,9 +132,9 @@ impl Answers {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// The destination.
-    pub rancher: Answers,
-    /// the source.
-    pub metadata: Answers,
+    pub destination: Answers,
+    /// The source.
+    pub source: Answers,
     /// The authorities.
     pub authorities: BTreeMap<Directory, Answers>,
 }
@@ -182,7 +182,7 @@ impl<S> CountedSource<S> {
     fn noted<T>(&self, answer: Result<T, NoData>) -> Result<T, NoData> {
         let kind = SOURCE_ANSWERS[usize::from(answer.is_err())];
         let now = (self.counts.now)();
-        self.counts.lock().metadata.note(kind, now);
+        self.counts.lock().source.note(kind, now);
         answer
     }
 }
@@ -218,7 +218,7 @@ impl<D> CountedDestination<D> {
             Err(DestinationError::Refused(_)) => "refused",
         };
         let now = (self.counts.now)();
-        self.counts.lock().rancher.note(kind, now);
+        self.counts.lock().destination.note(kind, now);
         answer
     }
 }

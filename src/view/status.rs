@@ -37,7 +37,7 @@ pub struct Status {
     pub schema: u32,
     /// The version of the program.
     pub version: String,
-    /// What the destination is called, such as `Rancher`.
+    /// What the destination calls itself.
     pub destination: String,
     /// When this was looked up.
     #[serde(with = "time::serde::rfc3339")]

@@ -87,7 +87,7 @@ impl Target {
 /// How often a write is tried again that met another change.
 const TRIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::milliseconds(200);
-/// How long a change may take to be carried out; seen at Rancher: half a second.
+/// How long a change may take to be carried out; half a second was seen.
 const LONGEST_CHANGE: Duration = Duration::seconds(60);
 
 /// Brings a bundle to the destination, if what is there now may still be replaced, and answers the id it has there.

@@ -245,6 +245,27 @@ fn libraries_stay_behind_their_adapters() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Who may name one destination besides its own folder: settings, who wires them, and what a person is advised to check.
+const NAME_RANCHER: [&str; 5] =
+    ["backends", "config", "main", "core/reaction", "view/status/dependencies"];
+
+#[test]
+fn a_destination_is_named_in_its_own_folder_only() {
+    let mut faults = Vec::new();
+    for source in sources() {
+        let path = source.modules.join("/");
+        let may = |room: &&str| path == **room || path.starts_with(&format!("{room}/"));
+        let code = source.code.to_ascii_lowercase();
+        // The label and the program itself are called so.
+        let own = ["rancher_lets_encrypt", "rancher-lets-encrypt"];
+        let code = own.iter().fold(code, |code, name| code.replace(name, ""));
+        if code.contains("rancher") && !NAME_RANCHER.iter().any(may) {
+            faults.push(source.file);
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 /// What stands between two marks in a Markdown file.
 fn block(markdown: &str, name: &str) -> String {
     let begin = format!("<!-- {name} -->\n");

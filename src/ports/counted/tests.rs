@@ -29,9 +29,9 @@ fn every_answer_of_source_and_destination_has_its_kind() {
     assert_eq!(counted.noted::<()>(Err(NoData(text()))), Err(NoData(text())));
     let tally = counts.tally();
     let once = DESTINATION_ANSWERS.map(|kind| (kind, 1));
-    assert_eq!(tally.rancher.by_kind, once.into());
-    assert_eq!(tally.rancher.ok_at, Some(NOW));
-    assert_eq!(tally.metadata.by_kind, SOURCE_ANSWERS.map(|kind| (kind, 1)).into());
+    assert_eq!(tally.destination.by_kind, once.into());
+    assert_eq!(tally.destination.ok_at, Some(NOW));
+    assert_eq!(tally.source.by_kind, SOURCE_ANSWERS.map(|kind| (kind, 1)).into());
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn dependencies(seen: &Seen<'_>) -> Vec<Family> {
         let samples = counts.map(|(kind, count)| (vec![("answer", kind.to_owned())], count));
         Family::counter(name, help, samples)
     };
-    let (destination, metadata) = (&seen.tally.rancher, &seen.tally.metadata);
+    let (destination, metadata) = (&seen.tally.destination, &seen.tally.source);
     vec![
         answers(
             "destination_answers",

@@ -191,7 +191,7 @@ impl Problem {
     }
 }
 
-/// Which balancers list which certificate of Rancher's.
+/// Which balancers list which certificate of the destination's.
 pub(super) struct Served(Option<BTreeMap<CertificateId, Vec<String>>>);
 
 impl Served {

@@ -42,7 +42,7 @@ pub struct Assignment {
 
 /// Finds what belongs to each entry; nothing belongs to two.
 ///
-/// In the store by names and primary name, then by an equal set of names, then by primary name. At Rancher by
+/// In the store by names and primary name, then by an equal set of names, then by primary name. At the destination by
 /// certificate name, then by an equal set of names; of several the first in the destination's order.
 pub fn assign(
     entries: &[Entry],

@@ -106,7 +106,7 @@ pub struct Brought {
     pub on_disk: Option<Leaf>,
     /// What the destination has since.
     pub at_destination: Option<Leaf>,
-    /// Ids of certificates that were written at Rancher.
+    /// Ids of certificates that were written at the destination.
     pub pushed: Vec<CertificateId>,
 }
 

@@ -40,7 +40,7 @@ pub struct Report {
     pub webroot_fault: Option<String>,
     /// What is known of the labels.
     pub labels: Labels,
-    /// The balancers, or why they could not be read; none if that was not tried, because Rancher could not be.
+    /// The balancers, or why they could not be read; none if that was not tried, because the destination could not be.
     pub balancers: Option<Result<Arc<[User]>, String>>,
     /// Names that were left out or moved, and why.
     pub notices: Vec<String>,
@@ -72,7 +72,7 @@ pub struct Row {
     pub on_disk: Copy,
     /// The copy at the destination.
     pub at_destination: Copy,
-    /// Its id at Rancher, if it is there.
+    /// Its id at the destination, if it is there.
     pub id: Option<CertificateId>,
     /// When the copy in the store is to be renewed, and when half of the time for that is over.
     pub renewal: Option<Renewal>,
