@@ -262,12 +262,17 @@ where
 }
 
 fn say_hello(config: &Config) {
+    let folder = match &config.delivery {
+        Delivery::Rancher => None,
+        Delivery::Host(folder) => Some(folder.display().to_string()),
+    };
+    let is_rancher = folder.is_none();
     let domains: Vec<String> = config.domains.iter().map(ToString::to_string).collect();
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        destination = ?config.delivery,
-        rancher = %config.rancher_url,
-        metadata = %config.metadata_url,
+        folder,
+        rancher = is_rancher.then(|| config.rancher_url.as_str()),
+        metadata = is_rancher.then(|| config.metadata_url.as_str()),
         domains = domains.join(", "),
         labels = config.reads_labels,
         staging = config.is_staging,

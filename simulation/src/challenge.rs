@@ -8,10 +8,10 @@ use rancher_lets_encrypt::core::resource::Token;
 use rancher_lets_encrypt::ports::Solver;
 use time::Duration;
 
+use crate::domains::Route;
 use crate::life::Call;
 use crate::life::Life;
 use crate::outside::State;
-use crate::town::Route;
 use crate::trouble::Port;
 
 /// How long our own look waits for an answer.
@@ -28,7 +28,7 @@ fn call<'a>(what: &'static str, on: &'a str, is_effect: bool) -> Call<'a> {
 impl State {
     /// Whether a file with this content is served under a name, asked from inside or by an authority.
     pub(crate) fn serves(&self, name: &str, challenge: &Http01, is_inside: bool) -> bool {
-        let is_reached = match self.town.route(name) {
+        let is_reached = match self.domains.route(name) {
             Route::Well => true,
             Route::Broken | Route::Silent => false,
             Route::BrokenOutside => is_inside,
@@ -56,7 +56,7 @@ impl Solver for Life {
 
     async fn verify(&self, name: &DomainName, challenge: &Http01) -> Result<(), String> {
         let _turn = self.turn().await;
-        let route = self.outside.state().town.route(name.as_str());
+        let route = self.outside.state().domains.route(name.as_str());
         if route == Route::Silent {
             tokio::time::sleep(SILENCE.unsigned_abs()).await;
         }

@@ -8,6 +8,8 @@ use rancher_lets_encrypt::core::names::Names;
 use time::Duration;
 
 use crate::dice::Dice;
+use crate::domains::Route;
+use crate::domains::Wish;
 use crate::files::loss::Loss;
 use crate::outside::Outside;
 use crate::outside::State;
@@ -19,11 +21,9 @@ use crate::promises::Promise;
 use crate::promises::Violation;
 use crate::rancher::Balancer;
 use crate::rancher::Entry;
-use crate::town::Route;
-use crate::town::Wish;
 use crate::trouble::Crash;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 /// What goes wrong, for a whole year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +95,8 @@ pub fn year(story: Story, lifetime: i64) -> Result<Cost, Violation> {
                 Story::Restarts => switch.restart(),
                 Story::PowerFailures => fail_power(&mut state),
                 Story::Outages => {
-                    let weather = if day % 7 == 0 { Weather::Down } else { Weather::Fair };
-                    state.trouble.set(Port::Authority, weather);
+                    let events = if day % 7 == 0 { Events::Down } else { Events::Fair };
+                    state.trouble.set(Port::Authority, events);
                 }
                 Story::LostVolumes if day % 30 == 29 => {
                     state.destroy("wiped", |state| state.places[0].volume = Default::default());
@@ -160,15 +160,15 @@ fn begin(state: &mut State, story: Story, lifetime: i64) {
     let name = "www.example.com";
     let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
     let wish = names.map(|names| Wish { names, is_fixed: true, since: now });
-    state.town.wish(1, wish, now);
+    state.domains.wish(1, wish, now);
     // Somebody who is to be woken: where there is nobody, a debt may end without.
     state.rancher.balancers = vec![Balancer { lists: Vec::new(), is_active: true }];
     if story == Story::BrokenName {
-        state.town.lead(name, Route::BrokenOutside, now);
+        state.domains.lead(name, Route::BrokenOutside, now);
     }
     if story == Story::Flaky {
         for port in [Port::Authority, Port::Challenge, Port::Disk, Port::Metadata, Port::Rancher] {
-            state.trouble.set(port, Weather::Flaky(50));
+            state.trouble.set(port, Events::Flaky(50));
         }
     }
 }

@@ -4,6 +4,7 @@ use rancher_lets_encrypt::core::names::parse_list;
 use time::Duration;
 
 use crate::dice::Dice;
+use crate::domains::Wish;
 use crate::files::loss::Loss;
 use crate::issuer::Issuer;
 use crate::issuer::Validity;
@@ -14,7 +15,6 @@ use crate::process::live;
 use crate::process::on_virtual_clock;
 use crate::promises::Promise;
 use crate::promises::Violation;
-use crate::town::Wish;
 use crate::trouble::Crash;
 use crate::trouble::Defect;
 
@@ -94,7 +94,7 @@ pub(crate) fn wish(outside: &Outside, names: &str) {
     let now = state.now();
     for (number, names) in (0..).zip(parse_list(names).0) {
         let wish = Wish { names, is_fixed: number % 2 == 0, since: now };
-        state.town.wish(number, Some(wish), now);
+        state.domains.wish(number, Some(wish), now);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::crash::while_missing;
 use crate::crash::wish;
 use crate::defects::faults::Ordeal;
 use crate::dice::Dice;
+use crate::domains::Route;
 use crate::files::Files;
 use crate::issuer::Issuer;
 use crate::issuer::Validity;
@@ -20,10 +21,9 @@ use crate::process::live;
 use crate::process::on_virtual_clock;
 use crate::promises::Promise;
 use crate::promises::Violation;
-use crate::town::Route;
 use crate::trouble::Defect;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 pub mod faults;
 
@@ -247,7 +247,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             {
                 let mut state = outside.state();
                 let now = state.now();
-                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.domains.lead(fixed, Route::BrokenOutside, now);
                 state.trouble.defect = defect;
             }
             wish(&outside, fixed);
@@ -259,7 +259,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             while_missing(&outside, LONG).await;
             {
                 let mut state = outside.state();
-                state.trouble.set(Port::Metadata, Weather::Down);
+                state.trouble.set(Port::Metadata, Events::Down);
                 state.trouble.defect = defect;
             }
             live_for(&outside, Duration::days(75)).await;
@@ -323,7 +323,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             {
                 let mut state = outside.state();
                 let now = state.now();
-                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.domains.lead(fixed, Route::BrokenOutside, now);
                 state.trouble.defect = defect;
             }
             listen_for(&outside, Duration::days(100)).await;
@@ -332,7 +332,7 @@ async fn attempt_over_time(trial: Trial, defect: Defect) -> Option<Violation> {
             {
                 let mut state = outside.state();
                 let now = state.now();
-                state.town.lead(fixed, Route::BrokenOutside, now);
+                state.domains.lead(fixed, Route::BrokenOutside, now);
                 state.trouble.defect = defect;
             }
             wish(&outside, fixed);
@@ -362,7 +362,7 @@ async fn queue_up(outside: &Outside, defect: Defect) {
     let begun = {
         let mut state = outside.state();
         let now = state.now();
-        state.town.lead(broken, Route::BrokenOutside, now);
+        state.domains.lead(broken, Route::BrokenOutside, now);
         state.trouble.defect = defect;
         now
     };

@@ -1,11 +1,11 @@
 //! Years of the daemon in a second: its own code over parts in memory and a clock that stands still while there is
 //! something to do, with faults, crashes and a changing world drawn by a seed. Never part of the image.
 //!
-//! - [`outside`]: what a crash does not touch: [`files`], [`authority`], [`rancher`], the [`town`] of names, [`trouble`]
+//! - [`outside`]: what a crash does not touch: [`files`], [`authority`], [`rancher`], the [`domains`] of names, [`trouble`]
 //! - [`life`]: one life of the process and its doors to the outside; [`process`] starts it again and again
-//! - [`ears`]: what people hear of it
+//! - [`observer`]: what people hear of it
 //! - [`promises`]: the promises of the daemon as invariants
-//! - [`weather`]: what people, machines and servers do; [`plan`] and [`run`]: one seed
+//! - [`events`]: what people, machines and servers do; [`plan`] and [`run`]: one seed
 //! - [`crash`]: a crash at every point of one certificate's life
 //! - [`defects`]: what is wrong on purpose, and the promise that catches it
 //! - [`costs`]: what a name costs at the authority in a year
@@ -21,19 +21,19 @@ pub mod history;
 pub mod issuer;
 pub mod files;
 pub mod trouble;
-pub mod town;
+pub mod domains;
 pub mod authority;
 pub mod rancher;
 pub mod promises;
 pub mod outside;
 pub mod life;
-pub mod ears;
+pub mod observer;
 pub mod drive;
 pub mod challenge;
 pub mod process;
 pub mod crash;
 pub mod plan;
-pub mod weather;
+pub mod events;
 pub mod run;
 pub mod costs;
 pub mod passes;

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::authority::Authority;
 use crate::dice::Dice;
-use crate::ears::Ears;
+use crate::domains::Domains;
 use crate::files::Files;
 use crate::history::History;
+use crate::observer::Observer;
 use crate::promises::Promises;
 use crate::rancher::Rancher;
-use crate::town::Town;
 use crate::trouble::Trouble;
 
 /// When every simulation begins.
@@ -46,7 +46,7 @@ pub struct Place {
     /// Since when the loop of its process turns.
     pub turns_since: Option<OffsetDateTime>,
     /// What people know of what its store holds.
-    pub ears: Ears,
+    pub observer: Observer,
 }
 
 /// What a disk does with writes.
@@ -74,7 +74,7 @@ pub struct State {
     /// Rancher.
     pub rancher: Rancher,
     /// Names, and where they lead.
-    pub town: Town,
+    pub domains: Domains,
     /// One for each instance.
     pub places: Vec<Place>,
     /// What goes wrong.
@@ -135,7 +135,7 @@ impl Outside {
             history: History::default(),
             authority: Authority::new(dice.bytes()),
             rancher: Rancher::default(),
-            town: Town::default(),
+            domains: Domains::default(),
             places: (0..places)
                 .map(|instance| Place {
                     is_there: instance == 0,

@@ -6,13 +6,13 @@ use rancher_lets_encrypt::core::names::Names;
 use time::Duration;
 
 use crate::dice::Dice;
+use crate::domains::Route;
+use crate::domains::Wish;
 use crate::outside::Outside;
 use crate::process::Habits;
 use crate::process::Switch;
 use crate::process::on_virtual_clock;
 use crate::process::supervise;
-use crate::town::Route;
-use crate::town::Wish;
 
 /// How many names are broken, each with a certificate of its own.
 const BROKEN: u32 = 50;
@@ -45,8 +45,8 @@ pub fn count(names: u32, route: Route) -> Passes {
                 let name = format!("n{number}.example.com");
                 let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
                 let wish = names.map(|names| Wish { names, is_fixed: true, since: now });
-                state.town.wish(number, wish, now);
-                state.town.lead(&name, route, now);
+                state.domains.wish(number, wish, now);
+                state.domains.lead(&name, route, now);
             }
         }
         let switch: Arc<Switch> = Arc::default();

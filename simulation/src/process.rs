@@ -22,8 +22,8 @@ use tokio::sync::watch;
 
 use crate::authority::PRODUCTION;
 use crate::authority::STAGING;
-use crate::ears::listen;
 use crate::life::Life;
+use crate::observer::listen;
 use crate::outside::Outside;
 
 /// The loop of the daemon is not looked at from outside here.
@@ -152,7 +152,7 @@ pub async fn live(outside: &Outside, instance: usize, habits: Habits) {
 async fn run(life: Life, habits: Habits) {
     let (rules, domains, defect) = {
         let state = life.outside.state();
-        (state.promises.rules, state.town.domains(), state.trouble.defect)
+        (state.promises.rules, state.domains.domains(), state.trouble.defect)
     };
     let (production, staging) =
         if defect.trusts_staging { (STAGING, PRODUCTION) } else { (PRODUCTION, STAGING) };

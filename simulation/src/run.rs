@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use time::Duration;
 
+use crate::events::World;
+use crate::events::patience;
 use crate::outside::Outside;
 use crate::outside::State;
 use crate::plan::Plan;
@@ -14,8 +16,6 @@ use crate::process::supervise;
 use crate::promises::Promise;
 use crate::promises::Violation;
 use crate::rancher::Balancer;
-use crate::weather::World;
-use crate::weather::patience;
 
 /// What became of a seed.
 #[derive(Debug, Clone)]

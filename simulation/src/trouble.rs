@@ -22,7 +22,7 @@ pub enum Port {
 
 /// How well a port works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Weather {
+pub enum Events {
     /// Every call does what it should.
     #[default]
     Fair,
@@ -110,7 +110,7 @@ pub struct Defect {
 /// What goes wrong.
 #[derive(Debug, Default)]
 pub struct Trouble {
-    weather: [Weather; 5],
+    events: [Events; 5],
     /// The next crash of each instance.
     pub crashes: Vec<Option<Crash>>,
     /// What the layer below the daemon does wrong on purpose.
@@ -165,35 +165,35 @@ impl Trouble {
     }
 
     /// Changes how well a port works.
-    pub fn set(&mut self, port: Port, weather: Weather) {
-        self.weather[Self::place(port)] = weather;
+    pub fn set(&mut self, port: Port, events: Events) {
+        self.events[Self::place(port)] = events;
     }
 
     /// How well a port works.
-    pub fn weather(&self, port: Port) -> Weather {
-        self.weather[Self::place(port)]
+    pub fn events(&self, port: Port) -> Events {
+        self.events[Self::place(port)]
     }
 
     /// Whether everything works but metadata, without which the names last known hold.
     pub fn is_fair(&self) -> bool {
         [Port::Disk, Port::Authority, Port::Rancher, Port::Challenge]
             .into_iter()
-            .all(|port| self.weather(port) == Weather::Fair)
+            .all(|port| self.events(port) == Events::Fair)
     }
 
     /// Everything works from now on.
     pub fn end(&mut self) {
-        self.weather = Default::default();
+        self.events = Default::default();
         self.crashes.fill(None);
     }
 
     /// Draws what happens to a call.
     pub fn fate(&mut self, port: Port, dice: &mut Dice) -> Fate {
-        let fate = match self.weather(port) {
-            Weather::Fair => return Fate::Works,
-            Weather::Flaky(rate) if !dice.chance(rate) => return Fate::Works,
-            Weather::Flaky(_) if dice.chance(500) => Fate::FailsAfter,
-            Weather::Flaky(_) | Weather::Down => Fate::FailsBefore,
+        let fate = match self.events(port) {
+            Events::Fair => return Fate::Works,
+            Events::Flaky(rate) if !dice.chance(rate) => return Fate::Works,
+            Events::Flaky(_) if dice.chance(500) => Fate::FailsAfter,
+            Events::Flaky(_) | Events::Down => Fate::FailsBefore,
         };
         self.faults += 1;
         fate

@@ -21,8 +21,8 @@ use simulation::issuer::key_pem;
 use simulation::life::Life;
 use simulation::outside::Outside;
 use simulation::process::on_virtual_clock;
+use simulation::trouble::Events;
 use simulation::trouble::Port;
-use simulation::trouble::Weather;
 use time::Duration;
 
 const ALWAYS: u64 = 1000;
@@ -216,17 +216,17 @@ fn order_is_forgotten_when_no_answer_gets_through() {
         let client = Client::start().await;
         client.set(|odd| odd.forgets = true);
         let order = client.ready(NAME).await;
-        let weather = |weather| {
+        let events = |events| {
             let mut state = client.life.outside.state();
-            state.trouble.set(Port::Authority, weather);
+            state.trouble.set(Port::Authority, events);
         };
         let mut lost = 0;
         while lost < 2 {
-            weather(Weather::Flaky(999));
+            events(Events::Flaky(999));
             let answer = client.finalize(&order, NAME).await;
-            answer.expect_err("the weather is bad");
+            answer.expect_err("times are bad");
             lost = client.issued();
-            weather(Weather::Fair);
+            events(Events::Fair);
             assert_eq!(client.status(&order).await, OrderStatus::Ready);
             client.download(&order).await.expect_err("there is none");
         }

@@ -72,6 +72,13 @@ pub struct Status {
     pub settings: Vec<Setting>,
 }
 
+impl Status {
+    /// Whether the destination has balancers that take certificates from it.
+    pub fn has_balancers(&self) -> bool {
+        self.dependencies.iter().any(|part| part.name == "balancers")
+    }
+}
+
 /// What the program does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case")]

@@ -191,6 +191,7 @@ impl<W: World> Reconciler<W> {
                 webroot_fault,
                 labels: self.labels_seen(),
                 balancers: gathering.balancers.clone(),
+                has_users: self.context.world.destination().can().has_users,
                 notices: self.left_out(),
             },
             jobs: Vec::new(),

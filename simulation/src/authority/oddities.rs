@@ -1,6 +1,6 @@
 //! What a directory does otherwise than Boulder, as real authorities do.
 //!
-//! All of it is off until the weather turns it on, and nothing is drawn for what is off. What is drawn is a quirk of the
+//! All of it is off until the events turn it on, and nothing is drawn for what is off. What is drawn is a quirk of the
 //! sandbox: `sandbox::authority::settings` says which authority does what.
 //!
 //! - [`orders`]: finalizing and downloading

@@ -31,8 +31,8 @@ use crate::life::LOST;
 use crate::life::Life;
 use crate::outside::State;
 use crate::promises::Promise;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 fn fault(text: &str) -> AuthorityError {
     AuthorityError::unavailable(text)
@@ -76,7 +76,7 @@ impl Mood {
 
 impl State {
     fn mood_of_authority(&mut self) -> Mood {
-        if self.trouble.weather(Port::Authority) == Weather::Fair {
+        if self.trouble.events(Port::Authority) == Events::Fair {
             return Mood::Silent;
         }
         let now = self.now();

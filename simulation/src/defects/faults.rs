@@ -19,11 +19,11 @@ use crate::crash::wish;
 use crate::defects::Case;
 use crate::defects::Trial;
 use crate::defects::live_for;
+use crate::domains::Route;
 use crate::outside::Outside;
 use crate::process::Habits;
 use crate::process::live;
 use crate::promises::Promise;
-use crate::town::Route;
 use crate::trouble::Defect;
 
 /// What is not as it should be.
@@ -237,7 +237,7 @@ pub(super) async fn attempt(ordeal: Ordeal, defect: Defect, outside: &Outside) {
             {
                 let mut state = outside.state();
                 let now = state.now();
-                state.town.lead(bad, Route::Broken, now);
+                state.domains.lead(bad, Route::Broken, now);
             }
             wish(outside, bad);
             // By then an authority that fails is asked each hour, and was asked a moment ago.
@@ -276,7 +276,7 @@ pub(super) async fn attempt(ordeal: Ordeal, defect: Defect, outside: &Outside) {
             put_back();
             turn_odd(outside, |odd| odd.failing = Failing::StaysPending);
             let now = outside.state().now();
-            outside.state().town.lead(FIXED, Route::BrokenOutside, now);
+            outside.state().domains.lead(FIXED, Route::BrokenOutside, now);
             wish(outside, FIXED);
             live_for(outside, Duration::days(3)).await;
         }
@@ -317,7 +317,7 @@ fn crowd(outside: &Outside, count: usize, route: Route) {
         let mut state = outside.state();
         let now = state.now();
         for name in &names {
-            state.town.lead(name, route, now);
+            state.domains.lead(name, route, now);
         }
     }
     names.push(FIXED.to_owned());
@@ -341,7 +341,7 @@ async fn die(outside: &Outside, defect: Defect) {
     let since = {
         let mut state = outside.state();
         let now = state.now();
-        state.town.lead(dead, Route::BrokenOutside, now);
+        state.domains.lead(dead, Route::BrokenOutside, now);
         state.trouble.defect = defect;
         now
     };
@@ -367,7 +367,7 @@ async fn recover(outside: &Outside, defect: Defect) {
         let mut state = outside.state();
         let now = state.now();
         for name in &names {
-            state.town.lead(name, Route::Broken, now);
+            state.domains.lead(name, Route::Broken, now);
         }
         state.trouble.defect = defect;
         state.promises.rules.loop_time = Duration::minutes(5);
@@ -379,7 +379,7 @@ async fn recover(outside: &Outside, defect: Defect) {
         {
             let mut state = outside.state();
             let now = state.now();
-            state.town.lead(name, Route::Well, now);
+            state.domains.lead(name, Route::Well, now);
         }
         for _ in 0..4 {
             live_for(outside, Duration::minutes(15)).await;

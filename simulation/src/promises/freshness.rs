@@ -10,12 +10,12 @@ use time::OffsetDateTime;
 use crate::authority::Hit;
 use crate::authority::MOST_NAMES;
 use crate::authority::PRODUCTION;
+use crate::domains::Route;
+use crate::domains::Wish;
 use crate::outside::State;
 use crate::promises::Promise;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
-use crate::town::Route;
-use crate::town::Wish;
 
 /// What was refused for a limit may be had after a week, and somewhat later.
 const LIMITED: Duration = Duration::days(9);
@@ -92,10 +92,9 @@ impl State {
             Err(flaw) => return Some(format!("{}: {flaw}", wish.names)),
         };
         let covers = |name: &str| leaf.names().any(|own| own == name);
-        let lacking = wish
-            .names
-            .iter()
-            .find(|name| self.town.route(name.as_str()) == Route::Well && !covers(name.as_str()));
+        let lacking = wish.names.iter().find(|name| {
+            self.domains.route(name.as_str()) == Route::Well && !covers(name.as_str())
+        });
         if let Some(name) = lacking {
             return Some(format!("{}: what Rancher has lacks {name}", wish.names));
         }
@@ -184,7 +183,7 @@ impl State {
             // A name that another wish has taken over still stands in the present certificate.
             let served = self.served(wish).and_then(|entry| entry.content.as_ref().ok());
             let is_unwell = |name: &str| {
-                self.town
+                self.domains
                     .leads
                     .get(name)
                     .is_some_and(|lead| lead.since + patience >= now || lead.route != Route::Well)
@@ -193,12 +192,12 @@ impl State {
                 return false;
             }
             let healthy = wish.names.iter().all(|name| {
-                let lead = self.town.leads.get(name.as_str());
+                let lead = self.domains.leads.get(name.as_str());
                 lead.is_none_or(|lead| lead.route == Route::Well && lead.since + patience < now)
             });
             healthy && wish.since.max(calm) + patience < now
         };
-        let wishes: Vec<Wish> = self.town.wishes.values().filter(is_settled).cloned().collect();
+        let wishes: Vec<Wish> = self.domains.wishes.values().filter(is_settled).cloned().collect();
         let late = wishes
             .iter()
             .filter(|wish| !self.is_blocked(wish, now) && !self.is_short(wish, now, patience))
@@ -215,14 +214,14 @@ impl State {
         let Some(calm) = self.promises.calm_since else {
             return;
         };
-        let lost = self.town.wishes.values().find_map(|wish| {
+        let lost = self.domains.wishes.values().find_map(|wish| {
             let entry = self.served(wish)?;
             let leaf = &entry.content.as_ref().ok()?.leaf;
             let due = self.promises.rules.earliest_renewal(leaf);
             let is_settled = |at: OffsetDateTime| at + patience < due;
-            let route = |name: &&str| self.town.route(name);
+            let route = |name: &&str| self.domains.route(name);
             let since =
-                |name: &str| self.town.leads.get(name).is_none_or(|it| is_settled(it.since));
+                |name: &str| self.domains.leads.get(name).is_none_or(|it| is_settled(it.since));
             let names: Vec<&str> = wish.names.iter().map(|name| name.as_str()).collect();
             let is_ours = entry.owner != Owner::Person || self.is_issued(leaf);
             let unread = self.promises.unread;
@@ -249,7 +248,7 @@ impl State {
     /// What is still missing when everything has been well for long; none when all is as it should be.
     pub fn missing(&self, slack: Duration) -> Option<String> {
         let now = self.now();
-        let mut wishes = self.town.wishes.values();
+        let mut wishes = self.domains.wishes.values();
         let lacking = wishes
             .by_ref()
             .filter(|wish| !self.is_blocked(wish, now) && !is_overfull(wish))

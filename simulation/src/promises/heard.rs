@@ -1,7 +1,7 @@
 //! Promise 6: you hear of trouble long before expiry.
 //!
 //! What is served, and when that was to be renewed, is seen outside; what people know is in their
-//! [`Ears`].
+//! [`Observer`].
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use rancher_lets_encrypt::view::notify::notice::Kind;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::ears::Ears;
+use crate::domains::Route;
+use crate::domains::Wish;
+use crate::observer::Observer;
 use crate::outside::Place;
 use crate::outside::State;
 use crate::promises::Promise;
 use crate::promises::freshness::is_overfull;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
-use crate::town::Route;
-use crate::town::Wish;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 /// What the daemon leaves alone is at risk when there is less of it.
 const LEFT: Duration = Duration::days(30);
@@ -52,9 +52,9 @@ impl State {
         }
         let places = self.places.iter().filter(could);
         let mut heard = 0;
-        let text = places.map(|place| &self.places[place.home].ears).find_map(|ears| {
-            let unheard = self.unheard_part(ears, now, slack);
-            unheard.or_else(|| self.unheard_wish(ears, now, slack, &mut heard))
+        let text = places.map(|place| &self.places[place.home].observer).find_map(|observer| {
+            let unheard = self.unheard_part(observer, now, slack);
+            unheard.or_else(|| self.unheard_wish(observer, now, slack, &mut heard))
         });
         self.promises.risks_heard += heard;
         if let Some(text) = text {
@@ -64,13 +64,13 @@ impl State {
 
     /// Times out of order that follow each other closely count as one.
     fn note_rancher(&mut self, now: OffsetDateTime, slack: Duration) {
-        let weather = self.trouble.weather(Port::Rancher);
-        if weather != Weather::Down {
+        let events = self.trouble.events(Port::Rancher);
+        if events != Events::Down {
             self.promises.rancher_down = None;
         } else if self.promises.rancher_down.is_none() {
             self.promises.rancher_down = Some(now);
         }
-        if weather == Weather::Fair {
+        if events == Events::Fair {
             let away = self.promises.rancher_away;
             self.promises.rancher_away = away.filter(|(_, until)| now <= *until + slack);
             return;
@@ -80,15 +80,20 @@ impl State {
     }
 
     /// While Rancher cannot be read nobody knows what is served, and that is what people must hear.
-    fn unheard_part(&self, ears: &Ears, now: OffsetDateTime, slack: Duration) -> Option<String> {
+    fn unheard_part(
+        &self,
+        observer: &Observer,
+        now: OffsetDateTime,
+        slack: Duration,
+    ) -> Option<String> {
         let since = self.promises.rancher_down?;
-        let is_unheard = since + slack < now && !ears.dependencies.contains("destination");
+        let is_unheard = since + slack < now && !observer.dependencies.contains("destination");
         is_unheard.then(|| format!("Rancher is away since {since}, and nobody was told"))
     }
 
     fn unheard_wish(
         &self,
-        ears: &Ears,
+        observer: &Observer,
         now: OffsetDateTime,
         slack: Duration,
         heard: &mut u64,
@@ -97,9 +102,9 @@ impl State {
             return None;
         }
         let is_old = |since: OffsetDateTime| since + slack < now;
-        for wish in self.town.wishes.values() {
+        for wish in self.domains.wishes.values() {
             let primary = wish.names.primary().as_str();
-            let told = ears.certificates.get(primary);
+            let told = observer.certificates.get(primary);
             // Nobody could know of it before names were read again.
             let is_unknown = self
                 .promises
@@ -134,7 +139,7 @@ impl State {
     fn cannot_be_had(&self, wish: &Wish, now: OffsetDateTime) -> bool {
         let long = Duration::hours(26) + self.promises.rules.loop_time * 3;
         let is_old = |since: OffsetDateTime| since + long < now;
-        let lead = self.town.leads.get(wish.names.primary().as_str());
+        let lead = self.domains.leads.get(wish.names.primary().as_str());
         let is_broken = lead.is_some_and(|lead| lead.route != Route::Well && is_old(lead.since))
             || is_overfull(wish);
         is_broken

@@ -7,14 +7,14 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::authority::answers::Issued;
+use crate::domains::Wish;
 use crate::outside::State;
 use crate::promises::Certificate;
 use crate::promises::Promise;
 use crate::promises::SWITCHES;
 use crate::rancher::Entry;
-use crate::town::Wish;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 /// Failed validations of a name on its first day.
 const FIRST_DAY: usize = 5;
@@ -128,10 +128,10 @@ impl State {
         let due = self.promises.rules.earliest_renewal(&before.leaf);
         // With an old store, or one of its own, and a Rancher that cannot be read nobody knows of it.
         let is_blind = (is_another || is_since(self.promises.store_lost_at))
-            && self.trouble.weather(Port::Rancher) != Weather::Fair;
+            && self.trouble.events(Port::Rancher) != Events::Fair;
         let is_due = due <= self.shown(instance).max(now) + Duration::minutes(1);
         let wish_changed = self
-            .town
+            .domains
             .changed
             .iter()
             .any(|(name, at)| before.at <= *at && names.split(' ').any(|own| own == name));
@@ -208,9 +208,9 @@ impl State {
             let mut names = wish.names.iter().map(|name| name.as_str());
             names.any(|name| issued.names.iter().any(|own| own == name))
         };
-        let mut wishes = self.town.wishes.values().filter(has);
+        let mut wishes = self.domains.wishes.values().filter(has);
         let wish = wishes.next().filter(|_| wishes.next().is_none())?;
-        let changed = |name: &str| self.town.changed.get(name).is_some_and(|at| day <= *at);
+        let changed = |name: &str| self.domains.changed.get(name).is_some_and(|at| day <= *at);
         if wish.names.iter().any(|name| changed(name.as_str())) {
             return None;
         }

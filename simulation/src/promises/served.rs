@@ -10,13 +10,13 @@ use rancher_lets_encrypt::decide::classify::ReplaceForeign;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::domains::Route;
 use crate::outside::State;
 use crate::promises::Promise;
 use crate::promises::issuing::line;
 use crate::promises::issuing::words;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
-use crate::town::Route;
 
 /// Nobody can see what was pasted between the last look and the write.
 const UNSEEN: Duration = Duration::seconds(2);
@@ -139,7 +139,7 @@ impl State {
         // Of two instances one may have the older certificate, but for all that is wanted (design, section 5: what is
         // there is unfit, and what is fresh on disk is pushed).
         let lacks_wanted = self
-            .town
+            .domains
             .wishes
             .values()
             .flat_map(|wish| wish.names.iter())
@@ -148,7 +148,7 @@ impl State {
             return Some(format!("`{name}`: an older certificate over a newer one"));
         }
         let is_wanted = |name: &str| {
-            let mut wishes = self.town.wishes.values();
+            let mut wishes = self.domains.wishes.values();
             // What was wanted a moment ago may still count, and so may what is wanted since a moment ago not yet.
             wishes.any(|wish| {
                 wish.since + self.promises.rules.loop_time * 2 < now
@@ -168,7 +168,7 @@ impl State {
         let due = self.promises.rules.earliest_renewal(old);
         let is_late = due + (old.not_after - due) * 3 / 4 <= now;
         let is_dead = |name: &str| {
-            let lead = self.town.leads.get(name);
+            let lead = self.domains.leads.get(name);
             is_late && lead.is_some_and(|it| it.route != Route::Well || now < it.since + SEEN)
         };
         let lost = old.names().find(|name| {

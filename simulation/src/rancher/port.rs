@@ -35,8 +35,8 @@ use crate::life::Life;
 use crate::outside::State;
 use crate::rancher::Entry;
 use crate::rancher::Owner;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 /// How soon metadata that cannot be read is asked again: years of outages must not take longer than the rest.
 const UNREAD_PAUSE: StdDuration = StdDuration::from_secs(300);
@@ -89,7 +89,7 @@ impl Source for Life {
     async fn announcements(&self) -> Result<Vec<Announcement>, NoData> {
         let call = Call { port: Port::Metadata, what: "reads", on: "labels", is_effect: false };
         let act = |state: &mut State| {
-            let mut announcements = state.town.announcements();
+            let mut announcements = state.domains.announcements();
             if state.trouble.defect.curtails_labels {
                 for announcement in &mut announcements {
                     if let Some((kept, _)) = announcement.label.rsplit_once(' ') {
@@ -97,7 +97,7 @@ impl Source for Life {
                     }
                 }
             }
-            Ok((state.town.labels_version, announcements))
+            Ok((state.domains.labels_version, announcements))
         };
         let (version, announcements) = self.call(call, act, |text| NoData(text.to_owned())).await?;
         self.labels_read.store(version, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Source for Life {
     async fn changed(&self) {
         loop {
             let changed = self.outside.labels.notified();
-            let version = self.outside.state().town.labels_version;
+            let version = self.outside.state().domains.labels_version;
             if version != self.labels_read.load(Ordering::Relaxed) {
                 // Metadata that cannot be read must not make anybody spin.
                 return tokio::time::sleep(UNREAD_PAUSE).await;
@@ -331,7 +331,7 @@ impl Destination for Life {
 
 impl State {
     fn mood_of_rancher(&mut self) -> Mood {
-        if self.trouble.weather(Port::Rancher) == Weather::Fair {
+        if self.trouble.events(Port::Rancher) == Events::Fair {
             return Mood::Silent;
         }
         match self.dice.below(8) {

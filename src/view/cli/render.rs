@@ -89,7 +89,9 @@ pub fn explain(certificate: &Certificate, status: &Status) -> String {
         Some(none) if none.is_empty() => "none lists it".to_owned(),
         Some(names) => names.join(", "),
     };
-    rows.push(("balancers", balancers));
+    if status.has_balancers() {
+        rows.push(("balancers", balancers));
+    }
     let last = match &certificate.last_try {
         None => "none that is remembered".to_owned(),
         Some(last) => format!(

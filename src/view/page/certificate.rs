@@ -19,6 +19,7 @@ pub(super) struct Row<'a> {
     /// Both copies, or one where they are the same.
     pub(super) copies: Vec<(String, &'a Copy)>,
     pub(super) life: Option<Life>,
+    pub(super) has_balancers: bool,
     /// How long what is served is valid yet.
     pub(super) validity: String,
 }
@@ -37,6 +38,7 @@ impl<'a> Row<'a> {
                 vec![("On disk".to_owned(), disk), (format!("At {name}"), destination)]
             },
             life: has_life.then(|| life(certificate, now)).flatten(),
+            has_balancers: status.has_balancers(),
             validity: validity(certificate, now),
         }
     }

@@ -50,7 +50,7 @@ pub struct Certificate {
     pub on_disk: Copy,
     /// The copy at the destination.
     pub at_destination: Copy,
-    /// The balancers that list it; none if that could not be told.
+    /// The balancers that list it; none if that could not be told, or the destination has no balancers.
     pub balancers: Option<Vec<String>>,
     /// When the copy in the store is to be renewed.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -196,10 +196,10 @@ pub(super) struct Served(Option<BTreeMap<CertificateId, Vec<String>>>);
 
 impl Served {
     pub(super) fn of(report: &Report) -> Self {
-        let Some(Ok(balancers)) = &report.balancers else {
-            return Self(None);
-        };
-        Self(Some(by_certificate(balancers)))
+        match &report.balancers {
+            Some(Ok(balancers)) if report.has_users => Self(Some(by_certificate(balancers))),
+            _ => Self(None),
+        }
     }
 
     fn by(&self, id: Option<&CertificateId>) -> Option<Vec<String>> {

@@ -29,7 +29,9 @@ pub(super) fn parts(
     if let Some(report) = &snapshot.report {
         parts.push(destination(report));
         parts.push(metadata(&report.labels));
-        parts.push(balancers(report, on_record, now));
+        if report.has_users {
+            parts.push(balancers(report, on_record, now));
+        }
     }
     parts.push(authority(on_record, authorities));
     if let Some(report) = &snapshot.report {
@@ -70,7 +72,7 @@ fn destination(report: &Report) -> Part {
 
 fn metadata(labels: &Labels) -> Part {
     if !labels.are_read {
-        return part("source", None, "not read: DYNAMIC_CONFIG is off");
+        return part("source", None, "no labels are read: names come from DOMAINS");
     }
     let fault = labels.fault.as_deref().map(|fault| {
         if labels.are_known {

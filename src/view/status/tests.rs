@@ -124,6 +124,7 @@ fn report(rows: Vec<Row>) -> Report {
         webroot_fault: None,
         labels: Labels { are_read: true, are_known: true, read_at: Some(NOW), fault: None },
         balancers: Some(Ok(Arc::new([]))),
+        has_users: true,
         notices: Vec::new(),
     }
 }

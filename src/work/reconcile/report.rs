@@ -42,6 +42,8 @@ pub struct Report {
     pub labels: Labels,
     /// The balancers, or why they could not be read; none if that was not tried, because the destination could not be.
     pub balancers: Option<Result<Arc<[User]>, String>>,
+    /// Whether the destination has such users at all.
+    pub has_users: bool,
     /// Names that were left out or moved, and why.
     pub notices: Vec<String>,
 }

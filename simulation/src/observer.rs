@@ -1,5 +1,5 @@
 //! What people see and hear of an instance: its real status and the real news of it, kept in its real outbox. Only the
-//! way to people is a call that never fails, and nobody looks every minute, which years of weather have no time for.
+//! way to people is a call that never fails, and nobody looks every minute, which years of events have no time for.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -32,14 +32,14 @@ const READ_AGAIN: Duration = Duration::minutes(5);
 
 /// What people know of a store, whichever instance holds it.
 #[derive(Debug, Default)]
-pub struct Ears {
+pub struct Observer {
     /// What was told of each certificate since it was last said to be well.
     pub certificates: BTreeMap<String, BTreeSet<Kind>>,
     /// What else is out of order, as far as it was told.
     pub dependencies: BTreeSet<String>,
 }
 
-impl Ears {
+impl Observer {
     /// `wished` are the certificates that somebody wants: what waits in an outbox is told before the first pass of a
     /// process, when its status has none yet.
     fn hear(&mut self, notice: &Notice, status: &Status, wished: &[String]) {
@@ -161,9 +161,9 @@ async fn tell(
                 let line = format!("[{instance}] tells: {}", queued.notice.title);
                 state.note(line);
             }
-            let wishes = state.town.wishes.values();
+            let wishes = state.domains.wishes.values();
             let wished: Vec<String> = wishes.map(|wish| wish.names.primary().to_string()).collect();
-            state.ears(instance).hear(&queued.notice, &status, &wished);
+            state.observer(instance).hear(&queued.notice, &status, &wished);
         }
         outbox.delivered(queued.id);
     }
@@ -185,7 +185,7 @@ async fn save(context: &Context<Life>, outbox: &Outbox) {
 }
 
 impl State {
-    fn ears(&mut self, instance: usize) -> &mut Ears {
-        &mut self.home(instance).ears
+    fn observer(&mut self, instance: usize) -> &mut Observer {
+        &mut self.home(instance).observer
     }
 }

@@ -42,7 +42,7 @@ pub struct Wish {
 
 /// Everything about names.
 #[derive(Debug, Default)]
-pub struct Town {
+pub struct Domains {
     /// What is wanted, by number; a label's number is its service.
     pub wishes: BTreeMap<u32, Wish>,
     /// Names that do not lead where they should, or did not once.
@@ -53,7 +53,7 @@ pub struct Town {
     pub labels_version: u64,
 }
 
-impl Town {
+impl Domains {
     /// Where a name leads.
     pub fn route(&self, name: &str) -> Route {
         self.leads.get(name).map_or(Route::Well, |lead| lead.route)

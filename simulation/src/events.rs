@@ -9,9 +9,11 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::dice::Dice;
-use crate::ears::Ears;
+use crate::domains::Route;
+use crate::domains::Wish;
 use crate::files::Files;
 use crate::files::loss::Loss;
+use crate::observer::Observer;
 use crate::outside::DiskState;
 use crate::outside::Outside;
 use crate::outside::Place;
@@ -20,11 +22,9 @@ use crate::plan::Plan;
 use crate::process::Switch;
 use crate::promises::issuing::ACCOUNTS_LOST;
 use crate::rancher::Entry;
-use crate::town::Route;
-use crate::town::Wish;
 use crate::trouble::Crash;
+use crate::trouble::Events;
 use crate::trouble::Port;
-use crate::trouble::Weather;
 
 mod odd;
 mod people;
@@ -163,7 +163,7 @@ impl World {
         } else if state.promises.calm_since.is_none() {
             state.promises.calm_since = Some(now);
         }
-        if state.trouble.weather(Port::Metadata) != Weather::Fair {
+        if state.trouble.events(Port::Metadata) != Events::Fair {
             state.unread(now, patience);
         }
         state.check_limits();
@@ -213,8 +213,8 @@ impl World {
             state.unread(now, patience);
         }
         match end {
-            End::Route(name) => state.town.lead(&name, Route::Well, now),
-            End::Port(port) => state.trouble.set(port, Weather::Fair),
+            End::Route(name) => state.domains.lead(&name, Route::Well, now),
+            End::Port(port) => state.trouble.set(port, Events::Fair),
             End::Balancers => {
                 state.rancher.own_is_active = true;
                 for balancer in &mut state.rancher.balancers {
@@ -254,14 +254,14 @@ impl World {
             let mut state = self.outside.state();
             let now = state.now();
             state.note(format!("the way to {name} is {route:?}"));
-            state.town.lead(&name, route, now);
+            state.domains.lead(&name, route, now);
         }
         self.later(Duration::hours(1), Duration::days(60), End::Route(name));
     }
 
     fn any_name(&mut self) -> Option<String> {
         let state = self.outside.state();
-        let wishes = state.town.wishes.values();
+        let wishes = state.domains.wishes.values();
         let names: Vec<String> =
             wishes.flat_map(|wish| wish.names.iter().map(ToString::to_string)).collect();
         (!names.is_empty()).then(|| self.dice.pick(&names).clone())
@@ -310,7 +310,7 @@ impl World {
                 self.volume_backup.take().unwrap_or_default()
             };
             if is_wiped {
-                state.places[0].ears = Ears::default();
+                state.places[0].observer = Observer::default();
             }
             state.destroy("the volume was lost", |state| {
                 state.places[0].volume = volume;
@@ -377,16 +377,16 @@ impl World {
     }
 
     fn spoils(&mut self, port: Port) {
-        let weather = match self.dice.below(3) {
-            0 => Weather::Down,
-            1 => Weather::Flaky(300),
-            _ => Weather::Flaky(50),
+        let events = match self.dice.below(3) {
+            0 => Events::Down,
+            1 => Events::Flaky(300),
+            _ => Events::Flaky(50),
         };
         {
             let patience = patience(&self.plan);
             let mut state = self.outside.state();
-            state.note(format!("{port:?} is {weather:?}"));
-            state.trouble.set(port, weather);
+            state.note(format!("{port:?} is {events:?}"));
+            state.trouble.set(port, events);
             let now = state.now();
             if port == Port::Metadata {
                 state.unread(now, patience);
@@ -463,5 +463,5 @@ fn new_names(names: Vec<DomainName>) -> Option<Names> {
 fn set_wish(state: &mut State, number: u32, names: Option<Names>, is_fixed: bool) {
     let now = state.now();
     let wish = names.map(|names| Wish { names, is_fixed, since: now });
-    state.town.wish(number, wish, now);
+    state.domains.wish(number, wish, now);
 }

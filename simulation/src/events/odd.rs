@@ -4,10 +4,10 @@ use time::Duration;
 
 use crate::authority::oddities::Failing;
 use crate::authority::oddities::Oddities;
+use crate::events::End;
+use crate::events::World;
 use crate::outside::State;
 use crate::promises::issuing::STATE_LOST;
-use crate::weather::End;
-use crate::weather::World;
 
 /// What an authority does for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use rancher_lets_encrypt::core::names::DomainName;
 use time::Duration;
 
+use crate::events::World;
+use crate::events::new_names;
+use crate::events::set_wish;
 use crate::issuer;
 use crate::issuer::Issuer;
 use crate::issuer::Validity;
-use crate::weather::World;
-use crate::weather::new_names;
-use crate::weather::set_wish;
 
 /// How many certificates that nobody wants any more are still served.
 const LISTED: usize = 2;
@@ -32,7 +32,7 @@ impl World {
         let is_fixed = self.dice.chance(300);
         let mut state = self.outside.state();
         // Bounded, so that a seed takes no longer than others.
-        if state.town.wishes.len() > usize::try_from(self.plan.wishes).unwrap_or(0) + 3 {
+        if state.domains.wishes.len() > usize::try_from(self.plan.wishes).unwrap_or(0) + 3 {
             return;
         }
         let names = new_names(names);
@@ -61,10 +61,10 @@ impl World {
         };
         {
             let mut state = self.outside.state();
-            if state.town.wishes.len() < 2 {
+            if state.domains.wishes.len() < 2 {
                 return;
             }
-            let names = state.town.wishes[&number].names.clone();
+            let names = state.domains.wishes[&number].names.clone();
             state.note(format!("no longer wanted: {names}"));
             set_wish(&mut state, number, None, is_fixed);
             // A balancer may go on to serve it, and then it is still renewed.
@@ -86,7 +86,7 @@ impl World {
         {
             let mut state = self.outside.state();
             let mut names: Vec<DomainName> =
-                state.town.wishes[&number].names.iter().cloned().collect();
+                state.domains.wishes[&number].names.iter().cloned().collect();
             if names.len() > 1 && self.dice.chance(500) {
                 let at = self.dice.index(names.len());
                 names.remove(at);
@@ -105,7 +105,7 @@ impl World {
     fn any_wish(&mut self) -> Option<(u32, bool)> {
         let state = self.outside.state();
         let wishes: Vec<(u32, bool)> =
-            state.town.wishes.iter().map(|(number, wish)| (*number, wish.is_fixed)).collect();
+            state.domains.wishes.iter().map(|(number, wish)| (*number, wish.is_fixed)).collect();
         (!wishes.is_empty()).then(|| *self.dice.pick(&wishes))
     }
 
@@ -126,7 +126,7 @@ impl World {
         let mut state = self.outside.state();
         let now = state.now();
         let names: Vec<String> =
-            state.town.wishes[&number].names.iter().map(ToString::to_string).collect();
+            state.domains.wishes[&number].names.iter().map(ToString::to_string).collect();
         let (what, from, until) = *self.dice.pick(&[
             ("bought", -10, 380),
             ("bought", -360, 5),
