@@ -1,8 +1,8 @@
 //! The destination port over a folder of one host: each certificate is a folder of files that a server reads.
 //!
 //! `<folder>/<name>` is a link to `.versions/<name>-<number>`, a folder that is written whole and synced before the link
-//! is swapped by one rename: a reader sees the old files or the new ones, never a mix. Ownership stands in a file among
-//! them. Nobody is told of a change.
+//! is swapped by one rename: who opens that folder once finds the old files or the new ones, never a mix. Ownership stands
+//! in a file among them. Nobody is told of a change.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use rustix::fs::CWD;
 use rustix::fs::RenameFlags;
@@ -28,6 +29,7 @@ use tracing::debug;
 use crate::core::bundle::Secret;
 use crate::core::certificate::CertificateChain;
 use crate::core::certificate::Flaw;
+use crate::core::fingerprint::Fingerprint;
 use crate::core::held::Abilities;
 use crate::core::held::Activated;
 use crate::core::held::CertificateId;
@@ -55,6 +57,11 @@ const VERSIONS: &str = ".versions";
 /// Many times what a chain or a key takes.
 const LARGEST: u64 = 1 << 20;
 
+/// A disk of another host may never answer.
+const TOTAL: Duration = Duration::from_secs(60);
+/// Of longer names only so much stands in the name of a version: names of files have 255 bytes.
+const LONGEST_NAME: usize = 200;
+
 /// What people call it.
 pub const NAME: &str = "the folder";
 
@@ -64,7 +71,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// The folder; it is to be there, so that one that is not mounted is never taken for an empty one.
+    /// The folder; it is to be there, so that a folder below a mount that is not there is never taken for an empty one.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder: Arc::new(Folder { path: folder, writing: Mutex::default() }) }
     }
@@ -74,7 +81,12 @@ impl Host {
         work: impl FnOnce(&Folder) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
         let folder = Arc::clone(&self.folder);
-        let done = tokio::task::spawn_blocking(move || work(&folder)).await;
+        let path = folder.path.display().to_string();
+        let work = tokio::task::spawn_blocking(move || work(&folder));
+        let Ok(done) = tokio::time::timeout(TOTAL, work).await else {
+            let text = format!("{path}: no answer within {} seconds", TOTAL.as_secs());
+            return Err(DestinationError::Unavailable(text));
+        };
         done.map_err(|error| DestinationError::Unavailable(error.to_string()))?
     }
 }
@@ -174,11 +186,15 @@ impl Folder {
             // Gone with everything that was mounted there, it is not gone.
             return if is_there(&self.path)? { Ok(None) } else { Err(self.absent()) };
         }
-        let content = match read(&path.join(FULLCHAIN))? {
-            Some(text) => CertificateChain::parse(&text, ""),
-            None => Err(Flaw(format!("there is no {FULLCHAIN} in it"))),
+        let content = match (read(&path.join(FULLCHAIN)), read(&path.join(KEY))) {
+            // One of ours that has lost what a server needs: nothing is served there.
+            (Ok(None), _) | (_, Ok(None)) if is_ours(&path) => return Ok(None),
+            (Ok(Some(text)), _) => CertificateChain::parse(&text, ""),
+            (Ok(None), _) => Err(Flaw(format!("there is no {FULLCHAIN} in it"))),
+            // It is there, and keeps no other from being looked at.
+            (Err(error), _) => Err(Flaw(error.to_string())),
         };
-        let owner = read(&path.join(OWNERSHIP))?.and_then(|text| {
+        let owner = read(&path.join(OWNERSHIP)).ok().flatten().and_then(|text| {
             let owner: Owner = serde_json::from_str(&text).ok()?;
             Some(Ownership { leaf: owner.leaf.parse().ok()?, directory: owner.directory })
         });
@@ -212,7 +228,7 @@ impl Folder {
         self.held(name)?.ok_or_else(gone)
     }
 
-    /// Writes the next version, syncs it, and swaps the link.
+    /// Writes the next version, syncs it, and swaps the link. What fails leaves nothing behind.
     fn replace(
         &self,
         name: &str,
@@ -223,44 +239,84 @@ impl Folder {
         let link = self.path.join(name);
         make_folder(&versions)?;
         let before = fs::read_link(&link).ok();
-        let present = numbers(&versions, name)?;
+        let stem = stem(name);
+        let present = numbers(&versions, &stem)?;
         let number = present.last().map_or(1, |last| last + 1);
-        let version = format!("{name}-{number}");
-        let folder = versions.join(&version);
-        make_folder(&folder)?;
-        let fullchain = format!("{}{}", upload.certificate, upload.chain);
-        write(&folder.join(FULLCHAIN), &fullchain, 0o644)?;
-        write(&folder.join(LEAF), &upload.certificate, 0o644)?;
-        write(&folder.join(CHAIN), &upload.chain, 0o644)?;
-        write(&folder.join(KEY), upload.key.reveal(), 0o600)?;
-        if let Some(Ownership { leaf, directory }) = ownership {
-            let owner = Owner { leaf: leaf.to_string(), directory: directory.clone() };
-            write(&folder.join(OWNERSHIP), &serde_json::to_string(&owner)?, 0o644)?;
-        }
-        sync(&folder)?;
-        // It leads there from beside the versions, where it is going to be.
-        let aside = versions.join(format!("{version}.before"));
-        symlink(Path::new(VERSIONS).join(&version), &aside)?;
-        sync(&versions)?;
-        if fs::symlink_metadata(&link).is_ok_and(|metadata| !metadata.is_symlink()) {
-            // No link can be renamed over a folder. What somebody else had there stays aside.
-            renameat_with(CWD, &aside, CWD, &link, RenameFlags::EXCHANGE)?;
-            sync(&versions)?;
-        } else {
-            fs::rename(&aside, &link)?;
+        let version = format!("{stem}-{number}");
+        let (folder, new) = (versions.join(&version), versions.join(format!("{stem}.new")));
+        fs::DirBuilder::new().mode(0o755).create(&folder)?;
+        let swapped = write_version(&folder, upload, ownership)
+            .and_then(|()| self.swap(&link, &version, &new));
+        if let Err(error) = swapped {
+            if is_ours(&new) {
+                let _ = fs::remove_file(&new);
+            }
+            let _ = fs::remove_dir_all(&folder);
+            return Err(error);
         }
         sync(&self.path)?;
         // A reader that has just followed the link still finds the version before.
         let kept = before.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
         for number in present {
-            let old = format!("{name}-{number}");
+            let old = format!("{stem}-{number}");
+            let folder = versions.join(&old);
             if kept != Some(old.as_str())
-                && let Err(error) = fs::remove_dir_all(versions.join(&old))
+                && folder.is_dir()
+                && let Err(error) = fs::remove_dir_all(folder)
             {
                 debug!(old, %error, "version left behind");
             }
         }
         Ok(())
+    }
+
+    /// Makes the link lead to a version, by way of a new one that is renamed.
+    fn swap(&self, link: &Path, version: &str, new: &Path) -> io::Result<()> {
+        let versions = self.path.join(VERSIONS);
+        if is_ours(new) {
+            // A crash has left it.
+            fs::remove_file(new)?;
+        }
+        // It leads there from beside the versions, where it is going to be.
+        symlink(Path::new(VERSIONS).join(version), new)?;
+        sync(&versions)?;
+        let is_free = fs::symlink_metadata(link).is_err();
+        if is_free || is_ours(link) {
+            return fs::rename(new, link);
+        }
+        // What somebody else had there stays aside, whatever it is.
+        renameat_with(CWD, new, CWD, link, RenameFlags::EXCHANGE)?;
+        fs::rename(new, versions.join(format!("{version}.before")))?;
+        sync(&versions)
+    }
+}
+
+fn write_version(folder: &Path, upload: &Upload, ownership: Option<&Ownership>) -> io::Result<()> {
+    let fullchain = format!("{}{}", upload.certificate, upload.chain);
+    write(&folder.join(FULLCHAIN), &fullchain, 0o644)?;
+    write(&folder.join(LEAF), &upload.certificate, 0o644)?;
+    write(&folder.join(CHAIN), &upload.chain, 0o644)?;
+    write(&folder.join(KEY), upload.key.reveal(), 0o600)?;
+    if let Some(Ownership { leaf, directory }) = ownership {
+        let owner = Owner { leaf: leaf.to_string(), directory: directory.clone() };
+        write(&folder.join(OWNERSHIP), &serde_json::to_string(&owner)?, 0o644)?;
+    }
+    sync(folder)
+}
+
+/// Whether it is a link of ours, to one of the versions.
+fn is_ours(link: &Path) -> bool {
+    fs::read_link(link).is_ok_and(|to| to.parent() == Some(Path::new(VERSIONS)))
+}
+
+/// What the versions of a name begin with.
+fn stem(name: &str) -> String {
+    match name.get(..LONGEST_NAME) {
+        Some(begin) if LONGEST_NAME < name.len() => {
+            let fingerprint = Fingerprint::of(&[name.as_bytes()]).to_string();
+            format!("{begin}-{}", &fingerprint[..16])
+        }
+        _ => name.to_owned(),
     }
 }
 
@@ -276,14 +332,13 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The numbers of the versions of a name.
-fn numbers(versions: &Path, name: &str) -> io::Result<BTreeSet<u64>> {
+/// The numbers of the versions that begin with a stem, and of what was put aside for them.
+fn numbers(versions: &Path, stem: &str) -> io::Result<BTreeSet<u64>> {
     let mut numbers = BTreeSet::new();
     for entry in fs::read_dir(versions)? {
         let file = entry?.file_name();
         let number = file.to_str().and_then(|file| file.rsplit_once('-'));
-        let number = number.filter(|(own, _)| *own == name).and_then(|(_, number)| {
-            // A link or a folder that was put aside has its number too.
+        let number = number.filter(|(own, _)| *own == stem).and_then(|(_, number)| {
             number.strip_suffix(".before").unwrap_or(number).parse::<u64>().ok()
         });
         numbers.extend(number);

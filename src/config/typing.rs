@@ -127,6 +127,11 @@ impl<'a> Typing<'a> {
             notes: Vec::new(),
             in_force: Vec::new(),
         };
+        if !is_rancher {
+            for name in ["DYNAMIC_CONFIG", "RANCHER_METADATA_URL"] {
+                self.in_force.insert(name, UNSET.to_owned());
+            }
+        }
         if !self.faults.is_empty() {
             return Err(Faults(self.faults));
         }
@@ -202,6 +207,10 @@ impl<'a> Typing<'a> {
     fn delivery(&mut self) -> Delivery {
         const FOLDER: &str = "CERTIFICATES_DIR";
         let place = self.word::<Place>("DESTINATION");
+        if !self.faults.is_empty() {
+            // What else would be missing hangs on what was meant.
+            return Delivery::Host(PathBuf::new());
+        }
         let (is_named, folder) = (self.var(FOLDER).is_some(), self.path(FOLDER));
         match place {
             Place::Rancher if is_named => {

@@ -84,16 +84,16 @@ pub enum FailureKind {
     /// The authority sent a certificate that cannot be used.
     WrongCertificate,
     /// The destination gave no whole answer, or failed.
-    #[serde(alias = "destination-away")]
+    #[serde(alias = "rancher-away")]
     DestinationAway,
     /// Somebody else's change at the destination is in the way.
-    #[serde(alias = "destination-busy", alias = "destination-taken")]
+    #[serde(alias = "rancher-busy", alias = "rancher-taken")]
     DestinationBusy,
     /// The destination does not let us.
-    #[serde(alias = "destination-denied")]
+    #[serde(alias = "rancher-denied")]
     DestinationDenied,
     /// The destination refuses.
-    #[serde(alias = "destination-refused")]
+    #[serde(alias = "rancher-refused")]
     DestinationRefused,
     /// A file could not be written or read.
     Disk,

@@ -18,7 +18,7 @@ pub const HELD: u8 = 75;
 /// Something needs attention, or could not be done.
 pub const ATTENTION: u8 = 1;
 
-/// Certificate daemon for the destination 1.x: from a label to a certificate that balancers serve.
+/// Certificate daemon: from a name or a label to a certificate that is served.
 #[derive(Debug, Parser)]
 #[command(version, after_help = "Settings are environment variables; --help lists them.", after_long_help = settings())]
 pub struct Arguments {

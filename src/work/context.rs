@@ -231,7 +231,7 @@ impl<W: World> Context<W> {
         self.write_all(lines).await;
     }
 
-    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. OrderCost for again, it may be
+    /// Notes that a certificate is about to be asked for: on the disk, or it is not asked for. Asked for again, it may be
     /// another. `at` is the time on the record of the order, by which it is given back.
     pub async fn note_finalizing(
         &self,

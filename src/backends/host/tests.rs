@@ -136,3 +136,62 @@ async fn a_folder_that_is_not_there_is_no_empty_one() {
     }
     assert!(place.listed().await.is_empty());
 }
+
+#[tokio::test]
+async fn one_of_ours_that_lost_its_files_is_written_again() {
+    let place = place();
+    for lost in ["fullchain.pem", "privkey.pem"] {
+        let there = place.host.look(Which::Named(NAME)).await.unwrap();
+        place.put(there.as_ref(), &upload()).await;
+        fs::remove_file(place.path(NAME).join(lost)).unwrap();
+        assert_eq!(place.host.look(Which::Named(NAME)).await.unwrap(), None, "{lost}");
+    }
+    fs::remove_dir_all(place.path(VERSIONS)).unwrap();
+    assert_eq!(place.host.look(Which::Named(NAME)).await.unwrap(), None);
+    let held = place.put(None, &upload()).await;
+    assert!(held.content.is_ok());
+}
+
+#[tokio::test]
+async fn a_link_of_somebody_else_that_may_be_replaced_stays_aside() {
+    let place = place();
+    let bought = place.path(".bought");
+    fs::create_dir(&bought).unwrap();
+    symlink(&bought, place.path(NAME)).unwrap();
+    let there = place.host.look(Which::Named(NAME)).await.unwrap();
+    assert!(there.is_some());
+    place.put(there.as_ref(), &upload()).await;
+    assert_eq!(fs::read_link(place.path(".versions/a.example.com-1.before")).unwrap(), bought);
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_no_key_behind() {
+    let place = place();
+    fs::create_dir_all(place.path(".versions/a.example.com.new")).unwrap();
+    place.host.put(NAME, None, &upload(), None).await.unwrap_err();
+    assert_eq!(place.versions(), ["a.example.com.new"]);
+}
+
+#[tokio::test]
+async fn the_longest_names_have_versions_too() {
+    let place = place();
+    let label = "a".repeat(61);
+    let name = format!("{label}.{label}.{label}.{label}.test");
+    assert_eq!(name.len(), 252);
+    let mut there = None;
+    for _ in 0..12 {
+        there = Some(place.host.put(&name, there.as_ref(), &upload(), None).await.unwrap());
+    }
+    assert_eq!(place.listed().await, [name]);
+    assert_eq!(place.versions().len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_holds_up_no_other() {
+    let place = place();
+    place.put(None, &upload()).await;
+    symlink("loop.test", place.path("loop.test")).unwrap();
+    let listed = place.host.list().await.unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(listed[0].content.is_ok() && listed[1].content.is_err());
+}

@@ -100,11 +100,11 @@ fn each_answer_has_the_kind_of_its_meaning() {
 fn words_from_when_rancher_was_the_only_destination_are_still_read() {
     use FailureKind as T;
     for (of_before, trouble) in [
-        ("destination-away", T::DestinationAway),
-        ("destination-busy", T::DestinationBusy),
-        ("destination-taken", T::DestinationBusy),
-        ("destination-denied", T::DestinationDenied),
-        ("destination-refused", T::DestinationRefused),
+        ("rancher-away", T::DestinationAway),
+        ("rancher-busy", T::DestinationBusy),
+        ("rancher-taken", T::DestinationBusy),
+        ("rancher-denied", T::DestinationDenied),
+        ("rancher-refused", T::DestinationRefused),
     ] {
         assert_eq!(serde_json::from_value::<FailureKind>(of_before.into()).unwrap(), trouble);
         assert_eq!(

@@ -102,7 +102,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
     const NAME: &str = "balancers";
     let wake = on_record.ledger.waiting(&Subject::Wake, now);
     if let Some(wait) = wake {
-        let advice = "finish the upgrade of our own service or of a balancer in the destination";
+        let advice = "finish the upgrade of our own service or of a balancer";
         return part(NAME, Some((&wait.detail, Some(advice))), "");
     }
     match &report.balancers {

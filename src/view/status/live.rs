@@ -85,7 +85,7 @@ impl<W: World> Live<W> {
     }
 }
 
-/// How everything stands by an context, what a pass has found, and parts that tell by themselves.
+/// How everything stands by a context, what a pass has found, and parts that tell by themselves.
 pub fn of<W: World>(
     context: &Context<W>,
     program: &Program,

@@ -161,7 +161,7 @@ pub fn is_named_after(lineage: &str, primary: &str) -> bool {
 }
 
 fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>> {
-    // A the destination on MySQL knows no case: `Example.com` is in the way of `example.com`, which can then not be made.
+    // A destination may know no case (one on MySQL): `Example.com` is in the way of `example.com`, which can then not be made.
     let mut by_name: BTreeMap<String, &Held> = BTreeMap::new();
     let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
     for held in held {
