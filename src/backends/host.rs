@@ -186,13 +186,18 @@ impl Folder {
             // Gone with everything that was mounted there, it is not gone.
             return if is_there(&self.path)? { Ok(None) } else { Err(self.absent()) };
         }
-        let content = match (read(&path.join(FULLCHAIN)), read(&path.join(KEY))) {
+        // The key is not read where nobody asks for it.
+        let has_no_key = is_there(&path.join(KEY)).is_ok_and(|is_there| !is_there);
+        let fullchain = read(&path.join(FULLCHAIN));
+        if is_ours(&path) && (has_no_key || matches!(fullchain, Ok(None))) {
             // One of ours that has lost what a server needs: nothing is served there.
-            (Ok(None), _) | (_, Ok(None)) if is_ours(&path) => return Ok(None),
-            (Ok(Some(text)), _) => CertificateChain::parse(&text, ""),
-            (Ok(None), _) => Err(Flaw(format!("there is no {FULLCHAIN} in it"))),
+            return Ok(None);
+        }
+        let content = match fullchain {
+            Ok(Some(text)) => CertificateChain::parse(&text, ""),
+            Ok(None) => Err(Flaw(format!("there is no {FULLCHAIN} in it"))),
             // It is there, and keeps no other from being looked at.
-            (Err(error), _) => Err(Flaw(error.to_string())),
+            Err(error) => Err(Flaw(error.to_string())),
         };
         let owner = read(&path.join(OWNERSHIP)).ok().flatten().and_then(|text| {
             let owner: Owner = serde_json::from_str(&text).ok()?;

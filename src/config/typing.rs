@@ -36,6 +36,15 @@ const NO_AGENT: &str = "not set: Rancher sets it for a container with the label 
 /// Never asked: a fault ends the start.
 const STAND_IN: &str = "http://stand-in.invalid";
 
+/// What is not in force where certificates go elsewhere.
+const OF_RANCHER: [&str; 5] = [
+    "CATTLE_URL",
+    "CATTLE_ACCESS_KEY",
+    "CATTLE_SECRET_KEY",
+    "RANCHER_METADATA_URL",
+    "DYNAMIC_CONFIG",
+];
+
 const SET: &str = "set";
 const UNSET: &str = "-";
 
@@ -71,10 +80,6 @@ impl<'a> Typing<'a> {
         let rancher_url = if is_rancher { self.rancher_url() } else { stand_in() };
         let has_two_roles = self.var("CATTLE_ENVIRONMENT_ACCESS_KEY").is_some();
         let (rancher_access_key, rancher_secret_key) = if !is_rancher {
-            // None of what is Rancher's is in force.
-            for name in ["CATTLE_URL", "CATTLE_ACCESS_KEY", "CATTLE_SECRET_KEY"] {
-                self.in_force.insert(name, UNSET.to_owned());
-            }
             (Secret::new(""), Secret::new(""))
         } else if has_two_roles {
             (
@@ -128,9 +133,7 @@ impl<'a> Typing<'a> {
             in_force: Vec::new(),
         };
         if !is_rancher {
-            for name in ["DYNAMIC_CONFIG", "RANCHER_METADATA_URL"] {
-                self.in_force.insert(name, UNSET.to_owned());
-            }
+            self.in_force.extend(OF_RANCHER.map(|name| (name, UNSET.to_owned())));
         }
         if !self.faults.is_empty() {
             return Err(Faults(self.faults));

@@ -148,6 +148,10 @@ fn gathered(report: Report, ledger: &Ledger) -> Status {
         next: Some(NOW + Duration::minutes(5)),
         ..Snapshot::default()
     };
+    seen_in(&snapshot, ledger)
+}
+
+fn seen_in(snapshot: &Snapshot, ledger: &Ledger) -> Status {
     let on_record = OnRecord {
         ledger,
         policy: &policy(),
@@ -156,7 +160,7 @@ fn gathered(report: Report, ledger: &Ledger) -> Status {
         is_wake_owed: false,
         parts: &[],
     };
-    Status::gather(&Program::default(), &snapshot, on_record, NOW)
+    Status::gather(&Program::default(), snapshot, on_record, NOW)
 }
 
 fn status(rows: Vec<Row>) -> Status {
@@ -231,16 +235,7 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
             next: Some(NOW + Duration::MINUTE),
             ..Snapshot::default()
         };
-        let ledger = Ledger::default();
-        let on_record = OnRecord {
-            ledger: &ledger,
-            policy: &policy(),
-            limits: &|_| None,
-            distrusted: None,
-            is_wake_owed: false,
-            parts: &[],
-        };
-        let status = Status::gather(&Program::default(), &snapshot, on_record, NOW);
+        let status = seen_in(&snapshot, &Ledger::default());
         let certificate = &status.certificates[0];
         let next = certificate.next.as_ref().unwrap();
         (certificate.health, next.what.clone())
@@ -266,16 +261,7 @@ fn what_was_brought_since_the_last_pass_shows_its_end_and_its_renewal_at_once() 
             tries: [("a.test".to_owned(), last)].into(),
             ..Snapshot::default()
         };
-        let ledger = Ledger::default();
-        let on_record = OnRecord {
-            ledger: &ledger,
-            policy: &policy(),
-            limits: &|_| None,
-            distrusted: None,
-            is_wake_owed: false,
-            parts: &[],
-        };
-        let status = Status::gather(&Program::default(), &snapshot, on_record, NOW);
+        let status = seen_in(&snapshot, &Ledger::default());
         status.certificates[0].clone()
     };
     let seen = |certificate: &Certificate| {
