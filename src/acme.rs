@@ -242,7 +242,7 @@ impl Authority for AcmeAuthority {
         self.directory(&account.directory).look_at(account, authorization).await
     }
 
-    async fn tell(
+    async fn respond(
         &self,
         account: &Account,
         _: &str,
@@ -250,7 +250,7 @@ impl Authority for AcmeAuthority {
     ) -> Result<(), AuthorityError> {
         let directory = self.directory(&account.directory);
         let url = directory.challenge_of(account, authorization).await?;
-        let about = About::Tell;
+        let about = About::Respond;
         let answer = directory.post_as(account, &url, Some(b"{}"), about).await?;
         // Whatever it shows of the challenge, also that it has failed already: a look at the authorization tells.
         let shown: Result<Value, _> = serde_json::from_slice(&answer.body);

@@ -241,7 +241,7 @@ impl Authority for Nobody {
         nobody()
     }
 
-    async fn tell(
+    async fn respond(
         &self,
         _account: &Account,
         _order: &str,

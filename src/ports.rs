@@ -205,7 +205,7 @@ pub trait Authority: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Authorization, AuthorityError>> + Send;
 
     /// Tells the authority that the HTTP-01 challenge of an authorization can be validated.
-    fn tell(
+    fn respond(
         &self,
         account: &Account,
         order: &str,

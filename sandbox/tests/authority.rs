@@ -407,7 +407,7 @@ impl Client {
     }
 
     /// Tells HTTP-01 of an authorization.
-    async fn tell(&self, authorization: &Value) -> Answer {
+    async fn respond(&self, authorization: &Value) -> Answer {
         self.post(text(&http01(authorization)["url"]), Some(json!({}))).await
     }
 }
@@ -649,7 +649,7 @@ async fn failed_validation_leaves_the_reason_in_the_challenge() {
         text(&error["detail"]).starts_with("127.0.0.1: Invalid response from http://a.example/")
     );
     assert!(text(&error["detail"]).ends_with(": 404"));
-    client.tell(authorization).await.expect_problem(400, "malformed");
+    client.respond(authorization).await.expect_problem(400, "malformed");
     let (_, csr) = request(&["a.example"]);
     client.finalize(&order, &csr).await.expect_problem(403, "orderNotReady");
 
@@ -837,21 +837,21 @@ async fn second_tell_is_a_conflict_or_a_second_validation() {
     let authorization = &client.authorizations(&order).await[0];
     let gate = Gate::new();
     world.web_faults.add("page", 2, What::Hold(gate.clone()));
-    client.tell(authorization).await.expect_status(200);
+    client.respond(authorization).await.expect_status(200);
     gate.reached(1).await;
     let shown = client.authorizations(&order).await[0]["status"].clone();
     assert_eq!(shown, "pending");
-    client.tell(authorization).await.expect_problem(409, "conflict");
+    client.respond(authorization).await.expect_problem(409, "conflict");
     world.authority.set(|settings| settings.second_tell = SecondTell::Accept);
-    client.tell(authorization).await.expect_status(200);
+    client.respond(authorization).await.expect_status(200);
     gate.reached(2).await;
     gate.open();
     world.authority.until(|state| state.validations().len() == 2).await;
-    client.tell(authorization).await.expect_problem(400, "malformed");
+    client.respond(authorization).await.expect_problem(400, "malformed");
     world.authority.set(|settings| settings.reuse_orders = false);
     let (_, order) = world.ready(&client, &["a.example"]).await;
     let authorization = &client.authorizations(&order).await[0];
-    let answer = client.tell(authorization).await.expect_status(200);
+    let answer = client.respond(authorization).await.expect_status(200);
     assert_eq!(answer.json()["status"], "valid");
     assert_eq!(world.authority.validations().len(), 3);
 }

@@ -9,7 +9,7 @@ use time::Duration;
 
 use crate::dice::Dice;
 use crate::domains::Route;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::files::loss::Loss;
 use crate::outside::Outside;
 use crate::outside::State;
@@ -159,7 +159,7 @@ fn begin(state: &mut State, story: Story, lifetime: i64) {
     state.trouble.crashes = vec![None];
     let name = "www.example.com";
     let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
-    let wish = names.map(|names| Wish { names, is_fixed: true, since: now });
+    let wish = names.map(|names| Wanted { names, is_fixed: true, since: now });
     state.domains.wish(1, wish, now);
     // Somebody who is to be woken: where there is nobody, a debt may end without.
     state.rancher.balancers = vec![Balancer { lists: Vec::new(), is_active: true }];

@@ -4,7 +4,7 @@ use rancher_lets_encrypt::core::names::parse_list;
 use time::Duration;
 
 use crate::dice::Dice;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::files::loss::Loss;
 use crate::issuer::Issuer;
 use crate::issuer::Validity;
@@ -93,7 +93,7 @@ pub(crate) fn wish(outside: &Outside, names: &str) {
     let mut state = outside.state();
     let now = state.now();
     for (number, names) in (0..).zip(parse_list(names).0) {
-        let wish = Wish { names, is_fixed: number % 2 == 0, since: now };
+        let wish = Wanted { names, is_fixed: number % 2 == 0, since: now };
         state.domains.wish(number, Some(wish), now);
     }
 }

@@ -31,7 +31,7 @@ pub struct Lead {
 
 /// A certificate that people want.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Wanted {
     /// What it is for.
     pub names: Names,
     /// Whether it stands in `DOMAINS`, else in a label.
@@ -44,7 +44,7 @@ pub struct Wish {
 #[derive(Debug, Default)]
 pub struct Domains {
     /// What is wanted, by number; a label's number is its service.
-    pub wishes: BTreeMap<u32, Wish>,
+    pub wishes: BTreeMap<u32, Wanted>,
     /// Names that do not lead where they should, or did not once.
     pub leads: BTreeMap<String, Lead>,
     /// When the wish for a name changed last.
@@ -65,7 +65,7 @@ impl Domains {
     }
 
     /// Wants a certificate, or no longer wants it.
-    pub fn wish(&mut self, number: u32, wish: Option<Wish>, now: OffsetDateTime) {
+    pub fn wish(&mut self, number: u32, wish: Option<Wanted>, now: OffsetDateTime) {
         let before = match wish {
             Some(wish) => {
                 self.touch(&wish, now);
@@ -79,7 +79,7 @@ impl Domains {
         self.labels_version += 1;
     }
 
-    fn touch(&mut self, wish: &Wish, now: OffsetDateTime) {
+    fn touch(&mut self, wish: &Wanted, now: OffsetDateTime) {
         let names = wish.names.iter().map(ToString::to_string);
         self.changed.extend(names.map(|name| (name, now)));
     }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::dice::Dice;
 use crate::domains::Route;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::files::Files;
 use crate::files::loss::Loss;
 use crate::observer::Observer;
@@ -462,6 +462,6 @@ fn new_names(names: Vec<DomainName>) -> Option<Names> {
 /// Somebody's wish, in a state that is being changed.
 fn set_wish(state: &mut State, number: u32, names: Option<Names>, is_fixed: bool) {
     let now = state.now();
-    let wish = names.map(|names| Wish { names, is_fixed, since: now });
+    let wish = names.map(|names| Wanted { names, is_fixed, since: now });
     state.domains.wish(number, wish, now);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rancher_lets_encrypt::view::notify::news::LASTING;
 use rancher_lets_encrypt::view::notify::news::News;
-use rancher_lets_encrypt::view::notify::news::Told;
+use rancher_lets_encrypt::view::notify::news::Notified;
 use rancher_lets_encrypt::view::notify::notice::Kind;
 use rancher_lets_encrypt::view::notify::notice::Notice;
 use rancher_lets_encrypt::view::notify::outbox::Outbox;
@@ -102,7 +102,7 @@ pub(crate) async fn listen(context: Arc<Context<Life>>, mut passes: watch::Recei
         let status = live::of(&context, &Program::default(), &snapshot, &[], now);
         let is_new = tell(&context, &mut outbox, status, now).await;
         // What lasts is told when it has lasted, and what was too much for one round in the next.
-        let rest = match (outbox.told == Told::default(), is_new) {
+        let rest = match (outbox.notified == Notified::default(), is_new) {
             (true, _) => longest,
             (false, true) => LASTING + Duration::SECOND,
             (false, false) => LOOK.min(longest),
@@ -144,9 +144,9 @@ async fn tell(
             certificate.health = Health::Waiting;
         }
     }
-    let news = News::between(&outbox.told, &status, now);
-    let is_new = outbox.told != news.told;
-    outbox.told = news.told;
+    let news = News::between(&outbox.notified, &status, now);
+    let is_new = outbox.notified != news.notified;
+    outbox.notified = news.notified;
     for notice in news.notices {
         outbox.add(notice, now);
     }

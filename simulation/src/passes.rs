@@ -7,7 +7,7 @@ use time::Duration;
 
 use crate::dice::Dice;
 use crate::domains::Route;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::outside::Outside;
 use crate::process::Habits;
 use crate::process::Switch;
@@ -44,7 +44,7 @@ pub fn count(names: u32, route: Route) -> Passes {
             for number in 1..=names {
                 let name = format!("n{number}.example.com");
                 let names: Option<Names> = name.parse().ok().and_then(|name| Names::new([name]));
-                let wish = names.map(|names| Wish { names, is_fixed: true, since: now });
+                let wish = names.map(|names| Wanted { names, is_fixed: true, since: now });
                 state.domains.wish(number, wish, now);
                 state.domains.lead(&name, route, now);
             }

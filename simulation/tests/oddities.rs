@@ -83,10 +83,10 @@ impl Client {
         shown.expect("it is there")
     }
 
-    async fn tell(&self, order: &Order) {
+    async fn respond(&self, order: &Order) {
         let url = &order.authorizations[0];
-        let told = self.life.tell(&self.account, &order.url, url).await;
-        told.expect("it hears");
+        let responded = self.life.respond(&self.account, &order.url, url).await;
+        responded.expect("it hears");
     }
 
     async fn publish(&self, order: &Order) {
@@ -101,7 +101,7 @@ impl Client {
         let order = self.open(text).await.expect("it is not limited");
         if order.status != OrderStatus::Ready {
             self.publish(&order).await;
-            self.tell(&order).await;
+            self.respond(&order).await;
             wait(Duration::MINUTE).await;
         }
         assert_eq!(self.status(&order).await, OrderStatus::Ready);
@@ -268,7 +268,7 @@ fn failed_challenges_stay_pending_until_they_are_told_again() {
         client.set(|odd| odd.failing = Failing::StaysPending);
         let order = client.open(NAME).await.expect("it is not limited");
         for _ in 0..2 {
-            client.tell(&order).await;
+            client.respond(&order).await;
             wait(Duration::MINUTE).await;
             let shown = client.authorization(&order).await;
             assert_eq!(shown.status, AuthorizationStatus::Pending);
@@ -277,7 +277,7 @@ fn failed_challenges_stay_pending_until_they_are_told_again() {
         }
         assert_eq!(client.life.outside.state().promises.failed, 2);
         client.publish(&order).await;
-        client.tell(&order).await;
+        client.respond(&order).await;
         wait(Duration::MINUTE).await;
         let shown = client.authorization(&order).await;
         assert_eq!(shown.status, AuthorizationStatus::Valid);
@@ -291,8 +291,8 @@ fn failed_challenges_are_tried_again_by_the_authority() {
         let client = Client::start().await;
         client.set(|odd| odd.failing = Failing::TriedAgain);
         let order = client.open(NAME).await.expect("it is not limited");
-        client.tell(&order).await;
-        client.tell(&order).await;
+        client.respond(&order).await;
+        client.respond(&order).await;
         let shown = client.authorization(&order).await;
         assert_eq!(shown.status, AuthorizationStatus::Pending);
         assert!(shown.error.is_some());
@@ -304,7 +304,7 @@ fn failed_challenges_are_tried_again_by_the_authority() {
         assert_eq!(client.life.outside.state().promises.failed, 1);
 
         let order = client.open("shop.example.com").await.expect("no limit");
-        client.tell(&order).await;
+        client.respond(&order).await;
         wait(Duration::minutes(3)).await;
         let shown = client.authorization(&order).await;
         assert_eq!(shown.status, AuthorizationStatus::Invalid);

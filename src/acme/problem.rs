@@ -32,7 +32,7 @@ pub(super) enum About<'a> {
     /// An order for these names, as far as they are known, or something of it.
     Order(&'a [DomainName]),
     /// That a challenge can be validated: 409 says that it is being validated.
-    Tell,
+    Respond,
     /// The certificate of an order for these names: 409 says that the order is to be looked at.
     Finalize(&'a [DomainName]),
 }
@@ -47,7 +47,7 @@ impl<'a> About<'a> {
     pub(super) fn silence(self, why: &str) -> AuthorityError {
         match self {
             Self::Authority(_) => self.no_answer(why),
-            Self::Order(_) | Self::Tell | Self::Finalize(_) => {
+            Self::Order(_) | Self::Respond | Self::Finalize(_) => {
                 AuthorityError::failed(one_line(why))
             }
         }
@@ -57,7 +57,7 @@ impl<'a> About<'a> {
     pub(super) fn no_sense(self, why: &str) -> AuthorityError {
         match self {
             Self::Authority(directory) => AuthorityError::unavailable(no_directory(directory, why)),
-            Self::Order(_) | Self::Tell | Self::Finalize(_) => {
+            Self::Order(_) | Self::Respond | Self::Finalize(_) => {
                 AuthorityError::failed(one_line(&format!("an answer that makes no sense: {why}")))
             }
         }
@@ -66,14 +66,14 @@ impl<'a> About<'a> {
     fn at(self, detail: String) -> String {
         match self {
             Self::Authority(directory) => format!("{directory}: {detail}"),
-            Self::Order(_) | Self::Tell | Self::Finalize(_) => detail,
+            Self::Order(_) | Self::Respond | Self::Finalize(_) => detail,
         }
     }
 
     fn names(self) -> &'a [DomainName] {
         match self {
             Self::Order(names) | Self::Finalize(names) => names,
-            Self::Authority(_) | Self::Tell => &[],
+            Self::Authority(_) | Self::Respond => &[],
         }
     }
 }
@@ -211,7 +211,7 @@ impl Failure {
             (429, _, _) | (_, "rateLimited", _) => K::RateLimited(self.scope(problem)),
             (_, "accountDoesNotExist", _) => K::AccountUnknown,
             (_, "orderNotReady", _) | (409, _, About::Finalize(_)) => K::NotReady,
-            (409, _, About::Tell) => K::AlreadyResponded,
+            (409, _, About::Respond) => K::AlreadyResponded,
             (404 | 410, _, _) => K::Gone,
             _ => K::Refused,
         }
@@ -567,11 +567,11 @@ mod tests {
         use AuthorityErrorKind as K;
         let conflict = |about| document(409, "conflict", "so it is").sort(about, NOW).kind;
         assert_eq!(conflict(ORDER), K::Refused);
-        assert_eq!(conflict(About::Tell), K::AlreadyResponded);
+        assert_eq!(conflict(About::Respond), K::AlreadyResponded);
         assert_eq!(conflict(About::Finalize(&[])), K::NotReady);
-        let page = answer(409, "<html>").sort(About::Tell, NOW);
+        let page = answer(409, "<html>").sort(About::Respond, NOW);
         assert_eq!(page.kind, K::Failed);
-        let other = document(403, "unauthorized", "").sort(About::Tell, NOW);
+        let other = document(403, "unauthorized", "").sort(About::Respond, NOW);
         assert_eq!(other.kind, K::Refused);
     }
 

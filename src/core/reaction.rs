@@ -103,7 +103,7 @@ pub enum FailureKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Its kind.
-    pub trouble: Option<FailureKind>,
+    pub kind: Option<FailureKind>,
     /// What happened.
     pub text: String,
     /// An address where a person can read or do more about it.
@@ -112,8 +112,8 @@ pub struct Failure {
 
 impl Failure {
     /// A failure of a kind that the table has.
-    pub fn of(trouble: FailureKind, text: impl Into<String>) -> Self {
-        Self { trouble: Some(trouble), text: text.into(), address: None }
+    pub fn of(kind: FailureKind, text: impl Into<String>) -> Self {
+        Self { kind: Some(kind), text: text.into(), address: None }
     }
 
     /// The same with the address that a problem gives.
@@ -123,7 +123,7 @@ impl Failure {
 
     /// The clock of its kind; what has none is tried again as soon as what fails at a destination.
     pub(crate) fn backoff(&self) -> Backoff {
-        self.trouble.map_or(Backoff::Setback, |trouble| trouble.row().backoff)
+        self.kind.map_or(Backoff::Setback, |kind| kind.row().backoff)
     }
 }
 
@@ -141,7 +141,7 @@ impl From<DestinationError> for Failure {
 
 impl From<String> for Failure {
     fn from(text: String) -> Self {
-        Self { trouble: None, text, address: None }
+        Self { kind: None, text, address: None }
     }
 }
 
@@ -211,7 +211,7 @@ impl Backoff {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// The kind of failure.
-    pub trouble: FailureKind,
+    pub kind: FailureKind,
     /// What is seen of it.
     pub seen: &'static str,
     /// What is done.
@@ -223,13 +223,13 @@ pub struct Row {
 }
 
 const fn row(
-    trouble: FailureKind,
+    kind: FailureKind,
     seen: &'static str,
     reaction: Reaction,
     backoff: Backoff,
     advice: &'static str,
 ) -> Row {
-    Row { trouble, seen, reaction, backoff, advice }
+    Row { kind, seen, reaction, backoff, advice }
 }
 
 /// Every kind of failure.
@@ -483,7 +483,7 @@ impl FailureKind {
     /// Its row.
     pub fn row(self) -> &'static Row {
         // A test shows that every kind has one.
-        TABLE.iter().find(|row| row.trouble == self).unwrap_or(&TABLE[0])
+        TABLE.iter().find(|row| row.kind == self).unwrap_or(&TABLE[0])
     }
 
     /// What a person can do about it, if anything.
@@ -533,9 +533,9 @@ impl FailureKind {
 
     /// What an authority's answer means to whom it makes no account: whatever it refuses, it refuses the account.
     pub(crate) fn of_new_account(error: &AuthorityError) -> Self {
-        let trouble = Self::of(error);
+        let kind = Self::of(error);
         let is_another = matches!(
-            trouble,
+            kind,
             Self::NameRefused
                 | Self::KeyRefused
                 | Self::Misunderstood
@@ -543,14 +543,14 @@ impl FailureKind {
                 | Self::Caa
                 | Self::CaaLookup
         );
-        if is_another { Self::AccountNotMade } else { trouble }
+        if is_another { Self::AccountNotMade } else { kind }
     }
 
     /// What the refusal of an order means that was opened: one that is not authorized has lost its authorizations, or
     /// is finalized for other names, and says nothing about the account.
     pub(crate) fn of_order(problem: &Problem) -> Self {
-        let trouble = Self::of_refusal(problem);
-        if trouble == Self::AccountRefused { Self::Refused } else { trouble }
+        let kind = Self::of_refusal(problem);
+        if kind == Self::AccountRefused { Self::Refused } else { kind }
     }
 
     /// What the error of a challenge means.
@@ -590,8 +590,8 @@ impl FailureKind {
 }
 
 /// A kind as it stands on record and in the status document; `other` is none of the table.
-pub fn word(trouble: Option<FailureKind>) -> String {
-    let value = trouble.and_then(|trouble| serde_json::to_value(trouble).ok());
+pub fn word(kind: Option<FailureKind>) -> String {
+    let value = kind.and_then(|kind| serde_json::to_value(kind).ok());
     let word = value.as_ref().and_then(serde_json::Value::as_str);
     word.unwrap_or("other").to_owned()
 }

@@ -14,7 +14,7 @@ pub struct Setback {
     /// What happened.
     pub reason: String,
     /// Its kind, where the table of reactions has it.
-    pub trouble: Option<FailureKind>,
+    pub kind: Option<FailureKind>,
     /// When it is tried again.
     pub until: Option<OffsetDateTime>,
     /// Whether something failed; else it just takes its time.
@@ -28,7 +28,7 @@ impl Setback {
     pub fn later(reason: impl Into<String>, until: OffsetDateTime) -> Self {
         Self {
             reason: reason.into(),
-            trouble: None,
+            kind: None,
             until: Some(until),
             is_failure: false,
             address: None,
@@ -42,13 +42,13 @@ impl Setback {
 
     /// Something failed and is tried again by the next pass.
     pub fn failure(what: impl Into<Failure>) -> Self {
-        let Failure { trouble, text, address } = what.into();
-        Self { reason: text, trouble, until: None, is_failure: true, address }
+        let Failure { kind, text, address } = what.into();
+        Self { reason: text, kind, until: None, is_failure: true, address }
     }
 
     /// What a person can do about it, if anything.
     pub fn advice(&self) -> Option<&'static str> {
-        self.trouble.and_then(FailureKind::advice)
+        self.kind.and_then(FailureKind::advice)
     }
 
     /// What happened, and what a person can do about it.

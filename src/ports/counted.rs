@@ -352,13 +352,13 @@ impl<A: Authority> Authority for CountedAuthority<A> {
         self.noted(&account.directory, answer)
     }
 
-    async fn tell(
+    async fn respond(
         &self,
         account: &Account,
         order: &str,
         authorization: &str,
     ) -> Result<(), AuthorityError> {
-        let answer = self.inner.tell(account, order, authorization).await;
+        let answer = self.inner.respond(account, order, authorization).await;
         self.noted(&account.directory, answer)
     }
 

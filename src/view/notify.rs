@@ -144,7 +144,7 @@ impl<D: Disk> Notifier<D> {
         (self.tell)(Part {
             name: PART.to_owned(),
             health: Health::Attention,
-            detail: format!("nothing is told as long as the outbox is not read: {error}"),
+            detail: format!("nothing is notified as long as the outbox is not read: {error}"),
             advice: FailureKind::Disk.advice().map(str::to_owned),
         });
     }
@@ -187,8 +187,8 @@ impl<D: Disk> Turning<D> {
             self.closed_until = None;
         }
         let status = (self.with.status)();
-        let news = News::between(&self.outbox.told, &status, now);
-        self.outbox.told = news.told;
+        let news = News::between(&self.outbox.notified, &status, now);
+        self.outbox.notified = news.notified;
         if self.with.door.is_some() {
             for notice in news.notices {
                 debug!(kind = notice.kind.word(), title = notice.title, "notice queued");

@@ -257,7 +257,7 @@ impl<W: World> Context<W> {
                 failures: changes,
                 until: now + schedule::after_change(changes),
                 detail: "names changed".to_owned(),
-                trouble: None,
+                failure_kind: None,
                 failed_at: Some(now),
                 address: None,
                 asked_with: None,

@@ -78,7 +78,7 @@ pub struct Reconciler<W: World> {
     /// What is at fault at present, and how.
     troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
-    told: BTreeMap<DomainName, BTreeSet<String>>,
+    announced: BTreeMap<DomainName, BTreeSet<String>>,
     /// When the destination is listed again, after it could be and then could not.
     list: ListClock,
     /// Requests whose waits were lifted.
@@ -115,7 +115,7 @@ impl<W: World> Reconciler<W> {
             notices: BTreeSet::new(),
             troubles: BTreeMap::new(),
             list: ListClock::default(),
-            told: BTreeMap::new(),
+            announced: BTreeMap::new(),
             taken: RenewalRequests::new(),
             unreadable: BTreeMap::new(),
         };

@@ -54,7 +54,7 @@ async fn account_that_is_refused_is_asked_for_after_1_10_and_100_minutes_then_da
             let text = daemon.kill().await;
             assert_eq!(world.asked("new-account"), asked, "{kind}: {text}");
             let wait = world.failures("account").pop().unwrap();
-            assert_eq!((wait.trouble.as_str(), wait.count), (kind, asked as u64));
+            assert_eq!((wait.failure_kind.as_str(), wait.count), (kind, asked as u64));
             minutes.push(wait.minutes());
             world.end_waits();
         }

@@ -72,8 +72,8 @@ impl Client {
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join(challenge.token.as_str());
         std::fs::write(file, challenge.key_authorization).unwrap();
-        let told = self.authority.tell(&self.account, &order.url, url).await;
-        told.unwrap();
+        let responded = self.authority.respond(&self.account, &order.url, url).await;
+        responded.unwrap();
     }
 
     /// Looks until it is so.
@@ -256,9 +256,9 @@ async fn nothing_has_to_be_remembered_between_two_requests() {
     second.prove(&world, &order).await;
     let third = again(second);
     let url = &order.authorizations[0];
-    let told = third.authority.tell(&third.account, &order.url, url).await;
+    let responded = third.authority.respond(&third.account, &order.url, url).await;
     // Validated or not by then, it was found where to tell.
-    if let Err(error) = told {
+    if let Err(error) = responded {
         assert!(error.problem.kind != "malformed" || error.status == Some(400), "{error}");
     }
     let order = third.until(&order.url, OrderStatus::Ready).await;

@@ -38,10 +38,10 @@ const EFFECTS: [&str; 33] = [
     "tokens saved",
     "token published",
     "self-check passed",
-    "tell noted",
-    "authority told",
-    "authorization looked at: Pending, told",
-    "authorization looked at: Valid, told",
+    "response noted",
+    "challenge responded to",
+    "authorization looked at: Pending, responded",
+    "authorization looked at: Valid, responded",
     "token withdrawn",
     "finalize noted",
     "order finalized: Processing",
@@ -77,7 +77,7 @@ fn effect(line: &Value, is_told: bool) -> String {
     let message = line["message"].as_str().unwrap().to_owned();
     match line["status"].as_str() {
         Some(status) if is_told && message.starts_with("authorization") => {
-            format!("{message}: {status}, told")
+            format!("{message}: {status}, responded")
         }
         Some(status) => format!("{message}: {status}"),
         None => message,
@@ -98,7 +98,7 @@ pub(crate) fn kill_at(settings: &Settings, owed: &Path, wanted: &str, moment: Mo
             daemon.kill();
             return true;
         }
-        is_told |= effect == "authority told";
+        is_told |= effect == "challenge responded to";
         match effect.as_str() {
             "balancers told to read again" => is_waking = true,
             "balancers woken" => is_waking = false,
@@ -140,7 +140,7 @@ impl<'a> Held<'a> {
     pub(crate) fn at(world: &'a World, wanted: &str) -> Self {
         let gate = Gate::new();
         match wanted {
-            "authorization looked at: Pending, told" => {
+            "authorization looked at: Pending, responded" => {
                 let is_validation =
                     |seen: &Seen| seen.user_agent.contains("sandbox validation server");
                 let faults = world.web.faults();

@@ -108,7 +108,7 @@ fn any_answer_of_an_authority_is_used_or_refused() {
             if let Some(challenge) = challenge {
                 assert!(!challenge.token.as_str().contains(['/', '.', '\0']));
             }
-            check(authority.tell(&account, &order.url, url).await, &key);
+            check(authority.respond(&account, &order.url, url).await, &key);
             check(authority.look_at(&account, &order.url, url).await, &key);
             check(authority.deactivate(&account, &order.url, url).await, &key);
         }

@@ -80,7 +80,7 @@ async fn an_authority_that_is_validating_already_is_told_again_and_waited_for() 
     let gate = world.holds_validations_of(NAME);
     let mut daemon = world.daemon(NAME);
     guarded("the validation", gate.reached(1)).await;
-    daemon.says("authority told").await;
+    daemon.says("challenge responded to").await;
     daemon.kill().await;
 
     // Not before two minutes.
@@ -96,7 +96,7 @@ async fn an_authority_that_is_validating_already_is_told_again_and_waited_for() 
         }
     });
     let mut daemon = world.daemon(NAME);
-    daemon.says("authority told").await;
+    daemon.says("challenge responded to").await;
     daemon.says("authorization looked at").await;
     let seen = world.production.faults().seen();
     let tells = seen.iter().filter(|seen| seen.endpoint == "challenge");

@@ -56,7 +56,7 @@ async fn a_certificate_that_stays_busy_is_told_and_pushed_later() {
     let line = daemon.says("certificate not done").await;
     assert!(line["error"].as_str().unwrap().contains("not pushed to Rancher"), "{line}");
     let wait = world.failures("push").pop().unwrap();
-    assert_eq!(wait.trouble, "destination-busy", "{wait:?}");
+    assert_eq!(wait.failure_kind, "destination-busy", "{wait:?}");
     assert!(wait.detail.contains("409"), "it says what Rancher said: {wait:?}");
     world.rancher.settings(|settings| settings.activation = Activation::Reads(0));
     world.pushed("a.example.com").await;

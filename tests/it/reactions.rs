@@ -224,8 +224,8 @@ fn start(world: &World) -> Daemon {
 
 /// What a person is told to do about a kind, as it stands behind an error in the log.
 fn advice(kind: &str) -> String {
-    let row = TABLE.iter().map(|row| row.trouble);
-    let mut found = row.filter(|trouble| reaction::word(Some(*trouble)) == kind);
+    let row = TABLE.iter().map(|row| row.kind);
+    let mut found = row.filter(|of_row| reaction::word(Some(*of_row)) == kind);
     let advice = found.next().and_then(FailureKind::advice);
     advice.map_or_else(String::new, |advice| format!("({advice})"))
 }
@@ -240,7 +240,7 @@ async fn check(number: usize, case: Case) -> Option<String> {
     let text = daemon.kill().await;
     let error = line["error"].as_str().unwrap_or_default();
     let found = world.failures(subject).pop();
-    let seen = found.as_ref().map(|wait| (wait.trouble.as_str(), wait.minutes()));
+    let seen = found.as_ref().map(|wait| (wait.failure_kind.as_str(), wait.minutes()));
     let is_told = error.contains(&advice(kind));
     if seen == Some((kind, minutes)) && is_told {
         return None;
@@ -266,7 +266,7 @@ fn every_row_of_the_table_has_a_case() {
     // Nothing waits for these on record: the next test shows the first, and `orders` and `machine` the others.
     covered.extend(["wrong-certificate", "being-validated", "not-ready", "order-stuck"]);
     for row in TABLE {
-        let word = reaction::word(Some(row.trouble));
+        let word = reaction::word(Some(row.kind));
         assert!(covered.contains(word.as_str()), "no case makes {word}");
     }
 }

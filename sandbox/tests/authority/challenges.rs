@@ -25,7 +25,7 @@ async fn failed_validation_leaves_all_pending_with_the_reason() {
     let (url, order) = client.order(&["a.example"]).await;
     for failures in 1..3 {
         let authorization = &client.authorizations(&order).await[0];
-        let answer = client.tell(authorization).await.expect_status(200).json();
+        let answer = client.respond(authorization).await.expect_status(200).json();
         assert_eq!(answer["status"], "pending");
         let error = answer["error"].clone();
         assert_eq!(error["type"], "urn:ietf:params:acme:error:unauthorized");
@@ -41,7 +41,7 @@ async fn failed_validation_leaves_all_pending_with_the_reason() {
 
     world.publish(&client, &order).await;
     let authorization = &client.authorizations(&order).await[0];
-    let answer = client.tell(authorization).await.expect_status(200).json();
+    let answer = client.respond(authorization).await.expect_status(200).json();
     assert_eq!(answer["status"], "valid");
     assert!(answer.get("error").is_none());
     assert_eq!(client.get(&url).await.json()["status"], "ready");
@@ -59,7 +59,7 @@ async fn failed_validation_is_tried_again_by_the_authority() {
     let client = world.client().await;
     let (url, order) = client.order(&["a.example"]).await;
     let authorization = &client.authorizations(&order).await[0];
-    let answer = client.tell(authorization).await.expect_status(200).json();
+    let answer = client.respond(authorization).await.expect_status(200).json();
     assert_eq!(answer["status"], "processing");
     world.authority.until(|state| state.validations().len() >= 3).await;
     let authorization = &client.authorizations(&order).await[0];
@@ -67,7 +67,7 @@ async fn failed_validation_is_tried_again_by_the_authority() {
     let challenge = http01(authorization);
     assert_eq!(challenge["status"], "processing");
     assert!(text(&challenge["error"]["detail"]).ends_with(": 404"));
-    let answer = client.tell(authorization).await.expect_status(200).json();
+    let answer = client.respond(authorization).await.expect_status(200).json();
     assert_eq!(answer["status"], "processing", "nothing more begins");
 
     world.publish(&client, &order).await;
@@ -106,7 +106,7 @@ async fn challenge_is_pending_or_processing_until_it_is_decided() {
         let authorization = &client.authorizations(&order).await[0];
         let gate = Gate::new();
         world.web_faults.add("page", 1, What::Hold(gate.clone()));
-        let told = client.tell(authorization).await.expect_status(200);
+        let told = client.respond(authorization).await.expect_status(200);
         assert_eq!(told.json()["status"], status);
         gate.reached(1).await;
         let authorization = &client.authorizations(&order).await[0];

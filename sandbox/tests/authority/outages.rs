@@ -29,7 +29,7 @@ async fn silence_is_for_one_name_only() {
     tokio::select! {
         _ = client.get(&url) => panic!("the order answered"),
         _ = client.get(authorization) => panic!("the authorization answered"),
-        _ = client.tell(&authorizations[0]) => panic!("the challenge answered"),
+        _ = client.respond(&authorizations[0]) => panic!("the challenge answered"),
         _ = client.new_order(&["x.example", "a.example"]) => panic!("the new order answered"),
         () = heard(4) => {}
     }

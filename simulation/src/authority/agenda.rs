@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use rancher_lets_encrypt::core::problem::AuthorityError;
 use rancher_lets_encrypt::core::resource::Http01;
-use sandbox::authority::problem::Problem as Told;
+use sandbox::authority::problem::Problem as Refusal;
 use sandbox::authority::records::ChallengeKind;
 use sandbox::authority::resource::Owned;
 use sandbox::authority::settings::challenges::SecondTell;
@@ -65,7 +65,7 @@ pub(super) struct Validation {
 
 impl Directory {
     /// The validation that begins when the authority is told; none if there is nothing to validate.
-    pub(super) fn told(
+    pub(super) fn responded(
         &mut self,
         account: &str,
         url: &str,
@@ -78,7 +78,7 @@ impl Directory {
             Failing::Final | Failing::StaysPending => SecondTell::Conflict409,
         };
         let begun = self.model.begin_validation(owned, ChallengeKind::Http01, &self.settings, now);
-        if begun.map_err(|told| error(&told))? {
+        if begun.map_err(|refusal| error(&refusal))? {
             return self.validation(owned).ok_or_else(gone).map(Some);
         }
         Ok(None)
@@ -126,8 +126,8 @@ impl Directory {
     fn validated(&mut self, owned: Owned, number: u32, is_good: bool, at: OffsetDateTime) {
         let quirk = self.oddities.failing.quirk();
         self.settings.failing = quirk.into_iter().map(Quirk::new).collect();
-        let told = || Told::connection("the token could not be fetched");
-        let result = if is_good { Ok(()) } else { Err(told()) };
+        let refused = || Refusal::connection("the token could not be fetched");
+        let result = if is_good { Ok(()) } else { Err(refused()) };
         let kind = ChallengeKind::Http01;
         let again = self.model.note_validation(owned, kind, number, result, &self.settings, at);
         if !is_good && let Some(what) = self.oddities.failing.name() {
@@ -168,7 +168,7 @@ impl State {
                     it.model.end_issuing(owned, certificate);
                 }
                 Due::InVain(order) => {
-                    let why = Told::new(500, "serverInternal", "it could not be issued");
+                    let why = Refusal::new(500, "serverInternal", "it could not be issued");
                     it.model.give_up(&order, why);
                 }
                 Due::TriesAgain(owned, number) => {

@@ -17,7 +17,7 @@ use rancher_lets_encrypt::core::resource::Token;
 use sandbox::authority::accounts::NewAccount;
 use sandbox::authority::jws::PublicKey;
 use sandbox::authority::limits::Token as Spent;
-use sandbox::authority::problem::Problem as Told;
+use sandbox::authority::problem::Problem as Refusal;
 use sandbox::authority::problem::RetryAfter;
 use sandbox::authority::records;
 use sandbox::authority::records::Account;
@@ -63,38 +63,38 @@ pub(super) fn refused(kind: &str, detail: &str) -> AuthorityError {
 }
 
 /// What a client makes of an answer that is no limit.
-pub(super) fn error(told: &Told) -> AuthorityError {
-    let detail = told.detail.as_str();
-    match (told.status, told.kind) {
+pub(super) fn error(refusal: &Refusal) -> AuthorityError {
+    let detail = refusal.detail.as_str();
+    match (refusal.status, refusal.kind) {
         (_, "accountDoesNotExist") => {
             AuthorityError::new(AuthorityErrorKind::AccountUnknown, detail)
         }
         (404, _) => AuthorityError::gone(detail),
         (409, _) => AuthorityError::new(AuthorityErrorKind::AlreadyResponded, detail),
         (_, "orderNotReady") => AuthorityError::new(AuthorityErrorKind::NotReady, detail),
-        (500.., _) => AuthorityError::failed(format!("{}: {detail}", told.status)),
+        (500.., _) => AuthorityError::failed(format!("{}: {detail}", refusal.status)),
         (_, kind) => refused(kind, detail),
     }
 }
 
-fn limited(told: &Told, names: &[String], now: OffsetDateTime) -> AuthorityError {
-    let wait = told.retry_after.map(|wait| match wait {
+fn limited(refusal: &Refusal, names: &[String], now: OffsetDateTime) -> AuthorityError {
+    let wait = refusal.retry_after.map(|wait| match wait {
         RetryAfter::Seconds(seconds) => {
             Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
         }
         RetryAfter::Date(time) => time.try_into().unwrap_or(Duration::DAY),
     });
     let of_account = ["new orders", "new registrations"];
-    let scope = if of_account.iter().any(|limit| told.detail.contains(limit)) {
+    let scope = if of_account.iter().any(|limit| refusal.detail.contains(limit)) {
         LimitScope::Account
     } else {
         LimitScope::Names
     };
-    let is_told = |name: &&String| told.detail.contains(&format!("{name:?}"));
+    let is_told = |name: &&String| refusal.detail.contains(&format!("{name:?}"));
     let told_of = names.iter().filter(is_told);
     let names = told_of.filter_map(|name| Some((name.parse().ok()?, Subproblem::default())));
     let problem =
-        Problem { names: names.collect(), ..Problem::new("rateLimited", told.detail.as_str()) };
+        Problem { names: names.collect(), ..Problem::new("rateLimited", refusal.detail.as_str()) };
     AuthorityError {
         not_before: wait.map(|time| now + time),
         ..AuthorityError::new(AuthorityErrorKind::RateLimited(scope), problem)
@@ -109,8 +109,8 @@ pub(super) fn gone() -> AuthorityError {
     AuthorityError::gone("there is no such thing")
 }
 
-fn problem(told: &Told) -> Problem {
-    Problem::new(told.kind, told.detail.as_str())
+fn problem(refusal: &Refusal) -> Problem {
+    Problem::new(refusal.kind, refusal.detail.as_str())
 }
 
 /// An order in the words of the port.
@@ -151,9 +151,9 @@ impl Directory {
         account: &str,
         url: &str,
     ) -> Result<(Account, Owned), AuthorityError> {
-        let account = self.model.account_at(account).map_err(|told| error(&told))?;
+        let account = self.model.account_at(account).map_err(|refusal| error(&refusal))?;
         let owned = self.model.owned(url).ok_or_else(gone)?;
-        let owned = owned.asked_by(account).map_err(|told| error(&told))?;
+        let owned = owned.asked_by(account).map_err(|refusal| error(&refusal))?;
         Ok((account.clone(), owned))
     }
 
@@ -163,7 +163,7 @@ impl Directory {
         let peer = format!("192.0.2.{}", asker.instance + 1);
         let asked = NewAccount { terms_of_service_agreed: true, ..NewAccount::default() };
         let made = self.model.new_account(key, &asked, &peer, &self.settings, asker.now);
-        made.map(|(_, account)| account.url).map_err(|told| self.no(&told, &[], asker))
+        made.map(|(_, account)| account.url).map_err(|refusal| self.no(&refusal, &[], asker))
     }
 
     /// Forgets every account, and with it who may see which order.
@@ -182,12 +182,12 @@ impl Directory {
     }
 
     /// Notes a limit that was hit, and says it as the port does.
-    fn no(&mut self, told: &Told, names: &[String], asker: Asker) -> AuthorityError {
-        if told.kind != "rateLimited" {
-            return error(told);
+    fn no(&mut self, refusal: &Refusal, names: &[String], asker: Asker) -> AuthorityError {
+        if refusal.kind != "rateLimited" {
+            return error(refusal);
         }
-        self.hit(names, &told.detail, asker);
-        limited(told, names, asker.now)
+        self.hit(names, &refusal.detail, asker);
+        limited(refusal, names, asker.now)
     }
 
     fn hit(&mut self, names: &[String], detail: &str, asker: Asker) {
@@ -206,14 +206,14 @@ impl Directory {
         names: Vec<String>,
         asker: Asker,
     ) -> Result<Order, AuthorityError> {
-        let account = self.model.account_at(account).map_err(|told| error(&told))?.clone();
+        let account = self.model.account_at(account).map_err(|refusal| error(&refusal))?.clone();
         if names.len() > MOST_NAMES {
             return Err(refused("malformed", "too many identifiers"));
         }
         self.check_paused(&account.url, &names, asker)?;
         let before = self.model.orders_opened();
         let opened = self.model.new_order(&account, names.clone(), &self.settings, asker.now);
-        let order = opened.map_err(|told| self.no(&told, &names, asker))?;
+        let order = opened.map_err(|refusal| self.no(&refusal, &names, asker))?;
         self.opened += (self.model.orders_opened() - before) as u64;
         Ok(shown(&order, asker.now))
     }
@@ -259,7 +259,7 @@ impl Directory {
         now: OffsetDateTime,
     ) -> Result<Order, AuthorityError> {
         let (_, owned) = self.asked(account, url)?;
-        let order = self.model.order(owned, now).map_err(|told| error(&told))?;
+        let order = self.model.order(owned, now).map_err(|refusal| error(&refusal))?;
         Ok(shown(order, now))
     }
 
@@ -271,7 +271,7 @@ impl Directory {
         now: OffsetDateTime,
     ) -> Result<Authorization, AuthorityError> {
         let (account, owned) = self.asked(account, url)?;
-        let found = self.model.authorization(owned, now).map_err(|told| error(&told))?;
+        let found = self.model.authorization(owned, now).map_err(|refusal| error(&refusal))?;
         let (status, of_challenge) = match found.status {
             records::AuthorizationStatus::Pending => {
                 (AuthorizationStatus::Pending, ChallengeStatus::Pending)
@@ -307,7 +307,7 @@ impl Directory {
     ) -> Result<(), AuthorityError> {
         let (_, owned) = self.asked(account, url)?;
         let given_up = self.model.deactivate_authorization(owned, &self.settings, now);
-        given_up.map(|_| ()).map_err(|told| error(&told))
+        given_up.map(|_| ()).map_err(|refusal| error(&refusal))
     }
 }
 

@@ -283,7 +283,7 @@ impl Authority for Life {
         self.ask("looks at", authorization, false, act).await
     }
 
-    async fn tell(
+    async fn respond(
         &self,
         account: &Account,
         _: &str,
@@ -291,8 +291,8 @@ impl Authority for Life {
     ) -> Result<(), AuthorityError> {
         let act = |state: &mut State, asker: Asker| {
             let directory = state.directory(&account.directory)?;
-            let told = directory.told(&account.url, authorization, asker.now)?;
-            if let Some(validation) = told {
+            let responded = directory.responded(&account.url, authorization, asker.now)?;
+            if let Some(validation) = responded {
                 state.validate(&account.directory, &validation)?;
             }
             Ok(())

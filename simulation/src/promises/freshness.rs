@@ -11,7 +11,7 @@ use crate::authority::Hit;
 use crate::authority::MOST_NAMES;
 use crate::authority::PRODUCTION;
 use crate::domains::Route;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::outside::State;
 use crate::promises::Promise;
 use crate::rancher::Entry;
@@ -21,7 +21,7 @@ use crate::rancher::Owner;
 const LIMITED: Duration = Duration::days(9);
 
 /// Whether no authority certifies so many names at once.
-pub(super) fn is_overfull(wish: &Wish) -> bool {
+pub(super) fn is_overfull(wish: &Wanted) -> bool {
     MOST_NAMES < wish.names.iter().count()
 }
 
@@ -32,7 +32,7 @@ fn registered_domain(name: &str) -> &str {
 
 impl State {
     /// What Rancher holds for a wish.
-    pub(super) fn served(&self, wish: &Wish) -> Option<&Entry> {
+    pub(super) fn served(&self, wish: &Wanted) -> Option<&Entry> {
         let primary = wish.names.primary().as_str();
         let set: Vec<String> = wish.names.set().iter().map(ToString::to_string).collect();
         let has_set = |entry: &&Entry| {
@@ -45,7 +45,7 @@ impl State {
     }
 
     /// Whether something stands in the way of a wish that the daemon must not touch.
-    fn is_blocked(&self, wish: &Wish, now: OffsetDateTime) -> bool {
+    fn is_blocked(&self, wish: &Wanted, now: OffsetDateTime) -> bool {
         if self.was_better(wish) {
             return true;
         }
@@ -70,7 +70,7 @@ impl State {
     }
 
     /// Whether staging is wanted where there was something better, which it never replaces.
-    fn was_better(&self, wish: &Wish) -> bool {
+    fn was_better(&self, wish: &Wanted) -> bool {
         let is_one = |(directory, names): &(String, Vec<String>)| {
             directory == PRODUCTION
                 && wish.names.iter().any(|name| names.iter().any(|own| own == name.as_str()))
@@ -83,7 +83,7 @@ impl State {
     }
 
     /// Why a wish is not fulfilled, if so.
-    fn lacks(&self, wish: &Wish, now: OffsetDateTime, slack: Duration) -> Option<String> {
+    fn lacks(&self, wish: &Wanted, now: OffsetDateTime, slack: Duration) -> Option<String> {
         let Some(entry) = self.served(wish) else {
             return Some(format!("{}: Rancher has nothing", wish.names));
         };
@@ -115,7 +115,7 @@ impl State {
 
     /// Whether an authority may have refused a certificate in the last time, because others for the same registered
     /// domain or the same names were issued.
-    pub(super) fn is_short(&self, wish: &Wish, now: OffsetDateTime, patience: Duration) -> bool {
+    pub(super) fn is_short(&self, wish: &Wanted, now: OffsetDateTime, patience: Duration) -> bool {
         let mut names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
         names.sort();
         let directories = self.authority.all();
@@ -124,7 +124,7 @@ impl State {
 
     /// Whether the authority has lately refused it, or something else for the same registered domain, for a limit; or
     /// an account, without which nothing can be had.
-    fn was_limited(&self, wish: &Wish, now: OffsetDateTime) -> bool {
+    fn was_limited(&self, wish: &Wanted, now: OffsetDateTime) -> bool {
         let domains: BTreeSet<&str> =
             wish.names.iter().map(|name| registered_domain(name.as_str())).collect();
         let is_about = |hit: &Hit| {
@@ -148,7 +148,7 @@ impl State {
     }
 
     /// Whether an authority was asked for a certificate and does not hand it over, or did not until after `since`.
-    fn is_withheld(&self, wish: &Wish, since: OffsetDateTime) -> bool {
+    fn is_withheld(&self, wish: &Wanted, since: OffsetDateTime) -> bool {
         let names: Vec<String> = wish.names.iter().map(ToString::to_string).collect();
         let mut directories = self.authority.all().iter();
         directories.any(|directory| directory.withholds(&names, since))
@@ -172,7 +172,7 @@ impl State {
         };
         let unread = self.promises.unread;
         let loop_time = self.promises.rules.loop_time;
-        let is_settled = |wish: &&Wish| {
+        let is_settled = |wish: &&Wanted| {
             // Nobody could know of it before names were read again.
             let is_unknown = |(since, until): (OffsetDateTime, OffsetDateTime)| {
                 since <= wish.since + loop_time && now <= until + patience
@@ -197,7 +197,8 @@ impl State {
             });
             healthy && wish.since.max(calm) + patience < now
         };
-        let wishes: Vec<Wish> = self.domains.wishes.values().filter(is_settled).cloned().collect();
+        let wishes: Vec<Wanted> =
+            self.domains.wishes.values().filter(is_settled).cloned().collect();
         let late = wishes
             .iter()
             .filter(|wish| !self.is_blocked(wish, now) && !self.is_short(wish, now, patience))

@@ -11,7 +11,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::domains::Route;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::observer::Observer;
 use crate::outside::Place;
 use crate::outside::State;
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// Whether a wish was refused for long, all else being well.
-    fn cannot_be_had(&self, wish: &Wish, now: OffsetDateTime) -> bool {
+    fn cannot_be_had(&self, wish: &Wanted, now: OffsetDateTime) -> bool {
         let long = Duration::hours(26) + self.promises.rules.loop_time * 3;
         let is_old = |since: OffsetDateTime| since + long < now;
         let lead = self.domains.leads.get(wish.names.primary().as_str());

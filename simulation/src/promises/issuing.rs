@@ -7,7 +7,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::authority::answers::Issued;
-use crate::domains::Wish;
+use crate::domains::Wanted;
 use crate::outside::State;
 use crate::promises::Certificate;
 use crate::promises::Promise;
@@ -204,7 +204,7 @@ impl State {
         if shocks.into_iter().any(is_late) || self.places.iter().skip(1).any(|it| it.is_there) {
             return None;
         }
-        let has = |wish: &&Wish| {
+        let has = |wish: &&Wanted| {
             let mut names = wish.names.iter().map(|name| name.as_str());
             names.any(|name| issued.names.iter().any(|own| own == name))
         };

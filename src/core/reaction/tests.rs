@@ -198,8 +198,8 @@ fn clocks_run_as_they_are_named() {
 #[test]
 fn every_kind_has_its_row_in_the_order_of_the_kinds() {
     for (place, row) in TABLE.iter().enumerate() {
-        assert_eq!(row.trouble as usize, place, "{:?}", row.trouble);
-        assert_eq!(row.trouble.row(), row);
+        assert_eq!(row.kind as usize, place, "{:?}", row.kind);
+        assert_eq!(row.kind.row(), row);
         assert!(!row.advice.is_empty() && !row.seen.is_empty());
     }
     assert_eq!(TABLE.len(), FailureKind::Disk as usize + 1);

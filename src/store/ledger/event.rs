@@ -104,7 +104,7 @@ pub struct Wait {
     pub detail: String,
     /// Its kind, where the table of reactions has it.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
-    pub trouble: Option<FailureKind>,
+    pub failure_kind: Option<FailureKind>,
     /// When it happened.
     #[serde(
         default,
@@ -122,7 +122,7 @@ pub struct Wait {
 
 impl From<Wait> for Setback {
     fn from(wait: Wait) -> Self {
-        let what = Failure { trouble: wait.trouble, text: wait.detail, address: wait.address };
+        let what = Failure { kind: wait.failure_kind, text: wait.detail, address: wait.address };
         Self::failure_until(what, wait.until)
     }
 }

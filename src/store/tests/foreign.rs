@@ -183,7 +183,7 @@ proptest! {
         store.prepare().unwrap();
         let mut ledger = Ledger::default();
         let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
-        let wait = Wait { failures, until: at, detail, trouble: None, failed_at: None, address: None, asked_with: None };
+        let wait = Wait { failures, until: at, detail, failure_kind: None, failed_at: None, address: None, asked_with: None };
         let names = names(names_text.trim());
         store.append_ledger(&ledger.fail(Subject::Wake, wait.clone(), NOW)).unwrap();
         store.append_ledger(&finalizing(&mut ledger, &names.set(), NOW)).unwrap();

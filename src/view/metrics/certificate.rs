@@ -95,12 +95,12 @@ fn summed(seen: &Seen<'_>) -> Vec<Family> {
         number(all.iter().filter(|certificate| is_one(certificate)).count())
     };
     let healths = seen.status.counts();
-    let mut troubles: BTreeMap<Option<FailureKind>, usize> = BTreeMap::new();
+    let mut failures: BTreeMap<Option<FailureKind>, usize> = BTreeMap::new();
     for problem in all.iter().filter_map(|certificate| certificate.problem.as_ref()) {
-        *troubles.entry(problem.kind).or_insert(0) += 1;
+        *failures.entry(problem.kind).or_insert(0) += 1;
     }
-    let of_kind = |kind| number(troubles.get(&kind).copied().unwrap_or(0));
-    let kinds = reaction::TABLE.iter().map(|row| Some(row.trouble));
+    let of_kind = |kind| number(failures.get(&kind).copied().unwrap_or(0));
+    let kinds = reaction::TABLE.iter().map(|row| Some(row.kind));
     let ended = |job, end| seen.snapshot.ended.get(&(job, end)).copied().unwrap_or(0);
     vec![
         Family::gauge(
@@ -121,10 +121,10 @@ fn summed(seen: &Seen<'_>) -> Vec<Family> {
             }),
         ),
         Family::gauge(
-            "certificates_by_trouble",
-            "How many certificates have which kind of trouble; other is none of the table in the README.",
+            "certificates_by_failure",
+            "How many certificates have which kind of failure; other is none of the table in the README.",
             kinds.chain([None]).map(|kind| {
-                let labels = vec![("trouble", word(kind))];
+                let labels = vec![("kind", word(kind))];
                 (labels, of_kind(kind))
             }),
         ),

@@ -54,7 +54,7 @@ const LONGEST: usize = 400;
 /// What was told. It survives restarts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Told {
+pub struct Notified {
     certificates: BTreeMap<String, Open>,
     dependencies: BTreeMap<String, Open>,
     /// When everything that is wrong is told next; none while nothing is.
@@ -69,7 +69,7 @@ struct Open {
     #[serde(with = "time::serde::rfc3339")]
     since: OffsetDateTime,
     /// The kinds that were told of it; none if it has not lasted yet.
-    told: BTreeSet<String>,
+    notified: BTreeSet<String>,
     /// In plain words, as it was told last.
     what: String,
 }
@@ -87,15 +87,15 @@ struct Round {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     /// What was told then.
-    pub told: Told,
+    pub notified: Notified,
     /// What is to be told.
     pub notices: Vec<Notice>,
 }
 
 impl News {
     /// What is new about how everything stands. Before the loop turns nothing is known, and nothing is new.
-    pub fn between(told: &Told, status: &Status, now: OffsetDateTime) -> Self {
-        let mut news = Self { told: told.clone(), notices: Vec::new() };
+    pub fn between(notified: &Notified, status: &Status, now: OffsetDateTime) -> Self {
+        let mut news = Self { notified: notified.clone(), notices: Vec::new() };
         if status.phase == Phase::Running {
             news.look_at_surroundings(status, now);
             news.look_at_certificates(status, now);
@@ -111,11 +111,11 @@ impl News {
             .filter(|part| part.name != PART)
             .map(|part| (part.name.as_str(), part))
             .collect();
-        let known = &mut self.told.dependencies;
+        let known = &mut self.notified.dependencies;
         for part in parts.values().filter(|part| part.health.needs_attention()) {
             let open = open(known, &part.name, now);
-            if open.told.is_empty() && open.lasts(now) {
-                open.told.insert(TROUBLE.to_owned());
+            if open.notified.is_empty() && open.lasts(now) {
+                open.notified.insert(TROUBLE.to_owned());
                 open.what = cut(part.detail.clone(), LONGEST);
                 self.notices.push(Notice::trouble(part, open.since, now));
             }
@@ -125,7 +125,7 @@ impl News {
             // What is told of only while it is out of order is well when it is not there.
             let health = parts.get(name.as_str()).map(|part| part.health);
             let is_over = health.is_none_or(|health| health == Health::Ok);
-            if is_over && !open.told.is_empty() {
+            if is_over && !open.notified.is_empty() {
                 notices.push(Notice::works_again(name, &open.what, now));
             }
             !is_over
@@ -135,14 +135,14 @@ impl News {
     fn look_at_certificates(&mut self, status: &Status, now: OffsetDateTime) {
         let mut items: Vec<Item> = Vec::new();
         for certificate in &status.certificates {
-            items.extend(look_at(&mut self.told.certificates, certificate, now));
+            items.extend(look_at(&mut self.notified.certificates, certificate, now));
         }
         items.extend(self.vanished(status, now));
         if items.is_empty() {
             return;
         }
-        let round = self.told.round.take();
-        let round = self.told.round.insert(
+        let round = self.notified.round.take();
+        let round = self.notified.round.insert(
             round.filter(|round| is_within(round.began_at, ROUND, now)).unwrap_or(Round {
                 began_at: now,
                 singles: 0,
@@ -161,8 +161,8 @@ impl News {
         }
         for item in items {
             match item.then {
-                Some(open) => self.told.certificates.insert(item.name, open),
-                None => self.told.certificates.remove(&item.name),
+                Some(open) => self.notified.certificates.insert(item.name, open),
+                None => self.notified.certificates.remove(&item.name),
             };
         }
     }
@@ -178,8 +178,8 @@ impl News {
         }
         let wanted: BTreeSet<&str> =
             status.certificates.iter().map(|certificate| certificate.name.as_str()).collect();
-        let known = &mut self.told.certificates;
-        known.retain(|name, open| wanted.contains(name.as_str()) || !open.told.is_empty());
+        let known = &mut self.notified.certificates;
+        known.retain(|name, open| wanted.contains(name.as_str()) || !open.notified.is_empty());
         known
             .iter()
             .filter(|(name, _)| !wanted.contains(name.as_str()))
@@ -193,25 +193,25 @@ impl News {
 
     fn look_at_the_day(&mut self, now: OffsetDateTime) {
         let mut wrong: Vec<(bool, OffsetDateTime, String)> = Vec::new();
-        for (name, open) in self.told.dependencies.iter().chain(&self.told.certificates) {
+        for (name, open) in self.notified.dependencies.iter().chain(&self.notified.certificates) {
             let since = timestamp(open.since);
             let line = format!("{name}: {} (since {since})", open.what);
-            let is_critical = open.told.contains(AT_RISK);
-            if !open.told.is_empty() {
+            let is_critical = open.notified.contains(AT_RISK);
+            if !open.notified.is_empty() {
                 wrong.push((!is_critical, open.since, line));
             }
         }
         if wrong.is_empty() {
-            self.told.digest_at = None;
+            self.notified.digest_at = None;
             return;
         }
         // After a clock was set back the time on record may lie far ahead.
-        let at = self.told.digest_at.unwrap_or(now + DIGEST).min(now + DIGEST);
-        self.told.digest_at = Some(at);
+        let at = self.notified.digest_at.unwrap_or(now + DIGEST).min(now + DIGEST);
+        self.notified.digest_at = Some(at);
         if now < at {
             return;
         }
-        self.told.digest_at = Some(now + DIGEST);
+        self.notified.digest_at = Some(now + DIGEST);
         wrong.sort();
         let is_critical = wrong.first().is_some_and(|(is_mild, ..)| !is_mild);
         let lines: Vec<String> = wrong.into_iter().map(|(.., line)| line).collect();
@@ -237,7 +237,7 @@ fn look_at(
         Health::Working | Health::Waiting => None,
         Health::Ok => {
             let open = known.get(name)?;
-            if open.told.is_empty() {
+            if open.notified.is_empty() {
                 known.remove(name);
                 return None;
             }
@@ -252,11 +252,11 @@ fn look_at(
             // Another one is served by now: when that comes to its end, it is news again, whatever else is wrong.
             let is_known = certificate.at_destination.whole().is_some();
             if certificate.health == Health::Attention && is_known {
-                open.told.retain(|word| word != AT_RISK && word != EXPIRED);
+                open.notified.retain(|word| word != AT_RISK && word != EXPIRED);
             }
             let (kind, words) = fresh(open, certificate, now)?;
             let mut then = open.clone();
-            then.told.extend(words);
+            then.notified.extend(words);
             then.what = cut(what_of(certificate), LONGEST);
             Some(Item {
                 name: name.clone(),
@@ -282,14 +282,14 @@ fn fresh(
         words.push(AT_RISK.to_owned());
         let is_over = certificate.expires_at.is_some_and(|at| at <= now);
         words.extend(is_over.then(|| EXPIRED.to_owned()));
-        words.retain(|word| !open.told.contains(word));
+        words.retain(|word| !open.notified.contains(word));
         worst = (!words.is_empty()).then_some(Kind::AtRisk);
     }
     if let Some(problem) = problem
         && (worst.is_some() || open.lasts(now) || !passes(problem))
     {
         let word = word(problem.kind);
-        if !open.told.contains(&word) {
+        if !open.notified.contains(&word) {
             words.push(word);
             worst = worst.or_else(|| Some(kind_of(problem)));
         }
@@ -340,7 +340,7 @@ fn open<'a>(
 ) -> &'a mut Open {
     let open = known.entry(name.to_owned()).or_insert_with(|| Open {
         since: now,
-        told: BTreeSet::new(),
+        notified: BTreeSet::new(),
         what: String::new(),
     });
     // After a clock was set back it may lie ahead.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::view::notify::news::Told;
+use crate::view::notify::news::Notified;
 use crate::view::notify::notice::Notice;
 use crate::view::notify::notice::Severity;
 
@@ -19,7 +19,7 @@ pub const LONGEST: Duration = Duration::days(5);
 #[serde(default)]
 pub struct Outbox {
     /// What was told.
-    pub told: Told,
+    pub notified: Notified,
     queue: Vec<Queued>,
     last_id: u64,
     /// How many were dropped since the last one was delivered.

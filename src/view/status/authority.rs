@@ -113,7 +113,7 @@ pub(super) fn authorities(on_record: &OnRecord<'_>, now: OffsetDateTime) -> Vec<
                 about,
                 until: wait.until,
                 failures: wait.failures,
-                problem: Problem::new(&wait.detail, wait.trouble, wait.address.as_deref()),
+                problem: Problem::new(&wait.detail, wait.failure_kind, wait.address.as_deref()),
             });
         }
     }

@@ -176,7 +176,7 @@ impl From<&report::Copy> for Copy {
 impl Problem {
     /// What a setback means for a person.
     pub fn of(setback: &Setback) -> Self {
-        Self::new(&setback.reason, setback.trouble, setback.address.as_deref())
+        Self::new(&setback.reason, setback.kind, setback.address.as_deref())
     }
 
     pub(super) fn new(what: &str, kind: Option<FailureKind>, address: Option<&str>) -> Self {
@@ -353,7 +353,7 @@ fn left_out(row: &Row, failed: &Failed<'_>) -> Option<Problem> {
     let mut waits = missing.filter_map(|name| Some((name, failed.of_name(name)?)));
     let (name, wait) = waits.next()?;
     let what = format!("{name} is left out: {}", wait.detail);
-    Some(Problem::new(&what, wait.trouble, wait.address.as_deref()))
+    Some(Problem::new(&what, wait.failure_kind, wait.address.as_deref()))
 }
 
 fn problem(row: &Row, health: Health) -> Option<Problem> {

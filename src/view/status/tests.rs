@@ -109,8 +109,8 @@ fn held_back(row: Row, setback: Setback) -> Row {
     Row { verdict, ..row }
 }
 
-fn failed(trouble: FailureKind, text: &str) -> Setback {
-    Setback::failure_until(Failure::of(trouble, text), NOW + Duration::HOUR)
+fn failed(kind: FailureKind, text: &str) -> Setback {
+    Setback::failure_until(Failure::of(kind, text), NOW + Duration::HOUR)
 }
 
 fn report(rows: Vec<Row>) -> Report {
@@ -313,7 +313,7 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
         failures: 1,
         until: NOW - DAY,
         detail: "validation of b.test failed".to_owned(),
-        trouble: Some(FailureKind::NoAddress),
+        failure_kind: Some(FailureKind::NoAddress),
         failed_at: Some(NOW - DAY),
         address: None,
         asked_with: None,
@@ -482,7 +482,7 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
         failures,
         until: NOW + Duration::minutes(minutes),
         detail: "it failed".to_owned(),
-        trouble: Some(FailureKind::NoAnswer),
+        failure_kind: Some(FailureKind::NoAnswer),
         failed_at: Some(NOW),
         address: None,
         asked_with: None,

@@ -45,7 +45,7 @@ fn validation_failed_since<'a>(
     since: OffsetDateTime,
 ) -> Option<&'a Wait> {
     let wait = failed_since(ledger, subject, since);
-    wait.filter(|wait| wait.trouble.is_some_and(FailureKind::is_of_validation))
+    wait.filter(|wait| wait.failure_kind.is_some_and(FailureKind::is_of_validation))
 }
 
 impl<W: World> Context<W> {
@@ -147,7 +147,7 @@ impl<W: World> Context<W> {
                     failures,
                     until,
                     detail: one_line(&what.text),
-                    trouble: what.trouble,
+                    failure_kind: what.kind,
                     failed_at: Some(now),
                     address: what.address,
                     asked_with,
@@ -185,7 +185,7 @@ impl<W: World> Context<W> {
                 return false;
             };
             let asked_with = self.settings.account_asked_with(directory);
-            !is_told(wait) && wait.asked_with.is_some_and(|with| with != asked_with)
+            !is_given_by_authority(wait) && wait.asked_with.is_some_and(|with| with != asked_with)
         };
         let now = self.now();
         let lines = {
@@ -219,7 +219,8 @@ impl<W: World> Context<W> {
         let lifted: Vec<Subject> = {
             let ledger = self.ledger();
             let waits = ledger.waits();
-            let lifted = waits.filter(|(subject, wait)| concerns(subject) && !is_told(wait));
+            let lifted =
+                waits.filter(|(subject, wait)| concerns(subject) && !is_given_by_authority(wait));
             lifted.map(|(subject, _)| subject.clone()).collect()
         };
         let now = self.now();
@@ -308,9 +309,9 @@ impl<W: World> Context<W> {
 }
 
 /// Whether the authority itself has said that it wants to be left alone: no setting changes that, nor does a person here.
-fn is_told(wait: &Wait) -> bool {
+fn is_given_by_authority(wait: &Wait) -> bool {
     matches!(
-        wait.trouble,
+        wait.failure_kind,
         Some(FailureKind::Limited | FailureKind::AccountLimited | FailureKind::Overloaded)
     )
 }

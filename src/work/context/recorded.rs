@@ -76,7 +76,7 @@ impl<W: World> Recorded<'_, W> {
         }
         let subject = Subject::Account { directory: directory.to_owned() };
         let account = self.waiting(&subject);
-        let is_limit = |setback: &Setback| setback.trouble == Some(FailureKind::AccountLimited);
+        let is_limit = |setback: &Setback| setback.kind == Some(FailureKind::AccountLimited);
         account
             .filter(|setback| !(is_opened && is_limit(setback)))
             .or_else(|| self.breaker(directory))

@@ -37,9 +37,9 @@ use crate::work::issue::drive::Work;
 use crate::work::issue::pace::Pace;
 use crate::work::issue::stop::Stop;
 
-/// After this an authority that was told may have lost it; each time twice as long.
+/// After this an authority that was responded to may have lost it; each time twice as long.
 const TELL_AGAIN_AFTER: Duration = Duration::minutes(2);
-/// After this an authorization that was told is given up.
+/// After this an authorization that was responded to is given up.
 const GIVE_UP_AFTER: Duration = Duration::hours(1);
 /// An error that stood there before is that of the new try by then.
 const TRIED_BY_THEN: Duration = Duration::seconds(10);
@@ -70,13 +70,8 @@ impl PublishedChallenge {
         !self.has_failed() && (!is_old || responded_at.saturating_add(TRIED_BY_THEN) <= now)
     }
 
-    /// Whether the authority is to be told. `has_rested` says whether it was looked at since it was told.
-    fn is_to_be_told(
-        &self,
-        status: ChallengeStatus,
-        has_rested: bool,
-        now: OffsetDateTime,
-    ) -> bool {
+    /// Whether a response is due. `has_rested` says whether it was looked at since the last one.
+    fn must_respond(&self, status: ChallengeStatus, has_rested: bool, now: OffsetDateTime) -> bool {
         let Some(responded_at) = self.responded_at else {
             return true;
         };
@@ -93,13 +88,13 @@ impl PublishedChallenge {
         responded_at.saturating_add(wait) <= now
     }
 
-    fn tell(&mut self, now: OffsetDateTime) {
+    fn responded(&mut self, now: OffsetDateTime) {
         self.first_responded_at.get_or_insert(now);
         self.responded_at = Some(now);
         self.times_responded = self.times_responded.saturating_add(1);
     }
 
-    fn not_told(&mut self) {
+    fn not_responded(&mut self) {
         self.times_responded = self.times_responded.saturating_sub(1);
         self.responded_at = None;
     }
@@ -188,7 +183,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// A challenge that goes on with an error has failed a try: that is on the clock of its name with its reason, and the
-    /// authority is told again when that is over. Stops while one of the names has to wait.
+    /// authority gets another response when that is over. Stops while one of the names has to wait.
     async fn note_failed_tries(
         &self,
         account: &Account,
@@ -237,16 +232,16 @@ impl<W: World> Attempt<'_, W> {
         tasks: &[Task],
     ) -> Result<(), Stop> {
         let (now, has_rested) = (self.context.now(), work.order.has_rested());
-        let is_to_be_told = |task: &&Task| {
+        let must_respond = |task: &&Task| {
             let challenge = work.order.challenges.get(&task.url);
-            challenge.is_none_or(|it| it.is_to_be_told(task.challenge.status, has_rested, now))
+            challenge.is_none_or(|it| it.must_respond(task.challenge.status, has_rested, now))
         };
-        let untold: Vec<&Task> = tasks.iter().filter(is_to_be_told).collect();
-        if untold.is_empty() {
+        let unanswered: Vec<&Task> = tasks.iter().filter(must_respond).collect();
+        if unanswered.is_empty() {
             return Ok(());
         }
-        self.check(account, work, &untold).await?;
-        self.tell(account, work, &untold).await
+        self.check(account, work, &unanswered).await?;
+        self.respond(account, work, &unanswered).await
     }
 
     /// What fails here costs nothing there. Our own looks have places of their own: the order's is free meanwhile.
@@ -314,23 +309,28 @@ impl<W: World> Attempt<'_, W> {
         failed.map_or(Ok(()), |setback| Err(setback.into()))
     }
 
-    /// Notes that the authority is told, then tells it.
-    async fn tell(&self, account: &Account, work: &mut Work, tasks: &[&Task]) -> Result<(), Stop> {
+    /// Notes that the authority is responded to, then does it.
+    async fn respond(
+        &self,
+        account: &Account,
+        work: &mut Work,
+        tasks: &[&Task],
+    ) -> Result<(), Stop> {
         let now = self.context.now();
         for task in tasks {
             if let Some(challenge) = work.order.challenges.get_mut(&task.url) {
-                challenge.tell(now);
+                challenge.responded(now);
             }
         }
         work.order.resume();
         self.save(&work.order, work.slot).await?;
-        debug!(lineage = self.lineage, "tell noted");
+        debug!(lineage = self.lineage, "response noted");
         work.pace = Pace::new(now);
         let order = work.url();
         for (position, task) in tasks.iter().enumerate() {
-            let told =
-                self.ask(account, || self.authority().tell(account, &order, &task.url)).await;
-            match told {
+            let responded =
+                self.ask(account, || self.authority().respond(account, &order, &task.url)).await;
+            match responded {
                 Ok(()) => {}
                 Err(Stop::Authority(error)) => match error.kind {
                     // Being validated, or final already: a look tells.
@@ -339,14 +339,14 @@ impl<W: World> Attempt<'_, W> {
                     | AuthorityErrorKind::Refused => {
                         debug!(lineage = self.lineage, domain = %task.name, %error, "telling refused");
                     }
-                    // It was not told.
+                    // The response did not arrive.
                     AuthorityErrorKind::RateLimited(_) | AuthorityErrorKind::BadNonce => {
-                        self.not_told(work, &tasks[position..]).await?;
+                        self.not_responded(work, &tasks[position..]).await?;
                         return Err(error.into());
                     }
                     AuthorityErrorKind::Unavailable | AuthorityErrorKind::Failed => {
                         let others = position + usize::from(error.not_before.is_none());
-                        self.not_told(work, &tasks[others..]).await?;
+                        self.not_responded(work, &tasks[others..]).await?;
                         return Err(error.into());
                     }
                     AuthorityErrorKind::AccountUnknown | AuthorityErrorKind::Gone => {
@@ -355,18 +355,18 @@ impl<W: World> Attempt<'_, W> {
                 },
                 Err(stop) => return Err(stop),
             }
-            debug!(lineage = self.lineage, domain = %task.name, "authority told");
+            debug!(lineage = self.lineage, domain = %task.name, "challenge responded to");
         }
         Ok(())
     }
 
-    async fn not_told(&self, work: &mut Work, tasks: &[&Task]) -> Result<(), Stop> {
+    async fn not_responded(&self, work: &mut Work, tasks: &[&Task]) -> Result<(), Stop> {
         if tasks.is_empty() {
             return Ok(());
         }
         for task in tasks {
             if let Some(challenge) = work.order.challenges.get_mut(&task.url) {
-                challenge.not_told();
+                challenge.not_responded();
             }
         }
         self.save(&work.order, work.slot).await
@@ -444,7 +444,7 @@ impl<W: World> Attempt<'_, W> {
         Ok(Shown::Order(if is_dead { OrderStatus::Invalid } else { OrderStatus::Ready }))
     }
 
-    /// An authorization that stays pending for an hour after it was told, without a reason, is given up with its order.
+    /// An authorization that stays pending for an hour after the response, without a reason, is given up with its order.
     async fn give_up_on(
         &self,
         account: &Account,
@@ -539,7 +539,7 @@ impl<W: World> Attempt<'_, W> {
     }
 
     /// Whether it is on record that an authorization has failed: in its order, or, where that could not be written, on
-    /// the clock of its name, since the authority was told of it.
+    /// the clock of its name, since the authority was asked to validate it.
     fn is_on_record(
         &self,
         account: &Account,
@@ -609,8 +609,8 @@ fn responded_since(order: &PendingOrder, authorization: &Authorization) -> Offse
 
 fn failure(name: &DomainName, error: Option<&Problem>) -> Failure {
     let why = error.cloned().unwrap_or_default();
-    let trouble = FailureKind::of_validation(&why);
-    Failure::of(trouble, format!("validation of {name} failed: {why}"))
+    let kind = FailureKind::of_validation(&why);
+    Failure::of(kind, format!("validation of {name} failed: {why}"))
 }
 
 fn task(authorization: Authorization) -> Result<Task, Stop> {

@@ -81,13 +81,13 @@ impl Stop {
                 context.fail(attempt, what).await.into()
             }
             Self::Authority(error) => {
-                let trouble = FailureKind::of(&error);
-                at_authority(context, attempt, directory, names, trouble, &error).await
+                let kind = FailureKind::of(&error);
+                at_authority(context, attempt, directory, names, kind, &error).await
             }
             Self::Order(problem) => {
-                let trouble = FailureKind::of_order(&problem);
+                let kind = FailureKind::of_order(&problem);
                 let error = AuthorityError::refused(problem);
-                at_authority(context, attempt, directory, names, trouble, &error).await
+                at_authority(context, attempt, directory, names, kind, &error).await
             }
         }
     }
@@ -99,13 +99,13 @@ async fn at_authority<W: World>(
     attempt: Subject,
     directory: &str,
     names: &Names,
-    trouble: FailureKind,
+    kind: FailureKind,
     error: &AuthorityError,
 ) -> Setback {
     let told = error.not_before;
-    let what = Failure::of(trouble, sentence(trouble, error, told)).with_address_of(&error.problem);
+    let what = Failure::of(kind, sentence(kind, error, told)).with_address_of(&error.problem);
     let mut last: Option<Wait> = None;
-    for subject in subjects(context, trouble, attempt, directory, names, error).await {
+    for subject in subjects(context, kind, attempt, directory, names, error).await {
         let wait = match told {
             Some(until) => context.fail_until(subject, until, what.clone()).await,
             None => context.fail(subject, what.clone()).await,
@@ -121,13 +121,13 @@ async fn at_authority<W: World>(
 /// What waits: this attempt, the account with everything, or names.
 async fn subjects<W: World>(
     context: &Context<W>,
-    trouble: FailureKind,
+    kind: FailureKind,
     attempt: Subject,
     directory: &str,
     names: &Names,
     error: &AuthorityError,
 ) -> Vec<Subject> {
-    let concerned = match (trouble, error.kind) {
+    let concerned = match (kind, error.kind) {
         (
             FailureKind::AccountLimited | FailureKind::AccountRefused | FailureKind::ActionRequired,
             _,
@@ -146,9 +146,9 @@ async fn subjects<W: World>(
 }
 
 /// What happened.
-fn sentence(trouble: FailureKind, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
+fn sentence(kind: FailureKind, error: &AuthorityError, told: Option<OffsetDateTime>) -> String {
     let until = told.map_or_else(String::new, |until| format!(" until {}", timestamp(until)));
-    match (trouble, error.kind) {
+    match (kind, error.kind) {
         (FailureKind::Limited, _) => format!("the authority limits these names{until}: {error}"),
         (FailureKind::AccountLimited, _) => {
             format!("the authority limits this account{until}: {error}")
@@ -289,7 +289,7 @@ impl<W: World> Attempt<'_, W> {
     {
         let breaker = Subject::Authority { directory: directory.to_owned() };
         if let Some(wait) = self.context.open_breaker(&breaker) {
-            let kind = match wait.trouble {
+            let kind = match wait.failure_kind {
                 Some(FailureKind::NoDirectory) => Problem::NO_DIRECTORY,
                 _ => "",
             };

@@ -18,14 +18,14 @@ use crate::work::reconcile::report::Row;
 const MOST_TOLD: usize = 100;
 
 /// Whether a sentence was not said before, as far as that is remembered.
-fn is_new(told: &mut BTreeSet<String>, sentence: &str) -> bool {
-    if told.contains(sentence) {
+fn is_new(announced: &mut BTreeSet<String>, sentence: &str) -> bool {
+    if announced.contains(sentence) {
         return false;
     }
-    if MOST_TOLD <= told.len() {
-        told.clear();
+    if MOST_TOLD <= announced.len() {
+        announced.clear();
     }
-    told.insert(sentence.to_owned())
+    announced.insert(sentence.to_owned())
 }
 
 impl<W: World> Reconciler<W> {
@@ -67,8 +67,8 @@ impl<W: World> Reconciler<W> {
     }
 
     fn is_news(&mut self, names: &Names, sentence: &str) -> bool {
-        let told = self.told.entry(names.primary().clone()).or_default();
-        is_new(told, sentence)
+        let announced = self.announced.entry(names.primary().clone()).or_default();
+        is_new(announced, sentence)
     }
 
     /// A verdict is told when it is news: a sentence once, until all is well again.
@@ -78,7 +78,7 @@ impl<W: World> Reconciler<W> {
         let reason = row.reason();
         debug!(domain = %primary, %action, reason, until = ?row.until(), "decided");
         if action == Action::Keep {
-            self.told.remove(primary);
+            self.announced.remove(primary);
         }
         let is_quiet = match action {
             // Told once for all of them.
@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn a_sentence_is_told_once_and_words_that_always_differ_are_not_kept_for_ever() {
-        let mut told = BTreeSet::new();
+        let mut announced = BTreeSet::new();
         for number in 0..10 * MOST_TOLD {
             let sentence = format!("request {number} failed");
-            assert!(is_new(&mut told, &sentence), "{number}");
-            assert!(!is_new(&mut told, &sentence), "{number}");
-            assert!(told.len() <= MOST_TOLD, "{number}");
+            assert!(is_new(&mut announced, &sentence), "{number}");
+            assert!(!is_new(&mut announced, &sentence), "{number}");
+            assert!(announced.len() <= MOST_TOLD, "{number}");
         }
     }
 }

@@ -17,7 +17,7 @@ async fn an_authority_that_never_heard_is_told_at_once_by_the_next_start() {
     guarded("the tell", gate.reached(1)).await;
     daemon.kill().await;
     let mut daemon = world.daemon(NAME);
-    daemon.says("authority told").await;
+    daemon.says("challenge responded to").await;
     world.gets(&daemon, NAME).await;
     world.asked_so_far(1, 1, &daemon.text());
     assert_eq!(world.asked("challenge"), 2, "{}", daemon.text());

@@ -204,12 +204,12 @@ async fn what_fails_is_told_by_kind_and_every_alert_has_its_metrics() {
         ("budget_limit{directory=\"production\",kind=\"certificates-per-domain\"}", 50.0),
     ]);
     assert!(scrape.value("names_left_out") >= 1.0);
-    let troubles = scrape.values.iter();
-    let troubles: f64 = troubles
-        .filter(|(series, _)| series.starts_with("certificates_by_trouble{"))
+    let failures = scrape.values.iter();
+    let failures: f64 = failures
+        .filter(|(series, _)| series.starts_with("certificates_by_failure{"))
         .map(|(_, value)| value)
         .sum();
-    assert_eq!(troubles, 1.0, "{}", scrape.text);
+    assert_eq!(failures, 1.0, "{}", scrape.text);
     let names = scrape.values.keys();
     let names = names.filter(|series| series.starts_with("certificate_state{"));
     assert_eq!(names.count(), 3);

@@ -184,7 +184,7 @@ pub(crate) struct Failure {
     pub(crate) subject: Value,
     pub(crate) detail: String,
     /// Its kind, empty if the table of reactions does not have it.
-    pub(crate) trouble: String,
+    pub(crate) failure_kind: String,
     pub(crate) count: u64,
     pub(crate) at: OffsetDateTime,
     pub(crate) until: OffsetDateTime,
@@ -195,7 +195,7 @@ impl Failure {
         Self {
             subject: line["subject"].clone(),
             detail: line["detail"].as_str().unwrap().to_owned(),
-            trouble: line["trouble"].as_str().unwrap_or_default().to_owned(),
+            failure_kind: line["failure_kind"].as_str().unwrap_or_default().to_owned(),
             count: line["failures"].as_u64().unwrap(),
             at: moment(&line["at"]),
             until: moment(&line["until"]),

@@ -3,7 +3,7 @@
 use rancher_lets_encrypt::core::problem::AuthorityError;
 use rancher_lets_encrypt::core::problem::AuthorityErrorKind;
 use rancher_lets_encrypt::core::resource;
-use sandbox::authority::problem::Problem as Told;
+use sandbox::authority::problem::Problem as Refusal;
 use sandbox::authority::records::Order;
 use sandbox::authority::records::OrderStatus;
 use sandbox::authority::settings::downloads::Download;
@@ -68,7 +68,7 @@ impl Way {
 
     /// What the sandbox calls it.
     fn quirk(&self, forgets: bool) -> Option<Finalizing> {
-        let internal = |status, why: &str| Told::new(status, "serverInternal", why);
+        let internal = |status, why: &str| Refusal::new(status, "serverInternal", why);
         match self {
             Self::Refused => Some(Finalizing::Refuse(internal(403, "not today"))),
             Self::Failed => Some(Finalizing::Fail(internal(500, "enrollment failed"))),
@@ -111,7 +111,7 @@ impl Directory {
         let done = self.model.finalize(&account, owned, request.to_vec(), &rules, now);
         let done = match done {
             Ok(done) => done,
-            Err(told) => return (Err(error(&told)), None),
+            Err(refusal) => return (Err(error(&refusal)), None),
         };
         self.handovers.retain(|_, it| now < it.opened_at + REMEMBERED);
         let issued = done.certificate.as_ref().and_then(|it| self.issued(url, it, opened_at));
@@ -143,7 +143,7 @@ impl Directory {
             (_, None) => {}
         }
         let answer = match done.refusal {
-            Some(told) => Err(error(&told)),
+            Some(refusal) => Err(error(&refusal)),
             None => Ok(order),
         };
         (answer, issued)
@@ -243,7 +243,7 @@ impl Directory {
         dice: &mut Dice,
     ) -> Result<String, AuthorityError> {
         let (account, owned) = self.asked(account, url)?;
-        let order = self.model.order(owned, now).map_err(|told| error(&told))?;
+        let order = self.model.order(owned, now).map_err(|refusal| error(&refusal))?;
         let certificate = order.certificate.clone().ok_or_else(|| {
             let kind = AuthorityErrorKind::NotReady;
             AuthorityError::new(kind, "there is no certificate yet")
@@ -257,18 +257,18 @@ impl Directory {
         if lost.is_some_and(|until| now < until) {
             self.oddities.meet("loses certificates");
             let download = match dice.below(4) {
-                0 => Download::Refuse(Told::not_found("Certificate not found")),
-                1 => Download::Refuse(Told::unauthorized("it is not yours")),
+                0 => Download::Refuse(Refusal::not_found("Certificate not found")),
+                1 => Download::Refuse(Refusal::unauthorized("it is not yours")),
                 2 => {
                     let why = "the certificate cannot be read";
-                    Download::Refuse(Told::new(500, "serverInternal", why))
+                    Download::Refuse(Refusal::new(500, "serverInternal", why))
                 }
                 _ => Download::Text("a page".to_owned()),
             };
             self.settings.downloads.push(Quirk::new(download));
         }
         let text = self.model.download(&account, &certificate, &self.settings);
-        let text = text.map_err(|told| error(&told))?;
+        let text = text.map_err(|refusal| error(&refusal))?;
         // As the client says it of a page.
         if text.contains(END) { Ok(text) } else { Err(failed("it is no certificate")) }
     }

@@ -63,13 +63,13 @@ fn status(certificates: Vec<Certificate>, dependencies: Vec<Part>) -> Status {
 
 /// Somebody who looks again and again, over restarts.
 struct Teller {
-    told: Told,
+    notified: Notified,
     now: OffsetDateTime,
 }
 
 impl Teller {
     fn new() -> Self {
-        Self { told: Told::default(), now: NOW }
+        Self { notified: Notified::default(), now: NOW }
     }
 
     fn later(&mut self, time: Duration) -> &mut Self {
@@ -78,11 +78,11 @@ impl Teller {
     }
 
     fn looks(&mut self, status: &Status) -> Vec<Notice> {
-        let news = News::between(&self.told, status, self.now);
+        let news = News::between(&self.notified, status, self.now);
         // As it is read back after a restart.
-        let text = serde_json::to_string(&news.told).unwrap();
-        self.told = serde_json::from_str(&text).unwrap();
-        assert_eq!(self.told, news.told);
+        let text = serde_json::to_string(&news.notified).unwrap();
+        self.notified = serde_json::from_str(&text).unwrap();
+        assert_eq!(self.notified, news.notified);
         news.notices
     }
 
@@ -93,8 +93,8 @@ impl Teller {
     #[track_caller]
     fn tells(&mut self, certificates: &[Certificate], kinds: &[Kind]) {
         let notices = self.sees(certificates);
-        let told: Vec<Kind> = notices.iter().map(|notice| notice.kind).collect();
-        assert_eq!(told, kinds, "{notices:#?}");
+        let notified: Vec<Kind> = notices.iter().map(|notice| notice.kind).collect();
+        assert_eq!(notified, kinds, "{notices:#?}");
     }
 }
 
@@ -102,9 +102,9 @@ impl Teller {
 fn each_kind_of_problem_is_told_once_at_its_time() {
     for row in crate::core::reaction::TABLE {
         let mut teller = Teller::new();
-        let sick = [failing(A, row.trouble)];
+        let sick = [failing(A, row.kind)];
         let kind = match row.reaction {
-            Reaction::Person if row.trouble == FailureKind::Paused => Kind::Paused,
+            Reaction::Person if row.kind == FailureKind::Paused => Kind::Paused,
             Reaction::Person => Kind::NeedsPerson,
             Reaction::Retry | Reaction::Wait | Reaction::Change => Kind::Failing,
         };
@@ -125,13 +125,13 @@ fn each_kind_of_problem_is_told_once_at_its_time() {
 fn what_happened_what_to_do_and_what_comes_next_are_told() {
     let mut sick = failing(A, FailureKind::Unreachable);
     sick.next = Some(Next { at: NOW + Duration::MINUTE, what: "next try: Issue".to_owned() });
-    let told = Teller::new().sees(&[sick]).remove(0);
-    assert_eq!(told.title, "a.example.com fails");
-    assert_eq!(told.certificate.as_deref(), Some(A));
-    assert_eq!(told.severity, Severity::Warning);
-    let lines: Vec<&str> = told.text.lines().collect();
+    let notified = Teller::new().sees(&[sick]).remove(0);
+    assert_eq!(notified.title, "a.example.com fails");
+    assert_eq!(notified.certificate.as_deref(), Some(A));
+    assert_eq!(notified.severity, Severity::Warning);
+    let lines: Vec<&str> = notified.text.lines().collect();
     assert_eq!(lines[0], "it broke");
-    assert!(lines[1].starts_with("What to do: port 80"), "{}", told.text);
+    assert!(lines[1].starts_with("What to do: port 80"), "{}", notified.text);
     assert_eq!(
         lines[2..],
         [
@@ -146,9 +146,9 @@ fn the_address_of_the_authority_is_told() {
     let mut sick = failing(A, FailureKind::Paused);
     let link = "https://portal.test/unpause?jwt=x".to_owned();
     sick.problem.as_mut().unwrap().link = Some(link.clone());
-    let told = Teller::new().sees(&[sick]).remove(0);
-    assert!(told.text.contains(&link), "{}", told.text);
-    assert_eq!(told.url, Some(link));
+    let notified = Teller::new().sees(&[sick]).remove(0);
+    assert!(notified.text.contains(&link), "{}", notified.text);
+    assert_eq!(notified.url, Some(link));
 }
 
 #[test]
@@ -174,14 +174,14 @@ fn recovery_is_told_of_what_was_told_and_the_next_failure_is_news() {
     let sick = [failing(A, FailureKind::Unreachable)];
     teller.tells(&well, &[]);
     teller.tells(&sick, &[Kind::Failing]);
-    let told = teller.later(Duration::HOUR).sees(&well);
-    assert_eq!(told[0].title, "a.example.com has recovered");
-    assert_eq!(told[0].severity, Severity::Info);
-    assert!(told[0].text.contains("Before: it broke"), "{}", told[0].text);
+    let notified = teller.later(Duration::HOUR).sees(&well);
+    assert_eq!(notified[0].title, "a.example.com has recovered");
+    assert_eq!(notified[0].severity, Severity::Info);
+    assert!(notified[0].text.contains("Before: it broke"), "{}", notified[0].text);
     teller.tells(&well, &[]);
     teller.tells(&sick, &[Kind::Failing]);
     assert_eq!(teller.sees(&well).len(), 1);
-    assert!(teller.told.certificates.is_empty());
+    assert!(teller.notified.certificates.is_empty());
 }
 
 #[test]
@@ -203,9 +203,9 @@ fn at_risk_is_told_by_time_left_and_again_when_it_has_expired() {
     teller.later(Duration::HOUR).tells(std::slice::from_ref(&at_risk), &[]);
     teller.tells(&[certificate(A, Health::Working)], &[]);
     let expired = Certificate { expires_at: Some(teller.now), ..at_risk.clone() };
-    let told = teller.sees(std::slice::from_ref(&expired));
-    assert_eq!(told[0].title, "a.example.com has expired");
-    assert_eq!((told[0].kind, told[0].severity), (Kind::AtRisk, Severity::Critical));
+    let notified = teller.sees(std::slice::from_ref(&expired));
+    assert_eq!(notified[0].title, "a.example.com has expired");
+    assert_eq!((notified[0].kind, notified[0].severity), (Kind::AtRisk, Severity::Critical));
     teller.later(Duration::MINUTE).tells(std::slice::from_ref(&expired), &[]);
     teller.tells(&[certificate(A, Health::Ok)], &[Kind::Recovered]);
 }
@@ -230,10 +230,10 @@ fn a_second_risk_is_told_although_something_was_wrong_all_the_time_between() {
 fn risk_and_its_problem_are_one_notice() {
     let mut teller = Teller::new();
     let sick = Certificate { health: Health::AtRisk, ..failing(A, FailureKind::SelfCheck) };
-    let told = teller.sees(std::slice::from_ref(&sick));
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].kind, Kind::AtRisk);
-    assert!(told[0].text.contains("it broke"), "{}", told[0].text);
+    let notified = teller.sees(std::slice::from_ref(&sick));
+    assert_eq!(notified.len(), 1);
+    assert_eq!(notified[0].kind, Kind::AtRisk);
+    assert!(notified[0].text.contains("it broke"), "{}", notified[0].text);
     teller.later(LASTING).tells(&[failing(A, FailureKind::SelfCheck)], &[]);
 }
 
@@ -250,13 +250,13 @@ fn a_certificate_that_is_not_wanted_any_more_is_over() {
     }
     // They were listed, and are told of a new certificate.
     let sure = vec![part("balancers", Health::Working)];
-    let told = teller.looks(&status(Vec::new(), sure));
-    assert_eq!(told[0].title, "a.example.com is not wanted any more");
+    let notified = teller.looks(&status(Vec::new(), sure));
+    assert_eq!(notified[0].title, "a.example.com is not wanted any more");
     teller.tells(&[], &[]);
     // One that nothing was told of goes in silence.
     teller.tells(&[failing(A, FailureKind::SelfCheck)], &[]);
     teller.tells(&[], &[]);
-    assert!(teller.told.certificates.is_empty());
+    assert!(teller.notified.certificates.is_empty());
 }
 
 #[test]
@@ -267,19 +267,19 @@ fn surroundings_are_told_once_they_have_been_out_of_order_for_a_while() {
     assert_eq!(teller.looks(&bad), []);
     assert_eq!(teller.later(Duration::MINUTE).looks(&good), []);
     assert_eq!(teller.later(LASTING).looks(&bad), []);
-    let told = teller.later(LASTING).looks(&bad);
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].kind, Kind::Trouble);
-    assert_eq!(told[0].title, "trouble with destination");
+    let notified = teller.later(LASTING).looks(&bad);
+    assert_eq!(notified.len(), 1);
+    assert_eq!(notified[0].kind, Kind::Trouble);
+    assert_eq!(notified[0].title, "trouble with destination");
     assert_eq!(
-        told[0].text,
+        notified[0].text,
         "it does not answer\nWhat to do: look at it\nSince: 2026-01-01T12:16:00Z"
     );
     assert_eq!(teller.later(Duration::HOUR).looks(&bad), []);
     let waiting = status(Vec::new(), vec![part("destination", Health::Waiting)]);
     assert_eq!(teller.looks(&waiting), []);
-    let told = teller.looks(&good);
-    assert_eq!(told[0].title, "destination works again");
+    let notified = teller.looks(&good);
+    assert_eq!(notified[0].title, "destination works again");
     assert_eq!(teller.looks(&good), []);
 }
 
@@ -289,8 +289,8 @@ fn a_clock_that_is_right_again_is_told_although_nothing_shows_it_any_more() {
     let bad = status(Vec::new(), vec![part("clock", Health::Attention)]);
     teller.looks(&bad);
     assert_eq!(teller.later(LASTING).looks(&bad).len(), 1);
-    let told = teller.looks(&status(Vec::new(), Vec::new()));
-    assert_eq!(told[0].title, "clock works again");
+    let notified = teller.looks(&status(Vec::new(), Vec::new()));
+    assert_eq!(notified[0].title, "clock works again");
 }
 
 #[test]
@@ -307,10 +307,10 @@ fn a_digest_comes_once_a_day_while_anything_is_wrong() {
     let sick = [failing(A, FailureKind::Unreachable)];
     teller.tells(&sick, &[Kind::Failing]);
     teller.later(DIGEST - Duration::SECOND).tells(&[certificate(A, Health::Working)], &[]);
-    let told = teller.later(Duration::SECOND).sees(&sick);
-    assert_eq!(told[0].kind, Kind::Digest);
-    assert_eq!(told[0].title, "1 thing is still wrong");
-    assert_eq!(told[0].text, "a.example.com: it broke (since 2026-01-01T12:00:00Z)");
+    let notified = teller.later(Duration::SECOND).sees(&sick);
+    assert_eq!(notified[0].kind, Kind::Digest);
+    assert_eq!(notified[0].title, "1 thing is still wrong");
+    assert_eq!(notified[0].text, "a.example.com: it broke (since 2026-01-01T12:00:00Z)");
     teller.later(DIGEST - Duration::SECOND).tells(&sick, &[]);
     teller.later(Duration::SECOND).tells(&sick, &[Kind::Digest]);
     teller.tells(&[certificate(A, Health::Ok)], &[Kind::Recovered]);
@@ -328,13 +328,13 @@ fn a_digest_has_the_worst_first_and_says_how_many_more_there_are() {
         .collect();
     sick[29].health = Health::AtRisk;
     teller.sees(&sick);
-    let told = teller.later(DIGEST).sees(&sick).remove(0);
-    assert_eq!((told.kind, told.severity), (Kind::Digest, Severity::Critical));
-    assert_eq!(told.title, "30 things are still wrong");
-    let lines: Vec<&str> = told.text.lines().collect();
+    let notified = teller.later(DIGEST).sees(&sick).remove(0);
+    assert_eq!((notified.kind, notified.severity), (Kind::Digest, Severity::Critical));
+    assert_eq!(notified.title, "30 things are still wrong");
+    let lines: Vec<&str> = notified.text.lines().collect();
     assert_eq!(lines.len(), 21);
-    assert!(lines[0].starts_with("n129.example.com: "), "{}", told.text);
-    assert!(lines[1].starts_with("n100.example.com: "), "{}", told.text);
+    assert!(lines[0].starts_with("n129.example.com: "), "{}", notified.text);
+    assert!(lines[1].starts_with("n100.example.com: "), "{}", notified.text);
     assert_eq!(lines[20], "and 10 more");
 }
 
@@ -344,18 +344,18 @@ fn three_hundred_failures_are_one_notice_and_so_is_their_end() {
     let names: Vec<String> = (0..300).map(|number| format!("n{number}.test")).collect();
     let sick: Vec<Certificate> =
         names.iter().map(|name| failing(name, FailureKind::Paused)).collect();
-    let told = teller.sees(&sick);
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].kind, Kind::Paused);
-    assert_eq!(told[0].title, "300 certificates are paused by the CA");
-    assert!(told[0].text.ends_with("and 280 more"), "{}", told[0].text);
+    let notified = teller.sees(&sick);
+    assert_eq!(notified.len(), 1);
+    assert_eq!(notified[0].kind, Kind::Paused);
+    assert_eq!(notified[0].title, "300 certificates are paused by the CA");
+    assert!(notified[0].text.ends_with("and 280 more"), "{}", notified[0].text);
     teller.later(Duration::MINUTE).tells(&sick, &[]);
     let well: Vec<Certificate> = names.iter().map(|name| certificate(name, Health::Ok)).collect();
     // One after the other, and not before the round is over.
     teller.tells(&well, &[]);
-    let told = teller.later(ROUND).sees(&well);
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].title, "300 certificates have recovered");
+    let notified = teller.later(ROUND).sees(&well);
+    assert_eq!(notified.len(), 1);
+    assert_eq!(notified[0].title, "300 certificates have recovered");
     teller.tells(&well, &[]);
 }
 
@@ -367,11 +367,11 @@ fn failures_that_come_one_by_one_are_summed_up_after_the_first() {
         .collect();
     let mut titles = Vec::new();
     for count in 1..=all.len() {
-        let told = teller.later(Duration::SECOND).sees(&all[..count]);
-        titles.extend(told.into_iter().map(|notice| notice.title));
+        let notified = teller.later(Duration::SECOND).sees(&all[..count]);
+        titles.extend(notified.into_iter().map(|notice| notice.title));
     }
-    let told = teller.later(ROUND).sees(&all);
-    titles.extend(told.into_iter().map(|notice| notice.title));
+    let notified = teller.later(ROUND).sees(&all);
+    titles.extend(notified.into_iter().map(|notice| notice.title));
     assert_eq!(titles.len(), SINGLES + 2, "{titles:?}");
     assert_eq!(titles[SINGLES], "n105.test fails");
     assert_eq!(titles[SINGLES + 1], "294 certificates fail");
@@ -388,8 +388,8 @@ fn a_round_with_several_kinds_has_one_notice_for_each() {
         health: Health::AtRisk,
         ..failing("risk.test", FailureKind::Unreachable)
     });
-    let told = teller.sees(&all);
-    let titles: Vec<&str> = told.iter().map(|notice| notice.title.as_str()).collect();
+    let notified = teller.sees(&all);
+    let titles: Vec<&str> = notified.iter().map(|notice| notice.title.as_str()).collect();
     assert_eq!(
         titles,
         ["risk.test is at risk", "paused.test is paused by the CA", "4 certificates fail"]
@@ -407,10 +407,10 @@ fn nothing_is_known_before_the_loop_turns() {
         Phase::Waiting { reason: "full".to_owned() },
     ];
     for phase in phases {
-        let before = teller.told.clone();
+        let before = teller.notified.clone();
         let status = Status::before(&Program::default(), phase, NOW);
         assert_eq!(teller.later(DIGEST).looks(&status), []);
-        assert_eq!(teller.told, before);
+        assert_eq!(teller.notified, before);
     }
 }
 
@@ -431,6 +431,6 @@ fn a_clock_that_was_set_back_keeps_nothing_from_being_told() {
 
 #[test]
 fn what_is_on_record_of_another_version_is_read() {
-    let told: Told = serde_json::from_str(r#"{"certificates":{},"later":1}"#).unwrap();
-    assert_eq!(told, Told::default());
+    let notified: Notified = serde_json::from_str(r#"{"certificates":{},"later":1}"#).unwrap();
+    assert_eq!(notified, Notified::default());
 }

@@ -37,7 +37,7 @@ async fn challenge_that_failed_is_answered_again_by_the_clock_of_validations() {
         let home = site.home("store").await;
         let settings = home.settings("bad.example.com");
         let mut daemon = settings.clone().start();
-        daemon.says("authority told").await;
+        daemon.says("challenge responded to").await;
         for _ in 0..12 {
             daemon.passes(1).await;
             drop(daemon.kill().await);
