@@ -258,7 +258,7 @@ async fn whoever_wants_notices_later_hears_only_what_is_new() {
     let scene = Scene::start().await;
     scene.world.breaks(A);
     let mut daemon = scene.settings(A).without("NOTIFY_URL").start();
-    let is_told = |outbox: &Value| !outbox["told"]["certificates"][A]["told"].is_null();
+    let is_told = |outbox: &Value| !outbox["notified"]["certificates"][A]["notified"].is_null();
     scene.until_outbox(&mut daemon, is_told).await;
     assert_eq!(scene.outbox()["queue"], Value::Array(Vec::new()));
     daemon.stop().await;
