@@ -53,6 +53,7 @@ impl Entry {
         Held {
             id: format!("1c{}", self.number).into(),
             name: self.name.clone(),
+            occupies: self.name.to_ascii_lowercase(),
             owner: mark::find(&self.description),
             is_changing: now < self.changes_until,
             content: self.content.clone(),

@@ -206,6 +206,7 @@ impl Folder {
         Ok(Some(Held {
             id: name.into(),
             name: name.to_owned(),
+            occupies: name.to_owned(),
             owner,
             is_changing: false,
             content,

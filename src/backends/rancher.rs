@@ -124,9 +124,12 @@ impl Certificate {
 
     fn held_with(self, content: Content) -> Held {
         let note = self.description.unwrap_or_default();
+        let name = self.name.unwrap_or_default();
         Held {
             id: self.id.into(),
-            name: self.name.unwrap_or_default(),
+            // A Rancher on MySQL knows no case: `Example.com` is in the way of `example.com`, which then cannot be made.
+            occupies: name.to_ascii_lowercase(),
+            name,
             owner: mark::find(&note),
             is_changing: self.transitioning.as_deref() == Some("yes"),
             content,
@@ -401,6 +404,16 @@ mod tests {
             "cert":null,"certChain":null,"key":null,"CN":null,"keySize":null,"subjectAlternativeNames":null}"#;
         let held = serde_json::from_str::<Certificate>(text).unwrap().held();
         assert!(held.content.is_err() && held.name.is_empty() && !held.is_changing);
+    }
+
+    #[test]
+    fn a_name_stands_in_the_way_of_itself_in_any_case() {
+        let text = r#"{"id":"1c1","name":"Shop.Example.com"}"#;
+        let held = serde_json::from_str::<Certificate>(text).unwrap().held();
+        assert_eq!(
+            (held.name.as_str(), held.occupies.as_str()),
+            ("Shop.Example.com", "shop.example.com")
+        );
     }
 
     #[test]

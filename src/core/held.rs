@@ -84,8 +84,11 @@ pub struct Ownership {
 pub struct Held {
     /// What the destination calls it.
     pub id: CertificateId,
-    /// Its name.
+    /// Its name, as it is written there.
     pub name: String,
+    /// The name that no other certificate can have beside it: its own, in the form in which the destination compares
+    /// names.
+    pub occupies: String,
     /// Which of ours it says that it is.
     pub owner: Option<Ownership>,
     /// Whether an earlier change is still being carried out.

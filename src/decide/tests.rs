@@ -169,6 +169,7 @@ impl World {
         self.held.push(Held {
             id: "1c1".into(),
             name: self.names.primary().to_string(),
+            occupies: self.names.primary().to_string(),
             owner: None,
             is_changing: false,
             content: Ok(shown),

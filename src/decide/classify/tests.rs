@@ -90,6 +90,7 @@ impl Case {
         self.remote = Some(Held {
             id: "1c1".into(),
             name: NAME.to_owned(),
+            occupies: NAME.to_owned(),
             owner: None,
             is_changing: false,
             content: Ok(shown),

@@ -161,13 +161,12 @@ pub fn is_named_after(lineage: &str, primary: &str) -> bool {
 }
 
 fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>> {
-    // A destination may know no case (one on MySQL): `Example.com` is in the way of `example.com`, which can then not be made.
-    let mut by_name: BTreeMap<String, &Held> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, &Held> = BTreeMap::new();
     let mut by_names: BTreeMap<Vec<&str>, Vec<&Held>> = BTreeMap::new();
     for held in held {
-        let name = held.name.to_ascii_lowercase();
-        let first = by_name.entry(name.clone()).or_insert(held);
-        if held.name == name && first.name != name {
+        let first = by_name.entry(&held.occupies).or_insert(held);
+        // Of several the one that has this name as it is written.
+        if held.name == held.occupies && first.name != held.occupies {
             *first = held;
         }
         if let Ok(shown) = &held.content {
@@ -192,7 +191,7 @@ fn assign_held<'a>(entries: &[Entry], held: &'a [Held]) -> Vec<Option<&'a Held>>
 #[derive(Debug, Default)]
 pub struct Index<'a> {
     by_leaf: BTreeMap<Fingerprint, Vec<(usize, &'a Held)>>,
-    by_name: BTreeMap<String, Vec<(usize, &'a Held)>>,
+    by_name: BTreeMap<&'a str, Vec<(usize, &'a Held)>>,
 }
 
 impl<'a> Index<'a> {
@@ -203,8 +202,7 @@ impl<'a> Index<'a> {
             let Ok(shown) = &held.content else { continue };
             let leaf = shown.leaf.fingerprint;
             index.by_leaf.entry(leaf).or_default().push((place, held));
-            let name = held.name.to_ascii_lowercase();
-            index.by_name.entry(name).or_default().push((place, held));
+            index.by_name.entry(&held.occupies).or_default().push((place, held));
         }
         index
     }
@@ -227,10 +225,7 @@ pub fn of_lineage<'a>(
     taken: &BTreeSet<CertificateId>,
 ) -> Option<&'a Held> {
     let record = lineage.record.as_ref()?;
-    let is_named = |held: &Held| {
-        let primary = record.names.primary().as_str();
-        held.name.eq_ignore_ascii_case(primary)
-    };
+    let is_named = |held: &Held| held.occupies == record.names.primary().as_str();
     let is_ours = |held: &&Held| {
         let Ok(shown) = &held.content else {
             return false;

@@ -124,6 +124,7 @@ fn held(number: u64, name: &str, names: &str) -> Held {
     Held {
         id: format!("1c{number}").into(),
         name: format!("{name}.test.com"),
+        occupies: format!("{name}.test.com"),
         owner: None,
         is_changing: false,
         content,
@@ -281,11 +282,18 @@ fn of_several_certificates_the_first_in_the_destinations_order_is_taken() {
 }
 
 #[test]
-fn a_name_at_destination_is_found_in_any_case_but_best_as_it_is_written() {
-    let written = |number, name: &str| Held { name: name.to_owned(), ..held(number, "a", "a") };
+fn a_name_is_found_as_the_destination_compares_names_but_best_as_it_is_written() {
+    let written = |number, name: &str| Held {
+        name: name.to_owned(),
+        occupies: name.to_ascii_lowercase(),
+        ..held(number, "a", "x")
+    };
     check_destination(&["a"], &[written(5, "A.Test.com")], &[5]);
     check_destination(&["a"], &[written(5, "A.Test.com"), written(6, "a.test.com")], &[6]);
     check_destination(&["a"], &[written(6, "A.Test.com"), written(5, "a.TEST.com")], &[6]);
+    // Where case is known, another case is another name.
+    let occupies = "A.Test.com".to_owned();
+    check_destination(&["a"], &[Held { occupies, ..written(5, "A.Test.com") }], &[0]);
 }
 
 #[test]
