@@ -40,8 +40,8 @@ impl State {
 }
 
 impl Solver for Life {
-    fn supports(&self, _name: &DomainName) -> bool {
-        true
+    fn supports(&self, name: &DomainName) -> bool {
+        !self.outside.state().domains.unsolved.contains(name.as_str())
     }
 
     async fn present(&self, challenge: &Http01) -> io::Result<()> {

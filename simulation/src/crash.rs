@@ -50,7 +50,7 @@ impl Scenario {
 /// How long everything takes at most, a crash and the start after it included.
 pub const PROMISED: Duration = Duration::hours(2);
 /// In this time even what was lost by a defect is made good, at a cost that is seen then.
-pub(crate) const LONG: Duration = Duration::days(3);
+pub const LONG: Duration = Duration::days(3);
 /// What is wanted: a name for itself, and a group.
 const WISHES: [&str; 2] = ["www.example.com", "www.example.com shop.example.com pay.example.com"];
 
@@ -89,7 +89,8 @@ pub fn run(
     })
 }
 
-pub(crate) fn wish(outside: &Outside, names: &str) {
+/// Wants these names, every other one of them by a label.
+pub fn wish(outside: &Outside, names: &str) {
     let mut state = outside.state();
     let now = state.now();
     for (number, names) in (0..).zip(parse_list(names).0) {
@@ -135,7 +136,7 @@ async fn before(outside: &Outside, scenario: Scenario) {
 }
 
 /// Lets the process live, again after each crash, until nothing is missing, or for as long as that may take.
-pub(crate) async fn while_missing(outside: &Outside, patience: Duration) {
+pub async fn while_missing(outside: &Outside, patience: Duration) {
     let until = outside.state().now() + patience;
     let lives = async {
         loop {

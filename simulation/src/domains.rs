@@ -1,6 +1,7 @@
 //! Names: who wants them, and where they lead.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use rancher_lets_encrypt::core::held::Announcement;
 use rancher_lets_encrypt::core::names::Names;
@@ -47,6 +48,8 @@ pub struct Domains {
     pub wishes: BTreeMap<u32, Wanted>,
     /// Names that do not lead where they should, or did not once.
     pub leads: BTreeMap<String, Lead>,
+    /// Names for which no solver is there.
+    pub unsolved: BTreeSet<String>,
     /// When the wish for a name changed last.
     pub changed: BTreeMap<String, OffsetDateTime>,
     /// Goes up with each change of labels.

@@ -7,6 +7,7 @@ use rancher_lets_encrypt::backends::rancher::waking::Service;
 use rancher_lets_encrypt::core::bundle::Secret;
 use rancher_lets_encrypt::core::certificate::CertificateChain;
 use rancher_lets_encrypt::core::certificate::Flaw;
+use rancher_lets_encrypt::core::held::Abilities;
 use rancher_lets_encrypt::core::held::Held;
 use rancher_lets_encrypt::core::held::Upload;
 use rancher_lets_encrypt::core::held::User;
@@ -83,6 +84,10 @@ pub struct Rancher {
     pub balancers: Vec<Balancer>,
     /// Whether the daemon's own service takes an update.
     pub own_is_active: bool,
+    /// What it says that it can do.
+    pub can: Abilities,
+    /// What it was asked for although it cannot.
+    pub asked_in_vain: Vec<&'static str>,
     /// Whether it gives keys back.
     pub gives_keys: bool,
     /// How long a change takes at most.
@@ -103,6 +108,8 @@ impl Default for Rancher {
             first: BTreeMap::new(),
             balancers: Vec::new(),
             own_is_active: true,
+            can: Abilities { returns_keys: true, carries_mark: true, has_users: true },
+            asked_in_vain: Vec::new(),
             gives_keys: true,
             slowness: Duration::milliseconds(500),
             written_at: None,

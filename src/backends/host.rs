@@ -358,13 +358,7 @@ impl Destination for Host {
     }
 
     fn can(&self) -> Abilities {
-        Abilities {
-            returns_keys: true,
-            carries_mark: true,
-            lists_foreign: true,
-            has_users: false,
-            checks_content: false,
-        }
+        Abilities { returns_keys: true, carries_mark: true, has_users: false }
     }
 
     /// In the order of names; no two have the same one.

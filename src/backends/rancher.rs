@@ -276,13 +276,7 @@ impl Destination for Rancher {
     }
 
     fn can(&self) -> Abilities {
-        Abilities {
-            returns_keys: true,
-            carries_mark: true,
-            lists_foreign: true,
-            has_users: true,
-            checks_content: true,
-        }
+        Abilities { returns_keys: true, carries_mark: true, has_users: true }
     }
 
     async fn list(&self) -> Result<Vec<Held>, DestinationError> {

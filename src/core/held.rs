@@ -166,10 +166,6 @@ pub struct Abilities {
     pub returns_keys: bool,
     /// It keeps beside a certificate which of ours it is.
     pub carries_mark: bool,
-    /// Its list has the certificates of others too.
-    pub lists_foreign: bool,
     /// It knows who uses its certificates, and they must be told of changes.
     pub has_users: bool,
-    /// It looks itself whether key and certificate fit each other.
-    pub checks_content: bool,
 }

@@ -267,6 +267,11 @@ impl<'a, W: World> Attempt<'a, W> {
 
     /// Asks the filter of the decision once more: others may have taken what was there when the pass looked.
     async fn may_open(&self) -> Result<(), Stop> {
+        let solver = self.context.world.solver();
+        if let Some(name) = self.plan.order.iter().find(|name| !solver.supports(name)) {
+            let reason = format!("nothing here can prove control of {name} to the authority");
+            return Err(Setback::failure(reason).into());
+        }
         let is_ephemeral = self.context.store.run(|store| store.is_ephemeral()).await;
         let (pending, account) = (self.pending().await, self.context.account_url().await);
         // This very attempt may have put one aside.

@@ -68,6 +68,14 @@ impl Mood {
 }
 
 impl Life {
+    /// Notes what it is asked for although it has said that it cannot.
+    fn needs(&self, is_able: impl FnOnce(Abilities) -> bool, what: &'static str) {
+        let rancher = &mut self.outside.state().rancher;
+        if !is_able(rancher.can) {
+            rancher.asked_in_vain.push(what);
+        }
+    }
+
     async fn ask_rancher<T>(
         &self,
         what: &'static str,
@@ -226,13 +234,7 @@ impl Destination for Life {
     }
 
     fn can(&self) -> Abilities {
-        Abilities {
-            returns_keys: true,
-            carries_mark: true,
-            lists_foreign: true,
-            has_users: true,
-            checks_content: true,
-        }
+        self.outside.state().rancher.can
     }
 
     async fn list(&self) -> Result<Vec<Held>, DestinationError> {
@@ -271,6 +273,7 @@ impl Destination for Life {
         upload: &Upload,
         ownership: Option<&Ownership>,
     ) -> Result<Held, DestinationError> {
+        self.needs(|can| can.carries_mark || ownership.is_none(), "a mark");
         let own = replaces.map_or("", |held| held.note.as_str());
         let description = match ownership {
             Some(ownership) => mark::write(ownership, own).0,
@@ -283,6 +286,7 @@ impl Destination for Life {
     }
 
     async fn retrieve(&self, id: &CertificateId) -> Result<Retrieved, DestinationError> {
+        self.needs(|can| can.returns_keys, "a key");
         let act = |state: &mut State, now: OffsetDateTime| {
             let gone = || DestinationError::Refused("it was removed".to_owned());
             let at = state.numbered(id).ok_or_else(gone)?;
@@ -302,12 +306,14 @@ impl Destination for Life {
     }
 
     async fn users(&self) -> Result<Vec<User>, DestinationError> {
+        self.needs(|can| can.has_users, "its users");
         let act = |state: &mut State, _| Ok(state.rancher.services());
         let services = self.ask_rancher("lists", "balancers", false, act).await?;
         Ok(services.into_iter().map(|service| service.user).collect())
     }
 
     async fn activate(&self, changed: &[CertificateId]) -> Result<Activated, DestinationError> {
+        self.needs(|can| can.has_users, "to wake somebody");
         match self.choose(changed).await? {
             Choice::Wake(service) => {
                 self.wake(&service.id).await?;
