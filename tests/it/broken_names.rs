@@ -27,7 +27,7 @@ impl World {
         });
     }
 
-    fn failed_validations(&self, name: &str) -> usize {
+    pub(crate) fn failed_validations(&self, name: &str) -> usize {
         let validations = self.production.validations();
         let failed = validations.iter().filter(|done| done.name == name && !done.ok);
         failed.count()

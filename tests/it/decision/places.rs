@@ -4,6 +4,7 @@ use std::fs;
 
 use sandbox::certs;
 use sandbox::certs::Pair;
+use serde_json::Value;
 use time::Duration;
 
 use super::A;
@@ -17,6 +18,9 @@ use crate::support::Settings;
 use crate::support::World;
 use crate::support::guarded;
 use crate::support::leaf;
+use crate::support::look::look;
+
+const BROKEN: &str = "broken.example.com";
 
 /// A place where certificates go, as an operator sees it.
 trait Place {
@@ -31,6 +35,12 @@ trait Place {
 
     /// An operator puts a certificate of their own there.
     fn paste(world: &World, name: &str, pair: &Pair);
+
+    /// Takes it away from everybody.
+    async fn close(world: &World);
+
+    /// Brings it back.
+    async fn open(world: &World);
 }
 
 struct Rancher;
@@ -48,6 +58,14 @@ impl Place for Rancher {
 
     fn paste(world: &World, name: &str, pair: &Pair) {
         world.paste(name, pair, None);
+    }
+
+    async fn close(world: &World) {
+        world.rancher.close_api().await;
+    }
+
+    async fn open(world: &World) {
+        world.rancher.open_api().await.unwrap();
     }
 }
 
@@ -91,6 +109,14 @@ impl Place for Host {
         fs::write(path.join("fullchain.pem"), fullchain).unwrap();
         fs::write(path.join("privkey.pem"), &pair.key_pem).unwrap();
     }
+
+    async fn close(world: &World) {
+        fs::rename(world.path("certificates"), world.path("elsewhere")).unwrap();
+    }
+
+    async fn open(world: &World) {
+        fs::rename(world.path("elsewhere"), world.path("certificates")).unwrap();
+    }
 }
 
 /// Effects after which a kill could cost a certificate, or leave it undelivered.
@@ -125,6 +151,24 @@ async fn a_kill_costs_no_certificate<P: Place>() {
             assert_eq!(P::leaf(&world, A), issued.last().cloned(), "{effect}, {moment:?}");
         }
     }
+}
+
+/// Promise 2.
+async fn a_broken_name_costs_one_validation_over_restarts_and_delays_nobody<P: Place>() {
+    let world = World::start().await;
+    world.breaks(BROKEN);
+    let settings = P::settings(&world).with("DOMAINS", format!("{BROKEN},{A}"));
+    for start in 0..4 {
+        let mut daemon = settings.clone().start();
+        daemon.mentions(&format!("validation of {BROKEN} failed")).await;
+        daemon.decides(A, "Keep", "fresh until").await;
+        daemon.idles().await;
+        assert_eq!(world.failed_validations(BROKEN), 1, "{start}: {}", daemon.text());
+        assert_eq!(world.production.orders().len(), 2, "{start}: {}", daemon.text());
+        daemon.stop().await;
+    }
+    assert_eq!(P::leaf(&world, A), world.issued(A).pop());
+    assert_eq!(P::leaf(&world, BROKEN), None);
 }
 
 /// Promise 3.
@@ -188,6 +232,31 @@ async fn a_lost_volume_costs_no_certificate<P: Place>() {
     assert_eq!(Some(world.live_leaf(A)), before);
 }
 
+/// Promise 6.
+async fn a_place_that_is_away_is_told_and_costs_nothing<P: Place>() {
+    let world = World::start().await;
+    let settings = P::settings(&world);
+    P::close(&world).await;
+    let (mut daemon, port) = settings.start_seen().await;
+    let line = daemon.says(&format!("{} cannot be read", P::NAME)).await;
+    assert!(line["error"].as_str().is_some_and(|error| !error.is_empty()), "{line}");
+    daemon.passes(2).await;
+    assert_eq!(daemon.count(&format!("{} cannot be read", P::NAME)), 1, "{}", daemon.text());
+    let status: Value = serde_json::from_str(&look(&port, "/status.json").await.body).unwrap();
+    let parts = status["dependencies"].as_array().unwrap();
+    let part = parts.iter().find(|part| part["name"] == "destination").unwrap();
+    assert_ne!(part["health"], "ok", "{part}");
+    assert_ne!(status["health"], "ok", "{status:#}");
+    assert!(!part["detail"].as_str().unwrap_or_default().is_empty(), "{part}");
+    assert_eq!(world.asked_anything(), 0, "whether there is a certificate is not known");
+
+    P::open(&world).await;
+    daemon.decides(A, "Keep", "fresh until").await;
+    assert_eq!(daemon.count(&format!("{} can be read again", P::NAME)), 1, "{}", daemon.text());
+    assert_eq!(P::leaf(&world, A), world.issued(A).pop());
+    assert_eq!(world.issued(A).len(), 1);
+}
+
 macro_rules! promises {
     ($module:ident, $place:ident) => {
         mod $module {
@@ -196,6 +265,18 @@ macro_rules! promises {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_kill_costs_no_certificate() {
                 super::a_kill_costs_no_certificate::<$place>().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_broken_name_costs_one_validation_over_restarts_and_delays_nobody() {
+                super::a_broken_name_costs_one_validation_over_restarts_and_delays_nobody::<$place>(
+                        )
+                        .await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn a_place_that_is_away_is_told_and_costs_nothing() {
+                super::a_place_that_is_away_is_told_and_costs_nothing::<$place>().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
