@@ -13,7 +13,7 @@ pub struct OrderCost<'a> {
     pub account: &'a str,
     /// What is ordered.
     pub names: &'a NameSet,
-    /// Whether the same names were certified within [`RENEWAL_WITHIN`].
+    /// Whether the same names were certified within [`RENEWAL_WITHIN`](crate::core::budget::RENEWAL_WITHIN).
     pub is_renewal: bool,
 }
 
