@@ -14,72 +14,17 @@ use time::OffsetDateTime;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 
-/// So many at once, and one more after each refill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// How many at once.
-    pub burst: u32,
-    /// How long until one more is allowed.
-    pub refill: Duration,
-}
+mod cost;
+mod limits;
 
-impl Limit {
-    const fn per(burst: u32, seconds: i64) -> Self {
-        Self { burst, refill: Duration::milliseconds(seconds * 1000 / burst as i64) }
-    }
+pub use cost::OrderCost;
+pub use limits::LETS_ENCRYPT;
+pub use limits::LETS_ENCRYPT_STAGING;
+pub use limits::Limit;
+pub use limits::Limits;
+pub use limits::RENEWAL_WITHIN;
 
-    /// How long it takes to get all of them back.
-    pub fn window(self) -> Duration {
-        self.refill * i32::try_from(self.burst).unwrap_or(i32::MAX)
-    }
-}
-
-/// The limits of one directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// New accounts from one address.
-    pub accounts: Limit,
-    /// New orders of one account; renewals of the same names are free.
-    pub orders: Limit,
-    /// Certificates of one registered domain; renewals of the same names are free.
-    pub certificates_per_domain: Limit,
-    /// Certificates of one set of names.
-    pub certificates_per_set: Limit,
-    /// Failed validations of one name and account.
-    pub failures: Limit,
-    /// Failed validations in a row, upon which the name is paused until a person acts.
-    pub failures_in_row: Limit,
-    /// Names in one certificate.
-    pub names: usize,
-}
-
-const HOUR: i64 = 3600;
-const DAY: i64 = 24 * HOUR;
-
-/// Let's Encrypt's limits for its production directory, as of 2026-08.
-pub const LETS_ENCRYPT: Limits = Limits {
-    accounts: Limit::per(10, 3 * HOUR),
-    orders: Limit::per(300, 3 * HOUR),
-    certificates_per_domain: Limit::per(50, 7 * DAY),
-    certificates_per_set: Limit::per(5, 7 * DAY),
-    failures: Limit::per(5, HOUR),
-    failures_in_row: Limit::per(1152, 1152 * DAY),
-    names: 100,
-};
-
-/// Let's Encrypt's limits for its staging directory, as of 2026-08.
-pub const LETS_ENCRYPT_STAGING: Limits = Limits {
-    accounts: Limit::per(50, 3 * HOUR),
-    orders: Limit::per(1500, 3 * HOUR),
-    certificates_per_domain: Limit::per(30_000, 30),
-    certificates_per_set: Limit::per(30_000, 7 * DAY),
-    failures: Limit::per(200, HOUR),
-    failures_in_row: Limit::per(3600, 6 * HOUR),
-    names: 100,
-};
-
-/// A renewal is free of some limits if the same names were certified within this time.
-pub const RENEWAL_WITHIN: Duration = Duration::days(120);
+use cost::failures_of;
 
 /// The authority counts a little later than we do, certificates when they are issued and not when they are asked for: so
 /// long a token that has just come back is not used.
@@ -205,65 +150,6 @@ pub struct UsedUp {
     pub reason: String,
     /// When there is room again; none if waiting does not help.
     pub opens: Option<OffsetDateTime>,
-}
-
-/// An order, as the limits see it.
-#[derive(Debug, Clone, Copy)]
-pub struct OrderCost<'a> {
-    /// Directory URL of the authority.
-    pub directory: &'a str,
-    /// URL of the account; empty before there is one.
-    pub account: &'a str,
-    /// What is ordered.
-    pub names: &'a NameSet,
-    /// Whether the same names were certified within [`RENEWAL_WITHIN`].
-    pub is_renewal: bool,
-}
-
-impl OrderCost<'_> {
-    /// What the order takes from, whatever comes of it.
-    fn order(&self) -> Option<Bucket> {
-        (!self.is_renewal).then(|| Bucket::Orders {
-            directory: self.directory.to_owned(),
-            account: self.account.to_owned(),
-        })
-    }
-
-    /// What its certificate takes from: Let's Encrypt looks at these when an order is opened, and counts what it issues.
-    fn certificate(&self) -> Vec<Bucket> {
-        let directory = || self.directory.to_owned();
-        let mut buckets = vec![Bucket::Set { directory: directory(), names: self.names.clone() }];
-        if !self.is_renewal {
-            let domains = self.names.iter().map(registered_domain);
-            let domains: std::collections::BTreeSet<_> = domains.collect();
-            buckets.extend(
-                domains.into_iter().map(|domain| Bucket::Domain { directory: directory(), domain }),
-            );
-        }
-        buckets
-    }
-
-    /// What must not be used up besides, because the order may fail.
-    fn risks(&self) -> Vec<Bucket> {
-        self.names.iter().flat_map(|name| failures_of(self.directory, self.account, name)).collect()
-    }
-}
-
-fn failures_of(directory: &str, account: &str, name: &DomainName) -> [Bucket; 2] {
-    let (directory, account, name) = (directory.to_owned(), account.to_owned(), name.clone());
-    [
-        Bucket::Failures {
-            directory: directory.clone(),
-            account: account.clone(),
-            name: name.clone(),
-        },
-        Bucket::FailuresInRow { directory, account, name },
-    ]
-}
-
-/// The domain that somebody has registered, by the public suffix list as Boulder reads it: the suffix and one label.
-fn registered_domain(name: &DomainName) -> String {
-    psl::domain_str(name.as_str()).unwrap_or(name.as_str()).to_owned()
 }
 
 impl Levels {

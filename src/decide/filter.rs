@@ -8,14 +8,11 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::budget::UsedUp;
-use crate::core::certificate::Leaf;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::held::Held;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::names::Names;
-use crate::core::reaction::Failure;
-use crate::core::reaction::FailureKind;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::core::text::timestamp;
@@ -23,13 +20,25 @@ use crate::decide::classify::AT_RISK;
 use crate::decide::classify::Facts;
 use crate::decide::classify::Judged;
 use crate::decide::classify::Stored;
-use crate::decide::classify::provenance;
 use crate::decide::order::Pending;
 use crate::decide::order::PendingOrder;
 use crate::decide::order::Stage;
 use crate::decide::table::Action;
 use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
+
+mod names;
+mod opening;
+
+pub use names::may_be_given_up;
+pub use opening::EPHEMERAL;
+pub use opening::Opening;
+pub use opening::floor_holds;
+pub use opening::may_open;
+pub use opening::unusable;
+
+use names::Ordered;
+use names::names_to_order;
 
 /// What is asked of the authority.
 #[derive(Debug, Clone)]
@@ -53,13 +62,6 @@ pub struct OrderPlan {
     /// Names of the present certificate that are left out, so that the others live on.
     pub left_out: NameSet,
 }
-
-/// What is said of a store in the container's own layer.
-pub const EPHEMERAL: &str = "the store is not on a volume: certificates and account would be lost with this container, so \
-                             no production certificate is ordered; mount a volume at LETSENCRYPT_ROOTDIR";
-
-/// A name that has failed this often in a row is left out when the others would expire with it.
-const HOPELESS: u32 = 3;
 
 /// The wait of a name after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,120 +269,10 @@ pub(super) fn may_obtain(
     Ok(plan)
 }
 
-/// Whether an order may be opened now, and if not: why, and until when. One that is opened already waits for no limit.
-pub fn may_open(
-    facts: &Facts<'_>,
-    plan: &OrderPlan,
-    around: &Around<'_>,
-    record: &impl OnRecord,
-    now: OffsetDateTime,
-) -> Result<(), Setback> {
-    Opening {
-        is_staging: facts.policy.is_staging,
-        directory: facts.policy.wanted_directory(),
-        is_ephemeral: around.is_ephemeral,
-        pending: around.pending,
-        aside: around.aside,
-    }
-    .is_allowed(plan, record, now)
-}
-
-/// What the opening of an order depends on beside the record.
-#[derive(Debug, Clone, Copy)]
-pub struct Opening<'a> {
-    /// Whether staging is wanted.
-    pub is_staging: bool,
-    /// The directory URL that is wanted.
-    pub directory: &'a str,
-    /// Whether the store would be lost with the container.
-    pub is_ephemeral: bool,
-    /// The order in flight.
-    pub pending: &'a Pending,
-    /// Orders that are stuck, and out of the way.
-    pub aside: &'a [PendingOrder],
-}
-
-impl Opening<'_> {
-    /// Whether the order may be opened now, and if not: why, and until when.
-    pub fn is_allowed(
-        &self,
-        plan: &OrderPlan,
-        record: &impl OnRecord,
-        now: OffsetDateTime,
-    ) -> Result<(), Setback> {
-        if self.is_ephemeral && !self.is_staging {
-            return Err(Setback::failure(EPHEMERAL));
-        }
-        let names = plan.order.set();
-        match self.pending {
-            Pending::Unreadable(why) => {
-                return Err(Setback::failure(format!("the order in flight cannot be read: {why}")));
-            }
-            Pending::Order(order)
-                if order.directory == self.directory
-                    && order.names.set() == names
-                    && !plan.standing.is_asked =>
-            {
-                if let Some((why, until)) = order.block(now) {
-                    return Err(unusable(why, until));
-                }
-            }
-            Pending::Order(_) | Pending::None => {}
-        }
-        if plan.standing.can_wait {
-            stuck_holds(self.aside, self.directory, &plan.order)?;
-        }
-        if let Some(setback) = record.authority() {
-            return Err(setback);
-        }
-        if let Some(opens) = record.floor(&names) {
-            return Err(floor_holds(opens));
-        }
-        if let Some(until) = record.doubt() {
-            let reason = "a part of the ledger could not be read: every name counts as just tried";
-            return Err(Setback::failure_until(reason, until));
-        }
-        if plan.standing.overrules {
-            return Ok(());
-        }
-        match record.limits(&names, plan.standing.is_renewal) {
-            Some(used_up) => Err(used_up.into()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A certificate for the same names was asked for a short time ago.
-pub fn floor_holds(opens: OffsetDateTime) -> Setback {
-    let reason = format!(
-        "a certificate for these names was asked for less than a day ago; the next not before {}",
-        timestamp(opens)
-    );
-    Setback::later(reason, opens)
-}
-
-/// A certificate that was refused, and stands in the way of another until then.
-pub fn unusable(why: &str, until: OffsetDateTime) -> Setback {
-    let text = format!("the authority sent a certificate that cannot be used: {why}");
-    Setback::failure_until(Failure::of(FailureKind::WrongCertificate, text), until)
-}
-
 /// The order in flight is left alone for a while.
 fn resting(order: &PendingOrder, now: OffsetDateTime) -> Result<(), Setback> {
     match order.rests_until(now) {
         Some(until) => Err(Setback::later(order.why_it_rests(now), until)),
-        None => Ok(()),
-    }
-}
-
-/// What is only due waits for an order that may still bring a certificate; what has none, or is overdue, does not.
-fn stuck_holds(aside: &[PendingOrder], directory: &str, names: &Names) -> Result<(), Setback> {
-    let set = names.set();
-    let stuck = aside.iter().find(|order| order.directory == directory && order.names.set() == set);
-    match stuck {
-        Some(order) => {
-            Err(Setback::failure(Failure::of(FailureKind::OrderStuck, order.why_it_is_stuck())))
-        }
         None => Ok(()),
     }
 }
@@ -423,93 +315,4 @@ fn latch(
         timestamp(leaf.not_after)
     );
     Err(Setback::failure_until(reason, leaf.not_after))
-}
-
-/// Whether a name that a certificate covers, and that has failed so often in a row, goes so that the others of the
-/// certificate live on.
-pub fn may_be_given_up(
-    leaf: &Leaf,
-    failures: u32,
-    renew_before: Option<Duration>,
-    now: OffsetDateTime,
-) -> bool {
-    HOPELESS <= failures && schedule::last_quarter_at(leaf, renew_before) <= now
-}
-
-/// Which names the next certificate is ordered for.
-struct Ordered {
-    names: Names,
-    /// Names of the present certificate that go, because they fail again and again.
-    left_out: NameSet,
-}
-
-/// Names that wait after a failure are left out, but one that the present, current certificate covers only when the others
-/// would expire with it. A surplus name of the present one stays as long as another entry wants it, unless it fails and
-/// another certificate of ours covers it.
-fn names_to_order(
-    facts: &Facts<'_>,
-    around: &Around<'_>,
-    present: Option<&Leaf>,
-    overrules: bool,
-    record: &impl OnRecord,
-    now: OffsetDateTime,
-) -> Result<Ordered, Setback> {
-    let waits = |name: &DomainName| record.name(name).filter(|wait| wait.is_refused || !overrules);
-    let mut names = facts.names.clone();
-    if let Some(leaf) = present {
-        let surplus = leaf.domain_names().into_iter().filter(|name| {
-            around.wanted.contains(name)
-                && !(waits(name).is_some() && is_covered_elsewhere(facts, around, name, now))
-        });
-        names.extend(surplus);
-    }
-    let is_served = |name: &DomainName| present.is_some_and(|leaf| leaf.covers(name));
-    let last_quarter =
-        present.map(|leaf| schedule::last_quarter_at(leaf, facts.policy.renew_before));
-    let is_hopeless = |name: &DomainName| HOPELESS <= record.failures(name);
-    let renew_before = facts.policy.renew_before;
-    let goes = |name: &DomainName| {
-        present.is_none_or(|leaf| {
-            !leaf.covers(name) || may_be_given_up(leaf, record.failures(name), renew_before, now)
-        })
-    };
-    let (waiting, order): (Vec<_>, Vec<_>) =
-        names.iter().cloned().partition(|name| waits(name).is_some());
-    let order = Names::new(order).filter(|_| waiting.iter().all(goes));
-    let Some(names) = order else {
-        let longest = waiting.iter().filter_map(waits).map(|wait| wait.setback);
-        let Some(mut setback) = longest.max_by_key(|setback| setback.until) else {
-            return Err(Setback::failure("its names have to wait"));
-        };
-        // When it goes on without the names that fail, or has expired.
-        let others = waiting.len() < facts.names.iter().count();
-        let is_hopeless = waiting.iter().all(|name| !is_served(name) || is_hopeless(name));
-        let ends = match (last_quarter, present) {
-            (Some(quarter), _) if others && is_hopeless => Some(quarter),
-            (_, Some(leaf)) => Some(leaf.not_after),
-            _ => None,
-        };
-        if let Some(ends) = ends.filter(|at| now < *at) {
-            setback.until = setback.until.map(|until| until.min(ends));
-        }
-        return Err(setback);
-    };
-    Ok(Ordered { names, left_out: waiting.into_iter().filter(is_served).collect() })
-}
-
-fn is_covered_elsewhere(
-    facts: &Facts<'_>,
-    around: &Around<'_>,
-    name: &DomainName,
-    now: OffsetDateTime,
-) -> bool {
-    let id = facts.held_id();
-    let others = around.held.iter().filter(|held| Some(&held.id) != id);
-    others.into_iter().any(|held| {
-        held.content.as_ref().is_ok_and(|shown| {
-            provenance(facts.known, held, shown).is_some()
-                && shown.leaf.is_current(now)
-                && shown.leaf.covers(name)
-        })
-    })
 }

@@ -12,17 +12,26 @@ use serde::Serialize;
 use time::Duration;
 use time::OffsetDateTime;
 
-use crate::core::bundle::Bundle;
 use crate::core::bundle::Secret;
 use crate::core::names::Names;
 use crate::core::resource::Order;
 use crate::core::resource::OrderStatus;
-use crate::core::resource::Token;
 use crate::core::text::timestamp;
 
+mod challenge;
+mod machine;
+mod received;
 mod rest;
 mod table;
 
+pub use challenge::PublishedChallenge;
+pub use machine::End;
+pub use machine::Shown;
+pub use machine::Stage;
+pub use machine::Step;
+pub use machine::Wanted;
+pub use machine::step;
+pub use received::Received;
 pub use rest::Pause;
 pub use table::render;
 
@@ -34,9 +43,6 @@ const STUCK_AFTER: Duration = Duration::DAY;
 
 /// After this nobody waits any more for an authority that says nothing of an order whose life is over.
 const LONG_AGO: Duration = Duration::days(3);
-
-/// How long a certificate that was refused stands in the way of another order for the same names.
-const BLOCKED_FOR: Duration = Duration::DAY;
 
 /// How often an order is finalized at most: each time may bring a certificate, and after a day it is stuck.
 const MOST_FINALIZES: usize = 3;
@@ -127,51 +133,6 @@ pub enum Pending {
 #[serde(transparent)]
 struct Instant(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
 
-/// A challenge of an order in flight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedChallenge {
-    /// The file in the webroot.
-    pub token: Token,
-    /// When the authority was first told to validate it.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub first_responded_at: Option<OffsetDateTime>,
-    /// When it was told the last time.
-    #[serde(
-        default,
-        with = "time::serde::rfc3339::option",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub responded_at: Option<OffsetDateTime>,
-    /// How often it was told.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub times_responded: u32,
-    /// How many of these tries failed, and that is on the clock of its name, while the challenge itself goes on
-    /// (RFC 8555, section 8.2).
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub failed_tries: u32,
-    /// The error of the last of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed_with: Option<String>,
-}
-
-impl PublishedChallenge {
-    /// One that the authority was not told of yet.
-    pub fn of(token: Token) -> Self {
-        Self {
-            token,
-            first_responded_at: None,
-            responded_at: None,
-            times_responded: 0,
-            failed_tries: 0,
-            failed_with: None,
-        }
-    }
-}
-
 /// A certificate that an authority has issued and not handed over yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
@@ -182,214 +143,8 @@ pub struct Issued {
     pub at: OffsetDateTime,
 }
 
-/// What an authority has issued, before it is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Received {
-    /// The chain as it came.
-    pub chain: String,
-    /// When it came.
-    #[serde(with = "time::serde::rfc3339")]
-    pub at: OffsetDateTime,
-    /// Why it was refused, the last time it was looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<String>,
-}
-
 fn is_zero(count: &u32) -> bool {
     *count == 0
-}
-
-/// How far an order has come, as far as that is on record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Key, names and directory are on record; whether it was opened is not known.
-    Intended,
-    /// Its URL is on record.
-    Opened,
-    /// Finalize was sent, or was about to be: a certificate may exist.
-    Finalized {
-        /// How often.
-        times: usize,
-        /// When it was sent the last time.
-        last: OffsetDateTime,
-    },
-    /// The authority has shown it as valid: a certificate exists.
-    Issued,
-    /// The chain is on record.
-    Received,
-    /// Finalized or issued for a day without a certificate.
-    Stuck {
-        /// Whether it is out of the way of another order.
-        is_aside: bool,
-        /// Whether finalize was sent as often as it is at most.
-        is_spent: bool,
-    },
-    /// Its life is over without a certificate.
-    Lapsed {
-        /// Whether a certificate may exist all the same: then it is looked at once more.
-        may_be_issued: bool,
-        /// Whether it is over for days: then not even silence is waited for.
-        is_long_ago: bool,
-    },
-}
-
-/// What the authority shows of an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// Nothing yet: it was not asked in this round.
-    Nothing,
-    /// The order, in this state.
-    Order(OrderStatus),
-    /// It does not know the order or its account, in its own words.
-    Gone,
-    /// It refuses to finalize the order, in its own words: nothing was issued by that.
-    Refused,
-    /// It does not finalize the order now, because of a limit: nothing was issued by that.
-    Limited,
-    /// The order is not in a state for what was asked.
-    NotReady,
-    /// No usable answer: a torn connection, 5xx, something that makes no sense.
-    Silence,
-    /// The certificate URL gave no chain.
-    NoChain,
-}
-
-/// What is wanted by now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Whether an order for just this is wanted.
-    pub is_wanted: bool,
-    /// Whether a person could be waiting for it: there is no valid certificate yet.
-    pub is_first: bool,
-}
-
-/// What is to be done next about an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Open it with the key that is on record.
-    Open,
-    /// Look at it.
-    Look,
-    /// Bring its authorizations to their end.
-    Authorize,
-    /// Note that a certificate may exist from now on, then send finalize.
-    Finalize,
-    /// Note that nothing was issued by the last finalize, and wait as the authority says.
-    TakeBack,
-    /// Download the certificate.
-    Download,
-    /// Judge the chain that came, and store it.
-    Judge,
-    /// Leave it alone for a while, then look again.
-    Rest,
-    /// Leave it alone until this time, then look again.
-    RestUntil(OffsetDateTime),
-    /// Put it aside with its key: it is looked at daily, and another order may be opened.
-    PutAside,
-    /// It is over.
-    End(End),
-}
-
-/// How an order ends without a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Nobody wants it any more, and nothing can have been issued.
-    Unwanted,
-    /// Its life is over.
-    Lapsed,
-    /// The authority has ended it (`invalid`).
-    Invalid,
-    /// The authority has refused it.
-    Refused,
-    /// The authority does not know it any more.
-    Gone,
-}
-
-impl End {
-    /// Whether the authority itself says that nothing was issued: then no certificate is counted. What is gone counts,
-    /// unless the account is gone with it.
-    pub fn gives_back(self) -> bool {
-        match self {
-            Self::Invalid | Self::Refused => true,
-            Self::Unwanted | Self::Lapsed | Self::Gone => false,
-        }
-    }
-}
-
-/// The next step: one table over the stage and what the authority shows.
-pub fn step(stage: Stage, shown: Shown, wanted: Wanted, now: OffsetDateTime) -> Step {
-    use OrderStatus as Status;
-    use Shown as S;
-    match (stage, shown) {
-        (Stage::Received, _) => Step::Judge,
-        (Stage::Lapsed { may_be_issued: true, .. }, S::Nothing) => Step::Look,
-        (Stage::Lapsed { .. }, S::Order(Status::Valid)) => Step::Download,
-        (Stage::Lapsed { .. }, S::Order(Status::Invalid)) => Step::End(End::Invalid),
-        (Stage::Lapsed { may_be_issued: true, is_long_ago: false }, S::Silence | S::NoChain) => {
-            Step::Rest
-        }
-        (Stage::Lapsed { .. }, _) => Step::End(End::Lapsed),
-        // Nobody may have looked for a day: the process was down, the disk full, the authority away.
-        (Stage::Stuck { is_aside: false, is_spent }, shown) => match shown {
-            S::Nothing => Step::Look,
-            S::Order(Status::Valid) => Step::Download,
-            // The last finalize may never have left.
-            S::Order(Status::Ready) if !is_spent && wanted.is_wanted => Step::Finalize,
-            S::Order(Status::Invalid) => Step::End(End::Invalid),
-            S::Gone => Step::End(End::Gone),
-            S::Order(_) | S::Refused | S::Limited | S::NotReady | S::Silence | S::NoChain => {
-                Step::PutAside
-            }
-        },
-
-        // Without finalize no certificate comes of it.
-        (Stage::Intended | Stage::Opened, _) if !wanted.is_wanted => Step::End(End::Unwanted),
-        (Stage::Intended, S::Nothing | S::Order(_)) => Step::Open,
-        (Stage::Intended, S::Gone) => Step::End(End::Gone),
-        (Stage::Intended, S::Refused | S::Limited) => Step::End(End::Refused),
-        (Stage::Intended, S::NotReady | S::Silence | S::NoChain) => Step::Rest,
-
-        (Stage::Issued, S::Nothing) => Step::Download,
-        // What was paid for is asked for as long as it can be there; the order may show another URL by now.
-        (Stage::Issued, S::NoChain | S::NotReady) => Step::Look,
-        (Stage::Issued, S::Order(Status::Invalid)) => Step::End(End::Invalid),
-        (Stage::Issued, S::Order(_) | S::Gone | S::Refused | S::Limited | S::Silence) => Step::Rest,
-
-        (_, S::Nothing | S::NotReady) => Step::Look,
-        (_, S::Gone) => Step::End(End::Gone),
-        (_, S::Order(Status::Invalid)) => Step::End(End::Invalid),
-        (_, S::Order(Status::Valid)) => Step::Download,
-        (_, S::Order(Status::Processing) | S::Silence | S::NoChain) => Step::Rest,
-
-        (Stage::Opened, S::Order(Status::Pending)) => Step::Authorize,
-        (Stage::Opened, S::Order(Status::Ready)) => Step::Finalize,
-        (Stage::Opened, S::Refused) => Step::End(End::Refused),
-        (Stage::Opened, S::Limited) => Step::Rest,
-
-        (Stage::Finalized { times: 0 | 1, .. }, S::Refused) => Step::End(End::Refused),
-        // It may be refused because it was done the time before.
-        (Stage::Finalized { .. }, S::Refused) => Step::Look,
-        (Stage::Finalized { .. }, S::Limited) => Step::TakeBack,
-        // Nothing more is asked for what nobody wants.
-        (Stage::Finalized { .. }, S::Order(Status::Pending | Status::Ready))
-            if !wanted.is_wanted =>
-        {
-            Step::Rest
-        }
-        (Stage::Finalized { .. }, S::Order(Status::Pending)) => Step::Authorize,
-        (Stage::Finalized { times, last }, S::Order(Status::Ready)) => {
-            match rest::finalize_again_at(times, last, now) {
-                Some(at) if at <= now => Step::Finalize,
-                Some(at) => Step::RestUntil(at),
-                None => Step::Rest,
-            }
-        }
-
-        (
-            Stage::Stuck { is_aside: true, .. },
-            S::Order(Status::Pending | Status::Ready) | S::Refused | S::Limited,
-        ) => Step::Rest,
-    }
 }
 
 impl PendingOrder {
@@ -470,11 +225,6 @@ impl PendingOrder {
     pub fn was_looked_at(&self) -> bool {
         let is_told = |challenge: &PublishedChallenge| challenge.responded_at.is_some();
         self.rests > 0 || self.look_after.is_some() || self.challenges.values().any(is_told)
-    }
-
-    /// Whether it was left alone since the authority last heard of it.
-    pub fn has_rested(&self) -> bool {
-        self.rests > 0
     }
 
     /// Whether both are about the same order, at whatever stage.
@@ -581,65 +331,6 @@ impl PendingOrder {
         self.finalized_at.pop();
     }
 
-    /// Keeps the chain that came.
-    pub fn receive(&mut self, chain: String, now: OffsetDateTime) {
-        self.received = Some(Received { chain, at: now, refused: None });
-    }
-
-    /// Notes why the chain was refused. Answers whether that is news.
-    pub fn refuse(&mut self, why: &str) -> bool {
-        let Some(received) = &mut self.received else {
-            return false;
-        };
-        let is_news = received.refused.as_deref() != Some(why);
-        received.refused = Some(why.to_owned());
-        is_news
-    }
-
-    /// Until when a certificate that was refused stands in the way of another, and why it was refused.
-    pub fn block(&self, now: OffsetDateTime) -> Option<(&str, OffsetDateTime)> {
-        let received = self.received.as_ref()?;
-        let why = received.refused.as_deref()?;
-        let until = received.at.min(now).saturating_add(BLOCKED_FOR);
-        (now < until).then_some((why, until))
-    }
-
-    /// What was issued, if it is what was ordered and can be used by now.
-    pub fn verified(&self, now: OffsetDateTime) -> Result<Bundle, String> {
-        let chain = self.received.as_ref().map_or("", |received| &received.chain);
-        let bundle = Bundle::parse(chain, &self.key).map_err(|flaw| flaw.to_string())?;
-        bundle.verify(&self.names.set(), now)?;
-        Ok(bundle)
-    }
-
-    /// Whether the chain that came was not judged yet, or would be judged otherwise by now, as when it was not valid yet.
-    pub fn is_to_be_judged(&self, now: OffsetDateTime) -> bool {
-        let received = self.received.as_ref();
-        received.is_some_and(|it| it.refused.is_none() || self.verified(now).is_ok())
-    }
-
-    /// What it waits for, in plain words.
-    pub fn why_it_rests(&self, now: OffsetDateTime) -> String {
-        if let Some(because) = &self.rests_because {
-            return because.clone();
-        }
-        let what = match self.stage(now) {
-            Stage::Intended | Stage::Opened | Stage::Received | Stage::Lapsed { .. } => {
-                "the authority is still validating"
-            }
-            Stage::Finalized { .. } => "the authority is still issuing",
-            Stage::Issued => "the authority does not hand the certificate over",
-            Stage::Stuck { .. } => return self.why_it_is_stuck(),
-        };
-        let asked = self.asked_until.map_or_else(String::new, |at| {
-            format!(", and asks to be left alone until {}", timestamp(at))
-        });
-        match &self.said {
-            Some(said) => format!("{what}{asked}: {said}"),
-            None => format!("{what}{asked}"),
-        }
-    }
-
     /// That a certificate may exist and does not come, in plain words.
     pub fn why_it_is_stuck(&self) -> String {
         let since = self.first_finalized_at().unwrap_or(self.intended_at);
@@ -660,49 +351,6 @@ impl PendingOrder {
     /// Notes what the authority says instead of an answer.
     pub fn heard(&mut self, what: &str) {
         self.said = Some(what.to_owned());
-    }
-
-    /// Until when it is left alone; what lies further ahead than that can was written by a clock that was ahead.
-    pub fn rests_until(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let latest = now.saturating_add(rest::LONGEST);
-        self.look_after.filter(|at| now < *at && *at <= latest)
-    }
-
-    /// Leaves it alone for a while, longer each time, and answers until when.
-    pub fn rest(&mut self, pause: Pause, now: OffsetDateTime) -> OffsetDateTime {
-        let until = pause.until(self.rests, now);
-        self.rests = self.rests.saturating_add(1);
-        self.look_after = Some(until);
-        self.rests_because = None;
-        self.asked_until = pause.not_before.filter(|at| until <= *at);
-        until
-    }
-
-    /// Leaves it alone until a time, and says why.
-    pub fn rest_until(&mut self, until: OffsetDateTime, because: impl Into<String>) {
-        self.look_after = Some(until);
-        self.rests_because = Some(because.into());
-        self.asked_until = None;
-    }
-
-    /// Whether there is something to see to although nobody comes back to it for a certificate that is wanted: one may
-    /// exist and be had by now, or it is over.
-    pub fn is_to_be_seen_to(&self, now: OffsetDateTime) -> bool {
-        match self.stage(now) {
-            Stage::Intended | Stage::Opened => false,
-            Stage::Lapsed { may_be_issued: false, .. } => true,
-            Stage::Received => self.is_to_be_judged(now),
-            Stage::Lapsed { .. }
-            | Stage::Finalized { .. }
-            | Stage::Issued
-            | Stage::Stuck { .. } => self.rests_until(now).is_none(),
-        }
-    }
-
-    /// Goes on with it: what it waited for is over.
-    pub fn resume(&mut self) {
-        (self.rests, self.look_after, self.asked_until) = (0, None, None);
-        self.rests_because = None;
     }
 }
 

@@ -16,7 +16,6 @@ use crate::core::budget::Reserved;
 use crate::core::budget::UsedUp;
 use crate::core::certificate::Leaf;
 use crate::core::fingerprint::Fingerprint;
-use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::schedule;
 use crate::store::ledger::event::Event;
@@ -25,6 +24,7 @@ use crate::store::ledger::rollback::Rollback;
 pub mod event;
 pub(super) mod file;
 mod rollback;
+mod waits;
 
 pub use event::Line;
 pub use event::Subject;
@@ -224,33 +224,6 @@ impl Ledger {
         self.note(event, now)
     }
 
-    /// Notes a validation that failed, which takes from the limits of its name.
-    pub fn fail_validation(
-        &mut self,
-        subject: Subject,
-        wait: Wait,
-        limits: &Limits,
-        now: OffsetDateTime,
-    ) -> Line {
-        let levels = if let Subject::Name { directory, account, name } = &subject {
-            self.levels.fail(directory, account, name, limits, now)
-        } else {
-            Vec::new()
-        };
-        self.note_failure(subject, wait, levels, now)
-    }
-
-    fn note_failure(
-        &mut self,
-        subject: Subject,
-        wait: Wait,
-        levels: Vec<Level>,
-        now: OffsetDateTime,
-    ) -> Line {
-        let event = Event::Failed { subject, wait, levels };
-        self.note(event, now)
-    }
-
     /// Notes a certificate that is known from elsewhere: the store was lost, or another instance asked for it.
     pub fn seed(
         &mut self,
@@ -266,47 +239,6 @@ impl Ledger {
         vec![finalizing, issued]
     }
 
-    /// The wait that is on record for a subject, over or not.
-    pub fn wait(&self, subject: &Subject) -> Option<&Wait> {
-        self.waits.get(subject)
-    }
-
-    /// The wait for a subject, if it is not over.
-    pub fn waiting(&self, subject: &Subject, now: OffsetDateTime) -> Option<&Wait> {
-        self.waits.get(subject).filter(|wait| now < wait.until)
-    }
-
-    /// How often a subject has failed in a row.
-    pub fn failures(&self, subject: &Subject) -> u32 {
-        let on_record = self.waits.get(subject).map(|wait| wait.failures);
-        let doubted =
-            u32::from(self.doubted_at.is_some() && matches!(subject, Subject::Name { .. }));
-        on_record.unwrap_or(doubted)
-    }
-
-    /// An account at an authority whose names have failed.
-    pub fn waiting_account(&self, directory: &str) -> Option<String> {
-        self.waits.keys().rev().find_map(|subject| {
-            if let Subject::Name { directory: there, account, .. } = subject
-                && there == directory
-                && !account.is_empty()
-            {
-                return Some(account.clone());
-            }
-            None
-        })
-    }
-
-    /// Every wait on record, over or not.
-    pub fn waits(&self) -> impl Iterator<Item = (&Subject, &Wait)> {
-        self.waits.iter()
-    }
-
-    /// The end of the first wait that is not over.
-    pub fn next_end(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        self.waits.values().map(|wait| wait.until).filter(|until| now < *until).min()
-    }
-
     /// When the next certificate of a set of names may be asked for at an authority, if not now.
     pub fn floor(
         &self,
@@ -319,40 +251,6 @@ impl Ledger {
         let opens =
             last.at.saturating_add(schedule::floor(last.issued.map(|(_, lifetime)| lifetime)));
         (now < opens).then_some(opens)
-    }
-
-    /// Notes a failure.
-    pub fn fail(&mut self, subject: Subject, wait: Wait, now: OffsetDateTime) -> Line {
-        self.note_failure(subject, wait, Vec::new(), now)
-    }
-
-    /// Notes that a subject is well again; nothing is to be written if it was.
-    pub fn clear(&mut self, subject: &Subject, now: OffsetDateTime) -> Option<Line> {
-        self.wait(subject)?;
-        Some(self.note(Event::Cleared { subject: subject.clone() }, now))
-    }
-
-    /// Notes a name that an authority has validated: what failed before is over.
-    pub fn validated(
-        &mut self,
-        directory: &str,
-        account: &str,
-        name: &DomainName,
-        now: OffsetDateTime,
-    ) -> Line {
-        let event = Event::Validated {
-            directory: directory.to_owned(),
-            account: account.to_owned(),
-            name: name.clone(),
-        };
-        self.note(event, now)
-    }
-
-    /// Lets a subject be tried now, without forgetting how often it has failed.
-    pub fn lift(&mut self, subject: &Subject, now: OffsetDateTime) -> Option<Line> {
-        let mut wait = self.waiting(subject, now)?.clone();
-        wait.until = now;
-        Some(self.note_failure(subject.clone(), wait, Vec::new(), now))
     }
 
     /// Takes what a certificate costs that is about to be asked for. Nothing may be asked before the line is written.

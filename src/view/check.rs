@@ -9,40 +9,29 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use time::OffsetDateTime;
 
 use crate::client;
-use crate::client::Roots;
 use crate::config::Config;
 use crate::core::names::DomainName;
 use crate::core::resource::Http01;
 use crate::core::wanted::Wanted;
 use crate::ports::Disk;
 use crate::ports::Solver;
-use crate::probe::Cause;
 use crate::probe::FOLDER;
-use crate::probe::Probe;
-use crate::probe::Trouble;
-use crate::probe::Visit;
-use crate::probe::Way;
-use crate::probe::caa;
-use crate::probe::caa::Asker;
-use crate::probe::caa::Record;
-use crate::probe::caa::Ruling;
 use crate::probe::dns;
 use crate::probe::dns::Dns;
 use crate::probe::dns::Family;
 use crate::probe::dns::Nothing;
 use crate::store::Store;
-use crate::view::check::remedy::Place;
-use crate::view::check::report::Grade;
 use crate::view::check::report::Report;
 use crate::view::check::report::Step;
 use crate::view::check::report::Subject;
 use crate::work::check_token;
 
 pub mod report;
+mod certification;
+mod fetching;
 pub mod remedy;
 
 /// Everything that one check needs.
@@ -253,202 +242,8 @@ impl<'a, C: Solver, D: Disk> Preflight<'a, C, D> {
             ),
         )
     }
-
-    async fn certification(&self) -> Step {
-        let name = self.name.as_str();
-        let mut owner = Some(name);
-        while let Some(place) = owner {
-            match self.dns.caa(place).await {
-                Ok(records) => return self.judged(place, &records).await,
-                Err(Nothing::NoName | Nothing::NoRecord) => {}
-                Err(nothing) => {
-                    return Step::fail(
-                        Subject::Caa,
-                        format!(
-                            "CAA of {place}: {nothing}; a CA that cannot read these records refuses"
-                        ),
-                        remedy::no_address(&nothing, &self.name),
-                    );
-                }
-            }
-            owner = place.split_once('.').map(|(_, parent)| parent);
-        }
-        let says = format!("CAA: no record at {name} or above it, every CA may issue");
-        Step::ok(Subject::Caa, says)
-    }
-
-    async fn judged(&self, owner: &str, records: &[Record]) -> Step {
-        let directory = self.config.wanted_directory().as_str();
-        let limits = records.iter().any(|record| record.tag == "issue");
-        let identities = match self.config.caa_identity() {
-            Some(identity) => Ok(vec![identity.to_owned()]),
-            None if limits => self.identities().await,
-            None => Ok(Vec::new()),
-        };
-        let accounts = self.store.run(|store| store.accounts()).await;
-        let accounts = accounts.unwrap_or_default();
-        let account = accounts
-            .iter()
-            .find(|account| account.directory == directory)
-            .and_then(|account| account.url.as_deref());
-        let ruling = caa::judge(records, Asker { identities: identities.as_deref().ok(), account });
-        let shown: Vec<String> = records.iter().map(Record::to_string).collect();
-        let seen = format!("CAA of {owner} ({})", shown.join(", "));
-        let identity = identities.as_ref().ok().and_then(|all| all.first());
-        let issue = match identity {
-            Some(identity) => format!("0 issue \"{identity}\""),
-            None => "0 issue \"NAME-OF-THE-CA\"".to_owned(),
-        };
-        let add = format!("add the CAA record `{owner}. CAA {issue}`");
-        let barred =
-            |why: &str, mend: String| Step::fail(Subject::Caa, format!("{seen}: {why}"), mend);
-        match ruling {
-            Ruling::Open => Step::ok(Subject::Caa, format!("{seen}: every CA may issue")),
-            Ruling::Allowed(identity) => {
-                Step::ok(Subject::Caa, format!("{seen}: {identity} may issue"))
-            }
-            Ruling::Unknown => Step::warn(
-                Subject::Caa,
-                format!(
-                    "{seen}: whether this CA may issue is not known ({})",
-                    identities.err().unwrap_or_default()
-                ),
-                format!("one of them must name the CA of {directory}: ask it for its CAA identity"),
-            ),
-            Ruling::OneAccount(url) => Step::warn(
-                Subject::Caa,
-                format!("{seen}: only the account {url} may issue, and ours is not made yet"),
-                "the first order makes our account; then its address belongs into that record (accounturi)",
-            ),
-            Ruling::OtherAccount(url) => barred(
-                &format!("only the account {url} may issue"),
-                format!(
-                    "its accounturi must be that of our account, {}",
-                    account.unwrap_or("which is not made yet")
-                ),
-            ),
-            Ruling::OtherMethods(methods) => barred(
-                &format!("only the validation methods `{methods}` may be used, not http-01"),
-                "its validationmethods must list http-01".to_owned(),
-            ),
-            Ruling::OtherAuthorities => barred("this CA may not issue", add),
-            Ruling::Critical(tag) => barred(
-                &format!("`{tag}` is marked critical, and a CA that does not know it must refuse"),
-                format!("remove the record `{tag}`, or its critical flag"),
-            ),
-        }
-    }
-
-    /// Reads from the directory by which names CAA records call the authority.
-    async fn identities(&self) -> Result<Vec<String>, String> {
-        const LARGEST: usize = 64 * 1024;
-        let config = self.config;
-        let roots =
-            Roots { is_extra_only: config.acme_ca.is_some(), extra: config.acme_ca.clone() };
-        let client = client::with_roots(client::builder(config.connect_timeout), &roots)?;
-        let client = client.build().map_err(|error| client::explain(&error))?;
-        let url = config.wanted_directory();
-        let response = client.get(url.clone()).send().await;
-        let response = response.map_err(|error| client::explain(&error))?;
-        let body = client::read(response, LARGEST).await?;
-        let directory: serde_json::Value =
-            serde_json::from_slice(&body).map_err(|_| format!("{url} is no directory"))?;
-        let identities = directory["meta"]["caaIdentities"].as_array();
-        let identities: Vec<String> = identities
-            .into_iter()
-            .flatten()
-            .filter_map(|identity| Some(identity.as_str()?.to_owned()))
-            .collect();
-        if identities.is_empty() {
-            return Err(format!("{url} names no CAA identity"));
-        }
-        Ok(identities)
-    }
-
-    async fn fetch(&self, challenge: &Http01, addresses: &[IpAddr]) -> Vec<Step> {
-        if let Some(host) = &self.config.self_check_address {
-            let visit = self.visit(Way::Through(host.clone()), challenge).await;
-            let place = format!("{host}, where SELF_CHECK_ADDRESS leads past DNS");
-            let step = match &visit.end {
-                Ok(()) => arrived(&place),
-                Err(trouble) => self.lost(&place, trouble, None, &visit),
-            };
-            return vec![step.with_hops(visit.hops)];
-        }
-        let visits = addresses.iter().map(|address| async {
-            let way =
-                Way::Pinned { name: self.name.clone(), address: *address, dns: self.dns.clone() };
-            (*address, self.visit(way, challenge).await)
-        });
-        let visits = join_all(visits).await;
-        let arrives = |family: Family| {
-            let mut of = visits.iter().filter(|(address, _)| Family::of(*address) == family);
-            of.any(|(_, visit)| visit.end.is_ok())
-        };
-        let (v4, v6) = (arrives(Family::V4), arrives(Family::V6));
-        let step = |(address, visit): &(IpAddr, Visit)| {
-            let Err(trouble) = &visit.end else {
-                return arrived(&address.to_string()).with_hops(visit.hops.clone());
-            };
-            let step = self.lost(&address.to_string(), trouble, Some(*address), visit);
-            let falls_back = v4 && Family::of(*address) == Family::V6;
-            let step = match dial(trouble).filter(|_| visit.hops.len() == 1) {
-                Some(Cause::NoRoute) if v4 || v6 => Step { grade: Grade::Warn, ..step },
-                Some(_) if falls_back => {
-                    let says =
-                        format!("{}; Let's Encrypt then tries IPv4, not every CA does", step.says);
-                    Step { grade: Grade::Warn, says, ..step }
-                }
-                _ => step,
-            };
-            step.with_hops(visit.hops.clone())
-        };
-        visits.iter().map(step).collect()
-    }
-
-    async fn visit(&self, way: Way, challenge: &Http01) -> Visit {
-        match Probe::new(way, self.config.self_check_port, self.config.connect_timeout) {
-            Ok(probe) => probe.fetch(&self.name, challenge).await,
-            Err(why) => Visit {
-                hops: Vec::new(),
-                end: Err(Trouble::Silent { url: self.name.to_string(), why, cause: Cause::Other }),
-            },
-        }
-    }
-
-    fn lost(&self, from: &str, trouble: &Trouble, address: Option<IpAddr>, visit: &Visit) -> Step {
-        let place = Place {
-            name: &self.name,
-            address,
-            port: self.config.self_check_port,
-            webroot: &self.config.webroot,
-            is_redirected: visit.hops.len() > 1,
-        };
-        let says = format!("{from}: {}", remedy::finding(trouble, place));
-        Step::fail(Subject::Fetch, says, remedy::trouble(trouble, place))
-    }
 }
 
 fn is_absent(found: &Result<Vec<IpAddr>, Nothing>) -> bool {
     matches!(found, Err(Nothing::NoName | Nothing::NoRecord))
-}
-
-/// Why no connection came about; none if one did.
-fn dial(trouble: &Trouble) -> Option<Cause> {
-    match trouble {
-        Trouble::Silent {
-            cause: cause @ (Cause::Refused | Cause::NoRoute | Cause::Dropped),
-            ..
-        } => Some(*cause),
-        Trouble::Silent { .. }
-        | Trouble::Late { .. }
-        | Trouble::Redirect(_)
-        | Trouble::Status { .. }
-        | Trouble::Foreign { .. }
-        | Trouble::Elsewhere { .. } => None,
-    }
-}
-
-fn arrived(place: &str) -> Step {
-    Step::ok(Subject::Fetch, format!("our token came back from {place}"))
 }

@@ -5,12 +5,10 @@
 use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -25,23 +23,23 @@ use crate::core::problem::NoData;
 use crate::ports::Clock;
 use crate::ports::Source;
 use crate::ports::World;
-use crate::store::ledger::Subject;
 use crate::work::context::Context;
 use crate::work::context::slots::Slots;
 use crate::work::context::slots::Workplaces;
-use crate::work::deliver::wake::wake;
 use crate::work::reconcile::Reconciler;
 use crate::work::reconcile::job::Brought;
-use crate::work::reconcile::job::Done;
 use crate::work::reconcile::job::Job;
 use crate::work::reconcile::report::Report;
 
 pub mod snapshot;
+mod tasks;
 
 pub use snapshot::Ended;
 pub use snapshot::PassTimes;
 pub use snapshot::Snapshot;
 pub use snapshot::Try;
+
+use tasks::Finished;
 
 /// Passes keep this distance.
 const SHORTEST_ROUND: Duration = Duration::seconds(1);
@@ -61,17 +59,6 @@ const CHECKS: usize = 256;
 /// Resolves when names may have changed, with what is announced then. The lists are read beside the loop: one that
 /// stalls holds up nothing else, and is asked for again.
 type Changed<'a> = Pin<Box<dyn Future<Output = Result<Vec<Announcement>, NoData>> + Send + 'a>>;
-
-/// What a spawned task comes back with.
-enum Finished {
-    Job(Box<Done>),
-    Wake {
-        /// Ids of pushed certificates that balancers have not heard of.
-        unheard: Vec<CertificateId>,
-        /// The state of the debt when they were woken, if they were.
-        paid: Option<u64>,
-    },
-}
 
 /// The daemon.
 pub struct Daemon<W: World> {
@@ -298,97 +285,6 @@ impl<W: World> Daemon<W> {
         }
     }
 
-    /// Starts what is due as far as there is room, the most urgent first.
-    fn start_work(&mut self) {
-        for (queue, places) in self.queues.iter_mut().zip([&self.room.orders, &self.room.pushes]) {
-            while !queue.is_empty()
-                && let Some(place) = places.take()
-                && let Some(job) = queue.pop_front()
-            {
-                self.in_hand.insert(job.primary.clone());
-                let context = Arc::clone(&self.context);
-                let (primary, room) = (job.primary.clone(), self.room.clone());
-                let (names, what) = (job.target.names.clone(), job.word());
-                self.running.spawn(async move {
-                    // A bug that one certificate meets must not end the others.
-                    let done =
-                        AssertUnwindSafe(job.run(&context, place, &room)).catch_unwind().await;
-                    let done = done.unwrap_or_else(|_| Done::after_panic(primary, names, what));
-                    Finished::Job(Box::new(done))
-                });
-            }
-        }
-        self.start_wake();
-    }
-
-    /// Wakes the balancers once all pushes are through, or when they have waited long enough.
-    fn start_wake(&mut self) {
-        if !self.context.is_wake_owed() {
-            self.owed_since = None;
-            return;
-        }
-        let now = self.context.now();
-        let since = *self.owed_since.get_or_insert(now);
-        let is_quiet = self.in_hand.is_empty() && self.queues.iter().all(VecDeque::is_empty);
-        let is_late = since + LONGEST_DEBT <= now;
-        let is_waiting = self.context.ledger().waiting(&Subject::Wake, now).is_some();
-        let generation = self.context.wake_generation();
-        // Before the first pass nothing is known of what else there is to push.
-        if self.is_waking
-            || is_waiting
-            || self.last.is_none()
-            || self.paid == Some(generation)
-            || !(is_quiet || is_late)
-        {
-            return;
-        }
-        self.is_waking = true;
-        let context = Arc::clone(&self.context);
-        let pushed = std::mem::take(&mut self.pushed);
-        self.running.spawn(async move {
-            let woken = AssertUnwindSafe(wake(&context, &pushed)).catch_unwind().await;
-            match woken {
-                Ok(Ok(())) => {
-                    return Finished::Wake { unheard: Vec::new(), paid: Some(generation) };
-                }
-                Ok(Err(setback)) => {
-                    tracing::warn!(error = setback.sentence(), "balancers not woken")
-                }
-                Err(_) => tracing::error!("waking the balancers panicked"),
-            }
-            Finished::Wake { unheard: pushed, paid: None }
-        });
-    }
-
-    fn finish(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
-        match finished {
-            Ok(Finished::Job(done)) => {
-                self.in_hand.remove(&done.primary);
-                self.note_try(&done);
-                if let Some(setback) = &done.setback {
-                    self.reconciler.tell_setback(&done.names, setback);
-                }
-                self.pushed.extend(done.brought.pushed);
-                let round = if done.is_new { SHORTEST_ROUND } else { COLLECTING_ROUND };
-                // Another name of the same certificate, or another certificate, may have become possible.
-                if done.follow_up {
-                    self.plan(self.context.now(), round);
-                }
-                if let Some(until) = done.setback.and_then(|setback| setback.until) {
-                    self.plan(until, round);
-                }
-            }
-            Ok(Finished::Wake { unheard, paid }) => {
-                self.is_waking = false;
-                self.paid = paid;
-                self.pushed.extend(unheard);
-                self.owed_since = None;
-            }
-            // Jobs and wake-ups catch their own panics; nothing else ends a task before its time.
-            Err(error) => tracing::error!(%error, "a task ended"),
-        }
-    }
-
     /// Whether a person has asked for a renewal since the last look.
     async fn sees_new_requests(&mut self) -> bool {
         let store = &self.context.store;
@@ -403,22 +299,6 @@ impl<W: World> Daemon<W> {
         let is_new = !requests.is_subset(&self.requests);
         self.requests = requests;
         is_new
-    }
-
-    fn note_try(&self, done: &Done) {
-        let last = Try {
-            at: self.context.now(),
-            what: done.what,
-            setback: done.setback.clone(),
-            brought: done.brought.clone(),
-        };
-        self.snapshot.send_modify(|snapshot| {
-            *snapshot.ended.entry((last.what, last.ended())).or_insert(0) += 1;
-            if last.ended() == Ended::Ok {
-                snapshot.succeeded.insert(done.primary.clone(), last.at);
-            }
-            snapshot.tries.insert(done.primary.clone(), last);
-        });
     }
 
     /// A pass at `at`, if none comes earlier, but not right behind the last one.

@@ -12,6 +12,8 @@ use rancher_lets_encrypt::view::notify::notice::Kind;
 use serde_json::Value;
 use serde_json::json;
 
+mod documents;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -266,28 +268,6 @@ fn a_destination_is_named_in_its_own_folder_only() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// What stands between two marks in a Markdown file.
-fn block(markdown: &str, name: &str) -> String {
-    let begin = format!("<!-- {name} -->\n");
-    let end = format!("<!-- end of {name} -->");
-    let from = markdown.find(&begin).unwrap_or_else(|| panic!("no {begin}")) + begin.len();
-    let to = markdown[from..].find(&end).unwrap_or_else(|| panic!("no {end}")) + from;
-    markdown[from..to].to_owned()
-}
-
-#[test]
-fn the_tables_in_the_documents_are_those_of_the_code() {
-    let readme = text("README.md");
-    assert_eq!(block(&readme, "settings"), config::render(), "README.md, settings");
-    assert_eq!(block(&readme, "decisions"), table::render(), "README.md, decisions");
-    assert_eq!(block(&readme, "failures"), reaction::render(), "README.md, failures");
-    assert_eq!(
-        block(&text("ARCHITECTURE.md"), "machine"),
-        order::render(),
-        "ARCHITECTURE.md, machine"
-    );
-}
-
 #[test]
 fn the_quick_tests_run_no_program_that_has_to_be_installed() {
     let makefile = text("Makefile");
@@ -319,60 +299,6 @@ fn the_quick_tests_run_no_program_that_has_to_be_installed() {
             let openssl = code.contains("tree::openssl;").then_some("openssl");
             assert_eq!(program.or(openssl), None, "{module} runs it: see REAL in the Makefile");
         }
-    }
-}
-
-#[test]
-fn every_path_that_the_documents_name_is_there() {
-    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/notices.md"] {
-        let text = text(document);
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap();
-            if path.is_empty() || path.contains("://") {
-                continue;
-            }
-            assert!(root().join(path).exists(), "{document} links to {path}");
-        }
-    }
-}
-
-#[test]
-fn every_test_that_shows_a_promise_is_there() {
-    let readme = text("README.md");
-    let from = readme.find("## How each promise is shown").unwrap();
-    let rows: Vec<&str> = readme[from..]
-        .lines()
-        .filter(|line| line.starts_with("| ") && line.contains(". "))
-        .collect();
-    assert_eq!(rows.len(), 6);
-    let promises = text("simulation/src/promises.rs");
-    for row in rows {
-        let tests = row.rsplit('|').nth(1).unwrap();
-        let (here, simulated) = tests.split_once("; simulation ").unwrap();
-        for test in here.split('`').skip(1).step_by(2) {
-            let (module, name) = test.rsplit_once("::").unwrap();
-            let module = format!("tests/it/{}", module.replace("::", "/"));
-            if name == "*" {
-                let is_there = |end| root().join(format!("{module}{end}")).exists();
-                assert!(is_there(".rs") || is_there(""), "{test}");
-            } else {
-                let code = text(&format!("{module}.rs"));
-                assert!(code.contains(&format!("fn {name}()")), "{test}");
-            }
-        }
-        for promise in simulated.split('`').skip(1).step_by(2) {
-            let is_there = promises.contains(&format!("\n    {promise},"));
-            assert!(is_there || promise == "crash", "{promise}");
-        }
-    }
-}
-
-#[test]
-fn every_kind_of_notice_is_told_of() {
-    let document = text("docs/notices.md");
-    for kind in Kind::ALL {
-        let row = format!("\n| `{}` | ", kind.word());
-        assert!(document.contains(&row), "{row}");
     }
 }
 
@@ -409,38 +335,6 @@ fn every_dependency_has_its_reason() {
                     path.display()
                 );
             }
-        }
-    }
-}
-
-#[test]
-fn every_path_in_backticks_is_there() {
-    let documents = [
-        "README.md",
-        "ARCHITECTURE.md",
-        "CHANGELOG.md",
-        "docs/notices.md",
-        "docs/status.md",
-        "CONTRIBUTING.md",
-    ];
-    for document in documents {
-        let text = text(document);
-        let paths = text.split('`').skip(1).step_by(2).filter(|quoted| {
-            ["src/", "tests/", "sandbox/", "docs/"].iter().any(|folder| quoted.starts_with(folder))
-        });
-        for path in paths {
-            let whole = root().join(path.trim_end_matches('*'));
-            let is_there = if path.ends_with('*') {
-                let begin = whole.file_name().unwrap().to_str().unwrap();
-                fs::read_dir(whole.parent().unwrap()).is_ok_and(|mut entries| {
-                    entries.any(|entry| {
-                        entry.unwrap().file_name().to_str().unwrap().starts_with(begin)
-                    })
-                })
-            } else {
-                whole.exists()
-            };
-            assert!(is_there, "{document} names {path}");
         }
     }
 }

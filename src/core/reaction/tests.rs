@@ -1,6 +1,9 @@
 use time::macros::datetime;
 
 use super::*;
+use crate::core::problem::AuthorityError;
+use crate::core::problem::AuthorityErrorKind;
+use crate::core::problem::LimitScope;
 use crate::core::problem::Subproblem;
 
 fn problem(kind: &str) -> Problem {

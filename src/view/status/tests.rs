@@ -36,6 +36,9 @@ use crate::work::reconcile::report::Renewal;
 use crate::work::reconcile::report::Report;
 use crate::work::reconcile::report::Row;
 
+mod sentence;
+mod surroundings;
+
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 const DIRECTORY: &str = "https://ca.test/directory";
 const DAY: Duration = Duration::DAY;
@@ -328,60 +331,6 @@ fn a_name_that_is_left_out_of_its_certificate_needs_attention() {
     assert_eq!(status.sentence, "The certificate needs attention.");
 }
 
-#[track_caller]
-fn says(rows: Vec<Row>, sentence: &str) {
-    assert_eq!(status(rows).sentence, sentence);
-}
-
-#[test]
-fn everything_is_said_in_one_sentence() {
-    let well = |name| row(name, 80, verdict(Action::Keep));
-    let bad = |name| held_back(first(name), failed(FailureKind::Caa, "caa"));
-    says(vec![], "Nothing is wanted: DOMAINS is empty, and no label names a host.");
-    says(vec![bad("a.test")], "The certificate needs attention.");
-    says(vec![bad("a.test"), well("b.test")], "1 of 2 certificates needs attention.");
-    says(
-        vec![bad("a.test"), row("b.test", 1, verdict(Action::Renew))],
-        "2 of 2 certificates need attention, 1 of them at risk of being served expired.",
-    );
-    says(
-        vec![row("b.test", 1, verdict(Action::Renew))],
-        "The certificate needs attention: at risk of being served expired.",
-    );
-    says(vec![first("a.test"), well("b.test")], "1 of 2 certificates being worked on.");
-    let away = Report {
-        destination_fault: Some("no answer".to_owned()),
-        balancers: None,
-        ..report(vec![well("a.test"), bad("b.test")])
-    };
-    let status = gathered(away, &Ledger::default());
-    assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: destination.");
-    assert_eq!(status.health, Health::Attention);
-    let away = Report {
-        destination_fault: Some("no answer".to_owned()),
-        balancers: None,
-        ..report(vec![well("a.test")])
-    };
-    assert_eq!(
-        gathered(away, &Ledger::default()).sentence,
-        "1 certificate OK. Trouble with: destination."
-    );
-    let unread =
-        Report { labels: Labels { are_read: true, ..Labels::default() }, ..report(Vec::new()) };
-    let status = gathered(unread, &Ledger::default());
-    assert_eq!(
-        status.sentence,
-        "No names are known: DOMAINS has none, and the labels could not be read yet."
-    );
-    assert_eq!(status.health, Health::Waiting);
-    let left_out =
-        Report { notices: vec!["DOMAINS has `a_b`: ...".to_owned()], ..report(Vec::new()) };
-    assert_eq!(
-        gathered(left_out, &Ledger::default()).sentence,
-        "Nothing is wanted: every name was left out, see the notices."
-    );
-}
-
 #[test]
 fn the_worst_and_then_what_ends_first_is_on_top() {
     let bad = |name| held_back(first(name), failed(FailureKind::Caa, "caa"));
@@ -438,113 +387,10 @@ fn stands_any(row: Row) -> Certificate {
 }
 
 #[test]
-fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
-    let service = |name: &str, folder: Option<&str>, lists: &[&str]| User {
-        id: name.into(),
-        name: name.to_owned(),
-        certificates: lists.iter().map(|id| (*id).into()).collect(),
-        folder: folder.map(str::to_owned),
-    };
-    let well = row("a.test", 80, verdict(Action::Keep));
-    let with = |balancers: Option<Result<Arc<[User]>, String>>| {
-        let report = Report { balancers, ..report(vec![well.clone()]) };
-        gathered(report, &Ledger::default())
-    };
-    let listed = with(Some(Ok(Arc::new([
-        service("front", None, &["1c1", "1c1"]),
-        service("other", None, &["1c2"]),
-        service("folder", Some("/certs"), &["1c1"]),
-    ]))));
-    assert_eq!(listed.certificates[0].balancers, Some(vec!["front".to_owned()]));
-    let part = listed.dependencies.iter().find(|part| part.name == "balancers").unwrap();
-    assert!(part.detail.contains("folder reads the folder /certs"), "{part:?}");
-    assert_eq!(with(Some(Ok(Arc::new([])))).certificates[0].balancers, Some(vec![]));
-    assert_eq!(with(None).certificates[0].balancers, None);
-    let failed = with(Some(Err("refused".to_owned())));
-    assert_eq!(failed.health, Health::Attention);
-}
-
-#[test]
-fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
-    let mut ledger = Ledger::default();
-    let set = names("a.test b.test").set();
-    let asked = OrderCost {
-        directory: DIRECTORY,
-        account: "https://ca.test/acct/1",
-        names: &set,
-        is_renewal: false,
-    };
-    for _ in 0..2 {
-        ledger.ordering(&asked, Some(&LETS_ENCRYPT), NOW);
-        ledger.finalizing(&asked, Some(&LETS_ENCRYPT), NOW);
-    }
-    let wait = |failures, minutes| Wait {
-        failures,
-        until: NOW + Duration::minutes(minutes),
-        detail: "it failed".to_owned(),
-        failure_kind: Some(FailureKind::NoAnswer),
-        failed_at: Some(NOW),
-        address: None,
-        asked_with: None,
-    };
-    let breaker = || Subject::Authority { directory: DIRECTORY.to_owned() };
-    ledger.fail(breaker(), wait(1, 1), NOW);
-    let first = row("a.test", 80, verdict(Action::Keep));
-    let closed = gathered(report(vec![first.clone()]), &ledger);
-    let authority = &closed.authorities[0];
-    assert!(authority.is_wanted && authority.keeps_limits);
-    assert!(authority.waits.is_empty(), "a breaker that is closed holds nothing up");
-    let budget = authority.budgets.first().unwrap();
-    assert_eq!(budget.kind, "certificates-per-set");
-    assert_eq!((budget.used, budget.limit, budget.left()), (2, 5, 3));
-    assert_eq!(budget.window_seconds, 7 * 86_400);
-    assert!(NOW < budget.refills_at && budget.refills_at < budget.full_at);
-    assert_eq!(closed.health, Health::Ok);
-
-    ledger.fail(breaker(), wait(3, 4), NOW);
-    let open = gathered(report(vec![first]), &ledger);
-    assert_eq!(open.authorities[0].waits.len(), 1);
-    assert_eq!(open.health, Health::Attention);
-    assert!(open.sentence.ends_with("Trouble with: CA."), "{}", open.sentence);
-}
-
-#[test]
-fn metadata_is_well_only_once_labels_are_known() {
-    for (are_known, fault, health) in [
-        (true, None, Health::Ok),
-        (true, Some("away"), Health::Waiting),
-        (false, None, Health::Waiting),
-        (false, Some("away"), Health::Attention),
-    ] {
-        let mut report = report(Vec::new());
-        report.labels.are_known = are_known;
-        report.labels.fault = fault.map(str::to_owned);
-        let status = gathered(report, &Ledger::default());
-        let mut parts = status.dependencies.iter();
-        let metadata = parts.find(|part| part.name == "source").unwrap();
-        assert_eq!(metadata.health, health, "{metadata:?}");
-    }
-}
-
-#[test]
 fn the_document_is_read_back_as_it_was_written() {
     let bad = held_back(first("b.test"), failed(FailureKind::Paused, "see https://ca.test/x"));
     let mut status = status(vec![row("a.test", 80, verdict(Action::Keep)), bad]);
     status.phase = Phase::StandingBy { holder: "process 1".to_owned() };
     let text = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
-}
-
-#[test]
-fn before_the_loop_turns_the_sentence_says_why() {
-    let before = |phase| Status::before(&Program::default(), phase, NOW);
-    let standing_by = before(Phase::StandingBy { holder: "process 7 on web1".to_owned() });
-    assert_eq!(
-        standing_by.sentence,
-        "Standing by: another instance holds the store: process 7 on web1"
-    );
-    assert_eq!(standing_by.health, Health::Ok);
-    let waiting = before(Phase::Waiting { reason: "it is read-only".to_owned() });
-    assert_eq!(waiting.health, Health::Attention);
-    assert_eq!(before(Phase::Starting).health, Health::Working);
 }

@@ -3,10 +3,8 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -24,8 +22,14 @@ use sandbox::rancher::Rancher;
 use sandbox::town::Town;
 use tokio::io::AsyncBufReadExt;
 use tokio::io::BufReader;
-use tokio::process::Child;
 use tokio::process::Command;
+
+mod running;
+mod syncs;
+
+use running::Running;
+use syncs::sync_cost;
+use syncs::syncs;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -109,68 +113,6 @@ fn memory() -> Option<&'static Path> {
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("n{number}.example.com")).collect()
-}
-
-/// A daemon and what it cost so far.
-struct Running {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Running {
-    fn start(daemon: &Path, town: &Town, vars: &[(&str, &str)]) -> Result<Self, Failure> {
-        let log = town.path("daemon.log");
-        let file = fs::OpenOptions::new().create(true).append(true).open(&log)?;
-        let child = Command::new(daemon)
-            .env_clear()
-            .envs(town.environment())
-            .envs(vars.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Self { child, log })
-    }
-
-    /// CPU time of all threads (proc(5), clock ticks of 10 ms), and the most memory it had.
-    fn cost(&self) -> Result<(Duration, u64), Failure> {
-        let pid = self.child.id().ok_or("the daemon has ended")?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> =
-            stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        let cpu = Duration::from_millis(10 * (ticks(11) + ticks(12)));
-        Ok((cpu, self.kilobytes("VmHWM:")? / 1024))
-    }
-
-    /// The memory that it has at present, in KiB.
-    fn resident(&self) -> Result<u64, Failure> {
-        self.kilobytes("VmRSS:")
-    }
-
-    fn kilobytes(&self, field: &str) -> Result<u64, Failure> {
-        let pid = self.child.id().ok_or("the daemon has ended")?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-        Ok(value.trim().trim_end_matches(" kB").parse().unwrap_or(0))
-    }
-
-    async fn stop(mut self) -> Result<(), Failure> {
-        self.child.kill().await?;
-        Ok(())
-    }
-
-    fn failed(&self, what: &str) -> Failure {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(20).collect();
-        format!(
-            "{what}; the log ends with:\n{}",
-            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
-        )
-        .into()
-    }
 }
 
 async fn holds(rancher: &Rancher, count: usize, running: &Running) -> Result<(), Failure> {
@@ -261,70 +203,6 @@ async fn daemon_cost(daemon: &Path, town: &Town, at_once: usize) -> Result<Cost,
     Ok(Cost { time, cpu, mebibytes })
 }
 
-/// What is asked of the disk for each certificate, as `strace` counts it: what it costs there does not hang on how fast
-/// the disk of this machine is.
-async fn syncs(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
-    const CALLS: &str = "fsync,fdatasync,rename,open,openat,mkdir,unlink";
-    for place in [Some(std::env::temp_dir()), memory().map(Path::to_owned)] {
-        let Some(place) = place else { continue };
-        let town = Town::start_in(&place).await?;
-        let counts = town.path("syncs");
-        let log = fs::File::create(town.path("daemon.log"))?;
-        let traced = Command::new("strace")
-            .args(["-f", "--seccomp-bpf", "-c", "-e", CALLS, "-o"])
-            .arg(&counts)
-            .arg(daemon)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(town.environment())
-            .env("DOMAINS", names(MANY).join(","))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = match traced {
-            Ok(child) => child,
-            Err(error) => {
-                println!("syncs per certificate: not counted, strace cannot be started: {error}");
-                return Ok(());
-            }
-        };
-        let enough = town.rancher.until(|model| model.certificates_made() >= MANY as u64);
-        tokio::time::timeout(Duration::from_secs(120), enough)
-            .await
-            .map_err(|_| "not all certificates arrived under strace")?;
-        end_child_of(&child)?;
-        child.wait().await?;
-        let text = fs::read_to_string(&counts)?;
-        let each = |name: &str| {
-            let line = text.lines().find(|line| line.trim_end().ends_with(&format!(" {name}")));
-            let calls = line.and_then(|line| line.split_whitespace().nth(3));
-            calls.and_then(|calls| calls.parse().ok()).unwrap_or(0.0) / MANY as f64
-        };
-        println!(
-            "per certificate, of {MANY} at the default concurrency, store in {}: {:.1} syncs, {:.1} renames, {:.1} opens, {:.1} folders made, {:.1} removals",
-            place.display(),
-            each("fsync") + each("fdatasync"),
-            each("rename"),
-            each("open") + each("openat"),
-            each("mkdir"),
-            each("unlink"),
-        );
-        towns.keep(town);
-    }
-    Ok(())
-}
-
-/// Ends what a process has started: the process itself then says what it has to say.
-fn end_child_of(parent: &Child) -> Result<(), Failure> {
-    let pid = parent.id().ok_or("it has ended")?;
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let child: i32 = children.split_whitespace().next().ok_or("it has no child")?.parse()?;
-    let child = rustix::process::Pid::from_raw(child).ok_or("no process has this number")?;
-    Ok(rustix::process::kill_process(child, rustix::process::Signal::KILL)?)
-}
-
 /// What a daemon takes that has nothing to do, with many certificates and without, as most people run it: with the public
 /// roots, and somebody who may look.
 async fn idle(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
@@ -353,22 +231,6 @@ async fn idle(daemon: &Path, towns: &mut Towns) -> Result<(), Failure> {
         running.stop().await?;
     }
     Ok(())
-}
-
-/// The median of what it takes to make a small file and sync it.
-fn sync_cost(folder: &Path) -> Result<Duration, Failure> {
-    const TIMES: usize = 51;
-    let folder = tempfile::tempdir_in(folder)?;
-    let mut times = Vec::new();
-    for number in 0..TIMES {
-        let start = Instant::now();
-        let mut file = fs::File::create(folder.path().join(number.to_string()))?;
-        file.write_all(&[b'.'; 1000])?;
-        file.sync_all()?;
-        times.push(start.elapsed());
-    }
-    times.sort_unstable();
-    Ok(times[TIMES / 2])
 }
 
 /// The same against Pebble, at few orders at once: with many it may hang.
