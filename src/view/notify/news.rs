@@ -97,14 +97,14 @@ impl News {
     pub fn between(notified: &Notified, status: &Status, now: OffsetDateTime) -> Self {
         let mut news = Self { notified: notified.clone(), notices: Vec::new() };
         if status.phase == Phase::Running {
-            news.look_at_surroundings(status, now);
+            news.look_at_dependencies(status, now);
             news.look_at_certificates(status, now);
             news.look_at_the_day(now);
         }
         news
     }
 
-    fn look_at_surroundings(&mut self, status: &Status, now: OffsetDateTime) {
+    fn look_at_dependencies(&mut self, status: &Status, now: OffsetDateTime) {
         let parts: BTreeMap<&str, &Part> = status
             .dependencies
             .iter()

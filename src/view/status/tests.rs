@@ -37,7 +37,7 @@ use crate::work::reconcile::report::Report;
 use crate::work::reconcile::report::Row;
 
 mod sentence;
-mod surroundings;
+mod dependencies;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 const DIRECTORY: &str = "https://ca.test/directory";

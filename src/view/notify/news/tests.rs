@@ -262,7 +262,7 @@ fn a_certificate_that_is_not_wanted_any_more_is_over() {
 }
 
 #[test]
-fn surroundings_are_told_once_they_have_been_out_of_order_for_a_while() {
+fn dependencies_are_told_once_they_have_been_out_of_order_for_a_while() {
     let mut teller = Teller::new();
     let bad = status(Vec::new(), vec![part("destination", Health::Attention)]);
     let good = status(Vec::new(), vec![part("destination", Health::Ok)]);
