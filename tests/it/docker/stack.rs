@@ -26,6 +26,11 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker-compose.yml");
 const CERTIFICATES: &str = "letsencrypt-certs";
 const CHALLENGES: &str = "letsencrypt-verify";
 
+/// The variable by which the compose file takes something from the shell.
+pub(super) fn variable(name: &str) -> String {
+    format!("RLE_{name}")
+}
+
 /// Folder, what is in it, where it goes: as a user's own, with nothing for others.
 const FILL: &str =
     "tar --owner=1000 --group=1000 --mode=0700 -C \"$0\" -cf - \"$1\" | docker cp -a - \"$2\"";
@@ -64,8 +69,9 @@ impl<'a> Stack<'a> {
         command.args(["--project-name", self.workshop.name(), "--file", FILE]);
         command.arg("--file").arg(self.site.path("added.yml")).args(args);
         // Whatever is set where the tests run is none of theirs.
-        command.envs(SETTINGS.iter().map(|setting| (setting.name, "")));
-        command.env("LE_IMAGE", &self.image).envs(self.site.settings().vars());
+        command.envs(SETTINGS.iter().map(|setting| (variable(setting.name), "")));
+        command.env(variable("IMAGE"), &self.image);
+        command.envs(self.site.settings().vars().map(|(name, value)| (variable(name), value)));
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = guarded(&format!("docker-compose {args:?}"), command.output()).await;
         let output = output.unwrap_or_else(|error| {
