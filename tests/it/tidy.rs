@@ -330,6 +330,7 @@ fn every_path_that_the_documents_name_is_there() {
         "CHANGELOG.md",
         "docs/notices.md",
         "docs/compose.md",
+        "docs/coming-from.md",
     ];
     for document in documents {
         let text = text(document);
