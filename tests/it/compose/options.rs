@@ -58,7 +58,7 @@ fn options(value: &Value, path: &mut Vec<String>, found: &mut BTreeSet<String>) 
     let entries = match value {
         Value::Object(entries) => entries,
         Value::Array(items) => return items.iter().for_each(|item| options(item, path, found)),
-        _ => return,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return,
     };
     for (key, value) in entries {
         let is_name = matches!(&path[..], [top] if top == "services" || top == "volumes");

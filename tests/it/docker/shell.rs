@@ -55,7 +55,6 @@ async fn config(folder: &str, given: &[(&str, &str)]) -> String {
     command.args(["--project-name", "shell", "--file", &file, "config"]);
     command.env_clear();
     // Without it the program is not found.
-    #[expect(clippy::disallowed_methods, reason = "the shell of the tests, no setting")]
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     let settings = SETTINGS.iter().map(|setting| setting.name);
     let names = settings
