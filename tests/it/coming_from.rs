@@ -185,6 +185,21 @@ async fn words_of_old_settings_mean_what_the_document_says() {
     assert!(said.contains("STAGING=`"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_is_for_rancher_unless_no_proxy_names_it_and_never_for_metadata() {
+    let world = World::start().await;
+    world.announce("shop", "web", A);
+    // Nobody listens there.
+    let settings = world.settings().with("HTTP_PROXY", "http://127.0.0.1:9");
+    let mut daemon = settings.clone().start();
+    daemon.says("Rancher cannot be read").await;
+    daemon.passes(1).await;
+    assert_eq!(daemon.count("metadata does not answer, the names last known hold"), 0);
+    daemon.stop().await;
+    let _daemon = settings.with("NO_PROXY", "127.0.0.1").start();
+    world.pushed(A).await;
+}
+
 #[test]
 fn a_file_of_variables_comes_out_of_an_env_file() {
     let folder = tempfile::tempdir().unwrap();
