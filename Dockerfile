@@ -4,12 +4,15 @@
 #
 # tests/docker/daemon-image.sh builds the last stage alone, with a binary made outside.
 
-# Alpine's Rust has the musl target as its own, and the C compiler and musl headers that ring needs.
+# Alpine's Rust has musl as its own target, and the C compiler and musl headers that ring needs. The
+# image is that of the machine which is asked for (`docker buildx build --platform linux/arm64 .`,
+# or wherever the classic builder runs), so the target is asked for, not named: no path has an x86.
 FROM rust:1.95-alpine AS build
 WORKDIR /source
 COPY . .
-RUN cargo build --release --locked --target x86_64-unknown-linux-musl --bin rancher-lets-encrypt \
-    && cp target/x86_64-unknown-linux-musl/release/rancher-lets-encrypt /rancher-lets-encrypt
+RUN target=$(rustc -vV | sed -n 's/^host: //p') && test -n "$target" \
+    && cargo build --release --locked --target "$target" --bin rancher-lets-encrypt \
+    && cp "target/$target/release/rancher-lets-encrypt" /rancher-lets-encrypt
 
 # No certificate files: the public CA roots are compiled in (webpki-root-certs). No user: volumes may
 # hold files of others, and docker-compose.yml takes root's rights away save two.

@@ -14,7 +14,8 @@ export RUSTUP_TOOLCHAIN := stable
 endif
 endif
 
-MUSL := x86_64-unknown-linux-musl
+# Of the machine that this is run on.
+MUSL := $(shell uname -m)-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
 PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus iproute2 python3-venv
 COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool ip python3

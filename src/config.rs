@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::config::typing::Typing;
 use crate::core::budget;
 use crate::core::budget::Limits;
+use crate::core::bundle::KeyType;
 use crate::core::bundle::Secret;
 use crate::core::names::BadName;
 use crate::core::names::Names;
@@ -55,6 +56,8 @@ pub struct Config {
     pub is_staging: bool,
     /// `CERTBOT_EMAIL` or `EMAIL`.
     pub email: Option<String>,
+    /// `KEY_TYPE`.
+    pub key_type: KeyType,
     /// `RENEW_BEFORE_DAYS`.
     pub renew_before: Option<time::Duration>,
     /// `LOOP_TIME`.

@@ -305,9 +305,10 @@ fn say_hello(config: &Config) {
 
 /// The settings in force that have no field of their own in the line that says them.
 fn others(config: &Config) -> String {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 13] = [
         "RANCHER_CA_FILE",
         "CERTBOT_EMAIL",
+        "KEY_TYPE",
         "RENEW_BEFORE_DAYS",
         "ACME_CA_FILE",
         "CA_LIMITS",

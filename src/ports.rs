@@ -13,6 +13,7 @@ use std::sync::Arc;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::core::bundle::KeyType;
 use crate::core::bundle::Secret;
 use crate::core::held::Abilities;
 use crate::core::held::Activated;
@@ -38,6 +39,7 @@ use crate::core::resource::Order;
 use crate::core::resource::Token;
 
 pub mod counted;
+pub mod new_key;
 
 /// All doors of one program.
 pub trait World: Send + Sync + 'static {
@@ -68,9 +70,8 @@ pub trait World: Send + Sync + 'static {
     fn clock(&self) -> &Self::Clock;
 
     /// Makes a private key, PKCS#8 PEM; random, unless everything is to happen again in the same way.
-    fn new_key(&self) -> Result<Secret, String> {
-        let key = rcgen::KeyPair::generate().map_err(|error| error.to_string())?;
-        Ok(Secret::new(key.serialize_pem()))
+    fn new_key(&self, kind: KeyType) -> Result<Secret, String> {
+        new_key::new_key(kind)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
+use rancher_lets_encrypt::core::bundle::KeyType;
 use rancher_lets_encrypt::core::bundle::Secret;
 use rancher_lets_encrypt::ports::Clock;
 use rancher_lets_encrypt::ports::World;
@@ -242,7 +243,7 @@ impl World for Life {
         self
     }
 
-    fn new_key(&self) -> Result<Secret, String> {
+    fn new_key(&self, _: KeyType) -> Result<Secret, String> {
         let seed = self.outside.state().dice.bytes();
         Ok(issuer::key_pem(&seed))
     }

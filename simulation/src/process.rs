@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rancher_lets_encrypt::config::CaLimits;
 use rancher_lets_encrypt::config::SelfCheck;
+use rancher_lets_encrypt::core::bundle::KeyType;
 use rancher_lets_encrypt::decide::classify::Policy;
 use rancher_lets_encrypt::decide::classify::ReplaceForeign;
 use rancher_lets_encrypt::ports::World;
@@ -169,6 +170,7 @@ async fn run(life: Life, habits: Habits) {
         },
         email: None,
         loop_time: if defect.is_restless { Duration::SECOND } else { rules.loop_time },
+        key_type: KeyType::Ec256,
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,

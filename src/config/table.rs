@@ -9,6 +9,7 @@ use crate::config::Place;
 use crate::config::ReplaceForeign;
 use crate::config::SelfCheck;
 use crate::config::words::all;
+use crate::core::bundle::KeyType;
 
 pub(super) const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 pub(super) const LETS_ENCRYPT_STAGING: &str =
@@ -195,6 +196,12 @@ pub const SETTINGS: &[Setting] = &[
     row("CERTBOT_EMAIL", Kind::Mail, "empty", "contact of the ACME account"),
     row("EMAIL", Kind::Same("CERTBOT_EMAIL"), "empty", "the same, when `CERTBOT_EMAIL` is not set"),
     row(
+        "KEY_TYPE",
+        Kind::Word(all::<KeyType>),
+        "`ec256`",
+        "kind of the keys: `ec256` (ECDSA, P-256), or `rsa2048` for clients that know no ECDSA; new for each certificate, so a change holds from the next renewal on",
+    ),
+    row(
         "RENEW_BEFORE_DAYS",
         Kind::Number(1, 3650),
         "automatic",
@@ -304,7 +311,7 @@ pub const ANCESTORS: &[(&str, &str)] = &[
     ("EULA", "running the daemon accepts the terms of the CA"),
     ("API_VERSION", "STAGING chooses the directory"),
     ("CERT_NAME", "the first name of each certificate names it at Rancher"),
-    ("PUBLIC_KEY_TYPE", "keys are P-256, new for each certificate"),
+    ("PUBLIC_KEY_TYPE", "KEY_TYPE is ec256 or rsa2048"),
     ("RENEWAL_TIME", "each certificate is renewed at a time of its own"),
     ("RENEWAL_PERIOD_DAYS", "RENEW_BEFORE_DAYS, or nothing: a third of the lifetime"),
     ("RUN_ONCE", "the daemon keeps running"),

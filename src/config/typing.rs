@@ -99,6 +99,7 @@ impl<'a> Typing<'a> {
             reads_labels: self.boolean("DYNAMIC_CONFIG") && is_rancher,
             is_staging: self.boolean("STAGING"),
             email: self.mail("CERTBOT_EMAIL"),
+            key_type: self.word("KEY_TYPE"),
             renew_before: self
                 .number("RENEW_BEFORE_DAYS")
                 .map(|days| time::Duration::days(i64::from(days))),

@@ -5,6 +5,7 @@ use crate::config::LogFormat;
 use crate::config::NotifyFormat;
 use crate::config::Place;
 use crate::config::SelfCheck;
+use crate::core::bundle::KeyType;
 use crate::decide::classify::ReplaceForeign;
 
 /// What is said with one of a few words.
@@ -49,6 +50,11 @@ impl Words for CaLimits {
 impl Words for Place {
     const WORDS: &'static [(&'static str, Self)] =
         &[("rancher", Self::Rancher), ("host", Self::Host)];
+}
+
+impl Words for KeyType {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("ec256", Self::Ec256), ("rsa2048", Self::Rsa2048)];
 }
 
 impl Words for SelfCheck {

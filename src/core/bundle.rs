@@ -50,6 +50,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The kind of key that certificates are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyType {
+    /// ECDSA on the curve P-256.
+    Ec256,
+    /// RSA of 2048 bits, for clients that know no ECDSA.
+    Rsa2048,
+}
+
 /// A private key, the leaf made for it, and the certificates between it and a root; known to fit each other.
 #[derive(Clone)]
 pub struct Bundle {

@@ -16,6 +16,8 @@ use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::Delivery;
 use rancher_lets_encrypt::config::Fault;
 use rancher_lets_encrypt::config::Faults;
+use rancher_lets_encrypt::core::bundle::KeyType;
+use rancher_lets_encrypt::core::bundle::Secret;
 use rancher_lets_encrypt::core::held::Abilities;
 use rancher_lets_encrypt::core::held::Activated;
 use rancher_lets_encrypt::core::held::Announcement;
@@ -41,6 +43,7 @@ use rancher_lets_encrypt::ports::counted::CountedDestination;
 use rancher_lets_encrypt::ports::counted::CountedSource;
 use rancher_lets_encrypt::ports::counted::Counts;
 use rancher_lets_encrypt::ports::counted::Directories;
+use rancher_lets_encrypt::ports::new_key::new_key;
 use rancher_lets_encrypt::solvers::webroot::Webroot;
 use time::Duration;
 use time::OffsetDateTime;
@@ -260,5 +263,10 @@ impl World for Adapters {
 
     fn clock(&self) -> &SystemClock {
         &SystemClock
+    }
+
+    /// Whatever else this thread has to do goes on elsewhere meanwhile.
+    fn new_key(&self, kind: KeyType) -> Result<Secret, String> {
+        tokio::task::block_in_place(|| new_key(kind))
     }
 }

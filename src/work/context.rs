@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::config::SelfCheck;
 use crate::core::budget::Limits;
 use crate::core::budget::OrderCost;
+use crate::core::bundle::KeyType;
 use crate::core::certificate::Leaf;
 use crate::core::fingerprint::Fingerprint;
 use crate::core::names::DomainName;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub email: Option<String>,
     /// Longest time between two passes.
     pub loop_time: Duration,
+    /// What kind of key the next certificate is for.
+    pub key_type: KeyType,
     /// What a failed fetch of our own token means.
     pub self_check: SelfCheck,
     /// Orders in flight at once.
@@ -82,6 +85,7 @@ impl From<&Config> for Settings {
             },
             email: config.email.clone(),
             loop_time: config.loop_time.try_into().unwrap_or(Duration::DAY),
+            key_type: config.key_type,
             self_check: config.self_check,
             concurrency: config.concurrency,
             longest_rest: LONGEST_REST,

@@ -5,7 +5,7 @@
 #   tests/docker/daemon-image.sh TAG BINARY
 #
 # Prints the image's id. BINARY must be static, as this makes it:
-#   cargo build --release --target x86_64-unknown-linux-musl --bin rancher-lets-encrypt
+#   make static
 set -eu
 
 fail() {

@@ -18,6 +18,7 @@ use crate::support::guarded;
 
 mod first;
 mod foreign;
+mod keys;
 mod lost;
 mod names;
 mod places;

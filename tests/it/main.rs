@@ -8,6 +8,7 @@ mod broken_names;
 mod budgets;
 mod check;
 mod cli;
+mod coming_from;
 mod compose;
 mod crash;
 mod decision;

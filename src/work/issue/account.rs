@@ -4,6 +4,7 @@ use tracing::debug;
 use tracing::info;
 use tracing::warn;
 
+use crate::core::bundle::KeyType;
 use crate::core::problem::AuthorityErrorKind;
 use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
@@ -91,7 +92,7 @@ impl<W: World> Attempt<'_, W> {
         let mut record = match self.account_record(directory).await? {
             Some(record) => record,
             None => {
-                let key = self.context.world.new_key().map_err(|error| {
+                let key = self.context.world.new_key(KeyType::Ec256).map_err(|error| {
                     Setback::failure(format!("no account key could be made: {error}"))
                 })?;
                 AccountRecord { directory: directory.to_owned(), key, url: None, lost: Vec::new() }

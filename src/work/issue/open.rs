@@ -21,7 +21,7 @@ impl<W: World> Attempt<'_, W> {
         self.trust_clock(directory).await?;
         let account = self.account().await?;
         self.take_budget(&account).await?;
-        let made = self.context.world.new_key();
+        let made = self.context.world.new_key(self.context.settings.key_type);
         let key =
             made.map_err(|error| Setback::failure(format!("no key could be made: {error}")))?;
         let order = PendingOrder::intend(

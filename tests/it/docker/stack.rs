@@ -26,6 +26,18 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docker-compose.yml");
 const CERTIFICATES: &str = "letsencrypt-certs";
 const CHALLENGES: &str = "letsencrypt-verify";
 
+/// System calls that no list of 2016 has: its filter answers "not permitted", not that it does not know them.
+const NEWER: &str = "clone3 close_range copy_file_range epoll_pwait2 faccessat2 fchmodat2 fsconfig fsmount fsopen \
+    fspick futex_requeue futex_wait futex_waitv futex_wake io_pgetevents io_uring_enter io_uring_register \
+    io_uring_setup landlock_create_ruleset membarrier memfd_secret mount_setattr move_mount open_tree openat2 \
+    pidfd_getfd pidfd_open pidfd_send_signal pkey_alloc pkey_free pkey_mprotect preadv2 process_madvise \
+    process_mrelease pwritev2 rseq statx userfaultfd";
+
+/// The variable by which the compose file takes something from the shell.
+pub(super) fn variable(name: &str) -> String {
+    format!("RLE_{name}")
+}
+
 /// Folder, what is in it, where it goes: as a user's own, with nothing for others.
 const FILL: &str =
     "tar --owner=1000 --group=1000 --mode=0700 -C \"$0\" -cf - \"$1\" | docker cp -a - \"$2\"";
@@ -41,6 +53,11 @@ pub(super) struct Stack<'a> {
 impl<'a> Stack<'a> {
     /// Makes the images and adds to the compose file what only the test needs: nothing is taken away.
     pub(super) async fn new(workshop: &'a Workshop, site: &'a Site) -> Self {
+        Self::with(workshop, site, Vec::new()).await
+    }
+
+    /// The same with more options of safety.
+    async fn with(workshop: &'a Workshop, site: &'a Site, security: Vec<String>) -> Self {
         let image = workshop.daemon_image().await;
         let nginx_image = workshop.nginx_image().await;
         let injected = site.injected();
@@ -50,7 +67,7 @@ impl<'a> Stack<'a> {
             "version": "2",
             "services": {
                 NGINX: { "networks": { "default": { "aliases": NAMES } } },
-                DAEMON: { "environment": injected, "volumes": [roots] },
+                DAEMON: { "environment": injected, "volumes": [roots], "security_opt": security },
             },
             "networks": { "default": { "external": { "name": workshop.name() } } },
         });
@@ -59,13 +76,23 @@ impl<'a> Stack<'a> {
         Self { workshop, site, image, nginx_image }
     }
 
+    /// The stack with a daemon that is denied what a Docker of 1.12 denies, because it came after it.
+    pub(super) async fn of_old(workshop: &'a Workshop, site: &'a Site) -> Self {
+        let path = site.path("filter.json");
+        let syscalls = json!({ "names": NEWER.split_whitespace().collect::<Vec<_>>(), "action": "SCMP_ACT_ERRNO" });
+        let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [syscalls] });
+        std::fs::write(&path, filter.to_string()).unwrap();
+        Self::with(workshop, site, vec![format!("seccomp:{}", path.display())]).await
+    }
+
     async fn compose(&self, args: &[&str]) {
         let mut command = Command::new("docker-compose");
         command.args(["--project-name", self.workshop.name(), "--file", FILE]);
         command.arg("--file").arg(self.site.path("added.yml")).args(args);
         // Whatever is set where the tests run is none of theirs.
-        command.envs(SETTINGS.iter().map(|setting| (setting.name, "")));
-        command.env("LE_IMAGE", &self.image).envs(self.site.settings().vars());
+        command.envs(SETTINGS.iter().map(|setting| (variable(setting.name), "")));
+        command.env(variable("IMAGE"), &self.image);
+        command.envs(self.site.settings().vars().map(|(name, value)| (variable(name), value)));
         command.stdin(Stdio::null()).kill_on_drop(true);
         let output = guarded(&format!("docker-compose {args:?}"), command.output()).await;
         let output = output.unwrap_or_else(|error| {

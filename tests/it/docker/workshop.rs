@@ -20,7 +20,6 @@ use crate::support::guarded;
 use sandbox::parts::part::find;
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
-const MUSL: &str = "x86_64-unknown-linux-musl";
 /// What the compose file names, and what `nginx-image.sh` says of its stand-in.
 const NGINX: &str = "nginx:alpine";
 const STAND_IN: &str = r#"{{index .Config.Labels "rancher-lets-encrypt.stand-in"}}"#;
@@ -218,7 +217,8 @@ pub(super) fn text(output: &Output) -> String {
 fn static_binary() -> PathBuf {
     let built = Path::new(env!("CARGO_BIN_EXE_rancher-lets-encrypt"));
     let target = built.parent().and_then(Path::parent).unwrap();
-    let binary = target.join(MUSL).join("release/rancher-lets-encrypt");
+    let musl = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let binary = target.join(musl).join("release/rancher-lets-encrypt");
     let Some(made) = changed_at(&binary) else {
         panic!("{} is missing: run `make static`", binary.display());
     };
