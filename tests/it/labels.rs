@@ -41,6 +41,7 @@ mod containers;
 mod odd;
 mod own_environment;
 mod polls;
+mod recorded;
 
 over_ages! {
     a_label_that_appears_is_acted_on_without_waiting_for_a_pass

@@ -1,5 +1,10 @@
 //! Which environment is ours: linked ones stand in the same lists.
 
+use std::time::Duration;
+
+use rancher_lets_encrypt::ports::Source as _;
+use sandbox::faults::Seen;
+use sandbox::faults::What;
 use sandbox::rancher::age::Age;
 use sandbox::rancher::age::Cattle;
 use sandbox::rancher::age::Server;
@@ -9,9 +14,11 @@ use serde_json::json;
 
 use super::announcing;
 use super::ordered;
+use super::polls::source;
 use super::set;
 use crate::support::LABEL;
 use crate::support::World;
+use crate::support::guarded;
 use crate::support::look::look;
 use crate::support::platform::answer;
 use crate::support::platform::status;
@@ -26,6 +33,39 @@ async fn strangers(age: Age) -> World {
     linked.environment = Some("11111111-2222-3333-4444-555555555555".to_owned());
     world.rancher.add_services([linked, announcing("web", "site", "a.example.com")]);
     world
+}
+
+/// Whatever the others answer, one of them is enough.
+#[tokio::test]
+async fn each_place_that_names_our_environment_is_enough() {
+    let places = [
+        "/2015-12-19/uuid",
+        "/2015-12-19/self/stack/environment_uuid",
+        "/2015-12-19/self/container/environment_uuid",
+        "/2015-12-19/self/service/environment_uuid",
+    ];
+    let world = strangers(Age::NEWEST).await;
+    world.rancher.settings(|settings| settings.caller = Caller::Own);
+    let faults = world.rancher.metadata_faults();
+    world.rancher.faults().add("projects", u32::MAX, status(500));
+    let metadata = source(&world, Duration::from_secs(60));
+    let empty = answer(200, r#""""#);
+    for odd in [answer(404, "Not found"), answer(200, "null"), empty, What::Close] {
+        for enough in places {
+            faults.clear();
+            let is_other = move |seen: &Seen| {
+                seen.path != enough && places.iter().any(|place| seen.path == *place)
+            };
+            faults.add_when(is_other, 0, u32::MAX, odd.clone());
+            let found = guarded(enough, metadata.announcements()).await.unwrap();
+            let names: Vec<&str> = found.iter().map(|one| one.label.as_str()).collect();
+            assert_eq!(names, ["a.example.com"], "{enough}");
+        }
+        faults.clear();
+        faults.add_when(move |seen| places.contains(&seen.path.as_str()), 0, u32::MAX, odd);
+        let error = metadata.announcements().await.unwrap_err().to_string();
+        assert!(error.contains("which environment is ours"), "{error}");
+    }
 }
 
 /// As with host networking, and where the metadata of another host is asked.

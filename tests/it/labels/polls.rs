@@ -52,7 +52,7 @@ impl MakeWriter<'_> for Log {
 }
 
 /// The source as the daemon has it, but for the times that it waits.
-fn source(world: &World, poll: Duration) -> Metadata {
+pub(super) fn source(world: &World, poll: Duration) -> Metadata {
     let (access, secret) = world.rancher.key(Role::Environment);
     let base = Base::parse(&world.rancher.api_url().parse().unwrap());
     let api = Api::new(http_client(), base, Secret::new(access), Secret::new(secret));
