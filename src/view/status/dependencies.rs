@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::core::held::User;
+use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
 use crate::core::text::timestamp;
 use crate::decide::filter::EPHEMERAL;
@@ -61,13 +62,14 @@ fn part(name: &str, fault: Option<(&str, Option<&str>)>, well: impl Into<String>
     }
 }
 
+/// What happened, and the advice for its kind: a key that is refused is not mended at an address.
+fn told(fault: &Failure) -> (&str, Option<&str>) {
+    (&fault.text, fault.kind.and_then(FailureKind::advice))
+}
+
 fn destination(report: &Report) -> Part {
-    let fault = report.destination_fault.as_deref();
-    part(
-        "destination",
-        fault.map(|fault| (fault, FailureKind::DestinationAway.advice())),
-        format!("certificates listed at {}", timestamp(report.at)),
-    )
+    let fault = report.destination_fault.as_ref();
+    part("destination", fault.map(told), format!("certificates listed at {}", timestamp(report.at)))
 }
 
 fn metadata(labels: &Labels) -> Part {
@@ -110,7 +112,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
             health: Health::Waiting,
             ..part(NAME, None, "not known while the destination cannot be read")
         },
-        Some(Err(fault)) => part(NAME, Some((fault, FailureKind::DestinationAway.advice())), ""),
+        Some(Err(fault)) => part(NAME, Some(told(fault)), ""),
         Some(Ok(balancers)) => {
             let mut part = part(NAME, None, listed(balancers));
             if on_record.is_wake_owed {
