@@ -6,11 +6,18 @@ use std::time::Duration;
 use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::ClientBuilder;
+use reqwest::Proxy;
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
 use time::OffsetDateTime;
+
+use crate::core::bundle::Secret;
+
+mod proxy;
+
+pub use proxy::proxies;
 
 /// Our name and version, as RFC 8555 section 6.1 wants it; not a browser's, or Rancher answers in HTML.
 pub const USER_AGENT: &str = concat!("rancher-lets-encrypt/", env!("CARGO_PKG_VERSION"));
@@ -24,8 +31,15 @@ pub struct Roots {
     pub is_extra_only: bool,
 }
 
-/// Starts a client that follows no redirect and waits for nothing without limit.
+/// Starts a client that follows no redirect, waits for nothing without limit, and connects directly: a proxy would see
+/// our keys, or answer in the place of what is asked.
 pub fn builder(connect_timeout: Duration) -> ClientBuilder {
+    builder_by_variables(connect_timeout).no_proxy()
+}
+
+/// The same for what stands outside: through the proxies that `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`
+/// name for it.
+pub fn builder_by_variables(connect_timeout: Duration) -> ClientBuilder {
     Client::builder()
         .user_agent(USER_AGENT)
         .redirect(Policy::none())
@@ -34,6 +48,12 @@ pub fn builder(connect_timeout: Duration) -> ClientBuilder {
         // Shorter than servers keep idle connections, so that none is used that is about to be closed.
         .pool_idle_timeout(Duration::from_secs(15))
         .tcp_nodelay(true)
+}
+
+/// The same through one proxy, whatever is asked.
+pub fn through(builder: ClientBuilder, proxy: &Secret) -> Result<ClientBuilder, String> {
+    let proxy = Proxy::all(proxy.reveal()).map_err(|_| "it is no URL of a proxy".to_owned())?;
+    Ok(builder.proxy(proxy))
 }
 
 /// The limit for a whole request, answer included.

@@ -44,6 +44,8 @@ pub struct Config {
     pub rancher_secret_key: Secret,
     /// PEM roots from `RANCHER_CA_FILE`, or from where Rancher puts its own.
     pub rancher_ca: Option<Vec<u8>>,
+    /// `RANCHER_PROXY`; it may hold a password.
+    pub rancher_proxy: Option<Secret>,
     /// `RANCHER_METADATA_URL`.
     pub metadata_url: Url,
     /// `DOMAINS`, the good ones.
@@ -88,6 +90,8 @@ pub struct Config {
     pub concurrency: usize,
     /// `LISTEN`.
     pub listen: Option<SocketAddr>,
+    /// `STATUS_HOSTS`; none stands for any.
+    pub status_hosts: Vec<String>,
     /// `NOTIFY_URL`; it may hold a token.
     pub notify_url: Option<Secret>,
     /// `NOTIFY_FORMAT`.

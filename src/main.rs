@@ -148,6 +148,7 @@ async fn run(config: Config) -> ExitCode {
             snapshot: snapshot.subscribe(),
             counts: Arc::clone(&world.counts),
             now,
+            hosts: config.status_hosts.clone().into(),
         };
         tokio::spawn(http::serve(listener, seen, stop));
     }
@@ -185,7 +186,7 @@ async fn run(config: Config) -> ExitCode {
 
 /// Its own client: what stands at other addresses is trusted by public roots.
 fn client_for_people(config: &Config) -> Result<reqwest::Client, String> {
-    let builder = client::builder(config.connect_timeout);
+    let builder = client::builder_by_variables(config.connect_timeout);
     let client = client::with_roots(builder, &Roots::default())?.build();
     client.map_err(|error| client::explain(&error))
 }
@@ -290,6 +291,10 @@ fn say_hello(config: &Config) {
     for bad in &config.bad_domains {
         warn!(error = %bad, "name in DOMAINS left out");
     }
+    let proxies = client::proxies(std::env::vars_os());
+    if !proxies.is_empty() {
+        info!(proxies = proxies.join(" "), "proxy variables are obeyed for the CA and for notices");
+    }
     for note in &config.notes {
         warn!(note, "setting without effect");
     }
@@ -305,8 +310,9 @@ fn say_hello(config: &Config) {
 
 /// The settings in force that have no field of their own in the line that says them.
 fn others(config: &Config) -> String {
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 15] = [
         "RANCHER_CA_FILE",
+        "RANCHER_PROXY",
         "CERTBOT_EMAIL",
         "KEY_TYPE",
         "RENEW_BEFORE_DAYS",
@@ -315,6 +321,7 @@ fn others(config: &Config) -> String {
         "HOST_CHECK_PORT",
         "SELF_CHECK_ADDRESS",
         "CONNECT_TIMEOUT",
+        "STATUS_HOSTS",
         "NOTIFY_URL",
         "NOTIFY_FORMAT",
         "HEARTBEAT_URL",

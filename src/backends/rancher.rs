@@ -40,6 +40,7 @@ use crate::ports::Destination;
 
 pub mod api;
 pub mod base;
+mod front;
 pub mod mark;
 pub mod metadata;
 pub mod waking;

@@ -44,6 +44,10 @@ pub enum Kind {
     Mail,
     /// An address or a name of a host.
     Host,
+    /// Names of hosts, with commas between them.
+    Hosts,
+    /// An http or https address of a proxy, with or without a name and a password, which are not shown.
+    Proxy,
     /// An address to listen on, or none.
     Listen,
     /// What is logged.
@@ -75,6 +79,8 @@ impl Kind {
             Self::Roots => "a file of certificates as PEM that can be read".to_owned(),
             Self::Mail => "one plain mail address, or nothing".to_owned(),
             Self::Host => "an IP address or a host name, without port".to_owned(),
+            Self::Hosts => "host names with commas between them, without ports".to_owned(),
+            Self::Proxy => "an http or https URL of host and port, like http://proxy.example:3128".to_owned(),
             Self::Listen => "an IP address with a port, like 0.0.0.0:8080, or off".to_owned(),
             Self::Filter => {
                 "a tracing filter, like info, debug or info,rancher_lets_encrypt=trace".to_owned()
@@ -168,6 +174,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Roots,
         "-",
         "PEM roots to trust for `CATTLE_URL` besides the public ones; `/var/lib/rancher/etc/ssl/ca.crt` is used when it exists",
+    ),
+    row(
+        "RANCHER_PROXY",
+        Kind::Proxy,
+        "-",
+        "proxy for `CATTLE_URL`, like `http://proxy.example:3128`; without it Rancher is asked directly, whatever `HTTP_PROXY` and the like say",
     ),
     row(
         "RANCHER_METADATA_URL",
@@ -265,6 +277,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Listen,
         "`0.0.0.0:8080`",
         "address of status page, metrics and health; `off` for none",
+    ),
+    row(
+        "STATUS_HOSTS",
+        Kind::Hosts,
+        "-",
+        "names under which they answer, with commas between them; addresses and `localhost` always do, other names get a 421. Without it they answer under any",
     ),
     row(
         "NOTIFY_URL",

@@ -32,6 +32,7 @@ fn every_fault_of_every_variable_is_listed_at_once_without_secrets() {
     let wrong: Vec<(&str, &str)> = vec![
         ("CATTLE_URL", "ftp://user:very-secret@x"),
         ("RANCHER_CA_FILE", "relative.pem"),
+        ("RANCHER_PROXY", "socks5://someone:very-secret@proxy"),
         ("RANCHER_METADATA_URL", "metadata"),
         ("DYNAMIC_CONFIG", "maybe"),
         ("STAGING", "prod"),
@@ -52,6 +53,7 @@ fn every_fault_of_every_variable_is_listed_at_once_without_secrets() {
         ("REPLACE_FOREIGN", "yes"),
         ("CONCURRENCY", "0"),
         ("LISTEN", "everywhere"),
+        ("STATUS_HOSTS", "http://a"),
         ("NOTIFY_URL", "very-secret"),
         ("NOTIFY_FORMAT", "xml"),
         ("HEARTBEAT_URL", "very-secret"),
@@ -143,6 +145,8 @@ fn every_default_in_the_table_is_the_one_that_holds() {
         ("REPLACE_FOREIGN", "never"),
         ("CONCURRENCY", "9"),
         ("LISTEN", "off"),
+        ("STATUS_HOSTS", "Certs.example.com., b"),
+        ("RANCHER_PROXY", "http://proxy.test:3128"),
         ("NOTIFY_URL", "http://hooks.test"),
         ("NOTIFY_FORMAT", "text"),
         ("HEARTBEAT_URL", "http://hooks.test"),
@@ -303,4 +307,21 @@ fn settings_in_force_are_all_shown_and_secrets_only_as_set() {
     let text = format!("{in_force:?}");
     assert!(!text.contains("very-secret"), "{text}");
     assert!(text.contains(r#"("NOTIFY_URL", "set")"#), "{text}");
+}
+
+#[test]
+fn a_proxy_is_shown_without_its_password() {
+    let named = [("RANCHER_PROXY", "http://someone:very-secret@proxy.test:3128")];
+    let config = config(&named).unwrap();
+    let shown = format!("{config:?} {:?}", config.in_force());
+    assert!(shown.contains("http://proxy.test:3128") && !shown.contains("very-secret"), "{shown}");
+}
+
+#[test]
+fn hosts_of_the_status_page_are_names() {
+    let hosts = |text: &str| config(&[("STATUS_HOSTS", text)]).map(|config| config.status_hosts);
+    assert_eq!(hosts("Certs.example.com., b").unwrap(), ["certs.example.com", "b"]);
+    for wrong in ["a:8080", "http://a", "ä", ","] {
+        assert!(hosts(wrong).is_err(), "{wrong}");
+    }
 }

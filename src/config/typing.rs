@@ -29,10 +29,11 @@ const NO_AGENT: &str = "not set: Rancher sets it for a container with the label 
 const STAND_IN: &str = "http://stand-in.invalid";
 
 /// What is not in force where certificates go elsewhere.
-const OF_RANCHER: [&str; 5] = [
+const OF_RANCHER: [&str; 6] = [
     "CATTLE_URL",
     "CATTLE_ACCESS_KEY",
     "CATTLE_SECRET_KEY",
+    "RANCHER_PROXY",
     "RANCHER_METADATA_URL",
     "DYNAMIC_CONFIG",
 ];
@@ -93,6 +94,7 @@ impl<'a> Typing<'a> {
             rancher_access_key,
             rancher_secret_key,
             rancher_ca,
+            rancher_proxy: self.proxy("RANCHER_PROXY"),
             metadata_url,
             domains,
             bad_domains,
@@ -117,6 +119,7 @@ impl<'a> Typing<'a> {
             replace_foreign: self.word("REPLACE_FOREIGN"),
             concurrency: self.number("CONCURRENCY").map_or(0, usize::from),
             listen: self.listen("LISTEN"),
+            status_hosts: self.hosts("STATUS_HOSTS"),
             notify_url: self.secret_url("NOTIFY_URL"),
             notify_format: self.word("NOTIFY_FORMAT"),
             heartbeat_url: self.secret_url("HEARTBEAT_URL"),

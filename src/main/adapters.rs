@@ -175,14 +175,17 @@ impl Adapters {
             built.map_err(|accepted| faults.push(Fault { name, value: None, accepted })).ok()
         };
         let timeout = config.connect_timeout;
-        let rancher =
-            build("RANCHER_CA_FILE", client::with_roots(client::builder(timeout), &rancher_roots));
-        let acme = build("ACME_CA_FILE", client::with_roots(client::builder(timeout), &acme_roots));
-        // Plain HTTP on the host's own network: no roots, no proxy.
-        let metadata = build(
-            "RANCHER_METADATA_URL",
-            client::with_roots(client::builder(timeout).no_proxy(), &Roots::default()),
-        );
+        let rancher = match &config.rancher_proxy {
+            Some(proxy) => client::through(client::builder(timeout), proxy),
+            None => Ok(client::builder(timeout)),
+        };
+        let rancher = rancher.and_then(|builder| client::with_roots(builder, &rancher_roots));
+        let rancher = build("RANCHER_CA_FILE", rancher);
+        let acme = client::with_roots(client::builder_by_variables(timeout), &acme_roots);
+        let acme = build("ACME_CA_FILE", acme);
+        // Plain HTTP on the host's own network: no roots.
+        let metadata = client::with_roots(client::builder(timeout), &Roots::default());
+        let metadata = build("RANCHER_METADATA_URL", metadata);
         let webroot = Webroot::new(
             &config.webroot,
             config.self_check_port,

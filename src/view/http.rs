@@ -19,6 +19,11 @@ use axum::response::Html;
 use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get;
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
 use time::Duration;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -32,6 +37,7 @@ use crate::view::page;
 use crate::view::status::Status;
 use crate::work::daemon::Snapshot;
 
+mod hosts;
 pub mod limits;
 
 pub use limits::Limits;
@@ -50,6 +56,8 @@ pub struct Seen {
     pub counts: Arc<Counts>,
     /// The time.
     pub now: fn() -> OffsetDateTime,
+    /// Names of this host, as `STATUS_HOSTS` has them; none takes every name.
+    pub hosts: Arc<[String]>,
 }
 
 /// Answers until `shutdown` resolves.
@@ -68,7 +76,43 @@ pub async fn serve_within(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(Limited::new(listener, limits), router(seen)).with_graceful_shutdown(shutdown).await
+    let mut listener = Limited::new(listener, limits);
+    let service = TowerToHyperService::new(router(seen));
+    // HTTP/1.1 by itself: one that takes either version takes HTTP/2 as soon as any crate switches it on in hyper, and
+    // lets each connection have hundreds of answers at once.
+    let mut protocol = http1::Builder::new();
+    protocol
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_buf_size(limits.head)
+        .keep_alive(false);
+    let (stops, stopped) = watch::channel(());
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            () = &mut shutdown => break,
+            (stream, _) = listener.accept() => stream,
+        };
+        let connection = protocol.serve_connection(TokioIo::new(stream), service.clone());
+        let mut stopped = stopped.clone();
+        tokio::spawn(async move {
+            tokio::pin!(connection);
+            // What goes wrong on a connection is known to whoever is at its other end.
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                _ = stopped.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            drop(ended);
+        });
+    }
+    drop((listener, stopped));
+    stops.send_replace(());
+    // Until every connection has ended.
+    stops.closed().await;
+    Ok(())
 }
 
 /// How many answers are made at once: with thousands of certificates one takes a moment.
@@ -101,6 +145,7 @@ impl Shared {
 }
 
 fn router(seen: Seen) -> Router {
+    let guarded = middleware::from_fn_with_state(seen.clone(), guard);
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -108,7 +153,7 @@ fn router(seen: Seen) -> Router {
         .merge(pages())
         .route("/metrics", get(prometheus))
         .fallback(nothing_here)
-        .layer(middleware::from_fn(guard))
+        .layer(guarded)
         .with_state(Shared { seen, turns: Arc::new(Semaphore::new(AT_ONCE)) })
 }
 
@@ -140,8 +185,13 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-async fn guard(request: Request<Body>, next: Next) -> Response {
-    let mut response = next.run(request).await;
+async fn guard(State(seen): State<Seen>, request: Request<Body>, next: Next) -> Response {
+    let mut response = if hosts::is_meant(&request, &seen.hosts) {
+        next.run(request).await
+    } else {
+        let text = "this is no name of the status page: STATUS_HOSTS has those that are\n";
+        (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -269,7 +319,25 @@ mod tests {
             snapshot: watch::Sender::new(snapshot).subscribe(),
             counts: Arc::new(Counts::new(Directories::default(), || NOW)),
             now: || NOW,
+            hosts: Arc::default(),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_come_to_its_end_is_not_waited_for() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limits = Limits { lifetime: std::time::Duration::from_secs(3600), ..Limits::default() };
+        let begun = tokio::time::Instant::now();
+        tokio::spawn(serve_within(
+            listener,
+            seen(Snapshot::default()),
+            limits,
+            std::future::pending(),
+        ));
+        let answer = ask(address, "GET /healthz HTTP/1.1\r\nHost: a\r\nx: ").await;
+        assert_eq!(answer, "");
+        assert!(begun.elapsed() < 2 * limits.head_time);
     }
 
     #[track_caller]

@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::core::held::User;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
+use crate::core::reaction::Failure;
 use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
 use crate::ports::Destination;
@@ -137,7 +138,7 @@ impl<W: World> Reconciler<W> {
         self.tell_fault("store", store_fault.as_deref());
         self.tell_fault(
             self.context.world.destination().describe().name,
-            destination_fault.as_deref(),
+            destination_fault.as_ref().map(|fault| fault.text.as_str()),
         );
         let view = Arc::new(View {
             held,
@@ -148,7 +149,7 @@ impl<W: World> Reconciler<W> {
         self.seed_ledger(&view, now).await;
         let policy = &self.context.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
-        let balancers = self.balancers(destination_fault.as_deref()).await;
+        let balancers = self.balancers(destination_fault.is_none()).await;
         let webroot_fault = self.webroot_fault().await;
         let asked = self.asked(&wanted.entries, &assigned.entries, &assigned.left, now).await;
         let gathering = Gathering {
@@ -252,8 +253,8 @@ fn known(lineages: &[Arc<Lineage>]) -> Known {
 /// What a pass has gathered beside the certificates.
 struct Gathering<'a> {
     view: Arc<View>,
-    destination_fault: Option<String>,
-    balancers: Option<Result<Arc<[User]>, String>>,
+    destination_fault: Option<Failure>,
+    balancers: Option<Result<Arc<[User]>, Failure>>,
     store_fault: Option<String>,
     is_ephemeral: bool,
     account: String,
@@ -266,7 +267,7 @@ struct Gathering<'a> {
 impl Gathering<'_> {
     fn remote<'a>(&'a self, assigned: &'a Assigned) -> RemoteCopy<'a> {
         match (&self.destination_fault, &assigned.remote) {
-            (Some(fault), _) => RemoteCopy::Unknown(fault),
+            (Some(fault), _) => RemoteCopy::Unknown(&fault.text),
             (None, Some(held)) => RemoteCopy::Held(held),
             (None, None) => RemoteCopy::Absent,
         }

@@ -53,7 +53,7 @@ pub(crate) fn trusting(world: &World) -> Client {
         extra: Some(std::fs::read(world.path("acme-roots.pem")).unwrap()),
         is_extra_only: true,
     };
-    let builder = client::builder(std::time::Duration::from_secs(5)).no_proxy();
+    let builder = client::builder(std::time::Duration::from_secs(5));
     let builder = client::with_roots(builder, &roots).unwrap();
     builder.build().unwrap()
 }

@@ -38,6 +38,7 @@ use crate::support::platform::self_signed;
 use crate::support::platform::status;
 
 mod access;
+mod front;
 mod odd;
 
 const LIST: &str = "list-certificates";

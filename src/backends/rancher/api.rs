@@ -1,5 +1,7 @@
 //! A thin client of the Rancher API: key, environment, pages, statuses.
 
+use std::sync::OnceLock;
+
 use reqwest::Client;
 use reqwest::Method;
 use reqwest::StatusCode;
@@ -10,6 +12,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::backends::rancher::base::Base;
+use crate::backends::rancher::front;
+use crate::backends::rancher::front::Redirect;
 use crate::client;
 use crate::core::bundle::Secret;
 use crate::core::problem::DestinationError;
@@ -23,6 +27,8 @@ pub struct Api {
     secret_key: Secret,
     project: OnceCell<String>,
     environment: OnceCell<String>,
+    /// Why nothing is asked any more: HTTP leads to HTTPS, and each request would show the key again.
+    moved: OnceLock<String>,
 }
 
 /// Something with an id, in a list.
@@ -94,7 +100,8 @@ impl Api {
     pub fn new(client: Client, base: Base, access_key: Secret, secret_key: Secret) -> Self {
         let project = OnceCell::new_with(base.project.clone());
         let environment = OnceCell::new();
-        Self { client, base, access_key, secret_key, project, environment }
+        let moved = OnceLock::new();
+        Self { client, base, access_key, secret_key, project, environment, moved }
     }
 
     /// Gets one resource; none if there is no such id.
@@ -279,6 +286,9 @@ impl Api {
         url: &str,
         body: Option<Value>,
     ) -> Result<Answer, DestinationError> {
+        if let Some(why) = self.moved.get() {
+            return Err(DestinationError::Denied(why.clone()));
+        }
         let mut request = self
             .client
             .request(method, url)
@@ -296,7 +306,18 @@ impl Api {
             request.send().await.map_err(|error| unavailable(client::explain(&error)))?;
         let status = response.status();
         let headers = response.headers().clone();
+        if status.is_redirection() {
+            return Err(match front::redirect(url, &self.base.url, status, &headers) {
+                Redirect::ToHttps(why) => {
+                    DestinationError::Denied(self.moved.get_or_init(|| why).clone())
+                }
+                Redirect::Elsewhere(why) => DestinationError::Unavailable(why),
+            });
+        }
         let body = client::read(response, LARGEST).await.map_err(unavailable)?;
+        if let Some(why) = front::wants_https(&self.base.url, status, &body) {
+            return Err(DestinationError::Denied(self.moved.get_or_init(|| why).clone()));
+        }
         Ok(Answer { status, headers, body })
     }
 }
@@ -348,6 +369,9 @@ impl Answer {
             });
         }
         let said = self.error();
+        if !said.is_ranchers() && !self.is_role_missing() {
+            return Err(front::refusal(&what, self.status, &self.headers));
+        }
         let code = said.code.as_deref().unwrap_or_default();
         let text = said.text(&what, self.status);
         Err(match (self.status.as_u16(), code) {
@@ -360,15 +384,11 @@ impl Answer {
                 "{text}: the environment in CATTLE_URL is not the one of the API key"
             )),
             (404, _) if self.is_role_missing() => DestinationError::Denied(role_missing("its account has the kind agent")),
-            // Something in front of Rancher says so while Rancher is moved or set up.
-            (404, _) if !said.is_ranchers() => DestinationError::Unavailable(format!(
-                "{text}, and not from Rancher: is CATTLE_URL the address of a Rancher 1.x server?"
-            )),
             (404, _) => DestinationError::Denied(format!(
                 "{text}: is CATTLE_URL the address of a Rancher 1.x server, and has its API key the role environment?"
             )),
             (409, _) | (422, "ActionNotAvailable" | "NotUnique") => DestinationError::Conflict(text),
-            (300..=399 | 429 | 500.., _) => DestinationError::Unavailable(text),
+            (429 | 500.., _) => DestinationError::Unavailable(text),
             _ => DestinationError::Refused(text),
         })
     }
@@ -388,8 +408,13 @@ impl ErrorBody {
             self.detail.as_deref(),
         ];
         let mut text = format!("{what}: {}", status.as_u16());
-        for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {
-            text += &format!(" {}", one_line(part));
+        // Its code, message and detail are often the same word.
+        let mut said: Vec<String> = Vec::new();
+        for part in parts.into_iter().flatten().map(one_line).filter(|part| !part.is_empty()) {
+            if !said.iter().any(|said| said.eq_ignore_ascii_case(&part)) {
+                text += &format!(" {part}");
+                said.push(part);
+            }
         }
         text
     }

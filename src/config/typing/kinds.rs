@@ -131,6 +131,38 @@ impl Typing<'_> {
         self.plain(name, Kind::Host, read, String::clone)
     }
 
+    /// Names in small letters, as a `Host` header can have them.
+    pub(super) fn hosts(&mut self, name: &'static str) -> Vec<String> {
+        let is_name = |text: &str| {
+            (1..254).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        };
+        let read = |text: &str| {
+            let names: Vec<String> = text
+                .split([',', ' '])
+                .filter(|name| !name.is_empty())
+                .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
+                .collect();
+            Some(names).filter(|names| !names.is_empty() && names.iter().all(|name| is_name(name)))
+        };
+        self.plain(name, Kind::Hosts, read, |names| names.join(", ")).unwrap_or_default()
+    }
+
+    /// An address of a proxy: shown without what may be secret in it.
+    pub(super) fn proxy(&mut self, name: &'static str) -> Option<Secret> {
+        let read = |text: &str, kind: Kind| {
+            if !matches!(kind, Kind::Proxy) {
+                unlike(name);
+            }
+            let is_proxy = is_url(text, &["http", "https"])
+                && Url::parse(text).is_ok_and(|url| matches!(url.path(), "" | "/"));
+            is_proxy
+                .then(|| Secret::new(text.to_owned()))
+                .ok_or_else(|| Refusal { is_hidden: text.contains('@'), ..Refusal::of(kind) })
+        };
+        self.value(name, read, |url| without_user(url.reveal()))
+    }
+
     pub(super) fn listen(&mut self, name: &'static str) -> Option<SocketAddr> {
         let read = |text: &str| match text.eq_ignore_ascii_case("off") {
             true => Some(None),
@@ -180,6 +212,11 @@ pub(super) fn roots(read: ReadFile<'_>, path: &Path) -> Result<Vec<u8>, String> 
         return Err(format!("{wanted}: there is no certificate in it"));
     }
     Ok(pem)
+}
+
+/// Scheme, host and port of a URL.
+fn without_user(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| SET.to_owned(), |url| url.origin().ascii_serialization())
 }
 
 fn is_url(value: &str, schemes: &[&str]) -> bool {

@@ -106,7 +106,8 @@ impl<C: Solver, D: Disk> Preflight<'_, C, D> {
         let config = self.config;
         let roots =
             Roots { is_extra_only: config.acme_ca.is_some(), extra: config.acme_ca.clone() };
-        let client = client::with_roots(client::builder(config.connect_timeout), &roots)?;
+        let client =
+            client::with_roots(client::builder_by_variables(config.connect_timeout), &roots)?;
         let client = client.build().map_err(|error| client::explain(&error))?;
         let url = config.wanted_directory();
         let response = client.get(url.clone()).send().await;

@@ -38,8 +38,7 @@ pub async fn get(
 ) -> Result<(StatusCode, String), NoAnswer> {
     let url = format!("{}{path}", base(address));
     let wrong = |error: String| NoAnswer::Wrong(format!("{url}: {error}"));
-    let builder =
-        client::with_roots(client::builder(connect_timeout).no_proxy(), &Roots::default());
+    let builder = client::with_roots(client::builder(connect_timeout), &Roots::default());
     let client = builder
         .and_then(|builder| builder.build().map_err(|error| client::explain(&error)))
         .map_err(wrong)?;

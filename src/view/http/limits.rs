@@ -30,11 +30,20 @@ pub struct Limits {
     pub connections: usize,
     /// How long a connection may last, with all that is asked and answered.
     pub lifetime: Duration,
+    /// Bytes of a request's line and headers.
+    pub head: usize,
+    /// How long these may take to come.
+    pub head_time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 64, lifetime: Duration::from_secs(60) }
+        Self {
+            connections: 64,
+            lifetime: Duration::from_secs(60),
+            head: 16 << 10,
+            head_time: Duration::from_secs(10),
+        }
     }
 }
 
@@ -217,7 +226,7 @@ mod tests {
         lifetime: Duration,
     ) -> (mpsc::UnboundedSender<DuplexStream>, Limited<Handed>) {
         let (connects, connected) = mpsc::unbounded_channel();
-        let limits = Limits { connections, lifetime };
+        let limits = Limits { connections, lifetime, ..Limits::default() };
         (connects, Limited::new(Handed(connected), limits))
     }
 

@@ -6,6 +6,7 @@ use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::held::User;
+use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
 use crate::core::text::timestamp;
 use crate::decide::filter::EPHEMERAL;
@@ -62,13 +63,14 @@ fn part(name: &str, fault: Option<(&str, Option<&str>)>, well: impl Into<String>
     }
 }
 
+/// What happened, and the advice for its kind: a key that is refused is not mended at an address.
+fn told(fault: &Failure) -> (&str, Option<&str>) {
+    (&fault.text, fault.kind.and_then(FailureKind::advice))
+}
+
 fn destination(report: &Report) -> Part {
-    let fault = report.destination_fault.as_deref();
-    part(
-        "destination",
-        fault.map(|fault| (fault, FailureKind::DestinationAway.advice())),
-        format!("certificates listed at {}", timestamp(report.at)),
-    )
+    let fault = report.destination_fault.as_ref();
+    part("destination", fault.map(told), format!("certificates listed at {}", timestamp(report.at)))
 }
 
 /// For so long names that are known are enough; after that new ones are missed, and nobody but a person can help.
@@ -117,7 +119,7 @@ fn balancers(report: &Report, on_record: &OnRecord<'_>, now: OffsetDateTime) -> 
             health: Health::Waiting,
             ..part(NAME, None, "not known while the destination cannot be read")
         },
-        Some(Err(fault)) => part(NAME, Some((fault, FailureKind::DestinationAway.advice())), ""),
+        Some(Err(fault)) => part(NAME, Some(told(fault)), ""),
         Some(Ok(balancers)) => {
             let mut part = part(NAME, None, listed(balancers));
             if on_record.is_wake_owed {

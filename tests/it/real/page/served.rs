@@ -40,6 +40,7 @@ async fn serve_each(status: impl Fn() -> Status + Send + Sync + 'static) -> Serv
         status: Arc::new(status),
         snapshot: watch::Sender::new(Snapshot::default()).subscribe(),
         now: || made::NOW,
+        hosts: Arc::default(),
         counts: Arc::new(Counts::new(Directories::default(), || made::NOW)),
     };
     let task = tokio::spawn(async move {
