@@ -329,7 +329,7 @@ fn others(config: &Config) -> String {
 /// The store that the settings name.
 fn store<W: World>(config: &Config, world: &W) -> Arc<Store<W::Disk>> {
     let disk = Arc::clone(world.disk());
-    Arc::new(Store::new(disk, &config.store, &config.webroot))
+    Arc::new(Store::new(disk, &config.store, &config.webroot).with_key_type(config.key_type))
 }
 
 /// Who holds the store.

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::core::bundle::KeyType;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::store::ledger::file::Length;
@@ -99,6 +100,7 @@ pub struct Store<D> {
     disk: Arc<D>,
     root: PathBuf,
     webroot: PathBuf,
+    key_type: KeyType,
     cache: Mutex<BTreeMap<String, Cached>>,
     ledger: Mutex<Length>,
     /// Lines that wait to be written into it.
@@ -118,6 +120,7 @@ impl<D: Disk> Store<D> {
             disk,
             root: root.to_owned(),
             webroot: webroot.to_owned(),
+            key_type: KeyType::Ec256,
             cache: Mutex::default(),
             ledger: Mutex::default(),
             queue: Mutex::default(),
@@ -125,6 +128,12 @@ impl<D: Disk> Store<D> {
             begun: Mutex::default(),
             writing: Mutex::default(),
         }
+    }
+
+    /// Certbot is told of this kind of keys, for the day when it takes over; of [`KeyType::Ec256`] without.
+    #[must_use]
+    pub fn with_key_type(self, key_type: KeyType) -> Self {
+        Self { key_type, ..self }
     }
 
     /// Runs blocking work on the store. It ends even if nobody waits for it any more.

@@ -127,7 +127,7 @@ impl Serving {
             Ok((default, pairs)) => (self.default, self.pairs) = (default, pairs),
             Err(error) => self.errors.push(error),
         }
-        model.version().to_owned()
+        model.version()
     }
 
     /// The pair for a name: an exact name, else a wildcard, else the default.

@@ -1,12 +1,14 @@
 //! Rancher 1.x: the API of Cattle and the metadata service, over one model.
 //!
-//! The API behaves as Cattle 0.183.83 does (Rancher 1.6.30), metadata as rancher-metadata v0.10.4;
+//! The API behaves as Cattle 0.183.83 does (Rancher 1.6.30), metadata as rancher-metadata v0.10.4, unless it is made older;
 //! `recordings/` holds what those answered, and `tests/rancher.rs` holds the model against it.
 //!
 //! - [`settings`]: what a test may set
+//! - [`age`]: which rancher-metadata it is, with the rows of which Cattle
 //! - [`certificate`], [`service`]: what the model holds
 //! - [`model`]: all of it at one moment
 
+pub mod age;
 pub mod certificate;
 pub mod model;
 pub mod service;

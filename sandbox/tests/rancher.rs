@@ -12,6 +12,8 @@ mod api_sequences;
 mod balancers;
 #[path = "rancher/desk.rs"]
 mod desk;
+#[path = "rancher/metadata_ages.rs"]
+mod metadata_ages;
 #[path = "rancher/metadata_replay.rs"]
 mod metadata_replay;
 #[path = "rancher/metadata_sequences.rs"]

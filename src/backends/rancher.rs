@@ -49,14 +49,14 @@ pub const NAME: &str = "Rancher";
 
 /// A Rancher 1.x environment.
 pub struct Rancher {
-    api: Api,
+    api: Arc<Api>,
     metadata: Arc<Metadata>,
     seen: Seen,
 }
 
 impl Rancher {
     /// The environment behind this API and this metadata service.
-    pub fn new(api: Api, metadata: Arc<Metadata>) -> Self {
+    pub fn new(api: Arc<Api>, metadata: Arc<Metadata>) -> Self {
         Self { api, metadata, seen: Seen::default() }
     }
 }

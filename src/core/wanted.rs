@@ -49,6 +49,12 @@ pub struct Wanted {
 
 const DOMAINS: &str = "DOMAINS";
 
+/// The longest label that is read, in bytes: more than 250 names of the greatest length. Labels are everybody's, and
+/// whoever writes a megabyte into one must not fill log, page and store.
+const LONGEST_LABEL: usize = 64 << 10;
+/// How many bad names of one label are told one by one.
+const MOST_BAD: usize = 20;
+
 impl Wanted {
     /// Merges `DOMAINS` and the labels.
     ///
@@ -98,9 +104,19 @@ impl Wanted {
     fn claims(&mut self, announcements: &[Announcement]) -> Vec<Claim> {
         let mut claims = Vec::new();
         for Announcement { uuid, service, label } in announcements {
+            let (label, left_out) = bounded(label);
             let (entries, bad) = parse_list(label);
-            let notices = bad.iter().map(|bad| format!("{service} announces {bad}"));
-            self.notices.extend(notices);
+            let notices = bad.iter().take(MOST_BAD);
+            self.notices.extend(notices.map(|bad| format!("{service} announces {bad}")));
+            if let Some(more) = bad.len().checked_sub(MOST_BAD).filter(|more| *more > 0) {
+                self.notices.insert(format!("{service} announces {more} more that are no names"));
+            }
+            if left_out > 0 {
+                self.notices.insert(format!(
+                    "{service} announces more than the {LONGEST_LABEL} bytes that are read of one label: what is behind \
+                     them is left out ({left_out} entries)"
+                ));
+            }
             let holder = Holder { uuid: uuid.clone(), service: service.clone() };
             let mut own: BTreeMap<DomainName, Names> = BTreeMap::new();
             for names in entries {
@@ -172,6 +188,17 @@ struct Places {
     by_set: BTreeMap<NameSet, usize>,
 }
 
+/// The whole entries of a label among as many bytes as are read, and how many entries are behind them.
+fn bounded(label: &str) -> (&str, usize) {
+    if label.len() <= LONGEST_LABEL {
+        return (label, 0);
+    }
+    // The comma may be the one right behind what is read.
+    let longest = &label[..label.floor_char_boundary(LONGEST_LABEL + 1)];
+    let end = longest.rfind(',').unwrap_or(0);
+    (&label[..end], label[end..].trim_start_matches(',').split(',').count())
+}
+
 struct Claim {
     holder: Holder,
     names: Names,
@@ -208,6 +235,29 @@ mod tests {
             wanted,
             "order of lists must not matter"
         );
+    }
+
+    #[test]
+    fn a_label_without_end_is_read_so_far_and_told_once() {
+        let entries = |label: &str| {
+            let wanted = merge("", &[("1", label)], &Holders::new());
+            (wanted.entries.len(), wanted.notices)
+        };
+        // As long as is read, to the byte, and one byte more.
+        let name = "a.test.com";
+        let whole = format!("{name}{}", " ".repeat(LONGEST_LABEL - name.len()));
+        assert_eq!(entries(&whole), (1, BTreeSet::new()));
+        let (read, notices) = entries(&format!("{whole},b.test.com, c.test.com"));
+        assert_eq!((read, notices.len()), (1, 1), "{notices:?}");
+        assert!(notices.iter().all(|notice| notice.contains("(2 entries)")), "{notices:?}");
+        // No certificate is made of a part of an entry.
+        let (read, notices) = entries(&format!("a.test.com,{} {whole}", "é".repeat(LONGEST_LABEL)));
+        assert_eq!((read, notices.len()), (1, 1), "{notices:?}");
+        assert_eq!(entries(&format!("{whole} b.test.com")).0, 0);
+
+        let bad: Vec<String> = (0..10_000).map(|number| format!("{number}_")).collect();
+        let (read, notices) = entries(&format!("a.test.com, {}", bad.join(", ")));
+        assert_eq!((read, notices.len()), (1, MOST_BAD + 2), "{notices:?}");
     }
 
     #[test]

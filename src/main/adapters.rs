@@ -198,12 +198,12 @@ impl Adapters {
             return Err(Faults(faults));
         };
         let base = Base::parse(&config.rancher_url);
-        let api = Api::new(
+        let api = Arc::new(Api::new(
             rancher,
             base,
             config.rancher_access_key.clone(),
             config.rancher_secret_key.clone(),
-        );
+        ));
         let directories = Directories {
             production: config.production_directory.to_string(),
             staging: config.staging_directory.to_string(),
@@ -211,7 +211,8 @@ impl Adapters {
         let counts = Arc::new(Counts::new(directories, now));
         let (source, destination) = match &config.delivery {
             Delivery::Rancher => {
-                let metadata = Arc::new(Metadata::new(metadata, &config.metadata_url));
+                let metadata = Metadata::new(metadata, &config.metadata_url, Arc::clone(&api));
+                let metadata = Arc::new(metadata);
                 let rancher = Rancher::new(api, Arc::clone(&metadata));
                 (Announcements::Metadata(metadata), Place::Rancher(Box::new(rancher)))
             }

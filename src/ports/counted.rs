@@ -60,7 +60,7 @@ pub const AUTHORITY_ANSWERS: [&str; 10] = [
     "account-unknown",
     "gone",
     "not-ready",
-    "already-told",
+    "already-responded",
 ];
 
 /// Which directory of an authority; there may be others only on record, of settings that were changed.
@@ -299,7 +299,7 @@ impl<A> CountedAuthority<A> {
                 AuthorityErrorKind::AccountUnknown => "account-unknown",
                 AuthorityErrorKind::Gone => "gone",
                 AuthorityErrorKind::NotReady => "not-ready",
-                AuthorityErrorKind::AlreadyResponded => "already-told",
+                AuthorityErrorKind::AlreadyResponded => "already-responded",
             },
         };
         let (directory, now) = (self.counts.directories.of(directory), (self.counts.now)());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::core::bundle::KeyType;
 use crate::core::names::Names;
 
 /// What we read of a renewal file.
@@ -66,7 +67,18 @@ pub fn turned_off(text: &str) -> String {
 }
 
 /// A file for a lineage of ours.
-pub fn render(root: &Path, webroot: &Path, lineage: &str, server: &str, names: &Names) -> String {
+pub fn render(
+    root: &Path,
+    webroot: &Path,
+    lineage: &str,
+    key_type: KeyType,
+    server: &str,
+    names: &Names,
+) -> String {
+    let key_type = match key_type {
+        KeyType::Ec256 => "key_type = ecdsa",
+        KeyType::Rsa2048 => "key_type = rsa\nrsa_key_size = 2048",
+    };
     let live = root.join("live").join(lineage);
     let mut text = format!(
         "# Kept by rancher-lets-encrypt. To let certbot take over, stop the daemon and remove `autorenew`.\n\
@@ -80,7 +92,7 @@ pub fn render(root: &Path, webroot: &Path, lineage: &str, server: &str, names: &
         text += &format!("{key} = {}\n", live.join(format!("{file}.pem")).display());
     }
     text += &format!(
-        "\n{PARAMS}\n{OFF}\nauthenticator = webroot\nwebroot_path = {0},\nserver = {server}\nkey_type = ecdsa\n{MAP}",
+        "\n{PARAMS}\n{OFF}\nauthenticator = webroot\nwebroot_path = {0},\nserver = {server}\n{key_type}\n{MAP}",
         webroot.display()
     );
     for name in names.iter() {
@@ -129,10 +141,15 @@ mod tests {
             Path::new("/le"),
             Path::new("/www"),
             "a.example.com",
+            KeyType::Rsa2048,
             "https://ca.test/directory",
             &names,
         );
         assert!(Renewal::parse(&text).unwrap().is_off);
+        assert!(
+            text.contains("\nkey_type = rsa\nrsa_key_size = 2048\n[[webroot_map]]\n"),
+            "{text}"
+        );
         assert!(
             text.contains("cert = /le/live/a.example.com/cert.pem\n")
                 && text.contains("b.example.com = /www\n")

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use time::OffsetDateTime;
 use tracing::debug;
 
+use crate::core::bundle::KeyType;
 use crate::core::names::Names;
 use crate::ports::Disk;
 use crate::ports::Safe;
@@ -101,18 +102,20 @@ impl<D: Disk> Store<D> {
     /// certbot changed in it stays.
     fn write_renewal(&self, lineage: &str, record: &Record) -> Result<(), StoreError> {
         let path = self.renewal(lineage);
-        let render = |server: &str, names: &Names| {
-            renewal::render(&self.root, &self.webroot, lineage, server, names)
+        let render = |key_type: KeyType, server: &str, names: &Names| {
+            renewal::render(&self.root, &self.webroot, lineage, key_type, server, names)
         };
         let server = record.live_version().and_then(|version| version.directory.as_deref());
-        let text = render(server.unwrap_or(""), &record.names);
+        let text = render(self.key_type, server.unwrap_or(""), &record.names);
         match self.read(&path) {
             // A power failure has torn it: it is not waited for until it is safe.
             Ok(present) if is_torn(&present, text.as_bytes()) => {}
             Ok(present) => {
                 let present = String::from_utf8_lossy(&present);
-                let is_ours = renewal::contents(&present)
-                    .is_some_and(|(server, names)| render(server, &names) == present);
+                let is_ours = renewal::contents(&present).is_some_and(|(server, names)| {
+                    let mut kinds = [KeyType::Ec256, KeyType::Rsa2048].into_iter();
+                    kinds.any(|kind| render(kind, server, &names) == present)
+                });
                 if !is_ours || present == text {
                     return Ok(());
                 }

@@ -144,7 +144,7 @@ impl<D: Disk> Notifier<D> {
         (self.tell)(Part {
             name: PART.to_owned(),
             health: Health::Attention,
-            detail: format!("nothing is notified as long as the outbox is not read: {error}"),
+            detail: format!("no notice is sent as long as the outbox cannot be read: {error}"),
             advice: FailureKind::Disk.advice().map(str::to_owned),
         });
     }

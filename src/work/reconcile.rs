@@ -51,7 +51,8 @@ pub struct Reconciler<W: World> {
     knows_labels: bool,
     /// When labels were last read, and why not the last time.
     read_at: Option<OffsetDateTime>,
-    labels_fault: Option<String>,
+    /// Since when labels cannot be read, and why the last time.
+    labels_fault: Option<(OffsetDateTime, String)>,
     /// What was said already: a sentence is news once.
     said: BTreeSet<String>,
     /// The notices about wanted names that hold at present.

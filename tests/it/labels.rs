@@ -14,6 +14,53 @@ use crate::support::LABEL;
 use crate::support::World;
 use crate::support::guarded;
 
+/// Runs tests over every age of Rancher that a reader of labels could tell from the others: each name is that of a function
+/// that is given a world of that age.
+macro_rules! over_ages {
+    ($($test:ident)*) => {
+        over_ages!(v0_5_1 0, $($test)*);
+        over_ages!(v0_6_8 1, $($test)*);
+        over_ages!(v0_7_4 2, $($test)*);
+        over_ages!(v0_9_5 3, $($test)*);
+        over_ages!(v0_10_4 4, $($test)*);
+    };
+    ($age:ident $place:literal, $($test:ident)*) => {
+        mod $age {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    let age = sandbox::rancher::age::Age::DIFFERENT[$place];
+                    super::$test(crate::support::World::of_age(age).await).await;
+                }
+            )*
+        }
+    };
+}
+
+mod containers;
+mod odd;
+mod own_environment;
+mod polls;
+mod recorded;
+
+over_ages! {
+    a_label_that_appears_is_acted_on_without_waiting_for_a_pass
+    a_change_of_metadata_that_changes_no_names_starts_no_pass
+    a_label_that_changes_brings_a_certificate_and_takes_none
+    a_label_that_disappears_leaves_its_certificate_and_is_told_once
+    a_version_stored_while_a_pass_asks_for_balancers_stays_on_record
+    a_name_that_disappeared_is_renewed_while_a_balancer_lists_it
+    labels_of_another_environment_are_none_of_ours
+    services_of_every_kind_and_scale_announce_names
+    a_container_without_a_service_announces_names_while_it_runs
+    a_stopped_container_of_an_upgrade_does_not_bring_its_label_back
+    names_on_record_hold_while_metadata_is_not_ready_at_boot
+    another_order_of_the_same_names_is_the_same_certificate
+    each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on
+    names_that_change_their_order_while_they_are_in_hand_cost_one_certificate
+    a_bad_name_that_comes_back_is_told_again
+}
+
 fn announcing(stack: &str, name: &str, hosts: &str) -> ServiceSpec {
     ServiceSpec::new(stack, name).label(LABEL, hosts)
 }
@@ -28,9 +75,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_label_that_appears_is_acted_on_without_waiting_for_a_pass() {
-    let world = World::start().await;
+async fn a_label_that_appears_is_acted_on_without_waiting_for_a_pass(world: World) {
     let mut daemon =
         world.settings().with("LOOP_TIME", "3600").with("DOMAINS", "a.example.com").start();
     world.pushed("a.example.com").await;
@@ -41,9 +86,7 @@ async fn a_label_that_appears_is_acted_on_without_waiting_for_a_pass() {
     assert_eq!(daemon.count("pass ended"), 2, "{}", daemon.text());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_metadata_that_changes_no_names_starts_no_pass() {
-    let world = World::start().await;
+async fn a_change_of_metadata_that_changes_no_names_starts_no_pass(world: World) {
     let service = world.announce("web", "site", "a.example.com");
     let mut daemon = world.settings().with("LOOP_TIME", "3600").start();
     world.pushed("a.example.com").await;
@@ -65,9 +108,7 @@ async fn a_change_of_metadata_that_changes_no_names_starts_no_pass() {
     assert_eq!(daemon.count("pass ended"), 2, "{}", daemon.text());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_label_that_changes_brings_a_certificate_and_takes_none() {
-    let world = World::start().await;
+async fn a_label_that_changes_brings_a_certificate_and_takes_none(world: World) {
     let service = world.announce("web", "site", "a.example.com");
     let mut daemon = world.settings().with("LOOP_TIME", "3600").start();
     world.pushed("a.example.com").await;
@@ -83,9 +124,7 @@ async fn a_label_that_changes_brings_a_certificate_and_takes_none() {
     assert_eq!(world.issued("a.example.com").len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_label_that_disappears_leaves_its_certificate_and_is_told_once() {
-    let world = World::start().await;
+async fn a_label_that_disappears_leaves_its_certificate_and_is_told_once(world: World) {
     let service = world.announce("web", "site", "a.example.com");
     let mut daemon = world.daemon("");
     world.pushed("a.example.com").await;
@@ -113,9 +152,7 @@ async fn a_label_that_disappears_leaves_its_certificate_and_is_told_once() {
 }
 
 /// A pass that says of a certificate that nobody wants it knows the record of before the new version.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_version_stored_while_a_pass_asks_for_balancers_stays_on_record() {
-    let world = World::start().await;
+async fn a_version_stored_while_a_pass_asks_for_balancers_stays_on_record(world: World) {
     let service = world.announce("web", "site", "a.example.com");
     let settings = world.settings().with("LOOP_TIME", "3600");
     let mut daemon = settings.start();
@@ -145,9 +182,7 @@ async fn a_version_stored_while_a_pass_asks_for_balancers_stays_on_record() {
     assert_eq!(record["versions"].as_array().unwrap().len(), 2, "{record}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_disappeared_is_renewed_while_a_balancer_lists_it() {
-    let world = World::start().await;
+async fn a_name_that_disappeared_is_renewed_while_a_balancer_lists_it(world: World) {
     world.production.set(|settings| {
         (settings.lifetime, settings.backdate) = (Duration::from_secs(10), Duration::ZERO);
     });
@@ -164,9 +199,7 @@ async fn a_name_that_disappeared_is_renewed_while_a_balancer_lists_it() {
     assert_eq!(daemon.with("nobody wants").len(), 0, "{}", daemon.text());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn labels_of_another_environment_are_none_of_ours() {
-    let world = World::start().await;
+async fn labels_of_another_environment_are_none_of_ours(world: World) {
     let linked = Some("11111111-2222-3333-4444-555555555555".to_owned());
     let mut service = announcing("far", "site", "far.example.com");
     service.environment = linked.clone();
@@ -180,9 +213,7 @@ async fn labels_of_another_environment_are_none_of_ours() {
     assert_eq!(ordered(&world), set(&["a.example.com"]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn services_of_every_kind_and_scale_announce_names() {
-    let world = World::start().await;
+async fn services_of_every_kind_and_scale_announce_names(world: World) {
     let primary = announcing("web", "primary", "primary.example.com");
     let mut sidekick = announcing("web", "sidekick", "sidekick.example.com");
     sidekick.sidekick_of = Some("primary".to_owned());
@@ -201,9 +232,7 @@ async fn services_of_every_kind_and_scale_announce_names() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_container_without_a_service_announces_names_while_it_runs() {
-    let world = World::start().await;
+async fn a_container_without_a_service_announces_names_while_it_runs(world: World) {
     let mut stopped = ContainerSpec::new("old").label(LABEL, "old.example.com");
     stopped.state = "stopped".to_owned();
     world.rancher.add_container(stopped);
@@ -214,9 +243,7 @@ async fn a_container_without_a_service_announces_names_while_it_runs() {
     assert_eq!(ordered(&world), set(&["new.example.com"]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_container_of_an_upgrade_does_not_bring_its_label_back() {
-    let world = World::start().await;
+async fn a_stopped_container_of_an_upgrade_does_not_bring_its_label_back(world: World) {
     let moved = world.announce("web", "moved", "old.example.com");
     let gone = world.announce("web", "gone", "gone.example.com");
     // Upgraded before the daemon has seen the old labels at all.
@@ -231,9 +258,7 @@ async fn a_stopped_container_of_an_upgrade_does_not_bring_its_label_back() {
     assert_eq!(ordered(&world), set(&["new.example.com"]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_on_record_hold_while_metadata_is_not_ready_at_boot() {
-    let world = World::start().await;
+async fn names_on_record_hold_while_metadata_is_not_ready_at_boot(world: World) {
     world.announce("web", "site", "b.example.com a.example.com");
     let mut daemon = world.daemon("c.example.com");
     world.pushed("b.example.com").await;
@@ -253,9 +278,7 @@ async fn names_on_record_hold_while_metadata_is_not_ready_at_boot() {
     assert_eq!(daemon.with("nobody wants").len(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_order_of_the_same_names_is_the_same_certificate() {
-    let world = World::start().await;
+async fn another_order_of_the_same_names_is_the_same_certificate(world: World) {
     let service = world.announce("web", "site", "b.example.com a.example.com");
     let mut daemon = world.daemon("");
     world.pushed("b.example.com").await;
@@ -267,9 +290,7 @@ async fn another_order_of_the_same_names_is_the_same_certificate() {
     assert_eq!(world.rancher.certificates().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on() {
-    let world = World::start().await;
+async fn each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on(world: World) {
     let long = "x".repeat(300);
     let bad = [
         ("*.example.com", "wildcard"),
@@ -315,9 +336,7 @@ async fn each_bad_name_of_a_label_is_told_once_and_the_rest_goes_on() {
     assert_eq!(ordered(&world), set(&expected));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn names_that_change_their_order_while_they_are_in_hand_cost_one_certificate() {
-    let world = World::start().await;
+async fn names_that_change_their_order_while_they_are_in_hand_cost_one_certificate(world: World) {
     let gate = world.gates("finalize", What::DoThenHold);
     let service = world.announce("shop", "web", "a.example.com b.example.com");
     let mut daemon = world.daemon("");
@@ -333,9 +352,7 @@ async fn names_that_change_their_order_while_they_are_in_hand_cost_one_certifica
     assert_eq!(world.rancher.certificates().len(), 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_name_that_comes_back_is_told_again() {
-    let world = World::start().await;
+async fn a_bad_name_that_comes_back_is_told_again(world: World) {
     let told = "name left out or moved";
     let service = world.announce("shop", "web", "no_name.example.com");
     let mut daemon = world.daemon("");

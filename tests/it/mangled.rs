@@ -141,9 +141,9 @@ fn any_answer_of_rancher_is_used_or_refused() {
         let base = Base::parse(&world.rancher.api_url().parse().unwrap());
         let secrets = [&access, &secret].map(|text| Secret::new(text.clone()));
         let [access, secret] = secrets;
-        let api = Api::new(client.clone(), base, access, secret);
+        let api = Arc::new(Api::new(client.clone(), base, access, secret));
         let url = world.rancher.metadata_url().parse().unwrap();
-        let metadata = Arc::new(Metadata::new(client.clone(), &url));
+        let metadata = Arc::new(Metadata::new(client.clone(), &url, Arc::clone(&api)));
         let rancher = Rancher::new(api, Arc::clone(&metadata));
         let key = &pair.key_pem;
         check(metadata.announcements().await, key);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sandbox::authority::Authority;
 use sandbox::authority::settings::AuthoritySettings;
 use sandbox::rancher::Rancher;
+use sandbox::rancher::age::Age;
 use sandbox::rancher::service::ServiceSpec;
 use sandbox::rancher::settings::RancherSettings;
 use sandbox::rancher::settings::Role;
@@ -56,6 +57,13 @@ impl World {
         std::fs::write(dir.path().join("acme-roots.pem"), roots).unwrap();
         let rancher = Rancher::start(RancherSettings::default()).await.unwrap();
         Self { production, staging, rancher, web, dir }
+    }
+
+    /// With the metadata of another Rancher than the newest.
+    pub(crate) async fn of_age(age: Age) -> Self {
+        let world = Self::start().await;
+        world.rancher.settings(|settings| settings.age = age);
+        world
     }
 
     pub(crate) fn store(&self) -> PathBuf {

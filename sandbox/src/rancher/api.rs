@@ -158,7 +158,7 @@ fn act(model: &mut Model, call: &Call<'_>) -> Result<Done, Problem> {
         Kind::Root => Ok((StatusCode::OK, root(call.place))),
         // To an agent's key the types do not exist.
         _ if is_agent => Err(Problem::plain(StatusCode::NOT_FOUND)),
-        Kind::Projects => projects(call),
+        Kind::Projects => projects(model, call),
         Kind::Certificates => certificate_api::act(model, call),
         Kind::Services | Kind::Balancers => service_api::act(model, call),
         Kind::Other => Err(Problem::plain(StatusCode::NOT_FOUND)),
@@ -201,11 +201,11 @@ fn root(place: &Place) -> Value {
 }
 
 /// The one project; its list has no pages.
-fn projects(call: &Call<'_>) -> Result<Done, Problem> {
+fn projects(model: &Model, call: &Call<'_>) -> Result<Done, Problem> {
     if call.method != Method::GET {
         return Err(Problem::plain(StatusCode::METHOD_NOT_ALLOWED));
     }
-    let project = project(call.place);
+    let project = project(call.place, &model.environment);
     match call.place.id.as_deref() {
         Some(Model::PROJECT) => Ok((StatusCode::OK, project)),
         Some(_) => Err(Problem::plain(StatusCode::NOT_FOUND)),
@@ -228,7 +228,7 @@ fn projects(call: &Call<'_>) -> Result<Done, Problem> {
     }
 }
 
-fn project(place: &Place) -> Value {
+fn project(place: &Place, uuid: &str) -> Value {
     let version = place.version.text();
     let link = format!("{}/{version}/projects/{}", place.origin, Model::PROJECT);
     let now = origin::now();
@@ -266,7 +266,7 @@ fn project(place: &Place) -> Value {
         "transitioning": "no",
         "transitioningMessage": null,
         "transitioningProgress": null,
-        "uuid": "adminProject",
+        "uuid": uuid,
         "version": "2",
         "virtualMachine": false,
     })

@@ -20,12 +20,15 @@ pub(crate) enum Token {
 
 impl Build<'_> {
     pub(crate) fn service(&self, service: &Service, token: Token) -> Value {
-        let containers: Vec<&Container> = self.model.containers_of(service.number).collect();
+        let own = self.model.containers_of(service.number);
+        let all = self.model.records.containers.values();
+        let selected = all.filter(|container| service.selected.contains(&container.uuid));
+        let containers: Vec<&Container> = own.chain(selected).collect();
         let sidekicks = self.sidekicks(service);
         let has_scale = service.kind.has_containers();
         // Only a service without containers shows its token to everybody.
         let shows_token = token == Token::Shown || containers.is_empty();
-        json!({
+        let entry = json!({
             "containers": match (containers.is_empty(), self.version) {
                 (true, _) => Value::Null,
                 (false, Version::July2015) => {
@@ -72,7 +75,8 @@ impl Build<'_> {
             "token": shows_token.then_some(&service.token),
             "uuid": service.uuid,
             "vip": null,
-        })
+        });
+        self.age().cattle.entry(entry)
     }
 
     /// The entry of a sidekick lists the sidekicks of its primary, itself among them.
@@ -171,7 +175,7 @@ impl Build<'_> {
         if let (None, Some(fields)) = (service, json.as_object_mut()) {
             fields.remove("service_uuid");
         }
-        json
+        self.age().cattle.entry(json)
     }
 
     /// The copy that was made at creation, and the labels that Rancher puts on every container.

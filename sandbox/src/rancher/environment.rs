@@ -1,5 +1,7 @@
 //! What a test does to the environment: services, containers, balancers, metadata.
 
+use serde_json::Value;
+
 use crate::rancher::Rancher;
 use crate::rancher::model::Model;
 use crate::rancher::model::change;
@@ -33,7 +35,7 @@ impl Rancher {
         change(&self.shared, |model| {
             let entry = relabelled(model, service, key, value);
             for container in containers_of(model, entry.number) {
-                container.labels = entry.labels.clone();
+                container.labels = entry.container_labels();
                 container.uuid = origin::uuid();
             }
             model.reload();
@@ -175,7 +177,26 @@ impl Rancher {
 
     /// The version of metadata.
     pub fn metadata_version(&self) -> String {
-        self.shared.borrow().version().to_owned()
+        self.shared.borrow().version()
+    }
+
+    /// Adds rows to the lists `services` and `containers`, as they are, whatever they are.
+    pub fn add_rows(&self, services: &[Value], containers: &[Value]) {
+        change(&self.shared, |model| {
+            let [of_services, of_containers] = &mut model.records.odd;
+            of_services.extend_from_slice(services);
+            of_containers.extend_from_slice(containers);
+            model.reload();
+        });
+    }
+
+    /// A service with a selector takes up a container that is none of its own.
+    pub fn select(&self, service: &str, container: &str) {
+        change(&self.shared, |model| {
+            let entry = model.service_mut(service).expect("there is such a service");
+            entry.selected.insert(container.to_owned());
+            model.reload();
+        });
     }
 
     /// Something else changes in the environment: a new version with the same data.

@@ -16,6 +16,7 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::rancher::age::Polls;
 use crate::rancher::answer;
 use crate::rancher::model::Model;
 use crate::rancher::model::Shared;
@@ -102,8 +103,10 @@ impl Metadata {
         loop {
             changes.mark_unchanged();
             let outcome = self.look(question);
-            let Some(poll) = &question.poll else {
-                return outcome;
+            let polls = self.shared.borrow().settings.age.server.polls();
+            let poll = match (&question.poll, polls) {
+                (None, _) | (_, Polls::AtOnce) => return outcome,
+                (Some(poll), Polls::Never | Polls::InTime) => poll,
             };
             let is_new = match &outcome {
                 Outcome::Value(value) => printed(value).as_ref() != Some(&poll.value),
@@ -113,8 +116,19 @@ impl Metadata {
             if is_new {
                 return outcome;
             }
-            let change = tokio::time::timeout_at(started + poll.longest, changes.changed());
-            if change.await.is_err() {
+            let is_over = async {
+                match polls {
+                    Polls::Never => std::future::pending().await,
+                    Polls::AtOnce | Polls::InTime => {
+                        tokio::time::sleep_until(started + poll.longest).await;
+                    }
+                }
+            };
+            let is_changed = tokio::select! {
+                change = changes.changed() => change.is_ok(),
+                () = is_over => false,
+            };
+            if !is_changed {
                 return outcome;
             }
         }
@@ -132,6 +146,10 @@ impl Metadata {
 }
 
 fn look(model: &mut Model, question: &Question) -> Outcome {
+    let age = model.settings.age;
+    if !age.server.takes(age.cattle) {
+        return without_data(question);
+    }
     match model.availability {
         Availability::Closes => return Outcome::Dies,
         Availability::Stalls => return Outcome::Stalls,

@@ -40,6 +40,8 @@ pub(crate) struct Records {
     pub(crate) containers: BTreeMap<u64, Container>,
     /// Number and UUID of a stack, by environment and name.
     pub(crate) stacks: BTreeMap<(Option<String>, String), (u64, String)>,
+    /// Rows that no Cattle shows, as they stand in the lists `services` and `containers`.
+    pub(crate) odd: [Vec<Value>; 2],
     last_certificate: u64,
     last_service: u64,
     last_container: u64,
@@ -120,8 +122,8 @@ impl Model {
     }
 
     /// The version of metadata.
-    pub fn version(&self) -> &str {
-        &self.version
+    pub fn version(&self) -> String {
+        self.settings.age.server.version(self.reloads, &self.version)
     }
 
     /// The state of a service; none if it is gone.

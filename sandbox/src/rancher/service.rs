@@ -1,6 +1,7 @@
 //! Services and containers: how tests describe them, and the rows they become.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::rancher::origin;
 use crate::rancher::progress::Progress;
@@ -17,6 +18,8 @@ pub struct ServiceSpec {
     pub uuid: Option<String>,
     /// The labels.
     pub labels: BTreeMap<String, String>,
+    /// The labels of its image, which only its containers show.
+    pub image_labels: BTreeMap<String, String>,
     /// The kind.
     pub kind: ServiceKind,
     /// The state; with `inactive` it was never started and has no containers.
@@ -39,6 +42,7 @@ impl ServiceSpec {
             name: name.to_owned(),
             uuid: None,
             labels: BTreeMap::new(),
+            image_labels: BTreeMap::new(),
             kind: ServiceKind::Service,
             state: "active".to_owned(),
             scale: 1,
@@ -51,6 +55,12 @@ impl ServiceSpec {
     /// With a label.
     pub fn label(mut self, key: &str, value: &str) -> Self {
         self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a label that its image brings.
+    pub fn image_label(mut self, key: &str, value: &str) -> Self {
+        self.image_labels.insert(key.to_owned(), value.to_owned());
         self
     }
 }
@@ -134,6 +144,9 @@ pub(crate) struct Service {
     pub(crate) kind: ServiceKind,
     pub(crate) state: String,
     pub(crate) labels: BTreeMap<String, String>,
+    image_labels: BTreeMap<String, String>,
+    /// UUIDs of containers that a selector takes up.
+    pub(crate) selected: BTreeSet<String>,
     pub(crate) scale: u32,
     pub(crate) sidekick_of: Option<String>,
     pub(crate) has_health_check: bool,
@@ -156,6 +169,8 @@ impl Service {
             kind: spec.kind,
             state: spec.state,
             labels: spec.labels,
+            image_labels: spec.image_labels,
+            selected: BTreeSet::new(),
             scale: spec.scale,
             sidekick_of: spec.sidekick_of,
             has_health_check: spec.health_check || spec.kind == ServiceKind::LoadBalancer,
@@ -176,6 +191,13 @@ impl Service {
     /// The name of the service that its sidekicks go along with; its own if it is none.
     pub(crate) fn primary(&self) -> &str {
         self.sidekick_of.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What its containers carry: labels of the image, and over them those of the service.
+    pub(crate) fn container_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.image_labels.clone();
+        labels.extend(self.labels.clone());
+        labels
     }
 
     /// Whether the API lists it: sidekicks are part of their primary, other environments are not ours.
@@ -256,7 +278,7 @@ impl Container {
         }
     }
 
-    /// The container at `index` (from 1) of a service; it takes a copy of the labels.
+    /// The container at `index` (from 1) of a service; it takes a copy of the labels, beside those of its image.
     pub(crate) fn of(number: u64, service: &Service, index: u32) -> Self {
         let name = match &service.sidekick_of {
             Some(primary) => format!("{}-{primary}-{}-{index}", service.stack, service.name),
@@ -267,7 +289,7 @@ impl Container {
             uuid: origin::uuid(),
             name,
             state: "running".to_owned(),
-            labels: service.labels.clone(),
+            labels: service.container_labels(),
             service: Some((service.number, index)),
             environment: service.environment.clone(),
             deployment_unit: origin::uuid(),

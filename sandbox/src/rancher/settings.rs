@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rancher::age::Age;
+
 /// How the model behaves. Changed at any time by [`crate::rancher::Rancher::settings`].
 #[derive(Debug, Clone)]
 pub struct RancherSettings {
@@ -21,6 +23,8 @@ pub struct RancherSettings {
     pub database: Database,
     /// What metadata takes the asking container for.
     pub caller: Caller,
+    /// Which rancher-metadata answers, with the rows of which Cattle.
+    pub age: Age,
 }
 
 impl Default for RancherSettings {
@@ -35,6 +39,7 @@ impl Default for RancherSettings {
             max_page: 3000,
             database: Database::H2,
             caller: Caller::Own,
+            age: Age::NEWEST,
         }
     }
 }

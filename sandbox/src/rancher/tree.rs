@@ -8,6 +8,7 @@ use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::rancher::age::Age;
 use crate::rancher::entries::Token;
 use crate::rancher::model::Model;
 use crate::rancher::settings::Availability;
@@ -54,17 +55,19 @@ pub(crate) fn build(model: &Model, version: Version) -> Value {
     let mut tree = json!({
         "containers": containers,
         "hosts": [build.host()],
-        "name": "Default",
         "networks": [build.network()],
-        "region_name": null,
         "self": build.caller(),
         "services": services,
         "stacks": stacks,
-        "uuid": model.environment,
         "version": model.version(),
     });
-    if version == Version::July2016 {
-        tree["environments"] = build.environments();
+    if build.age().server.tells_environment() {
+        tree["name"] = json!("Default");
+        tree["region_name"] = Value::Null;
+        tree["uuid"] = json!(model.environment);
+        if version == Version::July2016 {
+            tree["environments"] = build.environments();
+        }
     }
     tree
 }
@@ -78,18 +81,34 @@ pub(crate) struct Build<'a> {
 impl Build<'_> {
     fn containers(&self) -> Value {
         let all = self.model.records.containers.values();
-        self.shuffled(all.map(|container| self.container(container)))
+        let all = all.filter(|container| self.shows(container.environment.as_ref()));
+        let [_, odd] = &self.model.records.odd;
+        self.shuffled(all.map(|container| self.container(container)).chain(odd.iter().cloned()))
     }
 
     fn services(&self) -> Value {
         let all = self.model.records.services.values();
-        let visible = all.filter(|service| service.state != "removed");
-        self.shuffled(visible.map(|service| self.service(service, Token::Hidden)))
+        let visible = all.filter(|service| {
+            service.state != "removed" && self.shows(service.environment.as_ref())
+        });
+        let [odd, _] = &self.model.records.odd;
+        let visible = visible.map(|service| self.service(service, Token::Hidden));
+        self.shuffled(visible.chain(odd.iter().cloned()))
     }
 
     fn stacks(&self) -> Value {
         let stacks = self.model.records.stacks.keys();
+        let stacks = stacks.filter(|(environment, _)| self.shows(environment.as_ref()));
         self.shuffled(stacks.map(|(environment, name)| self.stack(environment.as_ref(), name)))
+    }
+
+    pub(crate) fn age(&self) -> Age {
+        self.model.settings.age
+    }
+
+    /// Whether entries of an environment are there: our own, and those that are linked to it.
+    fn shows(&self, environment: Option<&String>) -> bool {
+        environment.is_none() || self.age().cattle.links_environments()
     }
 
     /// An order that is the same until the next reload, and another one in each version.
@@ -145,7 +164,7 @@ impl Build<'_> {
                 services.map(|service| self.service(service, Token::Hidden)).collect()
             }
         };
-        json!({
+        let entry = json!({
             "environment_name": "Default",
             "environment_uuid": self.environment(environment),
             "metadata_kind": "stack",
@@ -153,7 +172,8 @@ impl Build<'_> {
             "services": services,
             "system": false,
             "uuid": self.stack_uuid(environment, name),
-        })
+        });
+        self.age().cattle.entry(entry)
     }
 
     /// What `self` is; a caller that is not known has a host only.
@@ -177,7 +197,7 @@ impl Build<'_> {
     }
 
     fn host(&self) -> Value {
-        json!({
+        let entry = json!({
             "agent_ip": "192.0.2.21",
             "agent_state": null,
             "environment_uuid": self.model.environment,
@@ -190,7 +210,8 @@ impl Build<'_> {
             "name": "host-1",
             "state": "active",
             "uuid": self.model.host,
-        })
+        });
+        self.age().cattle.entry(entry)
     }
 
     fn network(&self) -> Value {

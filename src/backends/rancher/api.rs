@@ -22,6 +22,7 @@ pub struct Api {
     access_key: Secret,
     secret_key: Secret,
     project: OnceCell<String>,
+    environment: OnceCell<String>,
 }
 
 /// Something with an id, in a list.
@@ -65,6 +66,7 @@ struct ErrorBody {
 struct Project {
     id: String,
     name: Option<String>,
+    uuid: Option<String>,
 }
 
 impl Row for Project {
@@ -91,7 +93,8 @@ impl Api {
     /// The API at `base`, with this key.
     pub fn new(client: Client, base: Base, access_key: Secret, secret_key: Secret) -> Self {
         let project = OnceCell::new_with(base.project.clone());
-        Self { client, base, access_key, secret_key, project }
+        let environment = OnceCell::new();
+        Self { client, base, access_key, secret_key, project, environment }
     }
 
     /// Gets one resource; none if there is no such id.
@@ -212,6 +215,26 @@ impl Api {
     async fn place(&self, path: &str) -> Result<String, DestinationError> {
         let project = self.project.get_or_try_init(|| self.find_project()).await?;
         Ok(format!("{}/projects/{project}/{path}", self.base.url))
+    }
+
+    /// UUID of our environment, as metadata has it (seen on Cattle 0.174.3 to 0.183.83). It never changes, so that it is
+    /// asked for until it is known.
+    pub async fn environment(&self) -> Result<String, DestinationError> {
+        self.environment.get_or_try_init(|| self.find_environment()).await.cloned()
+    }
+
+    async fn find_environment(&self) -> Result<String, DestinationError> {
+        let project = self.project.get_or_try_init(|| self.find_project()).await?;
+        let url = format!("{}/projects", self.base.url);
+        let collection: Collection<Project> =
+            self.send(Method::GET, &url, None).await?.read("GET", "projects")?;
+        let own = collection.data.into_iter().find(|row| row.id == *project);
+        own.and_then(|project| project.uuid).ok_or_else(|| {
+            DestinationError::Unavailable(format!(
+                "the list of environments does not show {}",
+                one_line(project)
+            ))
+        })
     }
 
     /// A key of an environment sees one environment: its own.

@@ -2,9 +2,11 @@
 //!
 //! A 404 or a closed connection means "no data now", never "no labels". Raw services carry tokens: nothing of an
 //! answer is ever logged.
+//!
+//! Nothing is needed that an old metadata service lacks: Rancher 1.2 has v0.6.8, and stacks that were never upgraded
+//! keep theirs.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -15,19 +17,28 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::backends::rancher::api::Api;
+use crate::backends::rancher::base::encode;
+use crate::backends::rancher::metadata::announced::announced;
+use crate::backends::rancher::metadata::announced::is_of;
+use crate::backends::rancher::metadata::announced::name_environments;
+use crate::backends::rancher::metadata::rows::Rows;
 use crate::client;
 use crate::core::held::Announcement;
 use crate::core::problem::NoData;
-use crate::core::wanted::LABEL;
 use crate::ports::Source;
+
+pub mod rows;
+
+pub mod announced;
 
 /// The newest version whose names of stacks and services keep their case.
 const VERSION: &str = "2015-12-19";
 /// Five thousand containers are 8 MB.
 const LARGEST: usize = 64 << 20;
-/// How long the server may hold a poll, and how much later than that it may answer.
+/// How long the server may hold a poll. It may answer later by this part of that time.
 const POLL: Duration = Duration::from_secs(60);
-const POLL_OVERSHOOT: Duration = Duration::from_secs(10);
+const POLL_OVERSHOOT: u32 = 6;
 /// A server that answers at once whatever is asked must not be asked without end: after each answer that came this
 /// quickly the pause doubles, up to a round.
 const QUICK: Duration = Duration::from_secs(1);
@@ -40,6 +51,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Metadata {
     client: Client,
     url: String,
+    /// Knows our environment too.
+    api: Arc<Api>,
+    poll: Duration,
     polled: Mutex<Polled>,
 }
 
@@ -52,81 +66,72 @@ struct Polled {
     quick: u32,
 }
 
-#[derive(Deserialize)]
-struct Service {
-    uuid: Option<String>,
-    name: Option<String>,
-    stack_name: Option<String>,
-    state: Option<String>,
-    environment_uuid: Option<String>,
-    labels: Option<BTreeMap<String, Option<String>>>,
-    /// Only of containers.
-    service_uuid: Option<String>,
-    /// Only of containers.
-    service_name: Option<String>,
-}
-
-impl Service {
-    fn label(&self) -> Option<&str> {
-        self.labels.as_ref()?.get(LABEL)?.as_deref().filter(|label| !label.trim().is_empty())
-    }
-
-    fn is_gone(&self) -> bool {
-        matches!(self.state.as_deref(), Some("removing" | "removed" | "purging" | "purged"))
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.is_gone()
-            || matches!(self.state.as_deref(), Some("stopped" | "stopping" | "error" | "erroring"))
-    }
-
-    fn announcement(self) -> Option<Announcement> {
-        let label = self.label()?.to_owned();
-        let name = self.name.unwrap_or_default();
-        let service =
-            self.stack_name.map_or_else(|| name.clone(), |stack| format!("{stack}/{name}"));
-        Some(Announcement { uuid: self.uuid?, service, label })
-    }
-}
+/// Where metadata says which environment is ours, first the one that new servers have (v0.10.1 and later). The others
+/// are there where the server knows our address; up to Rancher 1.3 only the stack's (seen on v0.5.1 to v0.10.4).
+const ENVIRONMENTS: [&str; 4] = [
+    "uuid",
+    "self/stack/environment_uuid",
+    "self/container/environment_uuid",
+    "self/service/environment_uuid",
+];
 
 #[derive(Deserialize)]
 struct Own {
     uuid: Option<String>,
 }
 
+/// Why there is no answer.
+enum Silence {
+    /// A long poll that the server did not end: v0.6.8 and v0.7.0 ignore how long they may hold it.
+    Overtime,
+    /// Anything else, in words.
+    NoData(String),
+}
+
+impl Silence {
+    fn words(self) -> String {
+        match self {
+            Self::Overtime => "no answer in time".to_owned(),
+            Self::NoData(error) => error,
+        }
+    }
+}
+
 impl Metadata {
-    /// The service at `url`, without a version. The client's total time limit does not hold for polls.
-    pub fn new(client: Client, url: &Url) -> Self {
+    /// The service at `url`, without a version, and the API of the same Rancher. The client's total time limit does not
+    /// hold for polls.
+    pub fn new(client: Client, url: &Url, api: Arc<Api>) -> Self {
         Self {
             client,
             url: url.as_str().trim_end_matches('/').to_owned(),
+            api,
+            poll: POLL,
             polled: Mutex::default(),
         }
     }
 
-    /// What services announce, and containers without a service: a stopped old container of a service would bring
-    /// back the label from before an upgrade. Only of our own environment.
+    /// The same with polls that the server may hold for another time than a minute.
+    pub fn polling(self, longest: Duration) -> Self {
+        Self { poll: longest, ..self }
+    }
+
+    /// What services and containers announce, of our own environment only.
     async fn read_announcements(&self) -> Result<Vec<Announcement>, String> {
-        let environment = self.environment().await?;
-        let services: Option<Vec<Service>> = self.read("services").await?;
-        let containers: Option<Vec<Service>> = self.read("containers").await?;
+        let services: Option<Rows> = self.read("services").await?;
+        let containers: Option<Rows> = self.read("containers").await?;
         // We run in one of them ourselves.
         if services.is_none() && containers.is_none() {
             return Err("metadata knows neither services nor containers: no data now".to_owned());
         }
-        let is_own =
-            |service: &Service| service.environment_uuid.as_deref() == Some(environment.as_str());
-        let services =
-            services.unwrap_or_default().into_iter().filter(|service| !service.is_gone());
-        let standalone = containers.unwrap_or_default().into_iter().filter(|container| {
-            container.service_uuid.is_none()
-                && container.service_name.is_none()
-                && !container.is_stopped()
-        });
-        let found: BTreeSet<Announcement> =
-            services.chain(standalone).filter(is_own).filter_map(Service::announcement).collect();
-        // Lists come in another order after every reload.
-        Ok(found.into_iter().collect())
+        let [services, containers] = [services, containers].map(|rows| rows.unwrap_or_default().0);
+        let environment = match name_environments(&services) || name_environments(&containers) {
+            true => self.environment().await?,
+            false => String::new(),
+        };
+        if !services.iter().chain(&containers).any(|row| is_of(row, &environment)) {
+            return Err("metadata shows nothing of our environment: no data now".to_owned());
+        }
+        Ok(announced(services, containers, &environment))
     }
 
     /// Uuid of the service that this program is part of; a sidekick has that of its primary service. None where
@@ -145,50 +150,67 @@ impl Metadata {
             return self.read("version").await;
         };
         // The bare value: with the quotes of its JSON form it would never be equal.
-        let value = super::base::encode(version);
-        let url = format!(
-            "{}/{VERSION}/version?wait=true&value={value}&maxWait={}",
-            self.url,
-            POLL.as_secs()
-        );
-        self.ask(&url, Some(POLL + POLL_OVERSHOOT)).await
+        let value = encode(version);
+        let seconds = self.poll.as_secs().max(1);
+        let url =
+            format!("{}/{VERSION}/version?wait=true&value={value}&maxWait={seconds}", self.url);
+        match self.ask(&url, Some(self.poll + self.poll / POLL_OVERSHOOT)).await {
+            // Whether it is alive is asked, and not concluded from silence.
+            Err(Silence::Overtime) => self.read("version").await,
+            answer => answer.map_err(Silence::words),
+        }
     }
 
-    /// An environment that is linked to ours has its services in the same lists.
+    /// An environment that is linked to ours has its services in the same lists. The first that answers tells ours;
+    /// none of them does so where an old server does not know our address, so that Rancher's API is asked at last.
     async fn environment(&self) -> Result<String, String> {
-        self.read("uuid").await
+        for path in ENVIRONMENTS {
+            let told = self.read::<Option<String>>(path).await.ok().flatten();
+            if let Some(uuid) = told.filter(|uuid| !uuid.is_empty()) {
+                return Ok(uuid);
+            }
+        }
+        self.api.environment().await.map_err(|error| {
+            format!(
+                "it is not known which environment is ours, so that no labels are read: the metadata service at {} does \
+                 not know our address, and Rancher's API does not say it: {error}",
+                self.url
+            )
+        })
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        self.ask(&format!("{}/{VERSION}/{path}", self.url), None).await
+        self.ask(&format!("{}/{VERSION}/{path}", self.url), None).await.map_err(Silence::words)
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         url: &str,
         limit: Option<Duration>,
-    ) -> Result<T, String> {
+    ) -> Result<T, Silence> {
         // To the letter: with a charset or a second type the answer is text.
         let mut request = self.client.get(url).header("Accept", "application/json");
         if let Some(limit) = limit {
             request = request.timeout(limit);
         }
         let shown = url.split('?').next().unwrap_or(url);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| format!("{shown}: {}", client::explain(&error)))?;
+        let no_data = |why: String| Silence::NoData(format!("{shown}: {why}"));
+        let response = request.send().await.map_err(|error| {
+            match limit.is_some() && error.is_timeout() && !error.is_connect() {
+                true => Silence::Overtime,
+                false => no_data(client::explain(&error)),
+            }
+        })?;
         let status = response.status();
         if !status.is_success() {
-            return Err(format!("{shown}: answered {status}: no data now"));
+            return Err(no_data(format!("answered {status}: no data now")));
         }
-        let body =
-            client::read(response, LARGEST).await.map_err(|error| format!("{shown}: {error}"))?;
+        let body = client::read(response, LARGEST).await.map_err(no_data)?;
         serde_json::from_slice(&body).map_err(|error| {
-            format!(
-                "{shown}: the answer is not what the metadata service says ({:?} error)",
+            no_data(format!(
+                "the answer is not what the metadata service says ({:?} error)",
                 error.classify()
-            )
+            ))
         })
     }
 }
@@ -252,34 +274,17 @@ impl Polled {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::any;
-    use proptest::proptest;
-    use serde_json::json;
-
     use super::*;
 
-    proptest! {
-        #[test]
-        fn any_service_announces_its_own_label_or_nothing(
-            label in ".{0,80}",
-            stack in ".{0,20}",
-            state in "(active|removing|stopped)?",
-            at in any::<proptest::sample::Index>(),
-            put in proptest::collection::vec(any::<u8>(), 0..6),
-        ) {
-            let row = json!({"uuid": "u", "name": "web", "stack_name": stack, "state": state,
-                "environment_uuid": null, "labels": {LABEL: label, "io.rancher": null}, "token": "secret"});
-            let service: Service = serde_json::from_value(row.clone()).unwrap();
-            match service.announcement() {
-                Some(found) => assert_eq!((found.label.as_str(), found.uuid.as_str()), (label.as_str(), "u")),
-                None => assert!(label.trim().is_empty()),
-            }
-            let mut body = json!([row]).to_string().into_bytes();
-            let from = at.index(body.len());
-            body.splice(from..from + put.len().min(body.len() - from), put);
-            for service in serde_json::from_slice::<Option<Vec<Service>>>(&body).into_iter().flatten().flatten() {
-                let _ = (service.is_gone(), service.is_stopped(), service.announcement());
-            }
-        }
+    /// Up to v0.6.0 every poll is answered at once, for years.
+    #[test]
+    fn a_server_that_answers_at_once_is_asked_ever_more_slowly_and_one_that_waits_is_not() {
+        let after = |quick, failures| Polled { version: None, quick, failures }.pause();
+        let pauses: Vec<Duration> = (0..20).map(|quick| after(quick, 0)).collect();
+        assert!(pauses.is_sorted(), "{pauses:?}");
+        assert_eq!(pauses.first(), Some(&SHORTEST_PAUSE));
+        assert_eq!(pauses.last(), Some(&LONGEST_ROUND));
+        assert_eq!(after(u32::MAX, 0), LONGEST_ROUND);
+        assert_eq!(after(u32::MAX, u32::MAX), LONGEST_PAUSE);
     }
 }

@@ -56,17 +56,17 @@ fn each_answer_has_the_kind_of_its_meaning() {
         ("new", T::Refused),
         ("", T::Refused),
     ];
-    for (kind, trouble) in refusals {
-        assert_eq!(T::of(&AuthorityError::refused(problem(kind))), trouble, "{kind}");
+    for (kind, expected) in refusals {
+        assert_eq!(T::of(&AuthorityError::refused(problem(kind))), expected, "{kind}");
         let is_of_order = matches!(
-            trouble,
+            expected,
             T::NameRefused | T::KeyRefused | T::Misunderstood | T::Refused | T::Caa
         );
-        let of_new_account = if is_of_order { T::AccountNotMade } else { trouble };
+        let of_new_account = if is_of_order { T::AccountNotMade } else { expected };
         let refused = AuthorityError::refused(problem(kind));
         assert_eq!(T::of_new_account(&refused), of_new_account, "{kind}");
-        let is_of_account = trouble == T::AccountRefused;
-        let of_order = if is_of_account { T::Refused } else { trouble };
+        let is_of_account = expected == T::AccountRefused;
+        let of_order = if is_of_account { T::Refused } else { expected };
         assert_eq!(T::of_order(&problem(kind)), of_order, "{kind}");
     }
     let mut singled = problem("malformed");
@@ -83,8 +83,8 @@ fn each_answer_has_the_kind_of_its_meaning() {
         ("serverInternal", T::Invalid),
         ("", T::Invalid),
     ];
-    for (kind, trouble) in validations {
-        assert_eq!(T::of_validation(&problem(kind)), trouble, "{kind}");
+    for (kind, expected) in validations {
+        assert_eq!(T::of_validation(&problem(kind)), expected, "{kind}");
     }
     let text = || "so".to_owned();
     let destination = [
@@ -93,8 +93,8 @@ fn each_answer_has_the_kind_of_its_meaning() {
         (O::Denied(text()), T::DestinationDenied),
         (O::Refused(text()), T::DestinationRefused),
     ];
-    for (answer, trouble) in destination {
-        assert_eq!(T::of_destination(&answer), trouble, "{answer:?}");
+    for (answer, expected) in destination {
+        assert_eq!(T::of_destination(&answer), expected, "{answer:?}");
     }
 }
 
@@ -102,17 +102,17 @@ fn each_answer_has_the_kind_of_its_meaning() {
 #[test]
 fn words_from_when_rancher_was_the_only_destination_are_still_read() {
     use FailureKind as T;
-    for (of_before, trouble) in [
+    for (of_before, expected) in [
         ("rancher-away", T::DestinationAway),
         ("rancher-busy", T::DestinationBusy),
         ("rancher-taken", T::DestinationBusy),
         ("rancher-denied", T::DestinationDenied),
         ("rancher-refused", T::DestinationRefused),
     ] {
-        assert_eq!(serde_json::from_value::<FailureKind>(of_before.into()).unwrap(), trouble);
+        assert_eq!(serde_json::from_value::<FailureKind>(of_before.into()).unwrap(), expected);
         assert_eq!(
-            serde_json::from_value::<FailureKind>(word(Some(trouble)).into()).unwrap(),
-            trouble
+            serde_json::from_value::<FailureKind>(word(Some(expected)).into()).unwrap(),
+            expected
         );
     }
 }
@@ -120,7 +120,7 @@ fn words_from_when_rancher_was_the_only_destination_are_still_read() {
 /// Texts of Boulder's, as they stand in logs and reports.
 #[test]
 fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
-    let check = |kind: &str, detail: &str, sub: Option<&str>, trouble: FailureKind| {
+    let check = |kind: &str, detail: &str, sub: Option<&str>, expected: FailureKind| {
         let name = || "a.example.com".parse().unwrap();
         let sub =
             sub.map(|detail| Subproblem { kind: "caa".to_owned(), detail: detail.to_owned() });
@@ -128,9 +128,9 @@ fn caa_records_that_could_not_be_looked_up_forbid_nothing() {
             names: sub.into_iter().map(|sub| (name(), sub)).collect(),
             ..Problem::new(kind, detail)
         };
-        assert_eq!(FailureKind::of_validation(&problem), trouble, "{detail}");
+        assert_eq!(FailureKind::of_validation(&problem), expected, "{detail}");
         if kind == "caa" {
-            assert_eq!(FailureKind::of_refusal(&problem), trouble, "{detail}");
+            assert_eq!(FailureKind::of_refusal(&problem), expected, "{detail}");
         }
     };
     for (kind, detail) in [

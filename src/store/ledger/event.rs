@@ -103,7 +103,12 @@ pub struct Wait {
     /// What happened the last time, in plain words.
     pub detail: String,
     /// Its kind, where the table of reactions has it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
+    #[serde(
+        default,
+        alias = "trouble",
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "known"
+    )]
     pub failure_kind: Option<FailureKind>,
     /// When it happened.
     #[serde(

@@ -326,6 +326,18 @@ fn a_part_that_cannot_be_read_counts_as_one_attempt_for_each_name() {
     }
 }
 
+/// The last build that anybody ran from the tree wrote this.
+#[test]
+fn the_kind_of_a_failure_is_read_under_its_older_name() {
+    let place = Place::new();
+    let wait = Wait { failure_kind: Some(FailureKind::AccountLimited), ..wake_wait(1) };
+    let line = Ledger::default().fail(Subject::Wake, wait.clone(), NOW);
+    let line = serde_json::to_string(&line).unwrap();
+    place.write(LEDGER, &(line.replace("failure_kind", "trouble") + "\n"));
+    let read = place.store().read_ledger(NOW).unwrap();
+    assert_eq!(read.waiting(&Subject::Wake, NOW), Some(&wait));
+}
+
 #[test]
 fn the_oldest_wish_is_remembered_until_it_is_fulfilled() {
     let place = Place::new();

@@ -69,6 +69,7 @@ struct Open {
     #[serde(with = "time::serde::rfc3339")]
     since: OffsetDateTime,
     /// The kinds that were told of it; none if it has not lasted yet.
+    #[serde(alias = "told")]
     notified: BTreeSet<String>,
     /// In plain words, as it was told last.
     what: String,

@@ -19,6 +19,7 @@ pub const LONGEST: Duration = Duration::days(5);
 #[serde(default)]
 pub struct Outbox {
     /// What was told.
+    #[serde(alias = "told")]
     pub notified: Notified,
     queue: Vec<Queued>,
     last_id: u64,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::held::User;
@@ -28,7 +29,7 @@ pub(super) fn parts(
     let mut parts = Vec::new();
     if let Some(report) = &snapshot.report {
         parts.push(destination(report));
-        parts.push(metadata(&report.labels));
+        parts.push(metadata(&report.labels, now));
         if report.has_users {
             parts.push(balancers(report, on_record, now));
         }
@@ -70,7 +71,10 @@ fn destination(report: &Report) -> Part {
     )
 }
 
-fn metadata(labels: &Labels) -> Part {
+/// For so long names that are known are enough; after that new ones are missed, and nobody but a person can help.
+const SHORT_SILENCE: Duration = Duration::hours(1);
+
+fn metadata(labels: &Labels, now: OffsetDateTime) -> Part {
     if !labels.are_read {
         return part("source", None, "no labels are read: names come from DOMAINS");
     }
@@ -92,8 +96,11 @@ fn metadata(labels: &Labels) -> Part {
     );
     part.health = match (labels.are_known, &labels.fault) {
         // Nothing is lost while names are known, and before the first answer there is nothing to mend.
-        (true, Some(_)) | (false, None) => Health::Waiting,
-        (true, None) | (false, Some(_)) => part.health,
+        (true, Some(_)) if labels.fault_since.is_none_or(|since| now < since + SHORT_SILENCE) => {
+            Health::Waiting
+        }
+        (false, None) => Health::Waiting,
+        (true, None | Some(_)) | (false, Some(_)) => part.health,
     };
     part
 }

@@ -125,7 +125,7 @@ fn report(rows: Vec<Row>) -> Report {
         store_fault: None,
         is_ephemeral: false,
         webroot_fault: None,
-        labels: Labels { are_read: true, are_known: true, read_at: Some(NOW), fault: None },
+        labels: Labels { are_read: true, are_known: true, read_at: Some(NOW), ..Labels::default() },
         balancers: Some(Ok(Arc::new([]))),
         has_users: true,
         notices: Vec::new(),

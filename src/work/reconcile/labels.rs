@@ -57,7 +57,9 @@ impl<W: World> Reconciler<W> {
             }
             Err(error) => {
                 debug!(%error, "labels not read, the names last known hold");
-                self.labels_fault = Some(error.to_string());
+                let since = self.labels_fault.take().map(|(since, _)| since);
+                let since = since.unwrap_or_else(|| self.context.now());
+                self.labels_fault = Some((since, error.to_string()));
                 false
             }
         }
@@ -74,7 +76,8 @@ impl<W: World> Reconciler<W> {
             are_read: self.reads_labels,
             are_known: self.knows_labels,
             read_at: self.read_at,
-            fault: self.labels_fault.clone(),
+            fault: self.labels_fault.as_ref().map(|(_, fault)| fault.clone()),
+            fault_since: self.labels_fault.as_ref().map(|(since, _)| *since),
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Labels {
     pub read_at: Option<OffsetDateTime>,
     /// Why they could not be read the last time, if they could not.
     pub fault: Option<String>,
+    /// Since when they cannot be read.
+    pub fault_since: Option<OffsetDateTime>,
 }
 
 /// One certificate.

@@ -16,6 +16,13 @@ impl<F: Fn(&str) -> Value + Send + Sync + 'static> Answers for Odd<F> {
     }
 }
 
+/// Metadata is somewhere else than where it is looked for.
+fn with_metadata(api: Api, base: &Url) -> Adapter {
+    let api = Arc::new(api);
+    let metadata = Metadata::new(http_client(), base, Arc::clone(&api));
+    Adapter::new(api, Arc::new(metadata))
+}
+
 /// What the adapter makes of the lists of an odd server.
 async fn list(
     environment: &str,
@@ -25,7 +32,7 @@ async fn list(
     let base = Url::parse(&format!("http://{}/v2-beta{environment}", server.address())).unwrap();
     let secret = || Secret::new("secret".to_owned());
     let api = Api::new(http_client(), Base::parse(&base), secret(), secret());
-    let adapter = Adapter::new(api, Arc::new(Metadata::new(http_client(), &base)));
+    let adapter = with_metadata(api, &base);
     guarded("the list", adapter.list()).await
 }
 
@@ -59,7 +66,7 @@ fn adapter(world: &World) -> Adapter {
     let base = Url::parse(&base).unwrap();
     let (access, secret) = world.rancher.key(Role::Environment);
     let api = Api::new(http_client(), Base::parse(&base), Secret::new(access), Secret::new(secret));
-    Adapter::new(api, Arc::new(Metadata::new(http_client(), &base)))
+    with_metadata(api, &base)
 }
 
 /// What stands before Rancher answers so as well while it is set up anew.

@@ -85,6 +85,9 @@ impl Teller {
         let text = serde_json::to_string(&news.notified).unwrap();
         self.notified = serde_json::from_str(&text).unwrap();
         assert_eq!(self.notified, news.notified);
+        // As an older build wrote it: else all of it would be sent again.
+        let older = text.replace("\"notified\"", "\"told\"");
+        assert_eq!(serde_json::from_str::<Notified>(&older).unwrap(), news.notified);
         news.notices
     }
 

@@ -75,15 +75,20 @@ fn what_is_left_of_limits_and_what_waits_is_told_by_authority() {
 
 #[test]
 fn metadata_is_well_only_once_labels_are_known() {
+    let lasts = |time: Duration| Some(("away", NOW - time));
     for (are_known, fault, health) in [
         (true, None, Health::Ok),
-        (true, Some("away"), Health::Waiting),
+        (true, lasts(Duration::ZERO), Health::Waiting),
+        (true, lasts(Duration::minutes(59)), Health::Waiting),
+        // Names that are new are missed.
+        (true, lasts(Duration::minutes(60)), Health::Attention),
         (false, None, Health::Waiting),
-        (false, Some("away"), Health::Attention),
+        (false, lasts(Duration::ZERO), Health::Attention),
     ] {
         let mut report = report(Vec::new());
         report.labels.are_known = are_known;
-        report.labels.fault = fault.map(str::to_owned);
+        report.labels.fault = fault.map(|(fault, _)| fault.to_owned());
+        report.labels.fault_since = fault.map(|(_, since)| since);
         let status = gathered(report, &Ledger::default());
         let mut parts = status.dependencies.iter();
         let metadata = parts.find(|part| part.name == "source").unwrap();
