@@ -13,6 +13,7 @@ use crate::support::World;
 use crate::support::tree::issued_before;
 use crate::support::tree::lay;
 use crate::support::tree::renewal_conf;
+use crate::tidy::sources;
 
 const DOCUMENT: &str = include_str!("../../docs/coming-from.md");
 const A: &str = "a.example.com";
@@ -24,9 +25,21 @@ struct Row {
 }
 
 impl Row {
-    /// Its message in parts, of which a line has all in this order; dots stand for what differs.
-    fn parts(&self) -> Vec<&str> {
-        self.message.split("...").map(str::trim).filter(|part| !part.is_empty()).collect()
+    /// Whether a line of the log can come of a text in the code; dots stand for what differs.
+    fn is_made_of(&self, text: &str) -> bool {
+        let mut parts = self.message.split("...").map(str::trim);
+        let Some(mut rest) = parts.next().and_then(|begin| text.strip_prefix(begin)) else {
+            return false;
+        };
+        let mut is_whole = rest.is_empty();
+        for part in parts {
+            let Some(found) = rest.find(part) else {
+                return false;
+            };
+            rest = &rest[found + part.len()..];
+            is_whole = part.is_empty() || rest.is_empty();
+        }
+        is_whole
     }
 
     fn is_of(&self, line: &Value) -> bool {
@@ -55,28 +68,101 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn every_message_in_the_table_is_in_the_source() {
-    let mut source = String::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                source += &fs::read_to_string(path).unwrap();
-            }
-        }
-    }
-    let source = source.replace("{place}", "Rancher").replace("{what}", "Rancher");
+fn every_message_in_the_table_is_said_by_the_daemon_at_its_level() {
+    let literals: Vec<Literal> =
+        sources().iter().flat_map(|source| literals(&source.code)).collect();
     let rows = rows();
+    let mut unknown = Vec::new();
     for row in &rows {
-        for part in row.parts() {
-            assert!(source.contains(part), "{part}");
+        let found: Vec<&Literal> =
+            literals.iter().filter(|literal| row.is_made_of(&literal.text)).collect();
+        assert!(!found.is_empty(), "nobody says {}", row.message);
+        let levels: BTreeSet<&str> = found.iter().filter_map(|literal| literal.level).collect();
+        match levels.len() {
+            0 => unknown.push(row.message.as_str()),
+            _ => assert_eq!(levels, BTreeSet::from([row.level.as_str()]), "{}", row.message),
         }
     }
+    // They are said in other words, by way of a constant, or as a part of another line.
+    assert_eq!(
+        unknown,
+        [
+            "... setting(s) cannot be used: ...",
+            "the store is not on a volume: ...",
+            "self-check of ... failed, so the authority is not asked: ...",
+        ]
+    );
     let messages: BTreeSet<&str> = rows.iter().map(|row| row.message.as_str()).collect();
     assert_eq!(messages.len(), rows.len(), "one of them stands twice");
+}
+
+/// Text between quotes in the code, and the level of the macro that it is an argument of.
+struct Literal {
+    text: String,
+    level: Option<&'static str>,
+}
+
+fn literals(code: &str) -> Vec<Literal> {
+    // A quote as a `char` begins no text.
+    let code = code.replace("'\"'", "' '").replace("'\\\"'", "' '");
+    let mut literals = Vec::new();
+    let mut outside = String::new();
+    let mut at = 0;
+    while let Some(begin) = code[at..].find('"').map(|found| at + found) {
+        let body = &code[begin + 1..];
+        let marks = code[..begin].len() - code[..begin].trim_end_matches('#').len();
+        let is_raw = code[..begin - marks].ends_with('r');
+        let end = if is_raw {
+            body.find(&format!("\"{}", "#".repeat(marks)))
+        } else {
+            let mut is_escaped = false;
+            body.find(|char| {
+                let is_end = char == '"' && !is_escaped;
+                is_escaped = char == '\\' && !is_escaped;
+                is_end
+            })
+        };
+        let end = end.unwrap_or_else(|| panic!("where does it end? {body:.80}"));
+        outside += &code[at..begin];
+        let text = body[..end].replace("{place}", "Rancher").replace("{what}", "Rancher");
+        literals.push(Literal { text, level: level(&outside) });
+        at = begin + 1 + end + 1;
+    }
+    literals
+}
+
+/// The level of the macro that is open where some code ends.
+fn level(before: &str) -> Option<&'static str> {
+    let levels = ["error", "warn", "info", "debug"];
+    let of = |level: &'static str| {
+        let begin = format!("{level}!(");
+        before.rfind(&begin).map(|found| (found + begin.len(), level))
+    };
+    let (from, level) = levels.into_iter().filter_map(of).max()?;
+    let mut depth = 1;
+    for char in before[from..].chars() {
+        depth += i32::from(char == '(') - i32::from(char == ')');
+        if depth == 0 {
+            return None;
+        }
+    }
+    Some(level)
+}
+
+#[test]
+fn a_text_has_the_level_of_the_macro_around_it() {
+    let code = r##"warn!(a = %b("c", 1), "d {place}"); info!("e"); f('"', "\"g", r#"h"i"#); info!(j, "k")"##;
+    let found = literals(code);
+    let found: Vec<_> = found.iter().map(|found| (found.text.as_str(), found.level)).collect();
+    let is = [
+        ("c", Some("warn")),
+        ("d Rancher", Some("warn")),
+        ("e", Some("info")),
+        ("\\\"g", None),
+        ("h\"i", None),
+        ("k", Some("info")),
+    ];
+    assert_eq!(found, is);
 }
 
 /// What a daemon has said at `info` and above, all of which has to be in the table.
@@ -125,12 +211,19 @@ async fn everything_that_is_said_of_an_old_tree_is_in_the_table() {
     let foreign = issued_before(&["f.example.com"], 70);
     let (cert, chain, key) = (&foreign.cert_pem, &foreign.chain_pem, &foreign.key_pem);
     world.rancher.add_certificate("f.example.com", cert, Some(chain), key, None);
-    let mut daemon = world.daemon("a.example.com, f.example.com");
+    // Wanted under a name whose folder is not ours: it is of another name.
+    lineage("n.example.com", &[issued_before(&["*.n.example.com"], 70)]);
+    let mut daemon = world.daemon("a.example.com, f.example.com, n.example.com");
     for message in ["certbot's lineage taken over", "certbot's lineage left alone"] {
         daemon.mentions(message).await;
     }
+    world.pushed("n.example.com").await;
     daemon.settles().await;
-    assert!(daemon.count("certificate left alone") > 0, "{}", daemon.text());
+    for message in
+        ["certificate left alone", "left alone, it is not ours; the next free name is used"]
+    {
+        assert!(daemon.count(message) > 0, "{message}: {}", daemon.text());
+    }
     every_line_is_in_the_table(&daemon);
 }
 
@@ -165,7 +258,9 @@ async fn words_of_old_settings_mean_what_the_document_says() {
     let world = World::start().await;
     let shown = async |name: &str, value: &str| {
         let ran = world.settings().with(name, value).runs(&["check-config", "--json"]).await;
-        if ran.code == 64 { ran.err } else { ran.out }
+        assert_eq!(ran.code, 0, "{name}={value}: {}", ran.err);
+        let said: Value = serde_json::from_str(&ran.out).unwrap();
+        said["settings"][name].clone()
     };
     for (name, value, is) in [
         ("STAGING", "", "True"),
@@ -178,41 +273,63 @@ async fn words_of_old_settings_mean_what_the_document_says() {
         ("DOMAINS", "a.example.com\nb.example.com", "a.example.com b.example.com"),
         ("DOMAINS", "a.example.com,\nb.example.com", "a.example.com, b.example.com"),
     ] {
-        let said = shown(name, value).await;
-        assert!(said.contains(&format!("\"{is}\"")), "{name}={value}: {said}");
+        assert_eq!(shown(name, value).await, is, "{name}={value}");
     }
-    let said = shown("STAGING", "\"True\"").await;
-    assert!(said.contains("STAGING=`"), "{said}");
+    let quoted = world.settings().with("STAGING", "\"True\"").runs(&["check-config"]).await;
+    assert_eq!(quoted.code, 64);
+    assert!(quoted.err.contains("STAGING=`\\\"True\\\"`"), "{}", quoted.err);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proxy_is_for_rancher_unless_no_proxy_names_it_and_never_for_metadata() {
+async fn neither_rancher_nor_metadata_is_asked_through_a_proxy_of_the_variables() {
     let world = World::start().await;
     world.announce("shop", "web", A);
-    // Nobody listens there.
+    // Nobody listens there; the CA is asked directly.
     let settings = world.settings().with("HTTP_PROXY", "http://127.0.0.1:9");
-    let mut daemon = settings.clone().start();
-    daemon.says("Rancher cannot be read").await;
-    daemon.passes(1).await;
-    assert_eq!(daemon.count("metadata does not answer, the names last known hold"), 0);
-    daemon.stop().await;
-    let _daemon = settings.with("NO_PROXY", "127.0.0.1").start();
+    let daemon = settings.with("NO_PROXY", "localhost").start();
     world.pushed(A).await;
+    assert_eq!(daemon.count("Rancher cannot be read"), 0, "{}", daemon.text());
+    assert_eq!(daemon.count("metadata does not answer, the names last known hold"), 0);
 }
 
 #[test]
 fn a_file_of_variables_comes_out_of_an_env_file() {
     let folder = tempfile::tempdir().unwrap();
-    let env = "# comment\nDOMAINS=a.example.com,b.example.com\nSTAGING=\"False\"\n\
-        export CERTBOT_EMAIL='ops@example.com'\nCATTLE_URL=http://rancher.example.com\n\n";
-    fs::write(folder.path().join("letsencrypt.env"), env).unwrap();
+    for (line, becomes) in [
+        ("DOMAINS=a.example.com,b.example.com", "RLE_DOMAINS=a.example.com,b.example.com\n"),
+        ("STAGING=\"False\"", "RLE_STAGING=False\n"),
+        ("export CERTBOT_EMAIL='ops@example.com'", "RLE_CERTBOT_EMAIL=ops@example.com\n"),
+        ("\texport\tCERTBOT_EMAIL=a", "RLE_CERTBOT_EMAIL=a\n"),
+        ("RENEW_BEFORE_DAYS = 14", "RLE_RENEW_BEFORE_DAYS=14\n"),
+        ("\t LOOP_TIME\t=\t'60' \t", "RLE_LOOP_TIME=60\n"),
+        ("STAGING=False # prod", "RLE_STAGING=False\n"),
+        ("STAGING=\"False\"\t# it's prod", "RLE_STAGING=False\n"),
+        ("NOTIFY_URL=http://example.com/#a", "RLE_NOTIFY_URL=http://example.com/#a\n"),
+        ("EMAIL=\"o'hara@example.com\"", "RLE_EMAIL=o'hara@example.com\n"),
+        ("EMAIL=o'hara@example.com", "RLE_EMAIL=o'hara@example.com\n"),
+        ("DOMAINS='a.example.com b.example.com'", "RLE_DOMAINS=a.example.com b.example.com\n"),
+        ("EMAIL=", "RLE_EMAIL=\n"),
+        ("EMAIL= # none", "RLE_EMAIL=\n"),
+        ("CERT_NAME=#a = b", "RLE_CERT_NAME=#a = b\n"),
+        ("CERT_NAME=\" #a \"", "RLE_CERT_NAME= #a \n"),
+        ("CERT_NAME='a' and 'b'", "RLE_CERT_NAME='a' and 'b'\n"),
+        ("STAGING=False\r", "RLE_STAGING=False\n"),
+        ("CATTLE_URL=http://rancher.example.com", ""),
+        ("export CATTLE_SECRET_KEY = b", ""),
+        ("# STAGING=True", ""),
+        ("", ""),
+    ] {
+        assert_eq!(variables(folder.path(), &format!("{line}\n")), becomes, "{line:?}");
+    }
+}
+
+/// What the document's script makes of an `env_file`, without the line about the image.
+fn variables(folder: &Path, env: &str) -> String {
+    fs::write(folder.join("letsencrypt.env"), env).unwrap();
     let script = DOCUMENT.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
     let mut shell = Command::new("/bin/sh");
-    let status = shell.args(["-e", "-c", script]).current_dir(folder.path()).status().unwrap();
+    let status = shell.args(["-e", "-c", script]).current_dir(folder).status().unwrap();
     assert!(status.success());
-    assert_eq!(
-        fs::read_to_string(folder.path().join("rle.env")).unwrap(),
-        "RLE_DOMAINS=a.example.com,b.example.com\nRLE_STAGING=False\n\
-        RLE_CERTBOT_EMAIL=ops@example.com\nRLE_IMAGE=YOUR/rancher-lets-encrypt\n"
-    );
+    let made = fs::read_to_string(folder.join("rle.env")).unwrap();
+    made.strip_suffix("RLE_IMAGE=YOUR/rancher-lets-encrypt\n").unwrap().to_owned()
 }

@@ -44,12 +44,12 @@ async fn stack_of_the_compose_file_issues_and_survives_its_containers_and_volume
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn daemon_lives_with_the_filter_of_a_docker_of_1_12() {
+async fn daemon_issues_and_starts_again_where_a_filter_denies_newer_calls() {
     let Some(workshop) = Workshop::open().await else {
         return;
     };
     let site = Site::start(&workshop).await;
-    let stack = Stack::of_old(&workshop, &site).await;
+    let stack = Stack::without_newer_calls(&workshop, &site).await;
     stack.start(NGINX).await;
     site.names_lead_to(stack.address(NGINX).await).await;
     stack.start(DAEMON).await;

@@ -23,12 +23,12 @@ fn text(path: &str) -> String {
 }
 
 /// A source file of the daemon, without comments and tests.
-struct Source {
+pub(crate) struct Source {
     /// Its path below `src`.
     file: String,
     /// Its modules, from the top.
     modules: Vec<String>,
-    code: String,
+    pub(crate) code: String,
 }
 
 impl Source {
@@ -37,7 +37,7 @@ impl Source {
     }
 }
 
-fn sources() -> Vec<Source> {
+pub(crate) fn sources() -> Vec<Source> {
     let src = root().join("src");
     let files = files_below(&src).into_iter().filter_map(|path| {
         let file = path.strip_prefix(&src).unwrap().to_str().unwrap().to_owned();

@@ -154,7 +154,7 @@ async fn a_kill_costs_no_certificate<P: Place>() {
 }
 
 /// Promise 2.
-async fn a_broken_name_costs_one_validation_over_restarts_and_delays_nobody<P: Place>() {
+async fn a_broken_name_costs_one_validation_and_delays_nobody<P: Place>() {
     let world = World::start().await;
     world.breaks(BROKEN);
     let settings = P::settings(&world).with("DOMAINS", format!("{BROKEN},{A}"));
@@ -269,9 +269,7 @@ macro_rules! promises {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_broken_name_costs_one_validation_over_restarts_and_delays_nobody() {
-                super::a_broken_name_costs_one_validation_over_restarts_and_delays_nobody::<$place>(
-                                                                                )
-                                                                                .await;
+                super::a_broken_name_costs_one_validation_and_delays_nobody::<$place>().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

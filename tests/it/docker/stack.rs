@@ -76,8 +76,8 @@ impl<'a> Stack<'a> {
         Self { workshop, site, image, nginx_image }
     }
 
-    /// The stack with a daemon that is denied what a Docker of 1.12 denies, because it came after it.
-    pub(super) async fn of_old(workshop: &'a Workshop, site: &'a Site) -> Self {
+    /// The stack with a daemon that is denied `NEWER`, and nothing else.
+    pub(super) async fn without_newer_calls(workshop: &'a Workshop, site: &'a Site) -> Self {
         let path = site.path("filter.json");
         let syscalls = json!({ "names": NEWER.split_whitespace().collect::<Vec<_>>(), "action": "SCMP_ACT_ERRNO" });
         let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [syscalls] });

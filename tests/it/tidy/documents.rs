@@ -1,5 +1,7 @@
 //! What documents name and show is that of the code.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// What stands between two marks in a Markdown file.
@@ -25,26 +27,61 @@ fn the_tables_in_the_documents_are_those_of_the_code() {
 }
 
 #[test]
-fn every_path_that_the_documents_name_is_there() {
+fn every_link_of_the_documents_leads_to_something() {
     let documents = [
         "README.md",
         "ARCHITECTURE.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "docs/notices.md",
         "docs/compose.md",
         "docs/coming-from.md",
     ];
     for document in documents {
-        let text = text(document);
+        let markdown = text(document);
         let folder = root().join(document).parent().unwrap().to_owned();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let path = link.split('#').next().unwrap();
-            if path.is_empty() || path.contains("://") {
+        for link in markdown.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
                 continue;
             }
-            assert!(folder.join(path).exists(), "{document} links to {path}");
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { root().join(document) } else { folder.join(path) };
+            assert!(target.exists(), "{document} links to {path}");
+            if !anchor.is_empty() {
+                let anchors = anchors(&fs::read_to_string(target).unwrap());
+                assert!(anchors.iter().any(|own| own == anchor), "{document}: {link}: {anchors:?}");
+            }
         }
     }
+}
+
+/// What a forge calls the headings of a document: in small letters, a dash for each space, nothing for other signs, and
+/// a number behind what was there before.
+fn anchors(markdown: &str) -> Vec<String> {
+    let mut before: BTreeMap<String, usize> = BTreeMap::new();
+    let mut anchors = Vec::new();
+    let outside_of_code = markdown.split("```").step_by(2).flat_map(str::lines);
+    for line in outside_of_code {
+        let heading = line.trim_start_matches('#');
+        let Some(heading) =
+            heading.strip_prefix(' ').filter(|heading| heading.len() + 1 < line.len())
+        else {
+            continue;
+        };
+        let kept =
+            heading.trim().chars().filter(|char| char.is_alphanumeric() || " -_".contains(*char));
+        let anchor = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        let count = before.entry(anchor.clone()).or_default();
+        anchors.push(if *count == 0 { anchor } else { format!("{anchor}-{count}") });
+        *count += 1;
+    }
+    anchors
+}
+
+#[test]
+fn an_anchor_is_what_a_forge_makes_of_a_heading() {
+    let markdown = "# A `b`: C, d-e\n\n## Two\n```sh\n# no heading\n```\n## Two\n#not\n text";
+    assert_eq!(anchors(markdown), ["a-b-c-d-e", "two", "two-1"]);
 }
 
 #[test]
