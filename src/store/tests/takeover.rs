@@ -166,3 +166,30 @@ fn a_crash_at_any_step_of_a_takeover_is_made_good_by_the_next() {
         }
     }
 }
+
+#[test]
+fn pruning_leaves_the_key_that_a_kept_version_links_to() {
+    let place = Place::new();
+    let (chain, key) = pair(A);
+    let versions: Vec<_> = (0..10).map(|_| (chain.clone(), key.clone())).collect();
+    place.certbots(A, CONF, &versions);
+    for number in 2..=10 {
+        let link = place.path(&format!("archive/{A}/privkey{number}.pem"));
+        fs::remove_file(&link).unwrap();
+        // The third one leads by way of the second one, which goes.
+        let target = if number == 3 { "privkey2.pem" } else { "privkey1.pem" };
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let store = place.store();
+    store.take_over(NOW).unwrap();
+    for round in 1..=2 {
+        publish(&store, A, &bundle(A));
+        let left = place.names(&format!("archive/{A}"));
+        assert!(!left.contains(&format!("fullchain{round}.pem")), "{left:?}");
+        let kept = store.record(A).unwrap().unwrap().versions;
+        assert_eq!(kept.len(), 10);
+        for version in kept.iter().filter(|version| version.number <= 10) {
+            store.read_bundle(A, version.number).unwrap().unwrap();
+        }
+    }
+}

@@ -75,6 +75,9 @@ pub fn finding(trouble: &Trouble, place: Place<'_>) -> String {
             let found = format!("answered something else than our token (`{body}`)");
             (url, found)
         }
+        Trouble::Hidden { url, status, size } => {
+            (url, format!("answered {status}, {size}, not the token (from an internal address)"))
+        }
         Trouble::Elsewhere { url } => {
             let found = "another server answered something else than our token";
             (url, found.to_owned())
@@ -107,7 +110,7 @@ pub fn trouble(trouble: &Trouble, place: Place<'_>) -> String {
             place.target()
         ),
         Trouble::Status { status, .. } => refusal(*status, place),
-        Trouble::Foreign { .. } | Trouble::Elsewhere { .. } => format!(
+        Trouble::Foreign { .. } | Trouble::Hidden { .. } | Trouble::Elsewhere { .. } => format!(
             "if {} is our balancer: {RULE}; if it is not: correct {}",
             place.target(),
             place.pointer()
