@@ -284,7 +284,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes the files of a bundle under the next free number.
-    fn archive_next(
+    pub(super) fn archive_next(
         &self,
         lineage: &str,
         before: Option<&Record>,
