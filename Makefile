@@ -17,8 +17,8 @@ endif
 # Of the machine that this is run on.
 MUSL := $(shell uname -m)-unknown-linux-musl
 # Real parts that the tests run against, and what builds the image.
-PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus iproute2 python3-venv
-COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool ip python3
+PACKAGES := pebble nginx-light haproxy certbot openssl musl-tools chromium prometheus iproute2 python3-venv strace
+COMMANDS := pebble nginx haproxy certbot openssl musl-gcc chromium promtool ip python3 strace
 # Authorities that Debian does not have: pinned versions from PyPI, in a folder of their own.
 FOREIGN := target/foreign
 VERSIONS := tests/foreign.txt

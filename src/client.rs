@@ -48,6 +48,8 @@ pub fn builder_by_variables(connect_timeout: Duration) -> ClientBuilder {
         // Shorter than servers keep idle connections, so that none is used that is about to be closed.
         .pool_idle_timeout(Duration::from_secs(15))
         .tcp_nodelay(true)
+        // Nothing that is asked for is large, and limits of size count what is sent.
+        .gzip(false)
 }
 
 /// The same through one proxy, whatever is asked.

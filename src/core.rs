@@ -1,6 +1,7 @@
 //! Values and rules that need nobody: no clock, no input, no output. Everything may use them; they use only each other.
 
 pub mod text;
+pub mod unsupported;
 pub mod names;
 pub mod fingerprint;
 pub mod certificate;

@@ -1,28 +1,39 @@
 //! The real file system, as operations that [`sequence`] puts in order.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::fs::File;
-use std::fs::OpenOptions;
 use std::io;
 use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
+use rustix::fs::AtFlags;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::fs::mkdirat;
+use rustix::fs::renameat;
+use rustix::fs::symlinkat;
 use time::OffsetDateTime;
 use tracing::debug;
+use tracing::warn;
 
 use crate::core::text::timestamp;
+use crate::core::unsupported;
 use crate::disk::sequence::FileSystem;
 use crate::disk::sequence::Kind;
 use crate::disk::sequence::OpenFile;
 use crate::disk::shared::Shared;
 use crate::ports::Stamp;
 
+mod mounts;
+pub mod reach;
 pub mod sequence;
 mod shared;
 
@@ -32,20 +43,34 @@ const LARGEST: u64 = 64 << 20;
 /// The real file system.
 #[derive(Debug, Default)]
 pub struct RealDisk {
+    /// Which links lead here is the operator's matter; below it none of others is followed.
+    root: PathBuf,
     syncs: Shared,
+    /// It was told that folders cannot be synced.
+    is_told: AtomicBool,
 }
 
 impl RealDisk {
+    /// The file system, with a folder that is the operator's.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), ..Self::default() }
+    }
+
+    /// The folder that a path stands in, and its name there.
+    fn place<'a>(&self, path: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((self.folder(path.parent().unwrap_or(path))?, name))
+    }
+
+    fn folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        reach::folder(&self.root, path)
+    }
+
     /// Takes the lock that one instance holds while it runs, by a lock of the kernel on an open file; none while
     /// another has it. The lock goes with the file that is answered.
     pub fn try_lock(&self, path: &Path) -> io::Result<Option<File>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
+        let (folder, name) = self.place(path)?;
+        let file = reach::written(folder, name, OFlags::RDWR, 0o600)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -103,7 +128,8 @@ impl FileSystem for RealDisk {
 
     fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        File::open(path)?.take(LARGEST + 1).read_to_end(&mut content)?;
+        let (folder, name) = self.place(path)?;
+        reach::file(folder, name)?.take(LARGEST + 1).read_to_end(&mut content)?;
         if content.len() as u64 > LARGEST {
             return Err(io::Error::other("it is too large to be one of ours"));
         }
@@ -129,12 +155,7 @@ impl FileSystem for RealDisk {
     }
 
     fn names_in(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder)? {
-            // A name that is not UTF-8 is not one of ours.
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
+        reach::names(self.folder(folder)?)
     }
 
     fn target_of(&self, path: &Path) -> io::Result<PathBuf> {
@@ -142,66 +163,58 @@ impl FileSystem for RealDisk {
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().mode(0o700).create(folder)
+        let (above, name) = self.place(folder)?;
+        Ok(mkdirat(above, name, Mode::RWXU)?)
     }
 
     fn create_file(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+        let (folder, name) = self.place(path)?;
+        reach::written(folder, name, OFlags::WRONLY | OFlags::EXCL, 0o600)
     }
 
     fn open_end(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+        let (folder, name) = self.place(path)?;
+        reach::written(folder, name, OFlags::WRONLY | OFlags::APPEND, 0o600)
     }
 
     fn create_link(&self, target: &Path, path: &Path) -> io::Result<()> {
-        std::os::unix::fs::symlink(target, path)
+        let (folder, name) = self.place(path)?;
+        Ok(symlinkat(target, folder, name)?)
     }
 
     fn rename_over(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        let ((from_folder, from), (to_folder, to)) = (self.place(from)?, self.place(to)?);
+        Ok(renameat(from_folder, from, to_folder, to)?)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.syncs.sync(folder, || File::open(folder)?.sync_all())
+        self.syncs.sync(folder, || match File::from(reach::opened(self.folder(folder)?)?).sync_all() {
+            Err(error) if unsupported::is_no_folder_sync(&error) => {
+                // Nothing else can be done there, and the file system may well write names by itself.
+                if !self.is_told.swap(true, Ordering::Relaxed) {
+                    warn!(folder = %folder.display(), %error, "folders cannot be synced here: a power failure may take what was written last");
+                }
+                Ok(())
+            }
+            synced => synced,
+        })
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
+        let (folder, name) = self.place(path)?;
+        reach::remove(folder, name, AtFlags::empty())
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        fs::remove_dir(folder)
+        let (above, name) = self.place(folder)?;
+        reach::remove(above, name, AtFlags::REMOVEDIR)
     }
 
     fn is_lost_with_container(&self, path: &Path) -> bool {
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         fs::read_to_string("/proc/self/mountinfo")
-            .is_ok_and(|mounts| is_on_container_layer(&mounts, &real))
+            .is_ok_and(|mounts| mounts::goes_with_container(&mounts, &real))
     }
-}
-
-/// Whether a path lies on the root mount, and that is an overlay: the layer that goes with the container (proc(5)).
-fn is_on_container_layer(mounts: &str, path: &Path) -> bool {
-    let mut deepest: Option<(&str, &str)> = None;
-    for line in mounts.lines() {
-        let Some((fields, rest)) = line.split_once(" - ") else {
-            continue;
-        };
-        let Some(point) = fields.split(' ').nth(4) else {
-            continue;
-        };
-        let kind = rest.split(' ').next().unwrap_or("");
-        let is_deeper = deepest.is_none_or(|(other, _)| other.len() <= point.len());
-        if path.starts_with(unescape(point)) && is_deeper {
-            deepest = Some((point, kind));
-        }
-    }
-    deepest.is_some_and(|(point, kind)| point == "/" && kind.contains("overlay"))
-}
-
-/// Blanks in mount points are written as octal escapes.
-fn unescape(point: &str) -> String {
-    point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 /// Writes into the lock who holds it and since when; for people only, the kernel's lock is what counts.
@@ -299,16 +312,70 @@ mod tests {
         assert!(disk().try_lock(&path).unwrap().is_some());
     }
 
+    /// A folder, and one elsewhere that nothing of ours may come into.
+    fn with_elsewhere() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (place.path().join("root"), place.path().join("elsewhere"));
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("file"), "untouched").unwrap();
+        (place, root, elsewhere)
+    }
+
+    /// As one that another user has laid; needs root.
+    fn foreign_link(target: &Path, path: &Path) {
+        std::os::unix::fs::symlink(target, path).unwrap();
+        std::os::unix::fs::lchown(path, Some(4711), None).unwrap();
+    }
+
     #[test]
-    fn a_store_without_a_mount_of_its_own_is_lost_with_the_container() {
-        let overlay = "22 1 0:5 / / rw - overlay overlay rw\n30 22 0:6 / /proc rw - proc proc rw";
-        let volume =
-            format!("{overlay}\n31 22 8:1 /v /etc/letsencrypt rw,relatime - ext4 /dev/a rw");
-        let store = Path::new("/etc/letsencrypt");
-        assert!(is_on_container_layer(overlay, store));
-        assert!(is_on_container_layer(&overlay.replace("overlay", "fuse.fuse-overlayfs"), store));
-        assert!(!is_on_container_layer(&volume, store));
-        assert!(is_on_container_layer(&volume, Path::new("/etc/letsencrypt2")));
-        assert!(!is_on_container_layer("22 1 8:1 / / rw - ext4 /dev/a rw", store));
+    fn nothing_is_reached_through_a_link_of_another_user() {
+        if !rustix::process::geteuid().is_root() {
+            // Nobody else lays links in this test then; whose are followed is told beside `reach`.
+            return;
+        }
+        let (_place, root, elsewhere) = with_elsewhere();
+        let disk = RealDisk::new(&root);
+        foreign_link(&elsewhere, &root.join("a"));
+        foreign_link(&elsewhere.join("file"), &root.join("file"));
+        let (inside, file) = (root.join("a"), root.join("a/file"));
+        assert!(disk.read(&root.join("file")).unwrap_err().to_string().contains("uid 4711"));
+        disk.read(&file).unwrap_err();
+        disk.list(&inside).unwrap_err();
+        disk.write(&inside, &[("new", b"x")], Safe::Now).unwrap_err();
+        disk.append(&file, b"x", Safe::Now).unwrap_err();
+        disk.append(&root.join("file"), b"x", Safe::Now).unwrap_err();
+        disk.link(&inside, &[("new", Path::new("x"))]).unwrap_err();
+        disk.make_folder(&inside.join("new")).unwrap_err();
+        disk.rename(&file, &root.join("taken")).unwrap_err();
+        disk.remove(&file, Safe::Now).unwrap_err();
+        disk.try_lock(&root.join("file")).unwrap_err();
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(elsewhere.join("file")).unwrap(), "untouched");
+        // A link itself can be replaced and removed.
+        disk.write(&root, &[("file", b"ours")], Safe::Now).unwrap();
+        assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "ours");
+        disk.remove(&inside, Safe::Now).unwrap();
+        assert_eq!(fs::read_to_string(elsewhere.join("file")).unwrap(), "untouched");
+    }
+
+    #[test]
+    fn links_of_our_own_are_followed_but_nothing_is_written_through_them() {
+        let (place, root, elsewhere) = with_elsewhere();
+        let disk = RealDisk::new(&root);
+        std::os::unix::fs::symlink("../elsewhere", root.join("a")).unwrap();
+        std::os::unix::fs::symlink("a/file", root.join("file")).unwrap();
+        assert_eq!(disk.read(&root.join("file")).unwrap(), b"untouched");
+        disk.write(&root.join("a"), &[("new", b"x")], Safe::Now).unwrap();
+        assert_eq!(disk.list(&root.join("a")).unwrap(), ["file", "new"]);
+        assert_eq!(disk.read(&root.join("a/new")).unwrap(), b"x");
+        disk.append(&root.join("file"), b"x", Safe::Now).unwrap_err();
+        disk.try_lock(&root.join("file")).unwrap_err();
+        assert_eq!(fs::read_to_string(elsewhere.join("file")).unwrap(), "untouched");
+        // What leads to the root is the operator's.
+        std::os::unix::fs::symlink(&root, place.path().join("link")).unwrap();
+        let disk = RealDisk::new(&place.path().join("link"));
+        disk.make_folder(&place.path().join("link/b/c")).unwrap();
+        assert!(root.join("b/c").is_dir());
     }
 }

@@ -18,6 +18,7 @@ use rancher_lets_encrypt::core::text::one_line;
 use rancher_lets_encrypt::disk;
 use rancher_lets_encrypt::disk::RealDisk;
 use rancher_lets_encrypt::ports::World;
+use rancher_lets_encrypt::store::LOCK;
 use rancher_lets_encrypt::store::Store;
 use rancher_lets_encrypt::store::StoreError;
 use rancher_lets_encrypt::view::cli::Arguments;
@@ -352,7 +353,7 @@ fn try_lock(store: &Store<RealDisk>, disk: &RealDisk) -> Result<Lock, StoreError
     store.prepare()?;
     let path = store.lock_path();
     let tried = disk.try_lock(&path);
-    match tried.map_err(|error| StoreError::new("lock", &path, error))? {
+    match tried.map_err(|error| StoreError::new(LOCK, &path, error))? {
         Some(lock) => {
             disk::sign_lock(&lock, now());
             Ok(Lock::Ours(lock))

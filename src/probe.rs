@@ -27,7 +27,10 @@ use crate::core::names::DomainName;
 use crate::core::resource::Http01;
 use crate::core::text::one_line;
 use crate::probe::dns::Dns;
+use crate::probe::internal::LeadsInside;
+use crate::probe::internal::is_internal;
 
+mod internal;
 pub mod dns;
 pub mod caa;
 
@@ -127,6 +130,19 @@ pub enum Trouble {
         /// How it begins, on one line.
         body: String,
     },
+    /// Something else, from an address inside of some network. Nothing of it is shown: a name can be led to a service
+    /// that is for few by whoever holds it, and the status page is open.
+    #[error(
+        "{url}: answered {status}, {size}, not the token: another server answers for this name"
+    )]
+    Hidden {
+        /// What was asked for.
+        url: String,
+        /// What came.
+        status: u16,
+        /// How long it is, in words.
+        size: String,
+    },
     /// Something else, from another host than the one that was asked first. What it says is not shown: a redirect may
     /// lead to a page that is for few, and the status page is open.
     #[error(
@@ -154,23 +170,47 @@ pub enum Cause {
 /// A client that looks at names from outside.
 pub struct Probe {
     client: Client,
+    /// Connects to no internal address.
+    outside: Client,
     port: u16,
     limit: Duration,
+    is_internal: fn(IpAddr) -> bool,
+    /// Whether the address that is looked at is the operator's word.
+    is_led: bool,
+    /// Whether who looks sees where redirects lead, whoever sends them: `check` answers on the terminal of the operator.
+    shows_way: bool,
 }
 
 impl Probe {
     /// Looks on `port`.
     pub fn new(way: Way, port: u16, connect_timeout: Duration) -> Result<Self, String> {
-        // A certificate is what is being asked for: the CA does not look at the present one either.
-        let builder = client::builder(connect_timeout).tls_danger_accept_invalid_certs(true);
-        let builder = match way {
-            Way::Resolved => builder,
-            Way::Through(_) | Way::Pinned { .. } => builder.dns_resolver(Arc::new(Led(way))),
+        let is_led = matches!(way, Way::Through(_));
+        let shows_way = matches!(way, Way::Pinned { .. });
+        let probe = Self::over(Arc::new(Led(way)), is_internal, port, connect_timeout)?;
+        Ok(Self { is_led, shows_way, ..probe })
+    }
+
+    fn over(
+        resolver: Arc<dyn Resolve>,
+        is_internal: fn(IpAddr) -> bool,
+        port: u16,
+        connect_timeout: Duration,
+    ) -> Result<Self, String> {
+        let client = |resolver: Arc<dyn Resolve>| {
+            // A certificate is what is being asked for: the CA does not look at the present one either.
+            let builder = client::builder(connect_timeout).tls_danger_accept_invalid_certs(true);
+            // As Go's client, which is the CA's, it asks for gzip and unpacks it; a server may compress for whoever asks.
+            let built = builder.dns_resolver(resolver).gzip(true).build();
+            built.map_err(|error| client::explain(&error))
         };
         Ok(Self {
-            client: builder.build().map_err(|error| client::explain(&error))?,
+            client: client(Arc::clone(&resolver))?,
+            outside: client(Arc::new(Outside { resolver, is_internal }))?,
             port,
             limit: client::total_timeout(connect_timeout),
+            is_internal,
+            is_led: false,
+            shows_way: false,
         })
     }
 
@@ -198,34 +238,60 @@ impl Probe {
         let mut url =
             Url::parse(&text).map_err(|error| Trouble::Redirect(format!("{text}: {error}")))?;
         let mut visited: Vec<Url> = Vec::new();
+        // What an internal address has said is shown nowhere, and where it leads is part of that.
+        let mut shown = url.to_string();
+        let mut from = Origin::Nowhere;
         loop {
-            let request = self.client.get(url.clone()).header("Accept", "*/*");
-            let response = request.send().await;
-            hops.push(hop(&url, &response));
-            let response = response.map_err(|error| Trouble::Silent {
-                url: url.to_string(),
-                why: client::explain(&error),
-                cause: cause(&error),
+            // The CA could not follow what is public to what is not.
+            let client = if from == Origin::Public { &self.outside } else { &self.client };
+            let response = client.get(url.clone()).header("Accept", "*/*").send().await;
+            hops.push(hop(&shown, &response));
+            let response = response.map_err(|error| {
+                if leads_inside(&error) {
+                    let why = "an internal address";
+                    return Trouble::Redirect(format!(
+                        "redirected to {shown}, where the CA would not go: its host leads to {why}"
+                    ));
+                }
+                let (why, cause) = (client::explain(&error), cause(&error));
+                Trouble::Silent { url: shown.clone(), why, cause }
             })?;
+            let address = response.remote_addr().map(|address| address.ip());
+            let is_public = address.is_some_and(|address| !(self.is_internal)(address));
+            // Where the operator has us look, what is there is no secret from the operator.
+            let is_open = is_public || (self.is_led && visited.is_empty());
+            let shows_way = is_open || self.shows_way;
             let status = response.status();
-            if let Some(next) = redirect(status, response.headers().get(LOCATION), &url)? {
-                self.may_follow(&next, name)?;
+            let location = response.headers().get(LOCATION);
+            let redirected = redirect(status, location, &url);
+            let next = redirected.and_then(|next| match next {
+                Some(next) => self.may_follow(&next, name).map(|()| Some(next)),
+                None => Ok(None),
+            });
+            if let Some(next) = next.map_err(|trouble| told(trouble, shows_way, &shown, status))? {
                 visited.push(url);
                 if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
                     return Err(Trouble::Redirect(format!("{text}: the redirects never end")));
                 }
+                shown = if shows_way { next.to_string() } else { HIDDEN.to_owned() };
+                from = if is_public { Origin::Public } else { Origin::Inside };
                 url = next;
                 continue;
             }
             let is_elsewhere = url.host_str() != Some(name.as_str());
-            let url = url.to_string();
+            let url = shown;
             // What is no success is no matter of its page, however long that is.
             if status != StatusCode::OK {
                 return Err(Trouble::Status { url, status });
             }
+            let length = response.content_length();
             return match client::read_beginning(response, LARGEST + 1).await {
                 Ok(body) if is_answer(&body, &expected.key_authorization) => Ok(()),
                 Ok(_) if is_elsewhere => Err(Trouble::Elsewhere { url }),
+                Ok(body) if !is_open => {
+                    let (size, status) = (size(&body, length), status.as_u16());
+                    Err(Trouble::Hidden { url, status, size })
+                }
                 Ok(body) => {
                     Err(Trouble::Foreign { url, body: one_line(&String::from_utf8_lossy(&body)) })
                 }
@@ -261,12 +327,55 @@ const LONGEST_PATH: usize = 2000;
 /// The CA reads no more of the answer than this.
 const LARGEST: usize = 127;
 
-fn hop(url: &Url, response: &Result<reqwest::Response, reqwest::Error>) -> Hop {
+/// Where a redirect came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// There was none.
+    Nowhere,
+    /// An address that everybody reaches.
+    Public,
+    /// One inside of some network.
+    Inside,
+}
+
+/// In the place of a URL that an internal address redirects to.
+const HIDDEN: &str = "where an internal address redirects to";
+
+/// A redirect that is not followed, without where it leads if that is not to be shown.
+fn told(trouble: Trouble, shows_way: bool, shown: &str, status: StatusCode) -> Trouble {
+    if shows_way {
+        return trouble;
+    }
+    let status = status.as_u16();
+    Trouble::Redirect(format!("{shown}: a redirect (status {status}) that the CA does not follow"))
+}
+
+/// How long an answer is, in words.
+fn size(body: &[u8], announced: Option<u64>) -> String {
+    match announced {
+        Some(length) => format!("{length} bytes"),
+        None if body.len() <= LARGEST => format!("{} bytes", body.len()),
+        None => format!("more than {LARGEST} bytes"),
+    }
+}
+
+fn leads_inside(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if error.is::<LeadsInside>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+fn hop(url: &str, response: &Result<reqwest::Response, reqwest::Error>) -> Hop {
     let (address, answer) = match response {
         Ok(response) => (response.remote_addr(), Answer::Status(response.status().as_u16())),
         Err(error) => (None, Answer::Error(client::explain(error))),
     };
-    Hop { url: url.to_string(), address, answer }
+    Hop { url: url.to_owned(), address, answer }
 }
 
 fn cause(error: &reqwest::Error) -> Cause {
@@ -348,9 +457,33 @@ impl Resolve for Led {
     }
 }
 
+/// Leads names to their public addresses only.
+struct Outside {
+    resolver: Arc<dyn Resolve>,
+    is_internal: fn(IpAddr) -> bool,
+}
+
+impl Resolve for Outside {
+    fn resolve(&self, asked: Name) -> Resolving {
+        let (resolving, is_internal) = (self.resolver.resolve(asked), self.is_internal);
+        Box::pin(async move {
+            let all: Vec<SocketAddr> = resolving.await?.collect();
+            let public: Vec<SocketAddr> =
+                all.iter().copied().filter(|address| !is_internal(address.ip())).collect();
+            if public.is_empty() && !all.is_empty() {
+                return Err(LeadsInside.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
 async fn lookup(host: &str) -> io::Result<Vec<SocketAddr>> {
     match host.parse::<IpAddr>() {
         Ok(ip) => Ok(vec![(ip, 0).into()]),
         Err(_) => Ok(tokio::net::lookup_host((host, 0)).await?.collect()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::core::bundle::KeyType;
+use crate::core::unsupported;
 use crate::ports::Disk;
 use crate::ports::Safe;
 use crate::store::ledger::file::Length;
@@ -48,9 +49,14 @@ const LABELS: &str = "names.json";
 const WAKE_OWED: &str = "wake-owed";
 const OUTBOX: &str = "outbox.json";
 
+/// What takes the lock, in [`StoreError::new`].
+pub const LOCK: &str = "lock";
+/// What makes links.
+const LINK: &str = "link in";
+
 /// What could not be done with which file.
 #[derive(Debug, Error)]
-#[error("cannot {action} {}: {source}{}", path.display(), hint(source))]
+#[error("cannot {action} {}: {source}{}", path.display(), hint(action, source))]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,
@@ -69,9 +75,17 @@ impl StoreError {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(action: &str, error: &io::Error) -> &'static str {
     use io::ErrorKind;
     let kind = error.kind();
+    if action == LOCK && unsupported::is_no_lock(error) {
+        return ": the file system of the store has no locks (flock): put the store on a local disk, or mount the share \
+                with them (NFS: without `nolock`, with its lock service running)";
+    }
+    if action == LINK && unsupported::is_no_link(error) {
+        return ": the file system of the store has no symbolic links: put the store on one of Linux' own, or mount the \
+                share with them (CIFS: `mfsymlinks`)";
+    }
     if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
         ": make room on the volume of the store"
     } else if kind == ErrorKind::ReadOnlyFilesystem {
@@ -105,8 +119,8 @@ pub struct Store<D> {
     ledger: Mutex<Length>,
     /// Lines that wait to be written into it.
     queue: Mutex<Queue>,
-    /// Lineages whose live view is not in line with the record.
-    stale: Mutex<BTreeSet<String>>,
+    /// Lineages whose live view is not in line with the record, and why not.
+    stale: Mutex<BTreeMap<String, String>>,
     /// Lineages whose order in flight this process has written whole, so that lines may be added.
     begun: Mutex<BTreeSet<String>>,
     /// One lock for each lineage, held while its record is read and written.

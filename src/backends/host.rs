@@ -16,6 +16,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::Once;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use rustix::fs::renameat_with;
 use serde::Deserialize;
 use serde::Serialize;
 use tracing::debug;
+use tracing::warn;
 
 use crate::core::bundle::Secret;
 use crate::core::certificate::CertificateChain;
@@ -43,6 +45,7 @@ use crate::core::held::Which;
 use crate::core::held::Words;
 use crate::core::names::DomainName;
 use crate::core::problem::DestinationError;
+use crate::core::unsupported;
 use crate::ports::Destination;
 
 /// Leaf and chain, as servers read them.
@@ -148,8 +151,18 @@ fn write(path: &Path, content: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Goes on where folders cannot be synced, and says so once.
 fn sync(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
+    static TOLD: Once = Once::new();
+    match fs::File::open(folder)?.sync_all() {
+        Err(error) if unsupported::is_no_folder_sync(&error) => {
+            TOLD.call_once(|| {
+                warn!(folder = %folder.display(), %error, "folders cannot be synced here: a power failure may take what was written last");
+            });
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 impl Folder {
@@ -284,7 +297,15 @@ impl Folder {
             fs::remove_file(new)?;
         }
         // It leads there from beside the versions, where it is going to be.
-        symlink(Path::new(VERSIONS).join(version), new)?;
+        symlink(Path::new(VERSIONS).join(version), new).map_err(|error| {
+            if unsupported::is_no_link(&error) {
+                let text = format!(
+                    "its file system has no symbolic links, use one of Linux' own: {error}"
+                );
+                return io::Error::new(io::ErrorKind::PermissionDenied, text);
+            }
+            error
+        })?;
         sync(&versions)?;
         let is_free = fs::symlink_metadata(link).is_err();
         if is_free || is_ours(link) {

@@ -82,6 +82,7 @@ impl Bundle {
         if chain.matches(BEGIN).count() != ders.len() {
             return Err(broken("its chain is torn"));
         }
+        drop_superfluous(&mut ders);
         let shown = CertificateChain::of(&ders)?;
         let certificate = ders.remove(0);
         let key = key::fitting(&parse(&certificate)?, key)?;
@@ -163,6 +164,24 @@ impl Bundle {
     }
 }
 
+/// Leaves out what stands twice, the leaf among it, and roots: whoever trusts one has it, and balancers refuse a chain
+/// that holds the leaf again. The leaf itself stays, whoever signed it (RFC 8446, section 4.4.2).
+fn drop_superfluous(ders: &mut Vec<Vec<u8>>) {
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    for der in std::mem::take(ders) {
+        if !seen.contains(&der) && (seen.is_empty() || !is_root(&der)) {
+            seen.push(der);
+        }
+    }
+    *ders = seen;
+}
+
+fn is_root(der: &[u8]) -> bool {
+    parse(der).is_ok_and(|certificate| {
+        certificate.issuer() == certificate.subject() && certificate.verify_signature(None).is_ok()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use pkcs8::der::Decode;
@@ -216,6 +235,52 @@ mod tests {
             let read = Bundle::parse(&chain[..length], &key);
             assert!(matches!(read, Err(Flaw(_))), "{length}: {read:?}");
         }
+    }
+
+    /// A certificate that another one has signed, and one that is its own authority, as blocks.
+    fn intermediate_and_root() -> [String; 2] {
+        let root = rcgen::CertifiedIssuer::self_signed(
+            params(&["root.test"], Duration::ZERO, Duration::days(90)),
+            KeyPair::generate().unwrap(),
+        );
+        let root = root.unwrap();
+        let intermediate = params(&["middle.test"], Duration::ZERO, Duration::days(90));
+        let intermediate = intermediate.signed_by(&KeyPair::generate().unwrap(), &root).unwrap();
+        [intermediate.pem(), root.pem()].map(|pem| pem.replace('\r', ""))
+    }
+
+    #[test]
+    fn what_stands_twice_is_dropped_once_and_roots_stay_out() {
+        let (chain, key) = pems(&params(&["a.example.com"], Duration::ZERO, Duration::days(90)));
+        let bundle = Bundle::parse(&chain, &Secret::new(&*key)).unwrap();
+        let leaf = bundle.certificate_pem();
+        let [middle, root] = intermediate_and_root();
+        let key = Secret::new(key);
+        let whole = Bundle::parse(&format!("{leaf}{middle}"), &key).unwrap();
+        for text in [
+            format!("{leaf}{leaf}{middle}"),
+            format!("{leaf}{middle}{middle}"),
+            format!("{leaf}{middle}{leaf}"),
+            format!("{leaf}{middle}{root}"),
+            format!("{leaf}{root}{middle}{root}{middle}{leaf}"),
+        ] {
+            let read = Bundle::parse(&text, &key).unwrap();
+            assert_eq!(read.certificate_pem(), leaf);
+            assert_eq!(read.chain_pem(), whole.chain_pem());
+            assert_eq!(read.chain_pem().matches(BEGIN).count(), 1);
+            assert_eq!(read.shown(), whole.shown());
+        }
+    }
+
+    #[test]
+    fn a_leaf_that_is_its_own_authority_stays() {
+        let key = KeyPair::generate().unwrap();
+        let own = params(&["a.example.com"], Duration::ZERO, Duration::days(90));
+        let own = own.self_signed(&key).unwrap().pem();
+        let read =
+            Bundle::parse(&format!("{own}{own}"), &Secret::new(key.serialize_pem())).unwrap();
+        assert!(read.leaf().is_self_signed);
+        assert_eq!(read.chain_pem(), "");
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Adapters {
             ),
             counts,
             webroot,
-            disk: Arc::new(RealDisk::default()),
+            disk: Arc::new(RealDisk::new(&config.store)),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::LogFormat;
 use rancher_lets_encrypt::core::names::DomainName;
+use rancher_lets_encrypt::decide::table::Action;
 use rancher_lets_encrypt::dry::Dry;
 use rancher_lets_encrypt::ports::World;
 use rancher_lets_encrypt::store::request::RenewalRequest;
@@ -22,6 +23,7 @@ use rancher_lets_encrypt::view::status::Health;
 use rancher_lets_encrypt::view::status::Phase;
 use rancher_lets_encrypt::view::status::Status;
 use rancher_lets_encrypt::view::status::certificate::Certificate;
+use rancher_lets_encrypt::view::status::certificate::Copy;
 use rancher_lets_encrypt::view::status::live;
 use rancher_lets_encrypt::work::context::Context;
 use rancher_lets_encrypt::work::context::Settings;
@@ -155,6 +157,10 @@ pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
         Ok(known) => known,
         Err(code) => return code,
     };
+    if let Some(why) = unrenewable(&certificate) {
+        eprintln!("nothing is asked for, because nothing would be done: {why}");
+        return ExitCode::from(ATTENTION);
+    }
     let certificate = match domain_name(&certificate.name) {
         Ok(name) => name,
         Err(code) => return code,
@@ -181,6 +187,20 @@ pub(crate) async fn renew(config: &Config, name: &str) -> ExitCode {
          at work goes on at its own pace. At most one certificate of the same names comes in a day, and limits of \
          the CA hold all the same: `explain {certificate}` shows what happens.\n"
     ))
+}
+
+/// Why a renewal would not be done, whoever asks for it: another's certificate is left alone, and nothing is ordered in
+/// the place of what cannot be read.
+fn unrenewable(certificate: &Certificate) -> Option<String> {
+    if certificate.action == Action::Leave.to_string() {
+        return Some(certificate.reason.clone());
+    }
+    let Copy::Unknown { why } = &certificate.on_disk else {
+        return None;
+    };
+    (certificate.action == Action::Wait.to_string()).then(|| {
+        format!("its copy in the store cannot be read ({why}); ask again once it can, or once it is removed")
+    })
 }
 
 /// Looks at a name as the CA would.

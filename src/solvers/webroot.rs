@@ -1,17 +1,32 @@
 //! The solver port over a folder that a web server serves.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::io::Read;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::fs::AtFlags;
+use rustix::fs::FileType;
+use rustix::fs::Mode;
+use rustix::fs::OFlags;
+use rustix::fs::fchmod;
+use rustix::fs::fstat;
+use rustix::fs::mkdirat;
+use rustix::fs::renameat;
+use rustix::fs::statat;
+use rustix::io::Errno;
+
 use crate::core::names::DomainName;
 use crate::core::resource::Http01;
 use crate::core::resource::Token;
+use crate::core::unsupported;
+use crate::disk::reach;
 use crate::ports::Solver;
 use crate::probe::FOLDER;
 use crate::probe::Probe;
@@ -19,7 +34,7 @@ use crate::probe::Way;
 
 /// A folder that a web server serves, and a probe that looks at it from outside.
 pub struct Webroot {
-    folder: PathBuf,
+    webroot: PathBuf,
     probe: Probe,
 }
 
@@ -35,16 +50,17 @@ impl Webroot {
             Some(address) => Way::Through(address.to_owned()),
             None => Way::Resolved,
         };
-        Ok(Self { folder: webroot.join(FOLDER), probe: Probe::new(way, port, connect_timeout)? })
+        Ok(Self { webroot: webroot.to_owned(), probe: Probe::new(way, port, connect_timeout)? })
     }
 
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let folder = self.folder.clone();
+        let webroot = self.webroot.clone();
         let done = tokio::task::spawn_blocking(move || {
-            work(&folder).map_err(|error| {
+            work(&webroot).map_err(|error| {
+                let folder = webroot.join(FOLDER);
                 io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
             })
         });
@@ -52,28 +68,71 @@ impl Webroot {
     }
 }
 
+/// Many times what an answer to a challenge takes.
+const LARGEST: i64 = 1024;
+
 /// Ends the name of a file that is still being written; no token has a dot.
 const TEMPORARY: &str = ".tmp";
 
-fn temporary(folder: &Path, token: &Token) -> PathBuf {
-    folder.join(format!("{}{TEMPORARY}", token.as_str()))
+fn temporary(token: &Token) -> String {
+    format!("{}{TEMPORARY}", token.as_str())
 }
 
-fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    // The umask is the operator's; a web server's workers read as somebody else.
-    if fs::metadata(path)?.permissions().mode() & 0o777 == mode {
+/// The umask is the operator's, and a web server's workers read as somebody else: the mode is set where it is another.
+/// Where modes cannot be set at all, one that lets everybody read will do.
+fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    let present = fstat(&file)?.st_mode & 0o777;
+    if present == mode {
         return Ok(());
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    match fchmod(file, Mode::from_raw_mode(mode)).map_err(io::Error::from) {
+        Err(error)
+            if unsupported::is_no_mode(&error) && (present & mode & 0o005) == mode & 0o005 =>
+        {
+            Ok(())
+        }
+        changed => changed,
+    }
 }
 
-/// Both folders below the webroot; the webroot itself is the operator's.
-fn make_folders(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    for folder in folder.ancestors().take(2) {
-        set_mode(folder, 0o755)?;
+/// Reaches the folder of challenge files. Those below the webroot are ours; the webroot itself is the operator's.
+fn reach_folder(webroot: &Path) -> io::Result<OwnedFd> {
+    reach::folder(webroot, &webroot.join(FOLDER))
+}
+
+/// The same, made where it is not there.
+fn make_folders(webroot: &Path) -> io::Result<OwnedFd> {
+    fs::create_dir_all(webroot)?;
+    let mut folder = reach::folder(webroot, webroot)?;
+    for name in FOLDER.split('/') {
+        match mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        folder = reach::below(folder, OsStr::new(name))?;
+        set_mode(reach::opened(&folder)?, 0o755)?;
     }
-    Ok(())
+    Ok(folder)
+}
+
+/// Removes a file, if it is there.
+fn remove(folder: &OwnedFd, name: &str) -> io::Result<()> {
+    match reach::remove(folder, OsStr::new(name), AtFlags::empty()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Reads a file; none if it is no small text, and so none of ours.
+fn read_small(folder: &OwnedFd, name: &str) -> io::Result<Option<String>> {
+    let metadata = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_file = FileType::from_raw_mode(metadata.st_mode) == FileType::RegularFile;
+    if !is_file || LARGEST <= metadata.st_size {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    reach::file(folder, OsStr::new(name))?.take(LARGEST as u64).read_to_end(&mut content)?;
+    Ok(String::from_utf8(content).ok())
 }
 
 impl Solver for Webroot {
@@ -85,21 +144,17 @@ impl Solver for Webroot {
 
     async fn present(&self, challenge: &Http01) -> io::Result<()> {
         let Http01 { token, key_authorization, .. } = challenge.clone();
-        self.run(move |folder| {
-            make_folders(folder)?;
-            let path = folder.join(token.as_str());
+        self.run(move |webroot| {
+            let folder = make_folders(webroot)?;
             // Its content is public; a rename makes it appear whole.
-            let temporary = temporary(folder, &token);
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o644)
-                .open(&temporary)?;
+            let temporary = temporary(&token);
+            remove(&folder, &temporary)?;
+            let how = OFlags::WRONLY | OFlags::EXCL;
+            let mut file = reach::written(&folder, OsStr::new(&temporary), how, 0o644)?;
             file.write_all(key_authorization.as_bytes())?;
+            set_mode(&file, 0o644)?;
             drop(file);
-            set_mode(&temporary, 0o644)?;
-            fs::rename(temporary, path)
+            Ok(renameat(&folder, temporary, &folder, token.as_str())?)
         })
         .await
     }
@@ -111,40 +166,31 @@ impl Solver for Webroot {
 
     async fn clean_up(&self, token: &Token) -> io::Result<()> {
         let token = token.clone();
-        self.run(move |folder| {
-            for path in [folder.join(token.as_str()), temporary(folder, &token)] {
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-            Ok(())
+        self.run(move |webroot| {
+            let folder = match reach_folder(webroot) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                folder => folder?,
+            };
+            remove(&folder, token.as_str())?;
+            remove(&folder, &temporary(&token))
         })
         .await
     }
 
     async fn presented(&self) -> io::Result<Vec<(Token, String)>> {
-        self.run(|folder| {
-            let entries = match fs::read_dir(folder) {
+        self.run(|webroot| {
+            let folder = match reach_folder(webroot) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-                entries => entries?,
+                folder => folder?,
             };
             let mut published = Vec::new();
-            for entry in entries {
-                let entry = entry?;
-                let Ok(name) = entry.file_name().into_string() else {
-                    continue;
-                };
+            for name in reach::names(&folder)? {
                 // An interrupted write is listed as what it was to become.
-                let name = name.strip_suffix(TEMPORARY).unwrap_or(&name);
-                let Ok(token) = Token::try_from(name.to_owned()) else {
+                let token = name.strip_suffix(TEMPORARY).unwrap_or(&name);
+                let Ok(token) = Token::try_from(token.to_owned()) else {
                     continue;
                 };
-                // Whatever is no small text file is not ours.
-                let is_small = entry
-                    .metadata()
-                    .is_ok_and(|metadata| metadata.is_file() && metadata.len() < 1024);
-                if is_small && let Ok(content) = fs::read_to_string(entry.path()) {
+                if let Ok(Some(content)) = read_small(&folder, &name) {
                     published.push((token, content));
                 }
             }
@@ -205,5 +251,72 @@ mod tests {
             assert_eq!(fs::read_to_string(sentinel).unwrap(), "untouched");
             assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
         }
+    }
+
+    fn webroot(root: &Path) -> Webroot {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        Webroot::new(root, 80, None, Duration::from_secs(1)).unwrap()
+    }
+
+    fn challenge() -> Http01 {
+        let token = Token::try_from("token".to_owned()).unwrap();
+        let key_authorization = "content".to_owned();
+        Http01 { token, key_authorization, status: ChallengeStatus::Pending }
+    }
+
+    #[tokio::test]
+    async fn no_challenge_file_goes_or_comes_through_a_link_of_another_user() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (place.path().join("www"), place.path().join("elsewhere"));
+        for folder in [&root, &elsewhere, &elsewhere.join("acme-challenge")] {
+            fs::create_dir(folder).unwrap();
+        }
+        let foreign = |target: &Path, path: &Path| {
+            std::os::unix::fs::symlink(target, path).unwrap();
+            std::os::unix::fs::lchown(path, Some(4711), None).unwrap();
+        };
+        let inside = elsewhere.join("acme-challenge");
+        fs::write(inside.join("token"), "untouched").unwrap();
+        let well_known = root.join(".well-known");
+        let refused = async || {
+            let webroot = webroot(&root);
+            let error = webroot.present(&challenge()).await.unwrap_err().to_string();
+            assert!(error.contains("uid 4711"), "{error}");
+            webroot.presented().await.unwrap_err();
+            webroot.clean_up(&challenge().token).await.unwrap_err();
+            assert_eq!(fs::read_to_string(inside.join("token")).unwrap(), "untouched");
+            assert_eq!(fs::read_dir(&inside).unwrap().count(), 1);
+        };
+        foreign(&elsewhere, &well_known);
+        refused().await;
+        fs::remove_file(&well_known).unwrap();
+        fs::create_dir(&well_known).unwrap();
+        foreign(&inside, &well_known.join("acme-challenge"));
+        refused().await;
+        // Where the folder is ours, a link in the place of a file is replaced.
+        fs::remove_file(well_known.join("acme-challenge")).unwrap();
+        fs::create_dir(well_known.join("acme-challenge")).unwrap();
+        for name in ["token", "token.tmp"] {
+            foreign(&inside.join("token"), &well_known.join("acme-challenge").join(name));
+        }
+        let webroot = webroot(&root);
+        assert!(webroot.presented().await.unwrap().is_empty());
+        webroot.present(&challenge()).await.unwrap();
+        assert_eq!(fs::read_to_string(inside.join("token")).unwrap(), "untouched");
+        assert_eq!(webroot.presented().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn links_of_the_operator_are_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (place.path().join("www"), place.path().join("elsewhere"));
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", root.join(".well-known")).unwrap();
+        webroot(&root).present(&challenge()).await.unwrap();
+        assert_eq!(fs::read_to_string(elsewhere.join("acme-challenge/token")).unwrap(), "content");
     }
 }

@@ -193,8 +193,9 @@ impl<D: Disk> Store<D> {
         };
         match self.found(name, now)? {
             Ok(found) => {
-                self.set_record_aside(name, &found.record, &why)?;
-                Ok(Some(found.record))
+                let record = self.archived_record(name, found)?;
+                self.set_record_aside(name, &record, &why)?;
+                Ok(Some(record))
             }
             Err(nothing) => {
                 self.set_aside(path, &format!("{why}, and {nothing}"))?;

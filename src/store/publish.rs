@@ -1,6 +1,7 @@
 //! New versions of a lineage: its files, then its record.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::WAKE_OWED;
 use crate::store::While;
+use crate::store::file_name;
 use crate::store::is_torn;
 use crate::store::record::Record;
 use crate::store::record::Source;
@@ -282,7 +284,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes the files of a bundle under the next free number.
-    fn archive_next(
+    pub(super) fn archive_next(
         &self,
         lineage: &str,
         before: Option<&Record>,
@@ -334,9 +336,34 @@ impl<D: Disk> Store<D> {
         let files = versions
             .iter()
             .flat_map(|version| FILES.map(|file| format!("{file}{}.pem", version.number)));
-        let files: Vec<String> = files.collect();
+        let mut files: BTreeSet<String> = files.collect();
+        self.spare_linked(archive, &mut files)?;
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
         self.disk.clear(archive, &files).during("remove from", archive)
+    }
+
+    /// Takes out what a file that stays is a link to: of certbot's versions with one key (`--reuse-key`) only the first
+    /// has it as a file.
+    fn spare_linked(
+        &self,
+        archive: &Path,
+        doomed: &mut BTreeSet<String>,
+    ) -> Result<(), StoreError> {
+        let present = self.list_or_nothing(archive)?;
+        let mut kept: Vec<&String> =
+            present.iter().filter(|name| !doomed.contains(*name)).collect();
+        while let Some(name) = kept.pop() {
+            let Ok(target) = self.disk.read_link(&archive.join(name)) else {
+                continue;
+            };
+            // Where in the archive the link leads is no matter: what has such a name may be needed.
+            let needed = present.iter().find(|name| **name == file_name(&target));
+            if let Some(needed) = needed.filter(|needed| doomed.remove(*needed)) {
+                // It may be a link itself.
+                kept.push(needed);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn archived_file(&self, lineage: &str, file: &str, number: u32) -> PathBuf {

@@ -15,11 +15,14 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Reads a file of certbot's; none if it names no ACME server.
+    /// Reads a file of certbot's, as its reader of settings does (configobj); none if it names no ACME server.
     pub fn parse(text: &str) -> Option<Self> {
         let value = |name| value(text, name);
         let server = value("server").filter(|server| server.starts_with("https://"))?;
-        let is_off = value("autorenew").is_some_and(|value| value.eq_ignore_ascii_case("false"));
+        // What configobj takes for false.
+        let off = ["false", "off", "no", "0"];
+        let is_off =
+            value("autorenew").is_some_and(|value| off.contains(&&*value.to_ascii_lowercase()));
         Some(Self { server: server.to_owned(), is_off })
     }
 }
@@ -36,29 +39,68 @@ const MAP: &str = "[[webroot_map]]\n";
 const OFF: &str = "autorenew = False";
 
 fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    params(text)
-        .filter_map(|line| line.split_once('='))
-        .find(|(key, _)| key.trim() == name)
-        .map(|(_, value)| value.trim())
+    params(text).filter_map(entry).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// The lines of the section `[renewalparams]`.
+/// The lines of the section `renewalparams`.
 fn params(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
-        .skip_while(|line| line.trim() != PARAMS)
+        .skip_while(|line| !is_params(line))
         .skip(1)
         .take_while(|line| !line.trim_start().starts_with('['))
+}
+
+/// Whether a line begins the section `renewalparams`: blanks may stand around its name, quotes and a comment as well.
+fn is_params(line: &str) -> bool {
+    let Some(rest) = line.trim().strip_prefix('[') else {
+        return false;
+    };
+    let Some((name, behind)) = word(rest, ']') else {
+        return false;
+    };
+    let behind = behind.trim_start();
+    name == "renewalparams" && (behind.is_empty() || behind.starts_with('#'))
+}
+
+/// The key and the value of a line, without quotes and comment; none if it has none.
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    if line.starts_with('#') {
+        return None;
+    }
+    let (key, rest) = word(line, '=')?;
+    let rest = rest.trim_start();
+    let value = match quoted(rest) {
+        Some((value, _)) => value,
+        None => rest.split('#').next().unwrap_or(rest).trim_end(),
+    };
+    Some((key, value))
+}
+
+/// Parts a text at a sign, in front of which a word stands, in quotes or not.
+fn word(text: &str, end: char) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    match quoted(text) {
+        Some((word, rest)) => Some((word, rest.trim_start().strip_prefix(end)?)),
+        None => text.split_once(end).map(|(word, rest)| (word.trim_end(), rest)),
+    }
+}
+
+/// What stands in quotes at the beginning of a text, and what comes behind them.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|char| ['"', '\''].contains(char))?;
+    text[1..].split_once(quote)
 }
 
 /// The same file with `autorenew` off and nothing else changed.
 pub fn turned_off(text: &str) -> String {
     let mut lines: Vec<&str> = text.lines().collect();
-    let Some(section) = lines.iter().position(|line| line.trim() == PARAMS) else {
+    let Some(section) = lines.iter().position(|line| is_params(line)) else {
         return text.to_owned();
     };
     let length = params(text).count();
     let present = (section + 1..=section + length)
-        .find(|at| lines[*at].split_once('=').is_some_and(|(key, _)| key.trim() == "autorenew"));
+        .find(|at| entry(lines[*at]).is_some_and(|(key, _)| key == "autorenew"));
     match present {
         Some(at) => lines[at] = OFF,
         None => lines.insert(section + 1, OFF),
@@ -118,6 +160,54 @@ mod tests {
         assert_eq!(turned_off(&off), off);
         let on = off.replace("autorenew = False", "autorenew = True");
         assert_eq!(turned_off(&on), off);
+    }
+
+    #[test]
+    fn quotes_blanks_and_comments_are_read_as_certbot_reads_them() {
+        let sections = [
+            "[renewalparams]",
+            "  [ renewalparams ]",
+            "[renewalparams] # ours",
+            "['renewalparams']#x",
+            "[ \"renewalparams\" ]",
+        ];
+        let servers = [
+            "server = https://ca.test/directory",
+            "server=https://ca.test/directory# a comment",
+            "  server  =  'https://ca.test/directory'  # a comment",
+            "\"server\" = \"https://ca.test/directory\"",
+        ];
+        let offs = [
+            "autorenew = False",
+            "autorenew = 'no' # really",
+            " 'autorenew'=off",
+            "autorenew = 0",
+            "autorenew = \"FALSE\"",
+        ];
+        for section in sections {
+            for server in servers {
+                for off in offs {
+                    let text = format!(
+                        "version = 1\n{section}\n# server = https://not.test/\n{server}\n{off}\n[[webroot_map]]\nserver = x\n"
+                    );
+                    let read = Renewal::parse(&text).unwrap_or_else(|| panic!("{text}"));
+                    assert_eq!(
+                        (&*read.server, read.is_off),
+                        ("https://ca.test/directory", true),
+                        "{text}"
+                    );
+                    let on = text.replace(off, "autorenew = 'True'#x");
+                    assert!(!Renewal::parse(&on).unwrap().is_off);
+                    let turned = turned_off(&on);
+                    assert_eq!(turned.matches("autorenew").count(), 1, "{turned}");
+                    assert!(Renewal::parse(&turned).unwrap().is_off, "{turned}");
+                }
+            }
+        }
+        for none in ["[renewalparams", "[[renewalparams]]", "[renewalparams] x", "['renewalparams]"]
+        {
+            assert_eq!(Renewal::parse(&format!("{none}\n{}\n", servers[0])), None, "{none}");
+        }
     }
 
     #[test]

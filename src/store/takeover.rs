@@ -1,9 +1,13 @@
 //! Certbot's lineages become ours: from the first start on an existing tree nothing is issued that is still fresh.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::path::PathBuf;
 
 use time::OffsetDateTime;
 
+use crate::core::bundle::Bundle;
+use crate::core::bundle::Secret;
 use crate::core::certificate::CertificateChain;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
@@ -36,7 +40,12 @@ pub(super) struct Found {
     pub(super) record: Record,
     /// Its renewal file, if certbot would still renew it.
     renewed_by_certbot: Option<String>,
+    /// What `live/` shows, if that is in no archive of ours: it becomes the newest version.
+    shown_elsewhere: Option<(Version, Box<Bundle>)>,
 }
+
+/// A version in the archive: what is recorded of it, its text, and what that shows.
+type Archived = (Version, String, Option<CertificateChain>);
 
 impl<D: Disk> Store<D> {
     /// Takes over every lineage that has a `renewal/*.conf` which names an ACME server, and no record of ours.
@@ -76,14 +85,29 @@ impl<D: Disk> Store<D> {
             Err(why) => return Ok(Err(why)),
         };
         // Certbot first: between the two steps nobody renews it, and the next start goes on here.
-        if let Some(text) = found.renewed_by_certbot {
+        if let Some(text) = &found.renewed_by_certbot {
             let (folder, name) = (self.root.join("renewal"), format!("{lineage}.conf"));
             self.disk
-                .write(&folder, &[(&name, turned_off(&text).as_bytes())], Safe::Now)
+                .write(&folder, &[(&name, turned_off(text).as_bytes())], Safe::Now)
                 .during("write", &self.renewal(lineage))?;
         }
-        self.save_record(lineage, &found.record)?;
+        let record = self.archived_record(lineage, found)?;
+        self.save_record(lineage, &record)?;
         Ok(Ok(()))
+    }
+
+    /// The record of what was found. What is shown from elsewhere is written into the archive first.
+    pub(super) fn archived_record(
+        &self,
+        lineage: &str,
+        found: Found,
+    ) -> Result<Record, StoreError> {
+        let mut record = found.record;
+        if let Some((version, bundle)) = found.shown_elsewhere {
+            record.live = self.archive_next(lineage, None, &bundle)?;
+            record.versions.push(Version { number: record.live, ..version });
+        }
+        Ok(record)
     }
 
     /// Reads what is there of a lineage, or says why it is not one that we may take.
@@ -105,18 +129,36 @@ impl<D: Disk> Store<D> {
         let Some(renewal) = Renewal::parse(&text) else {
             return Ok(Err("its renewal file names no ACME server".to_owned()));
         };
-        let versions = self.archived(lineage, &renewal, now)?;
-        let Some(live) =
-            self.live_number(lineage)?.or_else(|| versions.keys().next_back().copied())
-        else {
+        let mut versions = self.archived(lineage, &renewal, now)?;
+        let linked = self.live_number(lineage)?;
+        let live = linked.or_else(|| versions.keys().next_back().copied());
+        let present = live.and_then(|live| versions.remove_entry(&live));
+        let shown_elsewhere = match self.shown(lineage)? {
+            Some(text) if present.as_ref().is_none_or(|(_, (_, own, _))| *own != text) => {
+                match self.elsewhere(lineage, &text, &renewal, now)? {
+                    Ok(shown) => Some(shown),
+                    // What is in the archive is certbot's, whatever somebody has put in its place.
+                    Err(_) if present.is_some() => None,
+                    Err(why) => return Ok(Err(why)),
+                }
+            }
+            _ => None,
+        };
+        let Some(live) = live.or_else(|| shown_elsewhere.as_ref().map(|_| 0)) else {
             return Ok(Err("it has no version in the archive".to_owned()));
         };
-        if !versions.contains_key(&live) {
+        if present.is_none() && shown_elsewhere.is_none() {
+            if self.is_archive_gone(lineage)? {
+                return Ok(Err(self.nothing_left(lineage, "its links lead nowhere")));
+            }
             // The live link leads nowhere: that is no proof that there is no certificate.
             let path = self.archive(lineage).join(format!("fullchain{live}.pem"));
             self.read(&path)?;
         }
-        let Some((_, Some(shown))) = versions.get(&live) else {
+        versions.extend(present);
+        let own = versions.get(&live).and_then(|(_, _, shown)| shown.as_ref());
+        let shown = shown_elsewhere.as_ref().map(|(_, bundle)| bundle.shown()).or(own);
+        let Some(shown) = shown else {
             return Ok(Err("its live certificate does not parse".to_owned()));
         };
         let names = match names(lineage, shown) {
@@ -126,18 +168,81 @@ impl<D: Disk> Store<D> {
         let record = Record {
             names,
             live,
-            versions: versions.into_values().map(|(version, _)| version).collect(),
+            versions: versions.into_values().map(|(version, ..)| version).collect(),
             is_told_gone: false,
         };
-        Ok(Ok(Found { record, renewed_by_certbot: (!renewal.is_off).then_some(text) }))
+        let renewed_by_certbot = (!renewal.is_off).then_some(text);
+        Ok(Ok(Found { record, renewed_by_certbot, shown_elsewhere }))
     }
 
+    /// What `live/` shows, by whatever links; none if it shows nothing.
+    fn shown(&self, lineage: &str) -> Result<Option<String>, StoreError> {
+        match self.read(&self.live(lineage).join("fullchain.pem")) {
+            Ok(content) => Ok(Some(String::from_utf8_lossy(&content).into_owned())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What `live/` shows and the archive does not have: `archive_dir` is elsewhere, or somebody removed the archive and
+    /// left plain files. It is used if it is whole.
+    fn elsewhere(
+        &self,
+        lineage: &str,
+        chain: &str,
+        renewal: &Renewal,
+        now: OffsetDateTime,
+    ) -> Result<Result<(Version, Box<Bundle>), String>, StoreError> {
+        let key = match self.read(&self.live(lineage).join("privkey.pem")) {
+            Err(error) if error.is_not_found() => {
+                return Ok(Err(self.nothing_left(lineage, "there is no privkey.pem in it")));
+            }
+            key => Secret::new(String::from_utf8_lossy(&key?)),
+        };
+        let bundle = match Bundle::parse(chain, &key) {
+            Ok(bundle) => bundle,
+            Err(flaw) => return Ok(Err(self.nothing_left(lineage, &flaw.to_string()))),
+        };
+        let version = Version {
+            number: 0,
+            leaf: Some(bundle.leaf().fingerprint),
+            directory: Some(renewal.server.clone()),
+            source: Source::TakenOver,
+            stored_at: now,
+            valid: Some(bundle.leaf().into()),
+        };
+        Ok(Ok((version, Box::new(bundle))))
+    }
+
+    /// Whether there is no folder for the archive of a lineage, where there is one for those of all.
+    fn is_archive_gone(&self, lineage: &str) -> Result<bool, StoreError> {
+        let all = self.root.join("archive");
+        let names = self.disk.list(&all).during("list", &all)?;
+        let leads_there = |target: PathBuf| {
+            let own = Path::new("archive").join(lineage);
+            target.parent().is_some_and(|parent| parent.ends_with(own))
+        };
+        let link = self.disk.read_link(&self.live(lineage).join("fullchain.pem"));
+        Ok(!names.iter().any(|name| name == lineage) && link.is_ok_and(leads_there))
+    }
+
+    fn nothing_left(&self, lineage: &str, why: &str) -> String {
+        format!(
+            "its archive does not have what {} shows, and that is not whole: {why}; bring the archive back, or remove \
+             that folder and {}",
+            self.live(lineage).display(),
+            self.renewal(lineage).display()
+        )
+    }
+
+    /// The versions in the archive: what is recorded of each, its text, and what that shows. A link that leads nowhere
+    /// is no version.
     fn archived(
         &self,
         lineage: &str,
         renewal: &Renewal,
         now: OffsetDateTime,
-    ) -> Result<BTreeMap<u32, (Version, Option<CertificateChain>)>, StoreError> {
+    ) -> Result<BTreeMap<u32, Archived>, StoreError> {
         let archive = self.archive(lineage);
         let mut versions = BTreeMap::new();
         for name in self.list_or_nothing(&archive)? {
@@ -145,7 +250,11 @@ impl<D: Disk> Store<D> {
             else {
                 continue;
             };
-            let text = String::from_utf8_lossy(&self.read(&archive.join(&name))?).into_owned();
+            let content = match self.read(&archive.join(&name)) {
+                Err(error) if error.is_not_found() => continue,
+                content => content?,
+            };
+            let text = String::from_utf8_lossy(&content).into_owned();
             let shown = CertificateChain::parse(&text, "").ok();
             let version = Version {
                 number,
@@ -155,7 +264,7 @@ impl<D: Disk> Store<D> {
                 stored_at: now,
                 valid: shown.as_ref().map(|shown| (&shown.leaf).into()),
             };
-            versions.insert(number, (version, shown));
+            versions.insert(number, (version, text, shown));
         }
         Ok(versions)
     }

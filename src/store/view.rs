@@ -1,6 +1,6 @@
 //! The live view of a lineage, as certbot and balancers see it: made from the record, and made good from it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::PoisonError;
@@ -12,6 +12,7 @@ use crate::core::bundle::KeyType;
 use crate::core::names::Names;
 use crate::ports::Disk;
 use crate::ports::Safe;
+use crate::store::LINK;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::While;
@@ -36,7 +37,7 @@ impl<D: Disk> Store<D> {
 
     /// Tries the live views again that could not be brought in line.
     pub fn repair_stale(&self) {
-        let stale = self.with_stale(|stale| stale.clone());
+        let stale: Vec<String> = self.with_stale(|stale| stale.keys().cloned().collect());
         for lineage in stale {
             let shown = self.alone(&lineage, || match self.record(&lineage)? {
                 Some(record) => self.show(&lineage, &record),
@@ -48,10 +49,20 @@ impl<D: Disk> Store<D> {
         }
     }
 
+    /// Why the live view of a lineage is not in line with its record, if there is one.
+    pub fn view_fault(&self) -> Option<String> {
+        self.with_stale(|stale| {
+            let (lineage, why) = stale.first_key_value()?;
+            Some(format!("live/{lineage} does not show what is stored: {why}"))
+        })
+    }
+
     /// One folder that cannot be brought in line says nothing about the others.
     pub(super) fn show_or_remember(&self, lineage: &str, record: &Record) {
         if let Err(error) = self.show(lineage, record)
-            && self.with_stale(|stale| stale.insert(lineage.to_owned()))
+            && self
+                .with_stale(|stale| stale.insert(lineage.to_owned(), error.to_string()))
+                .is_none()
         {
             tracing::warn!(lineage, %error, "live view not in line with the record, tried again");
         }
@@ -93,7 +104,7 @@ impl<D: Disk> Store<D> {
         }
         let links: Vec<(&str, &Path)> =
             links.iter().map(|(name, target)| (name.as_str(), target.as_path())).collect();
-        self.disk.link(&live, &links).during("link in", &live)?;
+        self.disk.link(&live, &links).during(LINK, &live)?;
         debug!(lineage, "live view linked");
         Ok(())
     }
@@ -132,7 +143,7 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    fn with_stale<T>(&self, work: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+    fn with_stale<T>(&self, work: impl FnOnce(&mut BTreeMap<String, String>) -> T) -> T {
         work(&mut self.stale.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

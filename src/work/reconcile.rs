@@ -170,6 +170,7 @@ impl<W: World> Reconciler<W> {
                 next: None,
                 destination_fault: gathering.destination_fault.clone(),
                 store_fault: gathering.store_fault.clone(),
+                view_fault: self.context.store.view_fault(),
                 is_ephemeral: gathering.is_ephemeral,
                 webroot_fault,
                 labels: self.labels_seen(),

@@ -12,6 +12,7 @@ mod certbot_trees;
 mod check;
 mod failures;
 mod faults;
+mod filesystems;
 mod first_issue;
 mod foreign;
 mod page;

@@ -280,14 +280,23 @@ async fn a_store_that_is_read_only_from_the_start_is_waited_for() {
     assert_eq!(world.issued(A), [small.live_leaf()], "{}", daemon.text());
 }
 
-/// A root that is an overlay, as in a container. The webroot is a volume, and the store is one if `volume` says so.
-async fn container(world: &World, volume: &str) -> Option<(Namespace, Vec<String>)> {
+/// A root that is an overlay.
+const OVERLAY: &str =
+    "mount -t overlay overlay -o lowerdir=/,upperdir=$place/upper,workdir=$place/work root";
+
+/// A root that is a folder of the host's own file system, as other storage drivers have it, with the files that every
+/// engine mounts into a container.
+const FOLDER: &str = "mount --bind / root\n\
+                      for file in hosts hostname resolv.conf; do touch upper/$file; mount --bind upper/$file root/etc/$file; done";
+
+/// A root as in a container. The webroot is a volume, and the store is one if `volume` says so.
+async fn container(world: &World, root: &str, volume: &str) -> Option<(Namespace, Vec<String>)> {
     let place = world.path("container");
     std::fs::create_dir(&place).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_rancher-lets-encrypt"));
     let script = format!(
         "place='{place}'; mount -t tmpfs tmpfs $place; cd $place; mkdir upper work root\n\
-         mount -t overlay overlay -o lowerdir=/,upperdir=$place/upper,workdir=$place/work root\n\
+         {root}\n\
          mount --rbind /proc root/proc\n\
          for volume in '{www}' '{binaries}' {volume}; do mkdir -p root/$volume; mount --bind $volume root/$volume; done",
         place = place.display(),
@@ -303,8 +312,17 @@ async fn container(world: &World, volume: &str) -> Option<(Namespace, Vec<String
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_production_order_is_opened_on_a_store_that_goes_with_the_container() {
+    check_lost_with_container(OVERLAY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_is_known_by_other_things_than_the_type_of_its_root() {
+    check_lost_with_container(FOLDER).await;
+}
+
+async fn check_lost_with_container(root: &str) {
     let world = World::start().await;
-    let Some((_namespace, wrapper)) = container(&world, "").await else {
+    let Some((_namespace, wrapper)) = container(&world, root, "").await else {
         return;
     };
     let settings = world.settings().with("DOMAINS", A).within(wrapper);
@@ -328,9 +346,14 @@ async fn no_production_order_is_opened_on_a_store_that_goes_with_the_container()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_in_a_container_is_good_for_production() {
+    check_volume(OVERLAY).await;
+    check_volume(FOLDER).await;
+}
+
+async fn check_volume(root: &str) {
     let world = World::start().await;
     let store = world.store();
-    let Some((_namespace, wrapper)) = container(&world, store.to_str().unwrap()).await else {
+    let Some((_namespace, wrapper)) = container(&world, root, store.to_str().unwrap()).await else {
         return;
     };
     let mut daemon = world.settings().with("DOMAINS", A).within(wrapper).start();

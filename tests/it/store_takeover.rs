@@ -212,3 +212,25 @@ async fn a_live_link_that_leads_nowhere_is_no_reason_to_issue() {
     daemon.settles().await;
     world.nothing_is_issued(&daemon);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_of_what_cannot_be_read_is_refused_with_the_reason() {
+    let world = World::start().await;
+    world.certbots(A, &[A], &[issued_before(&[A], 70)]);
+    // The archive is on a volume that is not mounted.
+    for file in ["cert", "chain", "fullchain", "privkey"] {
+        let link = world.live(A, &format!("{file}.pem"));
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(format!("/not-mounted/{file}1.pem"), link).unwrap();
+    }
+    std::fs::remove_dir_all(world.store().join("archive").join(A)).unwrap();
+    let settings = world.settings().with("DOMAINS", A);
+    let (mut daemon, _port) = settings.clone().start_seen().await;
+    daemon.passes(1).await;
+    let explained = settings.runs(&["explain", A]).await;
+    assert!(explained.out.contains("fullchain1.pem"), "{}", explained.out);
+    let asked = settings.runs(&["renew", A]).await;
+    assert_eq!(asked.code, 1, "{}{}", asked.out, asked.err);
+    assert!(asked.err.contains("fullchain1.pem"), "{}", asked.err);
+    world.nothing_is_issued(&daemon);
+}

@@ -132,8 +132,8 @@ const ROOMS: [(&str, &[&str]); 14] = [
     // It reads the disk as it is, and keeps changes in memory.
     ("dry", &["core", "ports", "disk"]),
     ("probe", &["core", "ports", "client"]),
-    // The self-check is the look of `probe`.
-    ("solvers", &["core", "ports", "client", "probe"]),
+    // The self-check is the look of `probe`; files are reached as on every disk.
+    ("solvers", &["core", "ports", "client", "disk", "probe"]),
     ("backends", &["core", "ports", "client"]),
     ("view", &["core", "decide", "ports", "config", "store", "work", "client", "probe"]),
 ];

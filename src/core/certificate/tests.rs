@@ -26,8 +26,16 @@ fn issuer(common_name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = params(&[], Duration::days(-100), Duration::days(2000));
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    // An intermediate: roots are left out of bundles.
+    CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &*ROOT).unwrap()
 }
+
+static ROOT: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(|| {
+    let mut params = params(&[], Duration::days(-200), Duration::days(4000));
+    params.distinguished_name.push(DnType::CommonName, "Unit Test Root");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+});
 
 static ISSUER: LazyLock<CertifiedIssuer<'static, KeyPair>> =
     LazyLock::new(|| issuer("Unit Test CA"));

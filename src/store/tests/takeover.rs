@@ -166,3 +166,134 @@ fn a_crash_at_any_step_of_a_takeover_is_made_good_by_the_next() {
         }
     }
 }
+
+#[test]
+fn pruning_leaves_the_key_that_a_kept_version_links_to() {
+    let place = Place::new();
+    let (chain, key) = pair(A);
+    let versions: Vec<_> = (0..10).map(|_| (chain.clone(), key.clone())).collect();
+    place.certbots(A, CONF, &versions);
+    for number in 2..=10 {
+        let link = place.path(&format!("archive/{A}/privkey{number}.pem"));
+        fs::remove_file(&link).unwrap();
+        // The third one leads by way of the second one, which goes.
+        let target = if number == 3 { "privkey2.pem" } else { "privkey1.pem" };
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let store = place.store();
+    store.take_over(NOW).unwrap();
+    for round in 1..=2 {
+        publish(&store, A, &bundle(A));
+        let left = place.names(&format!("archive/{A}"));
+        assert!(!left.contains(&format!("fullchain{round}.pem")), "{left:?}");
+        let kept = store.record(A).unwrap().unwrap().versions;
+        assert_eq!(kept.len(), 10);
+        for version in kept.iter().filter(|version| version.number <= 10) {
+            store.read_bundle(A, version.number).unwrap().unwrap();
+        }
+    }
+}
+
+/// Takes over the lineage and shows that a version is live, in our archive and by our links.
+#[track_caller]
+fn is_taken(place: &Place, pair: &(String, String)) -> Store<Failing> {
+    let store = place.store();
+    let takeover = store.take_over(NOW).unwrap();
+    assert_eq!(takeover.taken, [A], "{takeover:?}");
+    let wanted = Bundle::parse(&pair.0, &Secret::new(&*pair.1)).unwrap();
+    assert_eq!(leaf(&only(&store)), wanted.leaf().fingerprint);
+    store.repair_live(NOW).unwrap();
+    assert_eq!(place.shown(A), store.record(A).unwrap().unwrap().live);
+    let shown = fs::read_to_string(place.path(&format!("live/{A}/privkey.pem"))).unwrap();
+    assert_eq!(shown.trim(), wanted.key_pem().reveal().trim());
+    store
+}
+
+#[test]
+fn an_archive_that_is_elsewhere_is_followed() {
+    let (place, versions) = (Place::new(), [pair(A), pair(A)]);
+    place.certbots(A, CONF, &versions);
+    let elsewhere = place.dir.path().join("elsewhere");
+    fs::rename(place.path(&format!("archive/{A}")), &elsewhere).unwrap();
+    for file in FILES {
+        let link = place.path(&format!("live/{A}/{file}.pem"));
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(elsewhere.join(format!("{file}2.pem")), link).unwrap();
+    }
+    let store = is_taken(&place, &versions[1]);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 8);
+    publish(&store, A, &bundle(A));
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 8);
+}
+
+#[test]
+fn an_archive_that_is_a_link_is_used_where_it_is() {
+    let (place, versions) = (Place::new(), [pair(A), pair(A)]);
+    place.certbots(A, CONF, &versions);
+    let elsewhere = place.dir.path().join("elsewhere");
+    fs::rename(place.path(&format!("archive/{A}")), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, place.path(&format!("archive/{A}"))).unwrap();
+    let store = is_taken(&place, &versions[1]);
+    publish(&store, A, &bundle(A));
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 12);
+}
+
+/// The archive was removed by hand, and `live/` has plain files.
+fn with_plain_files(pair: &(String, String)) -> Place {
+    let place = Place::new();
+    place.certbots(A, CONF, std::slice::from_ref(pair));
+    for file in FILES {
+        let path = format!("live/{A}/{file}.pem");
+        let content = place.read(&path);
+        fs::remove_file(place.path(&path)).unwrap();
+        place.write(&path, content);
+    }
+    fs::remove_dir_all(place.path(&format!("archive/{A}"))).unwrap();
+    place
+}
+
+#[test]
+fn plain_files_without_an_archive_are_used_if_they_are_whole() {
+    let one = pair(A);
+    is_taken(&with_plain_files(&one), &one);
+}
+
+#[test]
+fn plain_files_that_are_not_whole_are_told_with_the_way_out() {
+    let other = pair(A).1;
+    for key in [None, Some("garbage"), Some(other.as_str())] {
+        let place = with_plain_files(&pair(A));
+        let path = format!("live/{A}/privkey.pem");
+        match key {
+            Some(key) => place.write(&path, key),
+            None => fs::remove_file(place.path(&path)).unwrap(),
+        }
+        is_left_alone(&place, "or remove that folder and");
+    }
+}
+
+#[test]
+fn links_into_an_archive_that_was_removed_are_told_with_the_way_out() {
+    let place = Place::new();
+    place.certbots(A, CONF, &[pair(A)]);
+    fs::remove_dir_all(place.path(&format!("archive/{A}"))).unwrap();
+    is_left_alone(&place, "or remove that folder and");
+    // What leads elsewhere may come back with what is mounted there.
+    for file in FILES {
+        let link = place.path(&format!("live/{A}/{file}.pem"));
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(format!("/not-mounted/{file}1.pem"), link).unwrap();
+    }
+    let takeover = place.store().take_over(NOW).unwrap();
+    assert!(takeover.unreadable.contains_key(A), "{takeover:?}");
+}
+
+#[test]
+fn an_old_version_that_leads_nowhere_does_not_matter() {
+    let (place, versions) = (Place::new(), [pair(A), pair(A)]);
+    place.certbots(A, CONF, &versions);
+    let old = place.path(&format!("archive/{A}/fullchain1.pem"));
+    fs::remove_file(&old).unwrap();
+    std::os::unix::fs::symlink("/not-there", old).unwrap();
+    is_taken(&place, &versions[1]);
+}

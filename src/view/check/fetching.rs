@@ -97,6 +97,7 @@ fn dial(trouble: &Trouble) -> Option<Cause> {
         | Trouble::Redirect(_)
         | Trouble::Status { .. }
         | Trouble::Foreign { .. }
+        | Trouble::Hidden { .. }
         | Trouble::Elsewhere { .. } => None,
     }
 }

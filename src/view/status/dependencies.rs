@@ -182,7 +182,7 @@ fn store(report: &Report) -> Part {
     let fault = match &report.store_fault {
         Some(fault) => Some((fault.as_str(), FailureKind::Disk.advice())),
         None if report.is_ephemeral => Some((EPHEMERAL, None)),
-        None => None,
+        None => report.view_fault.as_deref().map(|fault| (fault, None)),
     };
     part("store", fault, "held by this instance")
 }

@@ -123,6 +123,7 @@ fn report(rows: Vec<Row>) -> Report {
         next: None,
         destination_fault: None,
         store_fault: None,
+        view_fault: None,
         is_ephemeral: false,
         webroot_fault: None,
         labels: Labels { are_read: true, are_known: true, read_at: Some(NOW), ..Labels::default() },

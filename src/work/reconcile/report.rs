@@ -35,6 +35,8 @@ pub struct Report {
     pub destination_fault: Option<Failure>,
     /// Why the store could not be read, if it could not.
     pub store_fault: Option<String>,
+    /// Why a live view does not show what is stored, if one does not.
+    pub view_fault: Option<String>,
     /// Whether everything in the store is lost with the container.
     pub is_ephemeral: bool,
     /// Why the folder of challenge files could not be read, if it could not.
