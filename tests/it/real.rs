@@ -14,6 +14,7 @@ mod failures;
 mod faults;
 mod first_issue;
 mod foreign;
+mod home_made;
 mod page;
 mod metrics;
 mod renewal;
