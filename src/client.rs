@@ -27,6 +27,7 @@ mod proxy;
 mod trust;
 
 pub use proxy::proxies;
+pub use proxy::without_user;
 use trust::Trust;
 use trust::Untrusted;
 

@@ -75,16 +75,20 @@ impl ServerCertVerifier for Trust {
             self.tell_dates(end_entity, now);
             return Ok(ServerCertVerified::assertion());
         }
-        self.rules
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .map_err(|error| match error {
-                Error::InvalidCertificate(error) => {
-                    let told = self.told(&error, end_entity, server_name, now);
-                    let told = Untrusted(told);
-                    CertificateError::Other(OtherError(Arc::new(told))).into()
-                }
-                error => error,
-            })
+        let judged = self.rules.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        judged.map_err(|error| {
+            let Error::InvalidCertificate(error) = error else {
+                return error;
+            };
+            let told = Untrusted(self.told(&error, end_entity, server_name, now));
+            CertificateError::Other(OtherError(Arc::new(told))).into()
+        })
     }
 
     fn verify_tls12_signature(

@@ -205,12 +205,15 @@ impl Adapters {
             return Err(Faults(faults));
         };
         let base = Base::parse(&config.rancher_url);
-        let api = Api::new(
+        let mut api = Api::new(
             rancher,
             base,
             config.rancher_access_key.clone(),
             config.rancher_secret_key.clone(),
         );
+        if let Some(proxy) = &config.rancher_proxy {
+            api = api.through(client::without_user(proxy.reveal()));
+        }
         let directories = Directories {
             production: config.production_directory.to_string(),
             staging: config.staging_directory.to_string(),
