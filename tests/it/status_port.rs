@@ -13,7 +13,7 @@ use crate::support::World;
 use crate::support::guarded;
 use crate::support::look::look;
 
-/// The most that a daemon with few certificates may ever take, in KiB. At rest it has about half of it.
+/// The most that a daemon with few certificates may ever take, in KiB. At rest it has two thirds of it, its code included.
 const MOST_KIB: u64 = 40 << 10;
 
 /// The most memory that it ever had, in KiB.
