@@ -1,9 +1,11 @@
 //! The HTTP client of every adapter: time limits, roots to trust, our name, answers of limited size.
 
 use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::ClientBuilder;
 use reqwest::Proxy;
@@ -11,13 +13,23 @@ use reqwest::Response;
 use reqwest::header::HeaderMap;
 use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
+use rustls::CertificateError;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use time::OffsetDateTime;
 
 use crate::core::bundle::Secret;
 
 mod proxy;
+mod trust;
 
 pub use proxy::proxies;
+pub use proxy::without_user;
+use trust::Trust;
+use trust::Untrusted;
 
 /// Our name and version, as RFC 8555 section 6.1 wants it; not a browser's, or Rancher answers in HTML.
 pub const USER_AGENT: &str = concat!("rancher-lets-encrypt/", env!("CARGO_PKG_VERSION"));
@@ -29,6 +41,8 @@ pub struct Roots {
     pub extra: Option<Vec<u8>>,
     /// Whether the extra ones are trusted instead.
     pub is_extra_only: bool,
+    /// The setting that names the file of the extra ones, for advice.
+    pub setting: Option<&'static str>,
 }
 
 /// Starts a client that follows no redirect, waits for nothing without limit, and connects directly: a proxy would see
@@ -63,21 +77,41 @@ pub fn total_timeout(connect_timeout: Duration) -> Duration {
     connect_timeout * 3
 }
 
-/// The same with these roots.
+/// The same with these roots, and with what stands in their file as it is: a server's own certificate too.
 pub fn with_roots(builder: ClientBuilder, roots: &Roots) -> Result<ClientBuilder, String> {
-    let mut trusted = Vec::new();
+    let mut pinned = Vec::new();
     if let Some(pem) = &roots.extra {
-        trusted.extend(Certificate::from_pem_bundle(pem).map_err(|error| explain(&error))?);
-        if trusted.is_empty() {
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            pinned.push(certificate.map_err(|error| error.to_string())?);
+        }
+        if pinned.is_empty() {
             return Err("there is no certificate in it".to_owned());
         }
     }
-    if !roots.is_extra_only {
-        for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
-            trusted.push(Certificate::from_der(root).map_err(|error| explain(&error))?);
-        }
+    let public = (!roots.is_extra_only).then_some(webpki_root_certs::TLS_SERVER_ROOT_CERTS);
+    let mut store = RootCertStore::empty();
+    for root in pinned.iter().chain(public.into_iter().flatten()) {
+        store.add(root.clone()).map_err(|error| error.to_string())?;
     }
-    Ok(builder.tls_certs_only(trusted))
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let rules = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider));
+    let trust = Trust {
+        rules: rules.build().map_err(|error| error.to_string())?,
+        pinned,
+        setting: roots.setting,
+        algorithms,
+        is_told: AtomicBool::new(false),
+    };
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust))
+        .with_no_client_auth();
+    // As reqwest offers them where it makes this itself.
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(builder.tls_backend_preconfigured(tls))
 }
 
 /// What went wrong with a request, from the outermost cause to the innermost, without the URL.
@@ -89,6 +123,9 @@ pub fn explain(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut cause = error.source();
     while let Some(error) = cause {
+        if let Some(untrusted) = untrusted(error) {
+            return untrusted.to_string();
+        }
         let text = error.to_string();
         if texts.last().is_none_or(|last| !last.contains(&text)) {
             texts.push(text);
@@ -96,6 +133,20 @@ pub fn explain(error: &reqwest::Error) -> String {
         cause = error.source();
     }
     if texts.is_empty() { "the request failed".to_owned() } else { texts.join(": ") }
+}
+
+/// What was wrong with a server's certificate, where that is what went wrong.
+fn untrusted<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Untrusted> {
+    let mut inner = error;
+    // One in another, whose `source` leaves out what they wrap.
+    while let Some(outer) = inner.downcast_ref::<io::Error>() {
+        inner = outer.get_ref()?;
+    }
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = inner.downcast_ref()?
+    else {
+        return None;
+    };
+    other.0.downcast_ref()
 }
 
 /// Reads a body up to a limit.

@@ -202,6 +202,10 @@ const BALANCERS: &str = "loadBalancerServices";
 const UPDATE: &str = "action=update";
 
 impl ServiceRow {
+    fn is_updating(&self) -> bool {
+        self.state.as_deref().is_some_and(|state| state.starts_with("updating"))
+    }
+
     fn service(self, kind: &str) -> Service {
         let certificates = self.lb_config.unwrap_or_default().ids().chain(self.old.ids());
         let certificates = certificates.map(CertificateId::from).collect();
@@ -259,6 +263,22 @@ impl Rancher {
         let is_own =
             |row: ServiceRow| (row.uuid.as_deref() == Some(&uuid)).then(|| row.service(SERVICES));
         Ok(self.api.list(SERVICES, &query, is_own).await?.into_iter().next())
+    }
+
+    /// Resolves when an update that was taken (202) is carried out: balancers hear of it then, and of one that is given
+    /// up or waits for other services they never do.
+    async fn carried_out(&self, service: &User) -> Result<(), DestinationError> {
+        for wait in waking::looks() {
+            match self.api.get::<ServiceRow>(service.id.as_str()).await? {
+                Some(row) if row.is_updating() => tokio::time::sleep(wait).await,
+                // One that is gone has moved metadata as well.
+                Some(_) | None => return Ok(()),
+            }
+        }
+        Err(DestinationError::Conflict(format!(
+            "the update of {} was taken by Rancher, and is not carried out after a minute",
+            service.name
+        )))
     }
 
     async fn choose(&self, changed: &[CertificateId]) -> Result<Choice, DestinationError> {
@@ -359,6 +379,7 @@ impl Destination for Rancher {
             Choice::Wake(service) => {
                 let action = format!("{}/?{UPDATE}", service.id.as_str());
                 self.api.post::<serde::de::IgnoredAny>(&action, Body::Empty).await?;
+                self.carried_out(&service).await?;
                 Ok(Activated::By(service.name))
             }
             Choice::NobodyThere => Ok(Activated::NobodyThere),

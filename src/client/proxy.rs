@@ -38,7 +38,7 @@ pub fn proxies(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Vec<Stri
 }
 
 /// Scheme, host and port of a proxy; one without a scheme speaks HTTP.
-fn without_user(proxy: &str) -> String {
+pub fn without_user(proxy: &str) -> String {
     let proxy = proxy.trim();
     let whole = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
     match Url::parse(&whole).ok().as_ref().and_then(|url| Some((url, url.host_str()?))) {

@@ -173,7 +173,7 @@ pub const SETTINGS: &[Setting] = &[
         "RANCHER_CA_FILE",
         Kind::Roots,
         "-",
-        "PEM roots to trust for `CATTLE_URL` besides the public ones; `/var/lib/rancher/etc/ssl/ca.crt` is used when it exists",
+        "PEM roots to trust for `CATTLE_URL` besides the public ones, or the server's own certificate, which is taken whatever its form and dates; `/var/lib/rancher/etc/ssl/ca.crt` is used when it exists",
     ),
     row(
         "RANCHER_PROXY",
@@ -238,7 +238,7 @@ pub const SETTINGS: &[Setting] = &[
         "ACME_CA_FILE",
         Kind::Roots,
         "-",
-        "PEM roots to trust for the directory's TLS instead of the public ones (a private CA)",
+        "PEM roots to trust for the directory's TLS instead of the public ones (a private CA), or the server's own certificate",
     ),
     row(
         "CA_LIMITS",

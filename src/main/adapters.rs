@@ -166,9 +166,16 @@ pub(crate) struct Adapters {
 impl Adapters {
     pub(crate) fn new(config: &Config) -> Result<Self, Faults> {
         let mut faults = Vec::new();
-        let rancher_roots = Roots { extra: config.rancher_ca.clone(), is_extra_only: false };
-        let acme_roots =
-            Roots { is_extra_only: config.acme_ca.is_some(), extra: config.acme_ca.clone() };
+        let rancher_roots = Roots {
+            extra: config.rancher_ca.clone(),
+            is_extra_only: false,
+            setting: Some("RANCHER_CA_FILE"),
+        };
+        let acme_roots = Roots {
+            is_extra_only: config.acme_ca.is_some(),
+            extra: config.acme_ca.clone(),
+            setting: Some("ACME_CA_FILE"),
+        };
         let mut build = |name, builder: Result<reqwest::ClientBuilder, String>| {
             let built = builder
                 .and_then(|builder| builder.build().map_err(|error| client::explain(&error)));
@@ -201,12 +208,16 @@ impl Adapters {
             return Err(Faults(faults));
         };
         let base = Base::parse(&config.rancher_url);
-        let api = Arc::new(Api::new(
+        let mut api = Api::new(
             rancher,
             base,
             config.rancher_access_key.clone(),
             config.rancher_secret_key.clone(),
-        ));
+        );
+        if let Some(proxy) = &config.rancher_proxy {
+            api = api.through(client::without_user(proxy.reveal()));
+        }
+        let api = Arc::new(api);
         let directories = Directories {
             production: config.production_directory.to_string(),
             staging: config.staging_directory.to_string(),

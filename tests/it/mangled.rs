@@ -52,6 +52,7 @@ pub(crate) fn trusting(world: &World) -> Client {
     let roots = Roots {
         extra: Some(std::fs::read(world.path("acme-roots.pem")).unwrap()),
         is_extra_only: true,
+        setting: None,
     };
     let builder = client::builder(std::time::Duration::from_secs(5));
     let builder = client::with_roots(builder, &roots).unwrap();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sandbox::parts::port::Port;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::io::copy_bidirectional;
@@ -143,4 +144,17 @@ async fn rancher_is_asked_through_the_proxy_that_its_own_setting_names() {
         "{start:?}"
     );
     assert!(!daemon.text().contains("very-secret"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_is_away_is_named_without_its_password() {
+    let world = World::start().await;
+    let closed = Port::claim();
+    let named = format!("http://someone:very-secret@127.0.0.1:{}", closed.number());
+    let mut daemon =
+        world.settings().with("RANCHER_PROXY", named).with("DOMAINS", "a.example.com").start();
+    let line = daemon.says("Rancher cannot be read").await;
+    let error = line["error"].as_str().unwrap();
+    let way = format!("through http://127.0.0.1:{} (RANCHER_PROXY)", closed.number());
+    assert!(error.contains(&way) && !error.contains("very-secret"), "{error}");
 }

@@ -15,6 +15,7 @@ mod faults;
 mod filesystems;
 mod first_issue;
 mod foreign;
+mod home_made;
 mod page;
 mod metrics;
 mod renewal;

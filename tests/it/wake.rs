@@ -5,6 +5,7 @@ use sandbox::balancer::handshake;
 use sandbox::faults::Gate;
 use sandbox::faults::Seen;
 use sandbox::faults::What;
+use sandbox::rancher::settings::Activation;
 use sandbox::rancher::settings::Caller;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -230,6 +231,30 @@ async fn a_renewal_is_served_without_any_other_change() {
     daemon.says("balancers woken").await;
     let wakes = world.rancher.wakes();
     assert!(wakes.iter().all(|id| id == world.rancher.own_service()), "{wakes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn balancers_are_woken_once_the_update_is_carried_out_and_not_when_it_is_taken() {
+    let world = World::start().await;
+    let (taken, looked) = (Gate::new(), Gate::new());
+    let faults = world.rancher.faults();
+    faults.add(WAKE, 1, What::Hold(taken.clone()));
+    let is_look = |seen: &Seen| seen.endpoint == "get-service";
+    faults.add_when(is_look, 2, 1, What::Hold(looked.clone()));
+    let mut daemon =
+        world.settings().with("CONNECT_TIMEOUT", "100").with("DOMAINS", "a.example.com").start();
+    daemon.brings("the wake-up", taken.reached(1)).await;
+    world.rancher.settings(|settings| settings.activation = Activation::Held);
+    taken.open();
+    daemon.brings("a third look", looked.reached(1)).await;
+    assert_eq!(daemon.count("balancers woken"), 0, "{}", daemon.text());
+    assert!(debt(&world).exists());
+    world.rancher.settings(|settings| settings.activation = Activation::Reads(0));
+    looked.open();
+    daemon.says("balancers woken").await;
+    daemon.settles().await;
+    assert!(!debt(&world).exists());
+    assert_eq!(world.rancher.wakes(), [world.rancher.own_service()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

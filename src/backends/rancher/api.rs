@@ -27,6 +27,8 @@ pub struct Api {
     secret_key: Secret,
     project: OnceCell<String>,
     environment: OnceCell<String>,
+    /// By which proxy it is asked, as people are told.
+    proxy: Option<String>,
     /// Why nothing is asked any more: HTTP leads to HTTPS, and each request would show the key again.
     moved: OnceLock<String>,
 }
@@ -99,9 +101,13 @@ impl Api {
     /// The API at `base`, with this key.
     pub fn new(client: Client, base: Base, access_key: Secret, secret_key: Secret) -> Self {
         let project = OnceCell::new_with(base.project.clone());
-        let environment = OnceCell::new();
-        let moved = OnceLock::new();
-        Self { client, base, access_key, secret_key, project, environment, moved }
+        let (environment, moved) = (OnceCell::new(), OnceLock::new());
+        Self { client, base, access_key, secret_key, project, environment, proxy: None, moved }
+    }
+
+    /// The same, where the client goes through a proxy, which is shown in errors.
+    pub fn through(self, proxy: String) -> Self {
+        Self { proxy: Some(proxy), ..self }
     }
 
     /// Gets one resource; none if there is no such id.
@@ -300,8 +306,10 @@ impl Api {
         if let Some(body) = body {
             request = request.json(&body);
         }
+        let way = self.proxy.as_ref().map(|proxy| format!(" through {proxy} (RANCHER_PROXY)"));
+        let way = way.as_deref().unwrap_or_default();
         let unavailable =
-            |why: String| DestinationError::Unavailable(format!("{}: {why}", self.base.url));
+            |why: String| DestinationError::Unavailable(format!("{}{way}: {why}", self.base.url));
         let response =
             request.send().await.map_err(|error| unavailable(client::explain(&error)))?;
         let status = response.status();

@@ -1,6 +1,8 @@
 //! Whom to ask so that balancers read their certificates again, which they do only when something in the environment
 //! changes.
 
+use std::time::Duration;
+
 use crate::core::held::CertificateId;
 use crate::core::held::User;
 
@@ -25,6 +27,12 @@ pub enum Choice {
     NobodyActive,
     /// There is no balancer.
     NobodyThere,
+}
+
+/// How long to wait after each look at an update that is being carried out: a minute in all. It mostly takes a second
+/// or two, and longer while services that a balancer links to are changing.
+pub fn looks() -> impl Iterator<Item = Duration> {
+    [250, 500, 1000, 2000, 4000].into_iter().chain([5000; 11]).map(Duration::from_millis)
 }
 
 /// Chooses among the balancers where our own service cannot be asked: rather one that lists what has changed.

@@ -107,8 +107,11 @@ impl<C: Solver, D: Disk> Preflight<'_, C, D> {
     async fn identities(&self) -> Result<Vec<String>, String> {
         const LARGEST: usize = 64 * 1024;
         let config = self.config;
-        let roots =
-            Roots { is_extra_only: config.acme_ca.is_some(), extra: config.acme_ca.clone() };
+        let roots = Roots {
+            is_extra_only: config.acme_ca.is_some(),
+            extra: config.acme_ca.clone(),
+            setting: Some("ACME_CA_FILE"),
+        };
         let client =
             client::with_roots(client::builder_by_variables(config.connect_timeout), &roots)?;
         let client = client.build().map_err(|error| client::explain(&error))?;
