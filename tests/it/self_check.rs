@@ -209,12 +209,12 @@ async fn a_firewall_is_named_as_a_cause_where_the_name_was_certified_before() {
     let world = World::start().await;
     let server = world.production.directory_url();
     let conf = renewal_conf(&world.store(), NAME, &server, &[NAME]);
-    lay(&world.store(), NAME, &conf, &[issued_before(&[NAME], 25)]);
+    lay(&world.store(), NAME, &conf, &[issued_before(&[NAME], 4)]);
     let mut forbidden = Response::new(Bytes::new());
     *forbidden.status_mut() = http::StatusCode::FORBIDDEN;
     let is_ours = |seen: &Seen| seen.user_agent.starts_with("rancher-lets-encrypt/");
     world.web.faults().add_when(is_ours, 0, u32::MAX, What::Answer(forbidden));
-    let mut daemon = world.daemon("a.example.com; b.example.com");
+    let mut daemon = world.daemon("a.example.com, b.example.com");
     let line = daemon.mentions("self-check of a.example.com failed").await;
     assert!(line.to_string().contains(FIREWALL), "{line}");
     daemon.passes(1).await;
