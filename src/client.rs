@@ -34,6 +34,8 @@ pub fn builder(connect_timeout: Duration) -> ClientBuilder {
         // Shorter than servers keep idle connections, so that none is used that is about to be closed.
         .pool_idle_timeout(Duration::from_secs(15))
         .tcp_nodelay(true)
+        // Nothing that is asked for is large, and limits of size count what is sent.
+        .gzip(false)
 }
 
 /// The limit for a whole request, answer included.

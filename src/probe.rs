@@ -177,14 +177,17 @@ pub struct Probe {
     is_internal: fn(IpAddr) -> bool,
     /// Whether the address that is looked at is the operator's word.
     is_led: bool,
+    /// Whether who looks sees where redirects lead, whoever sends them: `check` answers on the terminal of the operator.
+    shows_way: bool,
 }
 
 impl Probe {
     /// Looks on `port`.
     pub fn new(way: Way, port: u16, connect_timeout: Duration) -> Result<Self, String> {
         let is_led = matches!(way, Way::Through(_));
+        let shows_way = matches!(way, Way::Pinned { .. });
         let probe = Self::over(Arc::new(Led(way)), is_internal, port, connect_timeout)?;
-        Ok(Self { is_led, ..probe })
+        Ok(Self { is_led, shows_way, ..probe })
     }
 
     fn over(
@@ -197,7 +200,8 @@ impl Probe {
             // A certificate is what is being asked for: the CA does not look at the present one either.
             let builder =
                 client::builder(connect_timeout).no_proxy().tls_danger_accept_invalid_certs(true);
-            let built = builder.dns_resolver(resolver).build();
+            // As Go's client, which is the CA's, it asks for gzip and unpacks it; a server may compress for whoever asks.
+            let built = builder.dns_resolver(resolver).gzip(true).build();
             built.map_err(|error| client::explain(&error))
         };
         Ok(Self {
@@ -207,6 +211,7 @@ impl Probe {
             limit: client::total_timeout(connect_timeout),
             is_internal,
             is_led: false,
+            shows_way: false,
         })
     }
 
@@ -256,6 +261,7 @@ impl Probe {
             let is_public = address.is_some_and(|address| !(self.is_internal)(address));
             // Where the operator has us look, what is there is no secret from the operator.
             let is_open = is_public || (self.is_led && visited.is_empty());
+            let shows_way = is_open || self.shows_way;
             let status = response.status();
             let location = response.headers().get(LOCATION);
             let redirected = redirect(status, location, &url);
@@ -263,12 +269,12 @@ impl Probe {
                 Some(next) => self.may_follow(&next, name).map(|()| Some(next)),
                 None => Ok(None),
             });
-            if let Some(next) = next.map_err(|trouble| told(trouble, is_open, &shown, status))? {
+            if let Some(next) = next.map_err(|trouble| told(trouble, shows_way, &shown, status))? {
                 visited.push(url);
                 if visited.contains(&next) || visited.len() > MOST_REDIRECTS {
                     return Err(Trouble::Redirect(format!("{text}: the redirects never end")));
                 }
-                shown = if is_open { next.to_string() } else { HIDDEN.to_owned() };
+                shown = if shows_way { next.to_string() } else { HIDDEN.to_owned() };
                 from = if is_public { Origin::Public } else { Origin::Inside };
                 url = next;
                 continue;
@@ -337,8 +343,8 @@ enum Origin {
 const HIDDEN: &str = "where an internal address redirects to";
 
 /// A redirect that is not followed, without where it leads if that is not to be shown.
-fn told(trouble: Trouble, is_open: bool, shown: &str, status: StatusCode) -> Trouble {
-    if is_open {
+fn told(trouble: Trouble, shows_way: bool, shown: &str, status: StatusCode) -> Trouble {
+    if shows_way {
         return trouble;
     }
     let status = status.as_u16();

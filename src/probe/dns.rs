@@ -170,28 +170,43 @@ impl Dns {
         }
     }
 
-    /// The CAA records that stand at a name itself.
-    pub async fn caa(&self, name: &str) -> Result<Vec<Record>, Nothing> {
-        let records = self.look(name, RecordType::CAA).await?;
-        let records = records.into_iter().filter_map(|data| {
-            let RData::CAA(caa) = data else { return None };
-            Some(Record {
+    /// The CAA records that stand at a name, and where: at the name itself, or where its alias leads (RFC 8659,
+    /// section 3).
+    pub async fn caa(&self, name: &str) -> Result<(String, Vec<Record>), Nothing> {
+        let found = self.found(name, RecordType::CAA).await?;
+        let mut owner = name.to_owned();
+        let mut records = Vec::new();
+        for (at, data) in found {
+            let RData::CAA(caa) = data else { continue };
+            owner = at;
+            records.push(Record {
                 // Many take the lowest bit for the critical one, and CAs know that they do.
                 is_critical: caa.issuer_critical || caa.reserved_flags & 1 == 1,
                 tag: caa.tag.to_ascii_lowercase(),
                 value: String::from_utf8_lossy(&caa.value).into_owned(),
-            })
-        });
-        some(records.collect())
+            });
+        }
+        Ok((owner, some(records)?))
     }
 
     async fn look(&self, name: &str, kind: RecordType) -> Result<Vec<RData>, Nothing> {
+        Ok(self.found(name, kind).await?.into_iter().map(|(_, data)| data).collect())
+    }
+
+    /// The records of an answer, each with the name that it stands at, in lower case and without the last dot.
+    async fn found(&self, name: &str, kind: RecordType) -> Result<Vec<(String, RData)>, Nothing> {
         // The last dot keeps the domains that /etc/resolv.conf searches out of it.
         let asked = self.resolver.lookup(format!("{name}."), kind);
         match tokio::time::timeout(self.limit, asked).await {
             Err(_) => Err(Nothing::Silence),
             Ok(Err(error)) => Err(nothing(&error)),
-            Ok(Ok(found)) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),
+            Ok(Ok(found)) => {
+                let records = found.answers().iter().map(|record| {
+                    let at = record.name.to_ascii().to_ascii_lowercase();
+                    (at.trim_end_matches('.').to_owned(), record.data.clone())
+                });
+                Ok(records.collect())
+            }
         }
     }
 }

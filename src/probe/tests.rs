@@ -33,9 +33,21 @@ impl Resolve for Listed {
 
 /// A server that gives one answer; `{port}` in it is the port. How often it was asked is counted.
 async fn serve(address: Ipv4Addr, port: u16, answer: &str) -> (u16, Arc<Mutex<Vec<String>>>) {
+    serve_bytes(address, port, answer.as_bytes()).await
+}
+
+async fn serve_bytes(
+    address: Ipv4Addr,
+    port: u16,
+    answer: &[u8],
+) -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind((address, port)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let answer = answer.replace("{port}", &port.to_string());
+    // What is no text has no port in it.
+    let answer = match str::from_utf8(answer) {
+        Ok(text) => text.replace("{port}", &port.to_string()).into_bytes(),
+        Err(_) => answer.to_vec(),
+    };
     let asked = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&asked);
     tokio::spawn(async move {
@@ -43,7 +55,7 @@ async fn serve(address: Ipv4Addr, port: u16, answer: &str) -> (u16, Arc<Mutex<Ve
             let mut request = vec![0; 4096];
             let length = socket.read(&mut request).await.unwrap_or(0);
             seen.lock().unwrap().push(String::from_utf8_lossy(&request[..length]).into_owned());
-            drop(socket.write_all(answer.as_bytes()).await);
+            drop(socket.write_all(&answer).await);
         }
     });
     (port, asked)
@@ -160,4 +172,30 @@ async fn what_the_operator_has_us_look_at_is_shown_but_nothing_behind_a_redirect
     });
     let told = kept_secret(&visit(&led(port)).await);
     assert!(told.contains("/admin: answered 200"), "{told}");
+}
+
+/// `token.thumbprint`, as gzip packs it (RFC 1952).
+const PACKED: [u8; 36] = [
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0x2b, 0xc9, 0xcf, 0x4e, 0xcd, 0xd3,
+    0x2b, 0xc9, 0x28, 0xcd, 0x4d, 0x2a, 0x28, 0xca, 0xcc, 0x2b, 0x01, 0x00, 0x5e, 0x65, 0xea, 0xb4,
+    0x10, 0x00, 0x00, 0x00,
+];
+
+#[tokio::test]
+async fn an_answer_that_is_packed_is_unpacked_as_the_authoritys_client_does() {
+    for (packed, is_whole) in
+        [(&PACKED[..], true), (&PACKED[..12], false), (SECRET.as_bytes(), false)]
+    {
+        let length = packed.len();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let answer = [head.as_bytes(), packed].concat();
+        let (port, asked) = serve_bytes(INSIDE, 0, &answer).await;
+        let visit = visit(&probe(&[(A, INSIDE)], port)).await;
+        assert_eq!(visit.end.is_ok(), is_whole, "{:?}", visit.end);
+        assert!(is_whole || !kept_secret(&visit).is_empty());
+        let asked = asked.lock().unwrap().concat().to_ascii_lowercase();
+        assert!(asked.contains("accept-encoding: gzip\r\n"), "{asked}");
+    }
 }

@@ -144,7 +144,7 @@ impl<D: Disk> Store<D> {
             }
             _ => None,
         };
-        let Some(live) = live.or(shown_elsewhere.as_ref().map(|_| 0)) else {
+        let Some(live) = live.or_else(|| shown_elsewhere.as_ref().map(|_| 0)) else {
             return Ok(Err("it has no version in the archive".to_owned()));
         };
         if present.is_none() && shown_elsewhere.is_none() {

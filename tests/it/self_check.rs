@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use http::Response;
+use sandbox::faults::Seen;
 use sandbox::faults::What;
 use sandbox::parts::port::Port;
 use sandbox::webserver::Redirect;
@@ -14,6 +15,9 @@ use tokio::net::TcpStream;
 
 use crate::support::World;
 use crate::support::guarded;
+use crate::support::tree::issued_before;
+use crate::support::tree::lay;
+use crate::support::tree::renewal_conf;
 
 const NAME: &str = "a.example.com";
 
@@ -181,7 +185,7 @@ async fn another_server_that_answers_for_the_name_is_found_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_web_server_that_never_answers_is_not_waited_for_and_delays_no_other_name() {
     let world = World::start().await;
-    let is_slow = |seen: &sandbox::faults::Seen| seen.subject == NAME;
+    let is_slow = |seen: &Seen| seen.subject == NAME;
     world.web.faults().add_when(is_slow, 0, u32::MAX, What::Stall);
     let mut daemon = world.daemon("a.example.com, b.example.com");
     world.pushed("b.example.com").await;
@@ -197,6 +201,25 @@ async fn a_long_page_of_another_server_is_told_as_such() {
     let page = Response::new(Bytes::from(page));
     world.web.faults().add("challenge", u32::MAX, What::Answer(page));
     world.is_refused("something else than our token (`It works! ").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_firewall_is_named_as_a_cause_where_the_name_was_certified_before() {
+    const FIREWALL: &str = "only the user agent of the CA";
+    let world = World::start().await;
+    let server = world.production.directory_url();
+    let conf = renewal_conf(&world.store(), NAME, &server, &[NAME]);
+    lay(&world.store(), NAME, &conf, &[issued_before(&[NAME], 4)]);
+    let mut forbidden = Response::new(Bytes::new());
+    *forbidden.status_mut() = http::StatusCode::FORBIDDEN;
+    let is_ours = |seen: &Seen| seen.user_agent.starts_with("rancher-lets-encrypt/");
+    world.web.faults().add_when(is_ours, 0, u32::MAX, What::Answer(forbidden));
+    let mut daemon = world.daemon("a.example.com, b.example.com");
+    let line = daemon.mentions("self-check of a.example.com failed").await;
+    assert!(line.to_string().contains(FIREWALL), "{line}");
+    daemon.passes(1).await;
+    let new = daemon.with("self-check of b.example.com failed");
+    assert!(!new.is_empty() && !new[0].to_string().contains(FIREWALL), "{new:?}");
 }
 
 /// One port for HTTP and HTTPS, since a test has no port 80 and 443.

@@ -20,7 +20,7 @@ impl<C: Solver, D: Disk> Preflight<'_, C, D> {
         let mut owner = Some(name);
         while let Some(place) = owner {
             match self.dns.caa(place).await {
-                Ok(records) => return self.judged(place, &records).await,
+                Ok((owner, records)) => return self.judged(place, &owner, &records).await,
                 Err(Nothing::NoName | Nothing::NoRecord) => {}
                 Err(nothing) => {
                     return Step::fail(
@@ -38,7 +38,8 @@ impl<C: Solver, D: Disk> Preflight<'_, C, D> {
         Step::ok(Subject::Caa, says)
     }
 
-    async fn judged(&self, owner: &str, records: &[Record]) -> Step {
+    /// Judges the records at `owner`, which were found by asking for `asked`.
+    async fn judged(&self, asked: &str, owner: &str, records: &[Record]) -> Step {
         let directory = self.config.wanted_directory().as_str();
         let limits = records.iter().any(|record| record.tag == "issue");
         let identities = match self.config.caa_identity() {
@@ -61,8 +62,10 @@ impl<C: Solver, D: Disk> Preflight<'_, C, D> {
             None => "0 issue \"NAME-OF-THE-CA\"".to_owned(),
         };
         let add = format!("add the CAA record `{owner}. CAA {issue}`");
-        let barred =
-            |why: &str, mend: String| Step::fail(Subject::Caa, format!("{seen}: {why}"), mend);
+        let barred = |why: &str, mend: String| {
+            let mend = remedy::caa(self.name.as_str(), asked, owner, &issue, mend);
+            Step::fail(Subject::Caa, format!("{seen}: {why}"), mend)
+        };
         match ruling {
             Ruling::Open => Step::ok(Subject::Caa, format!("{seen}: every CA may issue")),
             Ruling::Allowed(identity) => {

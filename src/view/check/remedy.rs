@@ -145,7 +145,7 @@ fn refusal(status: StatusCode, place: Place<'_>) -> String {
             place.pointer()
         ),
         401 | 403 => format!(
-            "a rule or a server in front asks who it is: {RULE}; if it does: nginx must be allowed to read {webroot}"
+            "a rule or a server in front asks who it is: {RULE}; if it does: nginx must be allowed to read {webroot}; a firewall that lets only the user agent of the CA in must let `rancher-lets-encrypt` in as well"
         ),
         502..=504 => format!(
             "the balancer finds no running container behind its rule: start lets-encrypt/letsencrypt-nginx and see to its health check; {RULE}"
@@ -167,6 +167,33 @@ pub fn no_address(nothing: &Nothing, name: &DomainName) -> String {
             "if this host cannot ask its name server: see to /etc/resolv.conf, or ask another with --dns; else the name servers of the domain are down".to_owned()
         }
     }
+}
+
+/// What mends CAA records at `owner`, found by asking for `asked`, that bar the CA: `mend` where the records are the
+/// operator's. Beside an alias there can be no other record (RFC 1034, section 3.6.2), and a registry changes none for
+/// one name; but the records of the closest name count (RFC 8659, section 3).
+pub fn caa(name: &str, asked: &str, owner: &str, issue: &str, mend: String) -> String {
+    if asked != owner {
+        // Below an alias each name may have records of its own.
+        let closer = if name == asked {
+            format!(
+                "make A and AAAA records of {asked} in the place of its CNAME, and the CAA record `{asked}. CAA {issue}`"
+            )
+        } else {
+            format!("make the CAA record `{name}. CAA {issue}`, which is looked at first")
+        };
+        return format!(
+            "{asked} is an alias (CNAME) of {owner}, whose records count: {mend} there; if {owner} is not yours, {closer}"
+        );
+    }
+    let suffix = psl::suffix(owner.as_bytes());
+    if suffix.is_some_and(|suffix| suffix.as_bytes() == owner.as_bytes()) {
+        let own = psl::domain_str(name).unwrap_or(name);
+        return format!(
+            "{owner} belongs to a registry, but records closer to the name are looked at first: make the CAA record `{own}. CAA {issue}`"
+        );
+    }
+    mend
 }
 
 #[cfg(test)]
@@ -243,5 +270,28 @@ mod tests {
         };
         assert!(mend(Some("2001:db8::1")).contains("the AAAA record of a.example.com"));
         assert!(mend(None).contains("correct SELF_CHECK_ADDRESS"));
+    }
+
+    #[test]
+    fn what_mends_a_caa_record_can_be_done() {
+        let issue = "0 issue \"ca.test\"";
+        let mended = |name: &str, asked: &str, owner: &str| {
+            caa(name, asked, owner, issue, "mend it".to_owned())
+        };
+        assert_eq!(mended("a.example.com", "example.com", "example.com"), "mend it");
+        let alias = mended("a.example.com", "a.example.com", "cdn.test");
+        assert!(
+            alias.contains("alias (CNAME) of cdn.test") && alias.contains("mend it there"),
+            "{alias}"
+        );
+        assert!(alias.contains("in the place of its CNAME"), "{alias}");
+        let above = mended("x.a.example.com", "a.example.com", "cdn.test");
+        assert!(above.contains("`x.a.example.com. CAA 0 issue \"ca.test\"`"), "{above}");
+        for owner in ["com", "co.uk", "github.io"] {
+            let name = format!("a.b.{owner}");
+            let registry = mended(&name, owner, owner);
+            assert!(registry.contains(&format!("`b.{owner}. CAA 0 issue")), "{registry}");
+            assert!(!registry.contains("mend it"), "{registry}");
+        }
     }
 }

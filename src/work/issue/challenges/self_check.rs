@@ -6,6 +6,7 @@ use tracing::debug;
 use tracing::warn;
 
 use crate::config::SelfCheck;
+use crate::core::names::DomainName;
 use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
 use crate::core::resource::Account;
@@ -20,6 +21,10 @@ use crate::work::issue::stop::Stop;
 
 /// Self-checks of one order side by side.
 const CHECKS: usize = 16;
+
+/// What may keep us out where an authority came in.
+const FIREWALL: &str = "; the name was certified before: if a firewall lets only the user agent of the CA in, let \
+                        `rancher-lets-encrypt` in as well, or set SELF_CHECK=warn";
 
 impl<W: World> Attempt<'_, W> {
     /// What fails here costs nothing there. Our own looks have places of their own: the order's is free meanwhile.
@@ -46,6 +51,15 @@ impl<W: World> Attempt<'_, W> {
             self.reserve(account, &work.order);
         }
         checked
+    }
+
+    /// Whether an authority has certified a name before, as this lineage has it on record.
+    async fn was_certified(&self, name: &DomainName) -> bool {
+        let lineage = self.lineage.clone();
+        let record = self.context.store.run(move |store| store.record(&lineage)).await;
+        record.is_ok_and(|record| {
+            record.is_some_and(|record| record.names.iter().any(|own| own == name))
+        })
     }
 
     async fn check_all(&self, tasks: &[&Task]) -> Result<(), Stop> {
@@ -76,10 +90,13 @@ impl<W: World> Attempt<'_, W> {
                     });
                 }
                 Err(error) => {
-                    let detail = format!(
+                    let mut detail = format!(
                         "self-check of {} failed, so the authority is not asked: {error}",
                         task.name
                     );
+                    if self.was_certified(&task.name).await {
+                        detail += FIREWALL;
+                    }
                     let what = Failure::of(FailureKind::SelfCheck, detail);
                     let wait = self.context.fail_once_since(since, subject, what).await;
                     failed.get_or_insert_with(|| wait.into());

@@ -94,3 +94,13 @@ async fn name_servers_that_fail_are_told_apart_from_names_without_records() {
     checked.has("a", "fail", "SERVFAIL", "DNSSEC");
     checked.has("caa", "fail", "a CA that cannot read these records refuses", "");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_behind_an_alias_are_to_be_changed_where_they_stand() {
+    let town = Town::start().await;
+    town.dns.resolve("cdn.test.example", V4).await;
+    town.dns.certify("cdn.test.example", "letsencrypt.org").await;
+    town.dns.alias("b.example.com", "cdn.test.example").await;
+    let checked = town.check_with(&town.settings(), "b.example.com").await;
+    checked.has("caa", "fail", "CAA of cdn.test.example", "in the place of its CNAME");
+}
