@@ -32,6 +32,7 @@ fn every_fault_of_every_variable_is_listed_at_once_without_secrets() {
     let wrong: Vec<(&str, &str)> = vec![
         ("CATTLE_URL", "ftp://user:very-secret@x"),
         ("RANCHER_CA_FILE", "relative.pem"),
+        ("NOTIFY_CA_FILE", "relative.pem"),
         ("RANCHER_METADATA_URL", "metadata"),
         ("DYNAMIC_CONFIG", "maybe"),
         ("STAGING", "prod"),
@@ -143,6 +144,7 @@ fn every_default_in_the_table_is_the_one_that_holds() {
         ("LISTEN", "off"),
         ("NOTIFY_URL", "http://hooks.test"),
         ("NOTIFY_FORMAT", "text"),
+        ("NOTIFY_CA_FILE", "/roots.pem"),
         ("HEARTBEAT_URL", "http://hooks.test"),
         ("LOG", "debug"),
         ("RUST_LOG", "debug"),

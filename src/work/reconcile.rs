@@ -14,6 +14,7 @@ use tracing::warn;
 use crate::core::held::User;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
+use crate::core::reaction::Failure;
 use crate::decide::classify::Known;
 use crate::decide::classify::RemoteCopy;
 use crate::ports::Destination;
@@ -40,6 +41,7 @@ use asked::RenewalRequests;
 use job::Job;
 use look::ListClock;
 use report::Report;
+use tell::Common;
 
 /// What is remembered from pass to pass; none of it is needed to decide rightly.
 pub struct Reconciler<W: World> {
@@ -60,6 +62,8 @@ pub struct Reconciler<W: World> {
     troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
     announced: BTreeMap<DomainName, BTreeSet<String>>,
+    /// What meets many certificates alike.
+    common: Common,
     /// When the destination is listed again, after it could be and then could not.
     list: ListClock,
     /// Requests whose waits were lifted.
@@ -95,6 +99,7 @@ impl<W: World> Reconciler<W> {
             said: BTreeSet::new(),
             notices: BTreeSet::new(),
             troubles: BTreeMap::new(),
+            common: Common::default(),
             list: ListClock::default(),
             announced: BTreeMap::new(),
             taken: RenewalRequests::new(),
@@ -112,6 +117,7 @@ impl<W: World> Reconciler<W> {
 
     /// Gathers and decides. `in_hand` are the primary names whose jobs still run.
     pub async fn pass(&mut self, in_hand: &BTreeSet<String>) -> Pass {
+        self.common.turn();
         self.recall_labels().await;
         let wanted = self.wanted().await;
         if !self.unreadable.is_empty() {
@@ -136,7 +142,7 @@ impl<W: World> Reconciler<W> {
         self.tell_fault("store", store_fault.as_deref());
         self.tell_fault(
             self.context.world.destination().describe().name,
-            destination_fault.as_deref(),
+            destination_fault.as_ref().map(|fault| fault.text.as_str()),
         );
         let view = Arc::new(View {
             held,
@@ -147,7 +153,7 @@ impl<W: World> Reconciler<W> {
         self.seed_ledger(&view, now).await;
         let policy = &self.context.settings.policy;
         let assigned = assign::assign(&wanted.entries, &lineages, &view.held, policy, now);
-        let balancers = self.balancers(destination_fault.as_deref()).await;
+        let balancers = self.balancers(destination_fault.as_ref()).await;
         let webroot_fault = self.webroot_fault().await;
         let asked = self.asked(&wanted.entries, &assigned.entries, &assigned.left, now).await;
         let gathering = Gathering {
@@ -198,6 +204,7 @@ impl<W: World> Reconciler<W> {
             }
         }
         self.settle_left(&gathering, &assigned.left, &mut pass);
+        self.tell_common();
         pass.jobs.sort_by_key(|job| job.urgency);
         let wishes = std::mem::take(&mut pass.wishes);
         self.context.note_wishes(wishes).await;
@@ -251,8 +258,8 @@ fn known(lineages: &[Arc<Lineage>]) -> Known {
 /// What a pass has gathered beside the certificates.
 struct Gathering<'a> {
     view: Arc<View>,
-    destination_fault: Option<String>,
-    balancers: Option<Result<Arc<[User]>, String>>,
+    destination_fault: Option<Failure>,
+    balancers: Option<Result<Arc<[User]>, Failure>>,
     store_fault: Option<String>,
     is_ephemeral: bool,
     account: String,
@@ -265,7 +272,7 @@ struct Gathering<'a> {
 impl Gathering<'_> {
     fn remote<'a>(&'a self, assigned: &'a Assigned) -> RemoteCopy<'a> {
         match (&self.destination_fault, &assigned.remote) {
-            (Some(fault), _) => RemoteCopy::Unknown(fault),
+            (Some(fault), _) => RemoteCopy::Unknown(&fault.text),
             (None, Some(held)) => RemoteCopy::Held(held),
             (None, None) => RemoteCopy::Absent,
         }

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use crate::core::held::Held;
 use crate::core::held::User;
+use crate::core::reaction::Failure;
 use crate::core::schedule;
 use crate::ports::Destination;
 use crate::ports::Solver;
@@ -18,12 +19,12 @@ pub(super) struct ListClock {
     pub(super) was_well: bool,
     pub(super) failures: u32,
     /// Until when it is left alone, and why.
-    pub(super) wait: Option<(OffsetDateTime, String)>,
+    pub(super) wait: Option<(OffsetDateTime, Failure)>,
 }
 
 impl<W: World> Reconciler<W> {
     /// Lists the destination's certificates; one that fails after it was well is asked on the clock of pushes.
-    pub(super) async fn list(&mut self) -> Result<Vec<Held>, String> {
+    pub(super) async fn list(&mut self) -> Result<Vec<Held>, Failure> {
         let now = self.context.now();
         let loop_time = self.context.settings.loop_time;
         // What lies later was noted by a clock that was ahead.
@@ -44,9 +45,9 @@ impl<W: World> Reconciler<W> {
                 if self.list.was_well {
                     self.list.failures += 1;
                     let wait = schedule::after_setback(self.list.failures, loop_time);
-                    self.list.wait = Some((now + wait, error.to_string()));
+                    self.list.wait = Some((now + wait, (&error).into()));
                 }
-                Err(error.to_string())
+                Err(error.into())
             }
         }
     }
@@ -54,8 +55,8 @@ impl<W: World> Reconciler<W> {
     /// Who uses its certificates; not asked while it cannot be read anyway.
     pub(super) async fn balancers(
         &self,
-        destination_fault: Option<&str>,
-    ) -> Option<Result<Arc<[User]>, String>> {
+        destination_fault: Option<&Failure>,
+    ) -> Option<Result<Arc<[User]>, Failure>> {
         if destination_fault.is_some() {
             return None;
         }
@@ -65,7 +66,7 @@ impl<W: World> Reconciler<W> {
         }
         Some(match destination.users().await {
             Ok(users) => Ok(users.into()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         })
     }
 

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::core::certificate::Leaf;
 use crate::core::held::CertificateId;
 use crate::core::held::User;
+use crate::core::reaction::Failure;
 use crate::core::schedule;
 use crate::core::setback::Setback;
 use crate::core::wanted::Entry;
@@ -31,7 +32,7 @@ pub struct Report {
     /// When the next wait ends.
     pub next: Option<OffsetDateTime>,
     /// Why the destination could not be read, if it could not.
-    pub destination_fault: Option<String>,
+    pub destination_fault: Option<Failure>,
     /// Why the store could not be read, if it could not.
     pub store_fault: Option<String>,
     /// Whether everything in the store is lost with the container.
@@ -41,7 +42,7 @@ pub struct Report {
     /// What is known of the labels.
     pub labels: Labels,
     /// The balancers, or why they could not be read; none if that was not tried, because the destination could not be.
-    pub balancers: Option<Result<Arc<[User]>, String>>,
+    pub balancers: Option<Result<Arc<[User]>, Failure>>,
     /// Whether the destination has such users at all.
     pub has_users: bool,
     /// Names that were left out or moved, and why.

@@ -38,7 +38,7 @@ impl<W: World> Reconciler<W> {
         let Some(balancers) = gathering.balancers.as_ref().filter(|_| !left.is_empty()) else {
             return Vec::new();
         };
-        let trouble = balancers.as_ref().err().cloned();
+        let trouble = balancers.as_ref().err().map(|fault| fault.text.clone());
         self.tell_trouble(
             "balancers not read, so nothing is said about names that nobody wants",
             trouble,

@@ -24,7 +24,7 @@ fn everything_is_said_in_one_sentence() {
     );
     says(vec![first("a.test"), well("b.test")], "1 of 2 certificates being worked on.");
     let away = Report {
-        destination_fault: Some("no answer".to_owned()),
+        destination_fault: Some("no answer".into()),
         balancers: None,
         ..report(vec![well("a.test"), bad("b.test")])
     };
@@ -32,7 +32,7 @@ fn everything_is_said_in_one_sentence() {
     assert_eq!(status.sentence, "1 of 2 certificates needs attention. Trouble with: destination.");
     assert_eq!(status.health, Health::Attention);
     let away = Report {
-        destination_fault: Some("no answer".to_owned()),
+        destination_fault: Some("no answer".into()),
         balancers: None,
         ..report(vec![well("a.test")])
     };

@@ -11,7 +11,7 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
         folder: folder.map(str::to_owned),
     };
     let well = row("a.test", 80, verdict(Action::Keep));
-    let with = |balancers: Option<Result<Arc<[User]>, String>>| {
+    let with = |balancers: Option<Result<Arc<[User]>, Failure>>| {
         let report = Report { balancers, ..report(vec![well.clone()]) };
         gathered(report, &Ledger::default())
     };
@@ -25,7 +25,7 @@ fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
     assert!(part.detail.contains("folder reads the folder /certs"), "{part:?}");
     assert_eq!(with(Some(Ok(Arc::new([])))).certificates[0].balancers, Some(vec![]));
     assert_eq!(with(None).certificates[0].balancers, None);
-    let failed = with(Some(Err("refused".to_owned())));
+    let failed = with(Some(Err("refused".into())));
     assert_eq!(failed.health, Health::Attention);
 }
 
