@@ -269,9 +269,11 @@ macro_rules! promises {
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn a_broken_name_costs_one_validation_over_restarts_and_delays_nobody() {
-                super::a_broken_name_costs_one_validation_over_restarts_and_delays_nobody::<$place>(
-                                )
-                                .await;
+                let test =
+                    super::a_broken_name_costs_one_validation_over_restarts_and_delays_nobody::<
+                        $place,
+                    >;
+                test().await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
