@@ -176,7 +176,9 @@ async fn what_a_job_just_came_to_is_shown_before_the_next_pass() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_its_address_the_daemon_works_and_serves_the_page_once_it_is_free() {
     let world = World::start().await;
-    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    // One of the ports that are nobody's, so that nothing takes it when it is free.
+    let port = Port::claim();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port.number())).await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let settings = world.settings().with("DOMAINS", A).with("LISTEN", address.clone());
     let mut daemon = settings.start();
@@ -188,20 +190,9 @@ async fn without_its_address_the_daemon_works_and_serves_the_page_once_it_is_fre
     daemon.settles().await;
     drop(taken);
     daemon.says("page served").await;
-    let answer = answer_of(&address).await;
-    let status: Value = serde_json::from_str(&answer).unwrap();
+    let status = shown(&port).await;
     assert_eq!(part(&status, "page")["health"], "ok");
     assert_eq!(status["health"], "ok", "{status}");
-}
-
-async fn answer_of(address: &str) -> String {
-    use tokio::io::AsyncReadExt;
-    use tokio::io::AsyncWriteExt;
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(b"GET /status.json HTTP/1.0\r\nHost: a\r\n\r\n").await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
