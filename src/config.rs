@@ -96,6 +96,8 @@ pub struct Config {
     pub notify_url: Option<Secret>,
     /// `NOTIFY_FORMAT`.
     pub notify_format: NotifyFormat,
+    /// PEM roots from `NOTIFY_CA_FILE`.
+    pub notify_ca: Option<Vec<u8>>,
     /// `HEARTBEAT_URL`; it may hold a token.
     pub heartbeat_url: Option<Secret>,
     /// `LOG` or `RUST_LOG`.

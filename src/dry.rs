@@ -124,7 +124,7 @@ impl<S: Source> Source for Looked<S> {
         self.door.announcements().await
     }
 
-    async fn changed(&self) {
+    async fn changed(&self) -> Result<(), NoData> {
         std::future::pending().await
     }
 }

@@ -12,8 +12,8 @@ use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
 use rancher_lets_encrypt::config::Config;
 use rancher_lets_encrypt::config::Delivery;
+use rancher_lets_encrypt::config::Fault;
 use rancher_lets_encrypt::config::Faults;
-use rancher_lets_encrypt::config::LogFormat;
 use rancher_lets_encrypt::core::text::one_line;
 use rancher_lets_encrypt::disk;
 use rancher_lets_encrypt::disk::RealDisk;
@@ -24,7 +24,6 @@ use rancher_lets_encrypt::store::StoreError;
 use rancher_lets_encrypt::view::cli::Arguments;
 use rancher_lets_encrypt::view::cli::BAD_SETTINGS;
 use rancher_lets_encrypt::view::cli::Command;
-use rancher_lets_encrypt::view::http;
 use rancher_lets_encrypt::view::http::Seen;
 use rancher_lets_encrypt::view::notify::Notifier;
 use rancher_lets_encrypt::view::notify::deliver::Door;
@@ -38,20 +37,22 @@ use rancher_lets_encrypt::work::daemon::Daemon;
 use rancher_lets_encrypt::work::daemon::Snapshot;
 use rancher_lets_encrypt::work::reconcile::Reconciler;
 use rancher_lets_encrypt::work::start;
-use tokio::net::TcpListener;
+use rancher_lets_encrypt::work::watch::between_passes;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::watch;
 use tracing::error;
 use tracing::info;
 use tracing::warn;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 #[path = "main/adapters.rs"]
 mod adapters;
 #[path = "main/commands.rs"]
 mod commands;
+#[path = "main/log.rs"]
+mod log;
+#[path = "main/page.rs"]
+mod page;
 
 use adapters::Adapters;
 use adapters::now;
@@ -108,7 +109,7 @@ fn refuse(faults: &Faults) -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
-    start_log(&config.log, config.log_format, std::io::stdout);
+    log::start(&config.log, config.log_format, std::io::stdout);
     let stop_signals = match stop_signals() {
         Ok(stop_signals) => stop_signals,
         Err(error) => {
@@ -116,33 +117,22 @@ async fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let listener = match config.listen {
-        Some(address) => match TcpListener::bind(address).await {
-            Ok(listener) => Some(listener),
-            Err(error) => {
-                error!(listen = %address, %error, "address cannot be listened on: change LISTEN");
-                return ExitCode::FAILURE;
-            }
-        },
-        None => None,
-    };
     let world = match Adapters::new(&config) {
         Ok(world) => world,
         Err(faults) => return refuse(&faults),
     };
-    let teller = match client_for_people(&config) {
+    let teller = match client_for_people(&config, config.notify_ca.clone()) {
         Ok(client) => client,
-        Err(error) => {
-            error!(error, "no client for NOTIFY_URL and HEARTBEAT_URL");
-            return ExitCode::FAILURE;
+        Err(accepted) => {
+            let fault = Fault { name: "NOTIFY_CA_FILE", value: None, accepted };
+            return refuse(&Faults(vec![fault]));
         }
     };
-    say_hello(&config);
     let snapshot = watch::Sender::new(Snapshot::default());
-    let live = Arc::new(Live::new(program(&config), snapshot.subscribe(), now));
+    let live =
+        Arc::new(Live::new(program(&config), snapshot.subscribe(), Arc::clone(&world.counts), now));
     let stopped = Arc::new(watch::Sender::new(false));
-    if let Some(listener) = listener {
-        let stop = wait_for(stopped.subscribe());
+    if let Some(address) = config.listen {
         let shown = Arc::clone(&live);
         let seen = Seen {
             status: Arc::new(move || shown.status()),
@@ -151,8 +141,9 @@ async fn run(config: Config) -> ExitCode {
             now,
             hosts: config.status_hosts.clone().into(),
         };
-        tokio::spawn(http::serve(listener, seen, stop));
+        page::show(address, seen, &live, wait_for(stopped.subscribe())).await;
     }
+    say_hello(&config);
     let shutdown = async {
         stop_signals.await;
         info!("stopping, orders stay resumable");
@@ -169,6 +160,7 @@ async fn run(config: Config) -> ExitCode {
             Arc::new(start::open_context(world, store, settings, &tell).await)
         };
         live.runs(Arc::clone(&engine));
+        tokio::spawn(between_passes(Arc::clone(&engine), snapshot.subscribe()));
         tell_people(&config, teller, &engine.store, &live, &snapshot);
         start::sweep_webroot(&engine).await;
         start::warn_if_ephemeral(&engine).await;
@@ -185,10 +177,11 @@ async fn run(config: Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Its own client: what stands at other addresses is trusted by public roots.
-fn client_for_people(config: &Config) -> Result<reqwest::Client, String> {
+/// A client of its own: what stands at other addresses is trusted by public roots, and by those of `NOTIFY_CA_FILE`.
+fn client_for_people(config: &Config, extra: Option<Vec<u8>>) -> Result<reqwest::Client, String> {
     let builder = client::builder_by_variables(config.connect_timeout);
-    let client = client::with_roots(builder, &Roots::default())?.build();
+    let roots = Roots { extra, setting: Some("NOTIFY_CA_FILE"), ..Roots::default() };
+    let client = client::with_roots(builder, &roots)?.build();
     client.map_err(|error| client::explain(&error))
 }
 
@@ -249,20 +242,6 @@ fn stop_signals() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-fn start_log<W>(filter: &str, format: LogFormat, writer: W)
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    // Checked with the other settings.
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
-    match format {
-        LogFormat::Text => log.with_ansi(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-}
-
 fn say_hello(config: &Config) {
     let folder = match &config.delivery {
         Delivery::Rancher => None,
@@ -311,7 +290,7 @@ fn say_hello(config: &Config) {
 
 /// The settings in force that have no field of their own in the line that says them.
 fn others(config: &Config) -> String {
-    const OTHERS: [&str; 15] = [
+    const OTHERS: [&str; 16] = [
         "RANCHER_CA_FILE",
         "RANCHER_PROXY",
         "CERTBOT_EMAIL",
@@ -325,6 +304,7 @@ fn others(config: &Config) -> String {
         "STATUS_HOSTS",
         "NOTIFY_URL",
         "NOTIFY_FORMAT",
+        "NOTIFY_CA_FILE",
         "HEARTBEAT_URL",
         "LOG",
     ];

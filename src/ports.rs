@@ -89,8 +89,9 @@ pub trait Source: Send + Sync + 'static {
     /// Reads what services announce: all of it, or an error.
     fn announcements(&self) -> impl Future<Output = Result<Vec<Announcement>, NoData>> + Send;
 
-    /// Resolves when announcements may have changed since they were last read.
-    fn changed(&self) -> impl Future<Output = ()> + Send;
+    /// Resolves when announcements may have changed since they were last read, and when the source answers again. An
+    /// error says that it does not; asked again, it looks again when that is due.
+    fn changed(&self) -> impl Future<Output = Result<(), NoData>> + Send;
 }
 
 impl<S: Source> Source for Arc<S> {
@@ -98,8 +99,8 @@ impl<S: Source> Source for Arc<S> {
         self.as_ref().announcements().await
     }
 
-    async fn changed(&self) {
-        self.as_ref().changed().await;
+    async fn changed(&self) -> Result<(), NoData> {
+        self.as_ref().changed().await
     }
 }
 

@@ -7,3 +7,4 @@ pub mod reconcile;
 pub mod daemon;
 pub mod check_token;
 pub mod start;
+pub mod watch;

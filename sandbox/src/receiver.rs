@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::Method;
 use http::Response;
+use rustls::ServerConfig;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -42,6 +43,7 @@ impl Message {
 
 /// A running receiver. Dropping it closes the port.
 pub struct Receiver {
+    scheme: &'static str,
     server: Server,
     faults: Faults,
     taken: Arc<watch::Sender<Vec<Message>>>,
@@ -50,15 +52,25 @@ pub struct Receiver {
 impl Receiver {
     /// Starts on a free port.
     pub async fn start() -> io::Result<Self> {
+        Self::start_with("http", None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_over_tls(tls: Arc<ServerConfig>) -> io::Result<Self> {
+        Self::start_with("https", Some(tls)).await
+    }
+
+    async fn start_with(scheme: &'static str, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
         let faults = Faults::default();
         let taken = Arc::new(watch::Sender::new(Vec::new()));
         let answers = Arc::new(Taking(Arc::clone(&taken)));
-        Ok(Self { server: Server::start(None, faults.clone(), answers).await?, faults, taken })
+        let server = Server::start(tls, faults.clone(), answers).await?;
+        Ok(Self { scheme, server, faults, taken })
     }
 
     /// An address of it; the path is the secret.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address())
+        format!("{}://{}/{path}", self.scheme, self.address())
     }
 
     /// Where it listens.

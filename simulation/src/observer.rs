@@ -12,6 +12,7 @@ use rancher_lets_encrypt::view::notify::notice::Kind;
 use rancher_lets_encrypt::view::notify::notice::Notice;
 use rancher_lets_encrypt::view::notify::outbox::Outbox;
 use rancher_lets_encrypt::view::status::Health;
+use rancher_lets_encrypt::view::status::Heard;
 use rancher_lets_encrypt::view::status::Phase;
 use rancher_lets_encrypt::view::status::Program;
 use rancher_lets_encrypt::view::status::Status;
@@ -99,7 +100,7 @@ pub(crate) async fn listen(context: Arc<Context<Life>>, mut passes: watch::Recei
         let snapshot = passes.borrow().clone();
         let seen = snapshot.passes;
         let now = context.now();
-        let status = live::of(&context, &Program::default(), &snapshot, &[], now);
+        let status = live::of(&context, &Program::default(), &snapshot, Heard::default(), now);
         let is_new = tell(&context, &mut outbox, status, now).await;
         // What lasts is told when it has lasted, and what was too much for one round in the next.
         let rest = match (outbox.notified == Notified::default(), is_new) {

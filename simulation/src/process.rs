@@ -174,6 +174,8 @@ async fn run(life: Life, habits: Habits) {
         self_check: habits.self_check,
         concurrency: habits.concurrency,
         longest_rest: LONGEST_REST,
+        // Nobody looks whether the loop turns.
+        patience: Duration::days(7),
         left_out: Vec::new(),
         ca_limits: if defect.ignores_limits { CaLimits::None } else { CaLimits::Auto },
     };

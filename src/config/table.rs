@@ -297,6 +297,12 @@ pub const SETTINGS: &[Setting] = &[
         "how: `json` (Slack, Mattermost and programs) or `text` (ntfy)",
     ),
     row(
+        "NOTIFY_CA_FILE",
+        Kind::Roots,
+        "-",
+        "PEM roots to trust for `NOTIFY_URL` and `HEARTBEAT_URL` besides the public ones",
+    ),
+    row(
         "HEARTBEAT_URL",
         Kind::SecretUrl,
         "-",

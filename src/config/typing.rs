@@ -122,6 +122,7 @@ impl<'a> Typing<'a> {
             status_hosts: self.hosts("STATUS_HOSTS"),
             notify_url: self.secret_url("NOTIFY_URL"),
             notify_format: self.word("NOTIFY_FORMAT"),
+            notify_ca: self.roots("NOTIFY_CA_FILE"),
             heartbeat_url: self.secret_url("HEARTBEAT_URL"),
             log: self.filter("LOG"),
             log_format: self.word("LOG_FORMAT"),

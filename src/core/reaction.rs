@@ -222,6 +222,20 @@ impl FailureKind {
         (!advice.starts_with("nothing")).then_some(advice)
     }
 
+    /// Whether it is about the account or the whole authority, so that it meets all certificates alike.
+    pub fn is_common(self) -> bool {
+        matches!(
+            self,
+            Self::NoDirectory
+                | Self::AccountLimited
+                | Self::AccountUnknown
+                | Self::AccountRefused
+                | Self::ActionRequired
+                | Self::ContactRefused
+                | Self::AccountNotMade
+        )
+    }
+
     /// Whether it is a validation that failed.
     pub fn is_of_validation(self) -> bool {
         matches!(

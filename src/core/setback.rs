@@ -21,6 +21,8 @@ pub struct Setback {
     pub is_failure: bool,
     /// An address where a person can read or do more about it.
     pub address: Option<String>,
+    /// Whether it is about everything and not about one certificate: it is told once for all of them.
+    pub is_common: bool,
 }
 
 impl Setback {
@@ -32,6 +34,7 @@ impl Setback {
             until: Some(until),
             is_failure: false,
             address: None,
+            is_common: false,
         }
     }
 
@@ -43,7 +46,13 @@ impl Setback {
     /// Something failed and is tried again by the next pass.
     pub fn failure(what: impl Into<Failure>) -> Self {
         let Failure { kind, text, address } = what.into();
-        Self { reason: text, kind, until: None, is_failure: true, address }
+        let is_common = kind.is_some_and(FailureKind::is_common);
+        Self { reason: text, kind, until: None, is_failure: true, address, is_common }
+    }
+
+    /// The same, about everything and not about one certificate.
+    pub fn common(self) -> Self {
+        Self { is_common: true, ..self }
     }
 
     /// What a person can do about it, if anything.

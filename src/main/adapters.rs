@@ -81,7 +81,7 @@ impl Source for Announcements {
         }
     }
 
-    async fn changed(&self) {
+    async fn changed(&self) -> Result<(), NoData> {
         match self {
             Self::Metadata(metadata) => metadata.changed().await,
             Self::Nobody => std::future::pending().await,

@@ -20,6 +20,7 @@ use rancher_lets_encrypt::view::cli::ask;
 use rancher_lets_encrypt::view::cli::ask::NoAnswer;
 use rancher_lets_encrypt::view::cli::render;
 use rancher_lets_encrypt::view::status::Health;
+use rancher_lets_encrypt::view::status::Heard;
 use rancher_lets_encrypt::view::status::Phase;
 use rancher_lets_encrypt::view::status::Status;
 use rancher_lets_encrypt::view::status::certificate::Certificate;
@@ -39,9 +40,9 @@ use crate::Lock;
 use crate::adapters::Adapters;
 use crate::adapters::SystemClock;
 use crate::adapters::now;
+use crate::log;
 use crate::program;
 use crate::refuse;
-use crate::start_log;
 use crate::stop_signals;
 use crate::store;
 use crate::try_lock;
@@ -87,7 +88,7 @@ pub(crate) async fn once(config: Config, form: Form) -> ExitCode {
         () = tell_progress(seen.clone()) => {}
         () = work => {}
     }
-    let status = live::of(&context, &program(&config), &seen.borrow(), &[], now());
+    let status = live::of(&context, &program(&config), &seen.borrow(), Heard::default(), now());
     drop(lock);
     answer(&status, form, render::status);
     exit_code(&status)
@@ -318,7 +319,7 @@ async fn look(config: &Config, asks: bool) -> Result<Status, ExitCode> {
     reconciler.read_labels().await;
     let pass = reconciler.pass(&std::collections::BTreeSet::new()).await;
     let snapshot = Snapshot { report: Some(Arc::new(pass.report)), ..Snapshot::default() };
-    let status = live::of(&context, &program(config), &snapshot, &[], now());
+    let status = live::of(&context, &program(config), &snapshot, Heard::default(), now());
     Ok(status.without_daemon(asks))
 }
 
@@ -328,7 +329,7 @@ fn log_to_stderr(config: &Config) {
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     let filter = if is_asked_for { &config.log } else { "error" };
-    start_log(filter, LogFormat::Text, std::io::stderr);
+    log::start(filter, LogFormat::Text, std::io::stderr);
 }
 
 fn domain_name(text: &str) -> Result<DomainName, ExitCode> {

@@ -1,10 +1,12 @@
 //! Ports that count how they are answered, for those who look from outside.
 //!
 //! Counted are calls of a port, not requests: one call may read several pages. What an authority answers to a look at
-//! its clock is counted only where it fails, because mostly nothing is asked for it; and
-//! [`Source::changed`] has no answer at all.
+//! its clock is counted only where it fails, because mostly nothing is asked for it, and so is [`Source::changed`],
+//! which waits for as long as nothing happens.
+//!
+//! From the same answers it is known at any moment, between passes too, who cannot be read, why and since when:
+//! [`tally::Outage`].
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -32,6 +34,7 @@ use crate::core::problem::AuthorityError;
 use crate::core::problem::AuthorityErrorKind;
 use crate::core::problem::DestinationError;
 use crate::core::problem::NoData;
+use crate::core::reaction::Failure;
 use crate::core::resource::Account;
 use crate::core::resource::Authorization;
 use crate::core::resource::Order;
@@ -39,6 +42,10 @@ use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::Destination;
 use crate::ports::Source;
+
+pub mod tally;
+
+use tally::Tally;
 
 /// What is said of an answer without a fault.
 pub const OK: &str = "ok";
@@ -110,35 +117,6 @@ impl Directories {
     }
 }
 
-/// How somebody has answered since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answers {
-    /// How often, by kind.
-    pub by_kind: BTreeMap<&'static str, u64>,
-    /// When the last answer without a fault came.
-    pub ok_at: Option<OffsetDateTime>,
-}
-
-impl Answers {
-    fn note(&mut self, kind: &'static str, now: OffsetDateTime) {
-        *self.by_kind.entry(kind).or_insert(0) += 1;
-        if kind == OK {
-            self.ok_at = Some(now);
-        }
-    }
-}
-
-/// How everybody has answered since the start.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// The destination.
-    pub destination: Answers,
-    /// The source.
-    pub source: Answers,
-    /// The authorities.
-    pub authorities: BTreeMap<Directory, Answers>,
-}
-
 /// Counts answers.
 pub struct Counts {
     directories: Directories,
@@ -182,7 +160,10 @@ impl<S> CountedSource<S> {
     fn noted<T>(&self, answer: Result<T, NoData>) -> Result<T, NoData> {
         let kind = SOURCE_ANSWERS[usize::from(answer.is_err())];
         let now = (self.counts.now)();
-        self.counts.lock().source.note(kind, now);
+        let mut tally = self.counts.lock();
+        tally.source.note(kind, now);
+        let fault = answer.as_ref().err().map(|error| error.to_string().into());
+        tally.source.read(fault, now);
         answer
     }
 }
@@ -192,8 +173,12 @@ impl<S: Source> Source for CountedSource<S> {
         self.noted(self.inner.announcements().await)
     }
 
-    async fn changed(&self) {
-        self.inner.changed().await;
+    async fn changed(&self) -> Result<(), NoData> {
+        match self.inner.changed().await {
+            // What there is now is read next, and that is counted.
+            Ok(()) => Ok(()),
+            failed @ Err(_) => self.noted(failed),
+        }
     }
 }
 
@@ -210,16 +195,29 @@ impl<D> CountedDestination<D> {
     }
 
     fn noted<T>(&self, answer: Result<T, DestinationError>) -> Result<T, DestinationError> {
-        let kind = match &answer {
-            Ok(_) => OK,
-            Err(DestinationError::Unavailable(_)) => "unavailable",
-            Err(DestinationError::Conflict(_)) => "conflict",
-            Err(DestinationError::Denied(_)) => "denied",
-            Err(DestinationError::Refused(_)) => "refused",
-        };
         let now = (self.counts.now)();
-        self.counts.lock().destination.note(kind, now);
+        self.counts.lock().destination.note(word(&answer), now);
         answer
+    }
+
+    /// Of an answer that says whether the destination can be read at all.
+    fn read<T>(&self, answer: Result<T, DestinationError>) -> Result<T, DestinationError> {
+        let (kind, now) = (word(&answer), (self.counts.now)());
+        let mut tally = self.counts.lock();
+        tally.destination.note(kind, now);
+        let fault = answer.as_ref().err().map(Failure::from);
+        tally.destination.read(fault, now);
+        answer
+    }
+}
+
+fn word<T>(answer: &Result<T, DestinationError>) -> &'static str {
+    match answer {
+        Ok(_) => OK,
+        Err(DestinationError::Unavailable(_)) => "unavailable",
+        Err(DestinationError::Conflict(_)) => "conflict",
+        Err(DestinationError::Denied(_)) => "denied",
+        Err(DestinationError::Refused(_)) => "refused",
     }
 }
 
@@ -233,11 +231,11 @@ impl<D: Destination> Destination for CountedDestination<D> {
     }
 
     async fn list(&self) -> Result<Vec<Held>, DestinationError> {
-        self.noted(self.inner.list().await)
+        self.read(self.inner.list().await)
     }
 
     async fn look(&self, which: Which<'_>) -> Result<Option<Held>, DestinationError> {
-        self.noted(self.inner.look(which).await)
+        self.read(self.inner.look(which).await)
     }
 
     async fn put(

@@ -24,7 +24,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use time::Duration;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -36,14 +35,12 @@ use crate::view::metrics;
 use crate::view::page;
 use crate::view::status::Status;
 use crate::work::daemon::Snapshot;
+use crate::work::daemon::Stuck;
 
 mod hosts;
 pub mod limits;
 
 pub use limits::Limits;
-
-/// The loop turns every few seconds; far beyond the time limits of everything it may wait for, only a restart helps.
-const STUCK_AFTER: Duration = Duration::minutes(15);
 
 /// What is shown.
 #[derive(Clone)]
@@ -201,18 +198,11 @@ async fn guard(State(seen): State<Seen>, request: Request<Body>, next: Next) -> 
 /// Well while the loop turns and passes end within their time, and while another instance is stood by for: false only
 /// when a restart would help.
 async fn healthz(State(seen): State<Seen>) -> (StatusCode, &'static str) {
-    let (turned_at, next) = {
-        let snapshot = seen.snapshot.borrow();
-        (snapshot.turned_at, snapshot.next)
-    };
-    let now = (seen.now)();
-    let is_long_ago = |at: Option<OffsetDateTime>| at.is_some_and(|at| at + STUCK_AFTER < now);
-    if is_long_ago(turned_at) {
-        (StatusCode::SERVICE_UNAVAILABLE, "the loop does not turn\n")
-    } else if is_long_ago(next) {
-        (StatusCode::SERVICE_UNAVAILABLE, "a pass is overdue\n")
-    } else {
-        (StatusCode::OK, "ok\n")
+    let stuck = seen.snapshot.borrow().stuck((seen.now)());
+    match stuck {
+        Some(Stuck::Loop(_)) => (StatusCode::SERVICE_UNAVAILABLE, "the loop does not turn\n"),
+        Some(Stuck::Pass(_)) => (StatusCode::SERVICE_UNAVAILABLE, "a pass is overdue\n"),
+        None => (StatusCode::OK, "ok\n"),
     }
 }
 

@@ -16,9 +16,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 
-use crate::ports::counted::Answers;
 use crate::ports::counted::Counts;
-use crate::ports::counted::Tally;
+use crate::ports::counted::tally::Answers;
+use crate::ports::counted::tally::Tally;
 use crate::view::status::Status;
 use crate::work::daemon::Snapshot;
 

@@ -146,6 +146,7 @@ impl<D: Disk> Notifier<D> {
             health: Health::Attention,
             detail: format!("no notice is sent as long as the outbox cannot be read: {error}"),
             advice: FailureKind::Disk.advice().map(str::to_owned),
+            since: None,
         });
     }
 }
@@ -335,6 +336,7 @@ impl<D: Disk> Turning<D> {
             health,
             detail,
             advice: health.needs_attention().then(|| advice.to_owned()),
+            since: self.failing_since,
         });
     }
 }

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::Serialize;
+use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::budget::Limits;
 use crate::decide::classify::Policy;
+use crate::ports::counted::tally::Tally;
 use crate::store::ledger::Ledger;
+use crate::work::context::ClockSeen;
 use crate::work::daemon::Snapshot;
 
 pub mod authority;
@@ -20,12 +23,16 @@ pub mod certificate;
 mod failed;
 pub mod live;
 mod summary;
-mod dependencies;
+pub mod dependencies;
 
 use authority::Authority;
 use certificate::Certificate;
+use certificate::since::since;
 use dependencies::parts;
 use failed::Failed;
+
+/// How long that lasts which is no blip.
+pub const LASTING: Duration = Duration::minutes(15);
 
 /// The version of the document.
 pub const SCHEMA: u32 = 1;
@@ -66,6 +73,9 @@ pub struct Status {
     pub authorities: Vec<Authority>,
     /// What everything depends on.
     pub dependencies: Vec<Part>,
+    /// The clock of this machine beside that of a CA; none before they were compared.
+    #[serde(default)]
+    pub clock: Option<Clocks>,
     /// Whether balancers are to be told to read their certificates again.
     pub is_wake_owed: bool,
     /// The settings in force; secrets are only said to be set.
@@ -176,6 +186,20 @@ pub struct Part {
     pub detail: String,
     /// What a person can do about it.
     pub advice: Option<String>,
+    /// Since when it is out of order, where that is known.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+}
+
+/// Two clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// That of this machine.
+    #[serde(with = "time::serde::rfc3339")]
+    pub here: OffsetDateTime,
+    /// That of the CA.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at_ca: OffsetDateTime,
 }
 
 /// A setting in force.
@@ -209,12 +233,21 @@ pub struct OnRecord<'a> {
     pub policy: &'a Policy,
     /// The limits that are kept, by directory URL.
     pub limits: &'a dyn Fn(&str) -> Option<&'static Limits>,
-    /// Why the clock of this machine is not trusted, if it is not.
-    pub distrusted: Option<&'a str>,
+    /// How the clock of this machine stood against an authority's the last time, if they were compared.
+    pub clock: Option<ClockSeen>,
     /// Whether balancers are to be woken.
     pub is_wake_owed: bool,
+    /// What is known between passes.
+    pub heard: Heard<'a>,
+}
+
+/// What is known at any moment, whether a pass runs or not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Heard<'a> {
     /// What tells by itself how it stands.
     pub parts: &'a [Part],
+    /// How everybody answers; none where nobody counts.
+    pub answers: Option<&'a Tally>,
 }
 
 impl Status {
@@ -228,10 +261,11 @@ impl Status {
         let mut status = Self::empty(program, Phase::Running, now);
         status.authorities = authority::authorities(&on_record, now);
         status.dependencies = parts(snapshot, &on_record, &status.authorities, now);
-        status.dependencies.extend_from_slice(on_record.parts);
+        status.dependencies.extend_from_slice(on_record.heard.parts);
         status.is_wake_owed = on_record.is_wake_owed;
+        status.clock = on_record.clock.map(|seen| Clocks { here: seen.ours, at_ca: seen.theirs });
         let Some(report) = &snapshot.report else {
-            return status.of_phase(Phase::Starting);
+            return status.of_first_pass();
         };
         let served = certificate::Served::of(report);
         let failed = Failed::of(on_record.ledger);
@@ -239,7 +273,7 @@ impl Status {
             .rows
             .iter()
             .map(|row| {
-                let row = certificate::since(row, snapshot, on_record.policy.renew_before);
+                let row = since(row, snapshot, on_record.policy.renew_before);
                 certificate::of(&row, &served, snapshot, &failed, now)
             })
             .collect();
@@ -277,6 +311,7 @@ impl Status {
             notices: Vec::new(),
             authorities: Vec::new(),
             dependencies: Vec::new(),
+            clock: None,
             is_wake_owed: false,
             settings: program.settings.clone(),
         }

@@ -20,7 +20,6 @@ use crate::core::fingerprint::Fingerprint;
 use crate::core::names::DomainName;
 use crate::core::names::NameSet;
 use crate::core::schedule;
-use crate::core::setback::Setback;
 use crate::decide::classify::Policy;
 use crate::ports::Clock;
 use crate::ports::Destination;
@@ -32,14 +31,17 @@ use crate::store::ledger::Line;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
 use crate::work::context::claims::Claim;
+use crate::work::context::clock::Compared;
 use crate::work::context::wake::Wake;
 
 pub mod claims;
+mod clock;
 mod failures;
 pub mod slots;
 mod recorded;
 mod wake;
 
+pub use clock::ClockSeen;
 pub use failures::refusals;
 
 /// After this the names of a certificate may change at once again.
@@ -65,10 +67,30 @@ pub struct Settings {
     pub concurrency: usize,
     /// The loop turns at least this often, so that a look from outside can tell whether it does.
     pub longest_rest: Duration,
+    /// How long the loop may stand before it is said to be stuck: three times `LOOP_TIME`, but at least what a pass may
+    /// wait for, and at most a quarter of an hour unless that takes longer.
+    pub patience: Duration,
     /// Whose limits are kept.
     pub ca_limits: CaLimits,
     /// What of `DOMAINS` was left out, and why.
     pub left_out: Vec<String>,
+}
+
+/// The shortest and the longest patience with a loop that stands, where requests have their usual time limits.
+const PATIENCE: [Duration; 2] = [Duration::minutes(2), Duration::minutes(15)];
+/// So many requests in a row may reach their time limit before a pass ends: labels, lists that change between their
+/// pages, balancers.
+const REQUESTS_OF_A_PASS: u32 = 8;
+
+/// A request may take so many times `CONNECT_TIMEOUT`, answer included.
+const TIMEOUTS_OF_A_REQUEST: u32 = 3;
+
+fn patience(loop_time: std::time::Duration, connect_timeout: std::time::Duration) -> Duration {
+    let [shortest, longest] = PATIENCE;
+    let of = |time: std::time::Duration| Duration::try_from(time).unwrap_or(Duration::DAY);
+    let pass = of(connect_timeout * TIMEOUTS_OF_A_REQUEST) * REQUESTS_OF_A_PASS;
+    let shortest = shortest.max(pass);
+    (of(loop_time) * 3_i32).clamp(shortest, longest.max(shortest))
 }
 
 impl From<&Config> for Settings {
@@ -89,6 +111,7 @@ impl From<&Config> for Settings {
             self_check: config.self_check,
             concurrency: config.concurrency,
             longest_rest: LONGEST_REST,
+            patience: patience(config.loop_time, config.connect_timeout),
             ca_limits: config.ca_limits,
             left_out: config.bad_domains.iter().map(|bad| format!("DOMAINS has {bad}")).collect(),
         }
@@ -102,9 +125,6 @@ impl Settings {
         Fingerprint::of(&[directory, "\n", email])
     }
 }
-
-/// How soon a clock that is wrong is looked at again.
-pub const SKEW_LOOK: Duration = Duration::minutes(10);
 
 /// What every procedure works with.
 pub struct Context<W: World> {
@@ -120,10 +140,8 @@ pub struct Context<W: World> {
     wake: Mutex<Wake>,
     /// Held while the debt of a wake-up is written down or cleared, so that the file always says what is known.
     writing_wake: tokio::sync::Mutex<()>,
-    /// What was said and need not be said again.
-    said: Mutex<BTreeSet<String>>,
-    /// How the clock of this machine was found wrong, and when.
-    skew: Mutex<Option<(String, tokio::time::Instant)>>,
+    /// The last comparison of the clock of this machine with an authority's.
+    clock: Mutex<Option<Compared>>,
     /// Held while an account is made.
     pub(crate) registering: tokio::sync::Mutex<()>,
 }
@@ -150,7 +168,7 @@ impl<W: World> Context<W> {
                     Arc::new(Mutex::new(ledger)),
                     Mutex::new(Wake { is_owed, generation: 0, writing: 0 }),
                 );
-                let (writing_wake, registering, said, skew) = Default::default();
+                let (writing_wake, registering, clock) = Default::default();
                 let context = Self {
                     world,
                     store,
@@ -160,8 +178,7 @@ impl<W: World> Context<W> {
                     wake,
                     writing_wake,
                     registering,
-                    said,
-                    skew,
+                    clock,
                 };
                 context.forget_refusals_of_other_accounts().await;
                 Ok(context)
@@ -183,38 +200,6 @@ impl<W: World> Context<W> {
     /// The limits that are kept at a directory.
     pub fn limits(&self, directory: &str) -> Option<&'static Limits> {
         self.settings.ca_limits.of(directory)
-    }
-
-    /// Notes that the clock of this machine is wrong. Not on record: it may be right after a restart.
-    pub fn distrust_clock(&self, reason: &str) {
-        let now = tokio::time::Instant::now();
-        let mut skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
-        *skew = Some((reason.to_owned(), now));
-    }
-
-    /// Refuses while the clock of this machine is known to be wrong.
-    pub fn clock_right(&self) -> Result<(), Setback> {
-        match self.clock_distrusted() {
-            Some((reason, left)) => Err(Setback::failure_until(reason, self.now() + left)),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the clock of this machine was found wrong, and how long until it is looked at again.
-    pub fn clock_distrusted(&self) -> Option<(String, Duration)> {
-        let skew = self.skew.lock().unwrap_or_else(PoisonError::into_inner);
-        let (reason, since) = skew.as_ref()?;
-        // By a clock that does not jump.
-        let passed = Duration::try_from(since.elapsed()).unwrap_or(SKEW_LOOK);
-        (passed < SKEW_LOOK).then(|| (reason.clone(), SKEW_LOOK - passed))
-    }
-
-    /// Warns of something, the first time.
-    pub fn say_once(&self, sentence: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.insert(sentence.to_owned()) {
-            tracing::warn!(notice = sentence, "trouble");
-        }
     }
 
     /// Notes since when certificates are wished for that have to wait, so that the oldest wish goes first.
@@ -324,4 +309,20 @@ impl<W: World> Context<W> {
 
 fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_stuck_after_three_rounds_but_not_before_a_long_pass_could_end() {
+        let seconds = std::time::Duration::from_secs;
+        for (loop_time, connect_timeout, minutes) in
+            [(1, 2, 2), (60, 10, 4), (100, 10, 5), (300, 10, 15), (86_400, 10, 15), (300, 60, 24)]
+        {
+            let patience = patience(seconds(loop_time), seconds(connect_timeout));
+            assert_eq!(patience, Duration::minutes(minutes), "{loop_time} {connect_timeout}");
+        }
+    }
 }

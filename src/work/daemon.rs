@@ -37,6 +37,7 @@ mod tasks;
 pub use snapshot::Ended;
 pub use snapshot::PassTimes;
 pub use snapshot::Snapshot;
+pub use snapshot::Stuck;
 pub use snapshot::Try;
 
 use tasks::Finished;
@@ -93,6 +94,8 @@ impl<W: World> Daemon<W> {
     ) -> Self {
         let next = context.now();
         let freed = Arc::new(Notify::new());
+        let patience = context.settings.patience;
+        snapshot.send_modify(|snapshot| snapshot.patience = Some(patience));
         Self {
             reconciler,
             snapshot,
@@ -127,7 +130,7 @@ impl<W: World> Daemon<W> {
                 if reads_labels {
                     let source = context.world.source();
                     Box::pin(async {
-                        source.changed().await;
+                        source.changed().await?;
                         source.announcements().await
                     })
                 } else {
@@ -175,6 +178,9 @@ impl<W: World> Daemon<W> {
             self.finish(finished);
         }
         self.start_work();
+        if self.in_hand.is_empty() {
+            self.reconciler.tell_common();
+        }
         let now = self.context.now();
         self.snapshot.send_modify(|snapshot| snapshot.turned_at = Some(now));
         // After a clock was set back, what is planned may lie hours ahead.

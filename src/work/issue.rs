@@ -48,6 +48,7 @@ mod pace;
 mod reservation;
 mod stop;
 
+pub(crate) use clock::compare_clock;
 pub(crate) use clock::trust_dates;
 
 /// A certificate that was obtained and stored.

@@ -41,6 +41,7 @@ use asked::RenewalRequests;
 use job::Job;
 use look::ListClock;
 use report::Report;
+use tell::Common;
 
 /// What is remembered from pass to pass; none of it is needed to decide rightly.
 pub struct Reconciler<W: World> {
@@ -62,6 +63,8 @@ pub struct Reconciler<W: World> {
     troubles: BTreeMap<String, String>,
     /// The same of every certificate, by primary name.
     announced: BTreeMap<DomainName, BTreeSet<String>>,
+    /// What meets many certificates alike.
+    common: Common,
     /// When the destination is listed again, after it could be and then could not.
     list: ListClock,
     /// Requests whose waits were lifted.
@@ -97,6 +100,7 @@ impl<W: World> Reconciler<W> {
             said: BTreeSet::new(),
             notices: BTreeSet::new(),
             troubles: BTreeMap::new(),
+            common: Common::default(),
             list: ListClock::default(),
             announced: BTreeMap::new(),
             taken: RenewalRequests::new(),
@@ -114,6 +118,7 @@ impl<W: World> Reconciler<W> {
 
     /// Gathers and decides. `in_hand` are the primary names whose jobs still run.
     pub async fn pass(&mut self, in_hand: &BTreeSet<String>) -> Pass {
+        self.common.turn();
         self.recall_labels().await;
         let wanted = self.wanted().await;
         if !self.unreadable.is_empty() {
@@ -201,6 +206,7 @@ impl<W: World> Reconciler<W> {
             }
         }
         self.settle_left(&gathering, &assigned.left, &mut pass);
+        self.tell_common();
         pass.jobs.sort_by_key(|job| job.urgency);
         let wishes = std::mem::take(&mut pass.wishes);
         self.context.note_wishes(wishes).await;

@@ -5,6 +5,7 @@ mod account_refused;
 mod acme;
 mod bad_certificates;
 mod broken_names;
+mod between;
 mod budgets;
 mod check;
 mod cli;

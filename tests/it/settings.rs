@@ -91,6 +91,7 @@ async fn bad_settings_end_the_start_with_every_fault_and_no_secret() {
         ),
         ("NOTIFY_URL", "hooks.test/top-secret", "an http or https URL", false),
         ("NOTIFY_FORMAT", "xml", "one of json, text", true),
+        ("NOTIFY_CA_FILE", "relative", "an absolute path", true),
         ("HEARTBEAT_URL", "top-secret", "an http or https URL", false),
         ("LOG", "==", "a tracing filter, like info, debug", true),
         ("LOG_FORMAT", "xml", "one of text, json", true),
@@ -287,17 +288,6 @@ async fn nothing_listens_when_listen_is_off() {
     let output = output(&settings, &["healthcheck"]).await;
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("LISTEN is off"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_is_taken_ends_the_start() {
-    let world = World::start().await;
-    let taken = tokio::net::TcpListener::bind(own_address()).await.unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let daemon = world.settings().with("LISTEN", address.clone()).start();
-    let (status, text) = daemon.ends().await;
-    assert_eq!(status.code(), Some(1), "{text}");
-    assert!(text.contains("LISTEN") && text.contains(&address), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,13 +112,14 @@ impl Source for Life {
         Ok(announcements)
     }
 
-    async fn changed(&self) {
+    async fn changed(&self) -> Result<(), NoData> {
         loop {
             let changed = self.outside.labels.notified();
             let version = self.outside.state().domains.labels_version;
             if version != self.labels_read.load(Ordering::Relaxed) {
                 // Metadata that cannot be read must not make anybody spin.
-                return tokio::time::sleep(UNREAD_PAUSE).await;
+                tokio::time::sleep(UNREAD_PAUSE).await;
+                return Ok(());
             }
             changed.await;
         }

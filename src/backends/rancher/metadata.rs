@@ -230,12 +230,14 @@ impl Source for Metadata {
         read.map_err(NoData)
     }
 
-    /// Resolves when the version is another than the last time.
-    async fn changed(&self) {
+    /// Resolves when the version is another than the last time, or comes again after it did not.
+    async fn changed(&self) -> Result<(), NoData> {
         loop {
             let (version, pause) = {
                 let polled = self.polled();
-                (polled.version.clone(), polled.pause())
+                // Whether it answers again is seen at once, not when something changes.
+                let version = polled.version.clone().filter(|_| polled.failures == 0);
+                (version, polled.pause())
             };
             tokio::time::sleep(pause).await;
             let asked = Instant::now();
@@ -243,13 +245,16 @@ impl Source for Metadata {
             let mut polled = self.polled();
             polled.quick = if asked.elapsed() < QUICK { polled.quick.saturating_add(1) } else { 0 };
             match answer {
-                Ok(now) if polled.version.as_ref() == Some(&now) => polled.failures = 0,
+                Ok(now) if polled.version.as_ref() == Some(&now) && polled.failures == 0 => {}
                 // Whether all is well again is seen when the lists are read.
                 Ok(now) => {
                     polled.version = Some(now);
-                    return;
+                    return Ok(());
                 }
-                Err(error) => polled.fail(&error),
+                Err(error) => {
+                    polled.fail(&error);
+                    return Err(NoData(error));
+                }
             }
         }
     }

@@ -1,8 +1,10 @@
 use time::Duration;
 use time::macros::datetime;
 
+use super::tally::Answers;
 use super::*;
 use crate::core::problem::LimitScope;
+use crate::core::reaction::FailureKind;
 
 const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
 
@@ -62,6 +64,32 @@ fn every_answer_of_an_authority_has_its_kind_and_directory() {
     assert_eq!(of(Directory::Production), once.into());
     assert_eq!(of(Directory::Staging), [(OK, 1)].into());
     assert_eq!(of(Directory::Other), [(OK, 2)].into());
+}
+
+#[test]
+fn who_cannot_be_read_is_known_from_the_first_answer_to_the_one_that_ends_it() {
+    let counts = counts();
+    let destination = CountedDestination::new((), Arc::clone(&counts));
+    let away = || Err::<(), _>(DestinationError::Unavailable("away".to_owned()));
+    assert!(destination.read(away()).is_err());
+    // That something can be written says nothing, and neither does what one certificate is refused for.
+    assert!(destination.noted(Ok(())).is_ok());
+    let outage = counts.tally().destination.outage.unwrap();
+    assert_eq!(outage.what, Failure::of(FailureKind::DestinationAway, "away"));
+    assert_eq!(outage.since, NOW);
+    assert!(destination.read(Ok(())).is_ok());
+    let answers = counts.tally().destination;
+    assert_eq!((answers.outage, answers.read_at), (None, Some(NOW)));
+
+    let mut answers = Answers::default();
+    for minutes in [0, 5, 3] {
+        answers.read(Some(format!("{minutes} minutes").into()), NOW + Duration::minutes(minutes));
+    }
+    let outage = answers.outage.clone().unwrap();
+    assert_eq!((outage.since, outage.at), (NOW, NOW + Duration::minutes(3)));
+    assert_eq!(outage.what.text, "3 minutes");
+    answers.read(Some("again".into()), NOW - Duration::HOUR);
+    assert_eq!(answers.outage.unwrap().since, NOW - Duration::HOUR);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::core::names::DomainName;
+use crate::core::text::plain;
 use crate::probe::Answer;
 use crate::probe::Hop;
 
@@ -148,14 +149,14 @@ impl Report {
         );
         for step in &self.steps {
             // Writing to a string never fails.
-            let _ = writeln!(text, "{:<5} {}", step.grade.word(), step.says);
+            let _ = writeln!(text, "{:<5} {}", step.grade.word(), plain(&step.says));
             if step.hops.len() > 1 {
                 for hop in &step.hops {
-                    let _ = writeln!(text, "        {}", shown(hop));
+                    let _ = writeln!(text, "        {}", plain(&shown(hop)));
                 }
             }
             if let Some(mend) = &step.mend {
-                let _ = writeln!(text, "      > {mend}");
+                let _ = writeln!(text, "      > {}", plain(mend));
             }
         }
         let _ = writeln!(text, "{}", self.says);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use time::Duration;
 use time::OffsetDateTime;
 
+use crate::core::text::plain;
 use crate::core::text::timestamp;
 use crate::view::status::Phase;
 use crate::view::status::Status;
@@ -13,7 +14,7 @@ use crate::view::status::certificate::Copy;
 
 /// How everything stands.
 pub fn status(status: &Status) -> String {
-    let mut text = format!("{}\n", printable(&status.sentence));
+    let mut text = format!("{}\n", plain(&status.sentence));
     line(&mut text, &origin(status));
     if !status.certificates.is_empty() {
         text.push('\n');
@@ -158,7 +159,8 @@ fn trouble(text: &mut String, certificate: &Certificate) {
 
 fn dependencies(text: &mut String, status: &Status) {
     for part in status.dependencies.iter().filter(|part| part.health.needs_attention()) {
-        line(text, &format!("\n{}: {}", part.name, part.detail));
+        text.push('\n');
+        line(text, &format!("{}: {}", part.name, part.detail));
         if let Some(advice) = &part.advice {
             line(text, &format!("    what to do:    {advice}"));
         }
@@ -257,17 +259,9 @@ fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> Vec<String> 
         .collect()
 }
 
-/// What comes from outside must not steer the terminal.
-fn printable(text: &str) -> String {
-    let plain = |char: char| {
-        if char.is_control() && char != '\n' { ' ' } else { char }
-    };
-    text.chars().map(plain).collect()
-}
-
 fn line(text: &mut String, content: &str) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "{}", printable(content));
+    let _ = writeln!(text, "{}", plain(content));
 }
 
 #[cfg(test)]
@@ -300,7 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_does_not_steer_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31mb\r\u{7}"), "a [31mb  ");
+    fn what_comes_from_outside_neither_steers_the_terminal_nor_forges_a_line() {
+        let mut text = String::new();
+        line(&mut text, "a\u{1b}[31mb\r\u{7}\nOK: all is well\u{202e}");
+        assert_eq!(text, "a [31mb   OK: all is well \n");
     }
 }

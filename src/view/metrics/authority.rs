@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use crate::ports::counted::AUTHORITY_ANSWERS;
-use crate::ports::counted::Answers;
 use crate::ports::counted::Directory;
+use crate::ports::counted::tally::Answers;
 use crate::view::metrics::Family;
 use crate::view::metrics::Labels;
 use crate::view::metrics::Seen;

@@ -102,6 +102,11 @@ fn dependencies(seen: &Seen<'_>) -> Vec<Family> {
             }),
         ),
         Family::single(
+            "clock_ahead_seconds",
+            "How far the clock of this machine was ahead of the authority's when they were last compared.",
+            seen.status.clock.map(|clock| (clock.here - clock.at_ca).as_seconds_f64()),
+        ),
+        Family::single(
             "wake_owed",
             "Whether balancers are to be told to read their certificates again.",
             truth(seen.status.is_wake_owed),

@@ -132,18 +132,53 @@ fn in_header(text: &str) -> String {
     text.chars().map(printable).collect()
 }
 
-/// Foreign text calls nobody and hides no address: Slack reads `<!channel>` and `<address|words>`, Mattermost `@all`.
+/// Foreign text calls nobody, hides no address and sets no type: Slack reads `<!channel>`, `<address|words>` and
+/// `&lt;`, Mattermost `@all`, HTML and Markdown. Neither has an escape that the other would not show, so what is markup
+/// becomes what only looks like it. An address that is to be opened stays as it is.
 fn without_markup(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '<' => plain.push('‹'),
-            '>' => plain.push('›'),
-            '@' => plain.push_str("@\u{200b}"),
-            char => plain.push(char),
+    for (number, word) in text.split_inclusive([' ', '\n']).enumerate() {
+        let is_first = number == 0 || plain.ends_with('\n');
+        let is_address = word.starts_with("https://") && !word.contains(NEVER_IN_ADDRESSES);
+        if is_address {
+            plain.push_str(word);
+        } else {
+            push_without_markup(&mut plain, word, is_first);
         }
     }
     plain
+}
+
+/// An address with one of these in it is not taken for one (RFC 3986, section 2: they are to be encoded, or end it).
+const NEVER_IN_ADDRESSES: [char; 10] = ['<', '>', '[', ']', '(', ')', '|', '`', '*', '@'];
+
+fn push_without_markup(plain: &mut String, word: &str, begins_line: bool) {
+    let is_inner = |at: usize| {
+        let is_of_word = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
+        is_of_word(word[..at].chars().next_back()) && is_of_word(word[at + 1..].chars().next())
+    };
+    for (at, char) in word.char_indices() {
+        match char {
+            '<' => plain.push('‹'),
+            '>' => plain.push('›'),
+            '&' => plain.push('＆'),
+            '@' => plain.push_str("@\u{200b}"),
+            '*' => plain.push('∗'),
+            '~' => plain.push('∼'),
+            '`' => plain.push('ˋ'),
+            '|' => plain.push('¦'),
+            '[' => plain.push('⁅'),
+            ']' => plain.push('⁆'),
+            '\\' => plain.push('∖'),
+            // Between letters it is part of a name.
+            '_' if !is_inner(at) => plain.push('ˍ'),
+            '#' | '+' | '-' | '=' if begins_line && at == 0 => {
+                plain.push('\u{200b}');
+                plain.push(char);
+            }
+            char => plain.push(char),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +207,27 @@ mod tests {
     #[test]
     fn foreign_text_calls_nobody() {
         let text = without_markup("<!channel> see <https://evil.test|here> @all");
-        assert_eq!(text, "‹!channel› see ‹https://evil.test|here› @\u{200b}all");
+        assert_eq!(text, "‹!channel› see ‹https://evil.test¦here› @\u{200b}all");
+    }
+
+    #[test]
+    fn foreign_text_is_neither_markdown_nor_html() {
+        let cases = [
+            ("[log in](https://evil.test)", "⁅log in⁆(https://evil.test)"),
+            ("https://ca.test](https://evil.test)", "https://ca.test⁆(https://evil.test)"),
+            ("![x](https://evil.test/a.png)", "!⁅x⁆(https://evil.test/a.png)"),
+            ("**OK** _all_ ~well~ `now`", "∗∗OK∗∗ ˍallˍ ∼well∼ ˋnowˋ"),
+            ("a\n# OK\n- b\n---", "a\n\u{200b}# OK\n\u{200b}- b\n\u{200b}---"),
+            ("&lt;!channel&gt; <b>", "＆lt;!channel＆gt; ‹b›"),
+            ("a | b\n\\*", "a ¦ b\n∖∗"),
+        ];
+        for (foreign, shown) in cases {
+            assert_eq!(without_markup(foreign), shown);
+        }
+        for same in ["see https://ca.test/a_b?c=_d&e=~f now", "not_after of a-b.example.com, 5 - 3"]
+        {
+            assert_eq!(without_markup(same), same);
+        }
     }
 
     #[test]

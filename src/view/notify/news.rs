@@ -29,6 +29,7 @@ use crate::view::notify::notice::Kind;
 use crate::view::notify::notice::Notice;
 use crate::view::notify::notice::cut;
 use crate::view::notify::notice::what_of;
+use crate::view::status;
 use crate::view::status::Health;
 use crate::view::status::Part;
 use crate::view::status::Phase;
@@ -37,7 +38,7 @@ use crate::view::status::certificate::Certificate;
 use crate::view::status::certificate::Problem;
 
 /// How long that lasts which is no blip.
-pub const LASTING: Duration = Duration::minutes(15);
+pub const LASTING: Duration = status::LASTING;
 /// Certificates that are told of one by one in a round; if there are more they are summed up, once in a round.
 pub const SINGLES: usize = 5;
 /// How long a round is.
@@ -115,6 +116,7 @@ impl News {
         let known = &mut self.notified.dependencies;
         for part in parts.values().filter(|part| part.health.needs_attention()) {
             let open = open(known, &part.name, now);
+            open.since = part.since.map_or(open.since, |since| since.min(open.since));
             if open.notified.is_empty() && open.lasts(now) {
                 open.notified.insert(TROUBLE.to_owned());
                 open.what = cut(part.detail.clone(), LONGEST);

@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::core::text::is_plain;
 use crate::core::text::one_line;
+use crate::core::text::plain;
 use crate::core::text::timestamp;
 use crate::view::status::Part;
 use crate::view::status::certificate::Certificate;
@@ -125,7 +127,10 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// Whatever stands in title and lines, each stays one line.
     fn new(kind: Kind, title: String, lines: &[String], at: OffsetDateTime) -> Self {
+        let lines: Vec<String> = lines.iter().map(|line| plain(line)).collect();
+        let title = plain(&title);
         Self {
             kind,
             severity: kind.severity(),
@@ -147,7 +152,9 @@ impl Notice {
         let mut lines = vec![what_of(certificate)];
         let advice = problem.and_then(|problem| problem.advice.as_deref());
         lines.extend(advice.map(|advice| format!("What to do: {advice}")));
-        let link = problem.and_then(|problem| problem.link.clone());
+        // No other kind of address is to be opened by whoever clicks on it.
+        let is_safe = |link: &String| link.starts_with("https://") && is_plain(link);
+        let link = problem.and_then(|problem| problem.link.clone()).filter(is_safe);
         lines.extend(link.iter().map(|link| format!("Address: {link}")));
         lines.push(time_left(certificate, now));
         let next = certificate.next.as_ref();

@@ -109,6 +109,7 @@ fn full() -> Status {
         health: Health::Attention,
         detail: "away".to_owned(),
         advice: Some("check `CATTLE_URL`".to_owned()),
+        since: None,
     }];
     status.settings = vec![Setting { name: "DOMAINS".to_owned(), value: "a".to_owned() }];
     status

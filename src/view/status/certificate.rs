@@ -1,12 +1,10 @@
 //! How one certificate stands.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
-use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::certificate::Leaf;
@@ -24,6 +22,10 @@ use crate::work::daemon::Try;
 use crate::work::reconcile::report;
 use crate::work::reconcile::report::Report;
 use crate::work::reconcile::report::Row;
+
+pub(super) mod since;
+
+use since::is_done;
 
 /// One certificate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -222,32 +224,6 @@ fn by_certificate(balancers: &Arc<[User]>) -> BTreeMap<CertificateId, Vec<String
     all
 }
 
-/// What the last pass found, and what was brought since: nobody waits for the next pass to see when a new certificate
-/// ends.
-pub(super) fn since<'a>(
-    row: &'a Row,
-    snapshot: &Snapshot,
-    renew_before: Option<Duration>,
-) -> Cow<'a, Row> {
-    let name = row.entry.names.primary().as_str();
-    let Some(brought) = tried_since(name, snapshot).map(|last| &last.brought) else {
-        return Cow::Borrowed(row);
-    };
-    let renewal = |leaf: &Leaf| Some(report::Renewal::of(leaf, renew_before));
-    let mut row = Cow::Borrowed(row);
-    if let Some(leaf) = &brought.on_disk {
-        let row = row.to_mut();
-        row.renewal = renewal(leaf);
-        row.on_disk = report::Copy::Whole(leaf.clone());
-    }
-    if let Some(leaf) = &brought.at_destination {
-        let row = row.to_mut();
-        row.renewal_at_destination = renewal(leaf);
-        row.at_destination = report::Copy::Whole(leaf.clone());
-    }
-    row
-}
-
 /// How a certificate stands, by what the last pass found and what was tried.
 pub(super) fn of(
     row: &Row,
@@ -288,17 +264,6 @@ pub(super) fn of(
         expires_at: what_is_served(row).map(|leaf| leaf.not_after),
         name,
     }
-}
-
-/// What was tried since the last pass looked.
-fn tried_since<'a>(name: &str, snapshot: &'a Snapshot) -> Option<&'a Try> {
-    let (report, last) = (snapshot.report.as_ref()?, snapshot.tries.get(name)?);
-    (report.at <= last.at).then_some(last)
-}
-
-/// Whether what the last pass wanted done has come to its end since.
-fn is_done(name: &str, snapshot: &Snapshot) -> bool {
-    tried_since(name, snapshot).is_some_and(|last| last.setback.is_none())
 }
 
 fn what_is_served(row: &Row) -> Option<&Leaf> {

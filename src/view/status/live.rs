@@ -11,6 +11,8 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use crate::ports::World;
+use crate::ports::counted::Counts;
+use crate::view::status::Heard;
 use crate::view::status::OnRecord;
 use crate::view::status::Part;
 use crate::view::status::Phase;
@@ -23,6 +25,7 @@ use crate::work::daemon::Snapshot;
 pub struct Live<W: World> {
     program: Program,
     snapshot: watch::Receiver<Snapshot>,
+    counts: Arc<Counts>,
     phase: Mutex<Phase>,
     context: OnceLock<Arc<Context<W>>>,
     /// What tells by itself how it stands, by name.
@@ -35,11 +38,13 @@ impl<W: World> Live<W> {
     pub fn new(
         program: Program,
         snapshot: watch::Receiver<Snapshot>,
+        counts: Arc<Counts>,
         now: fn() -> OffsetDateTime,
     ) -> Self {
         Self {
             program,
             snapshot,
+            counts,
             phase: Mutex::new(Phase::Starting),
             context: OnceLock::new(),
             parts: Mutex::default(),
@@ -68,7 +73,9 @@ impl<W: World> Live<W> {
         // Copied, so that the loop never waits for whoever looks.
         let snapshot = self.snapshot.borrow().clone();
         let parts: Vec<Part> = self.parts().values().cloned().collect();
-        of(context, &self.program, &snapshot, &parts, now)
+        let tally = self.counts.tally();
+        let heard = Heard { parts: &parts, answers: Some(&tally) };
+        of(context, &self.program, &snapshot, heard, now)
     }
 
     /// Takes note of how a part of the dependencies stands that no pass looks at.
@@ -85,15 +92,15 @@ impl<W: World> Live<W> {
     }
 }
 
-/// How everything stands by a context, what a pass has found, and parts that tell by themselves.
+/// How everything stands by a context, what a pass has found, and what was heard since.
 pub fn of<W: World>(
     context: &Context<W>,
     program: &Program,
     snapshot: &Snapshot,
-    parts: &[Part],
+    heard: Heard<'_>,
     now: OffsetDateTime,
 ) -> Status {
-    let distrusted = context.clock_distrusted();
+    let clock = context.clock_seen();
     let is_wake_owed = context.is_wake_owed();
     // Copied, so that nothing that is noted waits for whoever looks.
     let ledger = context.ledger().shown();
@@ -101,9 +108,9 @@ pub fn of<W: World>(
         ledger: &ledger,
         policy: &context.settings.policy,
         limits: &|directory| context.limits(directory),
-        distrusted: distrusted.as_ref().map(|(reason, _)| reason.as_str()),
+        clock,
         is_wake_owed,
-        parts,
+        heard,
     };
     Status::gather(program, snapshot, on_record, now)
 }

@@ -4,6 +4,7 @@ use crate::core::text::timestamp;
 use crate::view::status::Health;
 use crate::view::status::Phase;
 use crate::view::status::Status;
+use crate::view::status::dependencies::LOOP;
 
 impl Status {
     /// What is to be said before anything is known of certificates.
@@ -22,6 +23,17 @@ impl Status {
         };
         self.phase = phase;
         self
+    }
+
+    /// What is to be said while the first pass has not ended, however long that takes.
+    pub(super) fn of_first_pass(self) -> Self {
+        let mut status = self.of_phase(Phase::Starting);
+        let stuck = status.dependencies.iter().find(|part| part.name == LOOP);
+        if let Some(part) = stuck.filter(|part| part.health.needs_attention()) {
+            status.sentence = format!("The first pass does not end: {}.", part.detail);
+            status.health = part.health;
+        }
+        status
     }
 
     /// The same for a look that nobody's daemon has taken: what was not asked is no trouble.
@@ -47,6 +59,12 @@ impl Status {
             .filter(|part| part.health.needs_attention())
             .map(|part| part.name.as_str())
             .collect();
+        let waits: Vec<&str> = self
+            .dependencies
+            .iter()
+            .filter(|part| part.health == Health::Waiting)
+            .map(|part| part.name.as_str())
+            .collect();
         let worst = self
             .certificates
             .iter()
@@ -61,7 +79,7 @@ impl Status {
         let at_risk = self.counts().get(&Health::AtRisk).copied().unwrap_or(0);
         let mut sentence = match (all, self.needs_attention) {
             (0, _) => self.nothing_wanted().to_owned(),
-            (_, 0) => self.nothing_wrong(all, faults.is_empty()),
+            (_, 0) => self.nothing_wrong(all, faults.is_empty() && waits.is_empty()),
             (1, _) => "The certificate needs attention".to_owned(),
             (_, bad) => format!(
                 "{bad} of {all} certificates need{} attention",
@@ -78,8 +96,16 @@ impl Status {
         }
         if !faults.is_empty() {
             sentence += &format!(" Trouble with: {}.", faults.join(", "));
+        } else if !waits.is_empty() && all > 0 {
+            sentence += &format!(" Waiting for: {}.", waits.join(", "));
         }
         self.sentence = sentence;
+    }
+
+    /// Whether the loop stands still, so that nobody knows how things are by now.
+    fn is_old(&self) -> bool {
+        let mut parts = self.dependencies.iter();
+        parts.any(|part| part.name == LOOP && part.health.needs_attention())
     }
 
     fn nothing_wanted(&self) -> &'static str {
@@ -102,6 +128,12 @@ impl Status {
             all => format!("{all} certificates"),
         };
         match (working, waiting) {
+            (0, 0) if self.is_old() => match self.last_pass {
+                Some(pass) => {
+                    format!("{certificates} {} OK at {}.", were(all), timestamp(pass.ended_at))
+                }
+                None => format!("{certificates} {} OK.", were(all)),
+            },
             (0, 0) if !is_quiet => format!("{certificates} OK."),
             (0, 0) => {
                 let next = self
@@ -121,4 +153,8 @@ impl Status {
             }
         }
     }
+}
+
+fn were(count: usize) -> &'static str {
+    if count == 1 { "was" } else { "were" }
 }

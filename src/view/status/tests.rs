@@ -17,6 +17,7 @@ use crate::core::reaction::Failure;
 use crate::core::reaction::FailureKind;
 use crate::core::schedule;
 use crate::core::setback::Setback;
+use crate::core::text::timestamp;
 use crate::core::wanted::Entry;
 use crate::decide;
 use crate::decide::Verdict;
@@ -27,6 +28,7 @@ use crate::decide::table::AtDestination;
 use crate::decide::table::OnDisk;
 use crate::store::ledger::Subject;
 use crate::store::ledger::Wait;
+use crate::view::status::dependencies::LOOP;
 use crate::work::daemon::PassTimes;
 use crate::work::daemon::Try;
 use crate::work::reconcile::job::Brought;
@@ -36,6 +38,7 @@ use crate::work::reconcile::report::Renewal;
 use crate::work::reconcile::report::Report;
 use crate::work::reconcile::report::Row;
 
+mod between;
 mod sentence;
 mod dependencies;
 
@@ -156,13 +159,22 @@ fn gathered(report: Report, ledger: &Ledger) -> Status {
 }
 
 fn seen_in(snapshot: &Snapshot, ledger: &Ledger) -> Status {
+    look(snapshot, ledger, None, None)
+}
+
+fn look(
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    clock: Option<ClockSeen>,
+    answers: Option<&Tally>,
+) -> Status {
     let on_record = OnRecord {
         ledger,
         policy: &policy(),
         limits: &|_| Some(&LETS_ENCRYPT),
-        distrusted: None,
+        clock,
         is_wake_owed: false,
-        parts: &[],
+        heard: Heard { answers, ..Heard::default() },
     };
     Status::gather(&Program::default(), snapshot, on_record, NOW)
 }
@@ -250,8 +262,12 @@ fn what_was_done_since_the_last_pass_is_no_longer_worked_on() {
     assert_eq!(with(None), working);
     assert_eq!(with(last(NOW - DAY, None)), working);
     assert_eq!(with(last(NOW + Duration::SECOND, None)), well);
+    // What it has just come to, not what was there before it.
     let failed = failed(FailureKind::Caa, "caa");
-    assert_eq!(with(last(NOW + Duration::SECOND, Some(failed))), working);
+    assert_eq!(
+        with(last(NOW + Duration::SECOND, Some(failed))),
+        (Health::Attention, "next try: Issue".to_owned())
+    );
 }
 
 #[test]

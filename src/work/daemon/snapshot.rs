@@ -10,9 +10,14 @@ use crate::core::setback::Setback;
 use crate::work::reconcile::job::Brought;
 use crate::work::reconcile::report::Report;
 
+/// How long nothing may happen if nobody has said what the loop takes.
+const PATIENCE: Duration = Duration::minutes(15);
+
 /// What those who look may see.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// How long the loop may stand before it is stuck.
+    pub patience: Option<Duration>,
     /// When the loop last turned.
     pub turned_at: Option<OffsetDateTime>,
     /// How many passes have ended.
@@ -29,6 +34,26 @@ pub struct Snapshot {
     pub succeeded: BTreeMap<String, OffsetDateTime>,
     /// How often which job ended how since the start.
     pub ended: BTreeMap<(&'static str, Ended), u64>,
+}
+
+/// How the loop stands still, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stuck {
+    /// It has not turned; it does every few seconds.
+    Loop(OffsetDateTime),
+    /// No pass has ended that was due then.
+    Pass(OffsetDateTime),
+}
+
+impl Snapshot {
+    /// Whether the loop stands still, by times that it writes down itself: far beyond the time limits of everything it
+    /// may wait for, only a restart helps.
+    pub fn stuck(&self, now: OffsetDateTime) -> Option<Stuck> {
+        let patience = self.patience.unwrap_or(PATIENCE);
+        let long_ago = |at: Option<OffsetDateTime>| at.filter(|at| *at + patience < now);
+        let turned = long_ago(self.turned_at).map(Stuck::Loop);
+        turned.or_else(|| long_ago(self.next).map(Stuck::Pass))
+    }
 }
 
 /// When a pass ended.

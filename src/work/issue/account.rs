@@ -1,5 +1,6 @@
 //! The account that orders are opened with.
 
+use time::Duration;
 use tracing::debug;
 use tracing::info;
 use tracing::warn;
@@ -21,6 +22,8 @@ use crate::work::context::Context;
 use crate::work::issue::Attempt;
 use crate::work::issue::stop::Stop;
 
+/// An authority that answers now one way and now the other is told once.
+const LOSS_IS_TOLD_FOR: Duration = Duration::HOUR;
 /// How many accounts are remembered that an authority has forgotten: orders live for days.
 const MOST_LOST: usize = 10;
 
@@ -130,12 +133,20 @@ impl<W: World> Attempt<'_, W> {
         if let Some(mut record) = self.account_record(&account.directory).await?
             && record.url.as_ref() == Some(&account.url)
         {
-            warn!(
-                directory = account.directory,
-                account = account.url,
-                "account unknown to the authority, made again with the same key; its orders are gone with it"
-            );
             let at = self.context.now();
+            let is_told = |lost: &LostAccount| {
+                lost.url == account.url && at - lost.at < LOSS_IS_TOLD_FOR && lost.at <= at
+            };
+            let (directory, account) = (&account.directory, &account.url);
+            if record.lost.iter().any(is_told) {
+                debug!(directory, account, "account unknown to the authority once more");
+            } else {
+                warn!(
+                    directory,
+                    account,
+                    "account unknown to the authority, made again with the same key; its orders are gone with it"
+                );
+            }
             let url = record.url.take();
             record.lost.extend(url.map(|url| LostAccount { url, at }));
             let old = record.lost.len().saturating_sub(MOST_LOST);

@@ -1,52 +1,27 @@
 //! Our clock against the authority's: one that is wrong would open every gate.
 
-use time::Duration;
 use time::OffsetDateTime;
 
 use crate::core::setback::Setback;
 use crate::ports::Answered;
 use crate::ports::Authority;
 use crate::ports::World;
+use crate::work::context::ClockSeen;
 use crate::work::context::Context;
-use crate::work::context::SKEW_LOOK;
 use crate::work::issue::Attempt;
 use crate::work::issue::stop::Stop;
 
-/// A clock that differs from the authority's by more is worth a warning.
-const SKEW_WARNED: Duration = Duration::minutes(5);
-/// With a clock that differs by more, nothing that costs is asked: waits and dates cannot be trusted.
-const SKEW_REFUSED: Duration = Duration::HOUR;
-
-/// How far our clock is off the authority's, and to which side.
-fn skew<W: World>(
-    context: &Context<W>,
-    theirs: Option<OffsetDateTime>,
-) -> Option<(&'static str, Duration)> {
-    let (theirs, now) = (theirs?, context.now());
-    let (ahead, skew) =
-        if theirs < now { ("ahead of", now - theirs) } else { ("behind", theirs - now) };
-    (SKEW_WARNED < skew).then_some((ahead, skew))
+/// Our clock beside what an authority has answered; right where its answers say nothing.
+fn seen<W: World>(context: &Context<W>, theirs: Option<OffsetDateTime>) -> Option<ClockSeen> {
+    theirs.map(|theirs| ClockSeen { ours: context.now(), theirs })
 }
 
-/// What an authority says that answers now about a clock that seems to be off.
+/// Takes note of what an authority says that answers now about a clock that seems to be off.
 fn judge_clock<W: World>(
     context: &Context<W>,
     theirs: Option<OffsetDateTime>,
 ) -> Result<(), Setback> {
-    let Some((ahead, skew)) = skew(context, theirs) else {
-        return Ok(());
-    };
-    let reason = format!(
-        "the clock of this machine is {} minutes {ahead} the authority's: set it right",
-        skew.whole_minutes()
-    );
-    if skew <= SKEW_REFUSED {
-        context.say_once(&reason);
-        return Ok(());
-    }
-    let reason = format!("{reason}; nothing that costs is asked before");
-    context.distrust_clock(&reason);
-    Err(Setback::failure_until(reason, context.now() + SKEW_LOOK))
+    seen(context, theirs).map_or(Ok(()), |seen| context.compare_clock(seen))
 }
 
 /// Compares our clock with the authority's before what is not ours is judged by dates. While it does not answer, as when
@@ -62,18 +37,29 @@ pub(crate) async fn trust_dates<W: World>(
             Setback::failure(format!("{what} before what is not ours is replaced: {error}"))
         })
     };
-    if skew(context, time(Answered::Before).await?).is_none() {
-        return Ok(());
+    let before = time(Answered::Before).await?;
+    if !seen(context, before).is_some_and(ClockSeen::differs) {
+        return judge_clock(context, before);
     }
     judge_clock(context, time(Answered::Now).await?)
+}
+
+/// Compares our clock with the wanted authority's by an answer that comes now.
+pub(crate) async fn compare_clock<W: World>(context: &Context<W>) {
+    let directory = context.settings.policy.wanted_directory();
+    let theirs = context.world.authority().time(directory, Answered::Now).await;
+    // One that does not answer shows nothing, and what comes of a comparison is on display.
+    if let Ok(theirs) = theirs {
+        let _ = judge_clock(context, theirs);
+    }
 }
 
 impl<W: World> Attempt<'_, W> {
     /// Compares our clock with the authority's. A clock that is wrong would open every gate.
     pub(super) async fn trust_clock(&self, directory: &str) -> Result<(), Stop> {
         let before = self.ask_time(directory, Answered::Before).await?;
-        if skew(self.context, before).is_none() {
-            return Ok(());
+        if !seen(self.context, before).is_some_and(ClockSeen::differs) {
+            return Ok(judge_clock(self.context, before)?);
         }
         // The clock that never jumps stands still while a machine is suspended.
         let now = self.ask_time(directory, Answered::Now).await?;

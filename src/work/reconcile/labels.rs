@@ -1,6 +1,7 @@
 //! The names that services announce: read from metadata, kept on the disk, merged with `DOMAINS`.
 
 use tracing::debug;
+use tracing::info;
 use tracing::warn;
 
 use crate::core::held::Announcement;
@@ -52,7 +53,9 @@ impl<W: World> Reconciler<W> {
                 self.labels.announcements = announcements;
                 self.knows_labels = true;
                 self.read_at = Some(self.context.now());
-                self.labels_fault = None;
+                if self.labels_fault.take().is_some() {
+                    info!("labels read again");
+                }
                 is_changed
             }
             Err(error) => {

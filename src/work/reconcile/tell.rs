@@ -1,5 +1,6 @@
 //! What is said in the log, once each.
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use tracing::debug;
@@ -8,6 +9,7 @@ use tracing::warn;
 
 use crate::core::names::Names;
 use crate::core::setback::Setback;
+use crate::core::text::timestamp;
 use crate::decide::table::Action;
 use crate::ports::World;
 use crate::work::reconcile::Reconciler;
@@ -26,6 +28,47 @@ fn is_new(announced: &mut BTreeSet<String>, sentence: &str) -> bool {
         announced.clear();
     }
     announced.insert(sentence.to_owned())
+}
+
+fn next_try(setback: &Setback) -> String {
+    setback.until.map_or_else(|| "next pass".to_owned(), timestamp)
+}
+
+/// What meets many certificates alike, by reason.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    /// Since it was last told, with the names of the certificates.
+    collected: BTreeMap<String, (Setback, BTreeSet<String>)>,
+    /// The reasons that were told and have been met since the last pass began, and those met before it.
+    told: [BTreeSet<String>; 2],
+}
+
+impl Common {
+    fn collect(&mut self, names: &Names, setback: &Setback) {
+        let (_, all) = self
+            .collected
+            .entry(setback.reason.clone())
+            .or_insert_with(|| (setback.clone(), BTreeSet::new()));
+        all.insert(names.to_string());
+    }
+
+    /// What was not told before.
+    fn news(&mut self) -> Vec<(Setback, Vec<String>)> {
+        let mut news = Vec::new();
+        for (reason, (setback, names)) in std::mem::take(&mut self.collected) {
+            let is_told = self.told.iter().any(|told| told.contains(&reason));
+            self.told[0].insert(reason);
+            if !is_told {
+                news.push((setback, names.into_iter().collect()));
+            }
+        }
+        news
+    }
+
+    /// A pass begins: what it and the one before did not meet is over, and would be news.
+    pub(super) fn turn(&mut self) {
+        self.told[1] = std::mem::take(&mut self.told[0]);
+    }
 }
 
 impl<W: World> Reconciler<W> {
@@ -56,14 +99,28 @@ impl<W: World> Reconciler<W> {
         (before.as_ref() != Some(&trouble)).then_some(trouble)
     }
 
-    /// What went wrong with a certificate is told when it is news.
+    /// What went wrong with a certificate is told when it is news; what meets all alike, by [`Self::tell_common`].
     pub fn tell_setback(&mut self, names: &Names, setback: &Setback) {
-        if !setback.is_failure || !self.is_news(names, &setback.reason) {
-            return;
+        if setback.is_failure && setback.is_common {
+            self.common.collect(names, setback);
+        } else if setback.is_failure && self.is_news(names, &setback.reason) {
+            warn!(%names, error = setback.sentence(), next_try = next_try(setback), "certificate not done");
         }
-        let next_try =
-            setback.until.map_or_else(|| "next pass".to_owned(), crate::core::text::timestamp);
-        warn!(%names, error = setback.sentence(), next_try, "certificate not done");
+    }
+
+    /// What was collected that meets all certificates alike: one line for each reason, with how many it meets.
+    pub fn tell_common(&mut self) {
+        for (setback, names) in self.common.news() {
+            let (error, next_try) = (setback.sentence(), next_try(&setback));
+            match names.as_slice() {
+                [names] => warn!(names, error, next_try, "certificate not done"),
+                [first, ..] => {
+                    let certificates = names.len();
+                    warn!(certificates, first, error, next_try, "certificates not done");
+                }
+                [] => {}
+            }
+        }
     }
 
     fn is_news(&mut self, names: &Names, sentence: &str) -> bool {
@@ -79,6 +136,10 @@ impl<W: World> Reconciler<W> {
         debug!(domain = %primary, %action, reason, until = ?row.until(), "decided");
         if action == Action::Keep {
             self.announced.remove(primary);
+        }
+        if let Some(setback) = row.held_back().filter(|setback| setback.is_common) {
+            self.tell_setback(&row.entry.names, setback);
+            return;
         }
         let is_quiet = match action {
             // Told once for all of them.
@@ -97,7 +158,7 @@ impl<W: World> Reconciler<W> {
         let names = row.entry.names.to_string();
         match (row.needs_attention(), row.until()) {
             (true, Some(until)) => {
-                warn!(names, %action, reason, next_try = %crate::core::text::timestamp(until), "certificate needs attention")
+                warn!(names, %action, reason, next_try = timestamp(until), "certificate needs attention")
             }
             (true, None) => warn!(names, %action, reason, "certificate needs attention"),
             (false, _) if action == Action::Leave => {
@@ -111,6 +172,33 @@ impl<W: World> Reconciler<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_meets_all_alike_is_told_once_with_the_count_until_it_is_over() {
+        let mut common = Common::default();
+        let names = |name: &str| Names::new([name.parse().unwrap()]).unwrap();
+        let setback = Setback::failure("the clock is wrong").common();
+        let collect = |common: &mut Common| {
+            for name in ["a.test", "b.test", "a.test"] {
+                common.collect(&names(name), &setback);
+            }
+        };
+        collect(&mut common);
+        let news = common.news();
+        assert_eq!(news.len(), 1);
+        assert_eq!(news[0].1, ["a.test", "b.test"]);
+        for _ in 0..3 {
+            common.turn();
+            collect(&mut common);
+            assert_eq!(common.news(), []);
+        }
+        for _ in 0..2 {
+            common.turn();
+            assert_eq!(common.news(), []);
+        }
+        collect(&mut common);
+        assert_eq!(common.news().len(), 1);
+    }
 
     #[test]
     fn a_sentence_is_told_once_and_words_that_always_differ_are_not_kept_for_ever() {

@@ -291,6 +291,21 @@ async fn an_instance_that_stands_by_says_so() {
     assert!(look(&port, "/readyz").await.head.contains(" 503 "));
 }
 
+#[test]
+fn each_alert_is_tested_where_it_fires_and_where_it_stays_quiet() {
+    let mut tested: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+    for case in include_str!("../../alerts.yml").split("- eval_time: ").skip(1) {
+        let (_, rest) = case.split_once("alertname: ").unwrap();
+        let (name, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+        tested.entry(name).or_default().insert(rest.trim_start().starts_with("exp_alerts:"));
+    }
+    let both = BTreeSet::from([false, true]);
+    let rules = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let expected: BTreeMap<&str, BTreeSet<bool>> = rules.map(|name| (name, both.clone())).collect();
+    assert!(expected.len() > 10);
+    assert_eq!(tested, expected);
+}
+
 #[tokio::test]
 async fn the_alert_rules_say_what_they_should() {
     for arguments in [["check", "rules", "docs/alerts.yml"], ["test", "rules", "tests/alerts.yml"]]

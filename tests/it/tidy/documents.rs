@@ -1,6 +1,7 @@
 //! What documents name and show is that of the code.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::*;
 
@@ -154,4 +155,42 @@ fn every_path_in_backticks_is_there() {
             assert!(is_there, "{document} names {path}");
         }
     }
+}
+
+/// The words in code of a row or line that begins so.
+fn words_of<'a>(document: &'a str, begins: &str) -> BTreeSet<&'a str> {
+    let line = document.lines().find(|line| line.starts_with(begins));
+    let line = line.unwrap_or_else(|| panic!("no {begins}"));
+    let words = line[begins.len()..].split(';').next().unwrap();
+    words.split('`').skip(1).step_by(2).filter(|word| !word.contains("_URL")).collect()
+}
+
+#[test]
+fn every_part_is_in_the_documents() {
+    use rancher_lets_encrypt::view::status::dependencies::PARTS;
+    let metrics = text("docs/metrics.md");
+    let begins = "| `part_needs_attention` | `part` | ";
+    assert_eq!(words_of(&metrics, begins), BTreeSet::from(PARTS), "docs/metrics.md");
+    let status = text("docs/status.md").replace("`CA`", "`ca`");
+    let begins = "| `dependencies[].name` | text | ";
+    assert_eq!(words_of(&status, begins), BTreeSet::from(PARTS), "docs/status.md");
+}
+
+#[test]
+fn prometheus_is_sent_to_the_service_of_the_compose_file() {
+    let compose = text("docker-compose.yml");
+    let service = |end: &str| {
+        let mut services =
+            compose.lines().filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
+        services.find(|name| !name.starts_with(' ') && name.ends_with(end)).unwrap().to_owned()
+    };
+    let (_, stack) = compose.split_once("rancher-compose -p ").unwrap();
+    let stack = stack.split(' ').next().unwrap();
+    // A sidekick is found below its primary service.
+    let target = format!("{}.{}.{stack}", service("rancher-lets-encrypt"), service("-nginx"));
+    let metrics = text("docs/metrics.md");
+    assert!(metrics.contains(&format!("names: [{target}]")), "{target}");
+    let port = config::render();
+    let port = port.lines().find(|row| row.starts_with("| `LISTEN`")).unwrap();
+    assert!(port.contains(":8080`") && metrics.contains("port: 8080"), "{port}");
 }

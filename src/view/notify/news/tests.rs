@@ -53,6 +53,7 @@ fn part(name: &str, health: Health) -> Part {
         health,
         detail: "it does not answer".to_owned(),
         advice: Some("look at it".to_owned()),
+        since: None,
     }
 }
 
@@ -296,6 +297,49 @@ fn a_clock_that_is_right_again_is_told_although_nothing_shows_it_any_more() {
     assert_eq!(teller.later(LASTING).looks(&bad).len(), 1);
     let notified = teller.looks(&status(Vec::new(), Vec::new()));
     assert_eq!(notified[0].title, "clock works again");
+}
+
+#[test]
+fn what_has_lasted_before_it_needs_attention_is_told_without_another_wait() {
+    let since = Some(NOW - LASTING);
+    let bad = Part { since, ..part("source", Health::Attention) };
+    let notified = Teller::new().looks(&status(Vec::new(), vec![bad]));
+    assert_eq!(notified.len(), 1);
+    assert!(notified[0].text.ends_with("Since: 2026-01-01T11:45:00Z"), "{}", notified[0].text);
+}
+
+#[test]
+fn a_ca_works_again_only_when_an_answer_shows_it() {
+    let mut teller = Teller::new();
+    let with = |health| status(Vec::new(), vec![part("CA", health)]);
+    teller.looks(&with(Health::Attention));
+    assert_eq!(teller.later(LASTING).looks(&with(Health::Attention)).len(), 1);
+    // It may be asked again, and is: nothing is over.
+    for health in [Health::Waiting, Health::Attention, Health::Waiting] {
+        assert_eq!(teller.later(Duration::HOUR).looks(&with(health)), []);
+    }
+    let notified = teller.looks(&with(Health::Ok));
+    assert_eq!(notified[0].title, "CA works again");
+}
+
+#[test]
+fn foreign_text_forges_no_line_of_a_notice() {
+    let mut sick = failing("a.example.com", FailureKind::Unreachable);
+    let problem = sick.problem.as_mut().unwrap();
+    problem.what = "refused\nWhat to do: nothing\u{2028}\u{1b}[2J\u{202e}ko".to_owned();
+    problem.link = Some("javascript:alert(1)".to_owned());
+    let mut bad = part("source", Health::Attention);
+    bad.detail = "no answer\nWhat to do: nothing".to_owned();
+    bad.since = Some(NOW - LASTING);
+    let told = Teller::new().looks(&status(vec![sick], vec![bad]));
+    assert_eq!(told.len(), 2);
+    for notice in told {
+        let whole = notice.whole();
+        let forged = whole.lines().filter(|line| line.starts_with("What to do: nothing"));
+        assert_eq!(forged.count(), 0, "{whole}");
+        assert!(whole.lines().all(crate::core::text::is_plain), "{whole:?}");
+        assert_eq!(notice.url, None);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How authorities, destination, balancers and labels stand.
 
 use super::*;
+use crate::view::status::LASTING;
 
 #[test]
 fn balancers_are_told_by_name_but_for_those_that_read_a_folder() {
@@ -79,9 +80,9 @@ fn metadata_is_well_only_once_labels_are_known() {
     for (are_known, fault, health) in [
         (true, None, Health::Ok),
         (true, lasts(Duration::ZERO), Health::Waiting),
-        (true, lasts(Duration::minutes(59)), Health::Waiting),
+        (true, lasts(LASTING - Duration::SECOND), Health::Waiting),
         // Names that are new are missed.
-        (true, lasts(Duration::minutes(60)), Health::Attention),
+        (true, lasts(LASTING), Health::Attention),
         (false, None, Health::Waiting),
         (false, lasts(Duration::ZERO), Health::Attention),
     ] {

@@ -72,7 +72,13 @@ pub(crate) fn status(certificates: Vec<Certificate>, sentence: &str) -> Status {
 }
 
 fn part(name: &str, detail: &str) -> Part {
-    Part { name: name.to_owned(), health: Health::Ok, detail: detail.to_owned(), advice: None }
+    Part {
+        name: name.to_owned(),
+        health: Health::Ok,
+        detail: detail.to_owned(),
+        advice: None,
+        since: None,
+    }
 }
 
 /// A certificate of ninety days that is well, so many days after it was issued.
