@@ -90,7 +90,7 @@ impl<W: World> Context<W> {
             Some(_) | None => {
                 // What it holds up is told with the count of certificates.
                 if seen.is_refused() {
-                    debug!(notice = seen.sentence(), "trouble");
+                    debug!(notice = seen.sentence(), "the clock of this machine differs");
                 } else {
                     warn!(notice = seen.sentence(), "trouble");
                 }
