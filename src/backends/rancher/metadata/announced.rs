@@ -13,12 +13,12 @@ pub fn name_environments(rows: &[Row]) -> bool {
         let containers = row.containers.0.as_ref();
         containers.is_some_and(|containers| name_environments(&containers.0))
     };
-    rows.iter().any(|row| row.environment_uuid.get().is_some() || inside(row))
+    rows.iter().any(|row| row.environment().is_some() || inside(row))
 }
 
 /// Whether a row is of an environment. One that names none is our own.
 pub fn is_of(row: &Row, environment: &str) -> bool {
-    row.environment_uuid.get().is_none_or(|of| of == environment)
+    row.environment().is_none_or(|of| of == environment)
 }
 
 /// What is announced in `environment`, in the order of UUIDs: lists come in another order after every reload.
