@@ -14,3 +14,4 @@ pub mod held;
 pub mod reaction;
 pub mod setback;
 pub mod wanted;
+pub mod labels;

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::core::bundle::KeyType;
+use crate::core::labels::LabelsRecord;
 use crate::core::unsupported;
 use crate::ports::Disk;
 use crate::ports::Safe;
@@ -25,7 +26,6 @@ use crate::store::ledger::file::Length;
 use crate::store::ledger::file::Queue;
 use crate::store::lineage::Cached;
 use crate::store::record::AccountRecord;
-use crate::store::record::LabelsRecord;
 use crate::store::record::WakeOwed;
 
 pub mod ledger;

@@ -46,6 +46,8 @@ pub struct Wanted {
 pub struct Domains {
     /// What is wanted, by number; a label's number is its service.
     pub wishes: BTreeMap<u32, Wanted>,
+    /// Services that ever had a label. They stay without it.
+    labelled: BTreeSet<u32>,
     /// Names that do not lead where they should, or did not once.
     pub leads: BTreeMap<String, Lead>,
     /// Names for which no solver is there.
@@ -72,6 +74,9 @@ impl Domains {
         let before = match wish {
             Some(wish) => {
                 self.touch(&wish, now);
+                if !wish.is_fixed {
+                    self.labelled.insert(number);
+                }
                 self.wishes.insert(number, wish)
             }
             None => self.wishes.remove(&number),
@@ -89,14 +94,16 @@ impl Domains {
 
     /// What labels announce.
     pub fn announcements(&self) -> Vec<Announcement> {
-        let labelled = self.wishes.iter().filter(|(_, wish)| !wish.is_fixed);
-        labelled
-            .map(|(number, wish)| Announcement {
-                uuid: format!("service-{number}"),
-                service: format!("web/service-{number}"),
-                label: wish.names.to_string(),
-            })
-            .collect()
+        let label = |number| {
+            let wish = self.wishes.get(number).filter(|wish| !wish.is_fixed);
+            wish.map(|wish| wish.names.to_string()).unwrap_or_default()
+        };
+        let announcement = |number| Announcement {
+            uuid: format!("service-{number}"),
+            service: format!("web/service-{number}"),
+            label: label(number),
+        };
+        self.labelled.iter().map(announcement).collect()
     }
 
     /// What stands in `DOMAINS`.

@@ -14,7 +14,7 @@ pub struct Announcement {
     pub uuid: String,
     /// `stack/service`, for people.
     pub service: String,
-    /// The text of the label.
+    /// The text of the label. Empty where somebody is there who announces nothing for sure.
     pub label: String,
 }
 

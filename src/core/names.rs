@@ -200,12 +200,10 @@ pub struct Names(Vec<DomainName>);
 impl Names {
     /// Makes the names of one certificate; repeated ones count once. None of an empty list.
     pub fn new(names: impl IntoIterator<Item = DomainName>) -> Option<Self> {
-        let mut unique: Vec<DomainName> = Vec::new();
-        for name in names {
-            if !unique.contains(&name) {
-                unique.push(name);
-            }
-        }
+        let names: Vec<DomainName> = names.into_iter().collect();
+        let mut seen: BTreeSet<&DomainName> = BTreeSet::new();
+        let unique: Vec<DomainName> =
+            names.iter().filter(|name| seen.insert(name)).cloned().collect();
         (!unique.is_empty()).then_some(Self(unique))
     }
 
@@ -217,6 +215,11 @@ impl Names {
     /// All names, the primary one first.
     pub fn iter(&self) -> impl Iterator<Item = &DomainName> {
         self.0.iter()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// All names without order.
@@ -231,11 +234,6 @@ impl Names {
                 self.0.push(name);
             }
         }
-    }
-
-    /// The same names without the primary one, none if there are no others.
-    pub fn without_primary(&self) -> Option<Self> {
-        Self::new(self.0[1..].iter().cloned())
     }
 }
 

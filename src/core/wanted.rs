@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -52,8 +53,12 @@ const DOMAINS: &str = "DOMAINS";
 /// The longest label that is read, in bytes: more than 250 names of the greatest length. Labels are everybody's, and
 /// whoever writes a megabyte into one must not fill log, page and store.
 const LONGEST_LABEL: usize = 64 << 10;
-/// How many bad names of one label are told one by one.
+/// How many bad names of one label, and names of it that others have, are told one by one.
 const MOST_BAD: usize = 20;
+/// The most names of one entry of a label: what a certificate of Let's Encrypt has.
+const MOST_NAMES: usize = 100;
+/// How many of several things one notice shows.
+const MOST_SHOWN: usize = 5;
 
 impl Wanted {
     /// Merges `DOMAINS` and the labels.
@@ -75,21 +80,33 @@ impl Wanted {
             places.by_set.insert(entry.names.set(), place);
         }
         let mut claims = wanted.claims(announcements);
-        let announced: Vec<(NameSet, String)> =
-            claims.iter().map(|claim| (claim.names.set(), claim.holder.service.clone())).collect();
+        let whole = |claim: &Claim| (claim.names.clone(), 0, claim.holder.service.clone());
+        let mut announced: Vec<(Names, usize, String)> = claims.iter().map(whole).collect();
+        let mut clashes = Clashes::default();
         // Those that hold the name they claim go first; what is left over claims again in the next round.
         let holds = |claim: &Claim| holders.get(claim.names.primary()) == Some(&claim.holder);
         while !claims.is_empty() {
             claims.sort_by(|a, b| (!holds(a), &a.holder).cmp(&(!holds(b), &b.holder)));
             claims = claims
                 .into_iter()
-                .filter_map(|claim| wanted.add_claim(claim, &mut places))
+                .filter_map(|claim| {
+                    let left = wanted.add_claim(claim, &mut places)?;
+                    let service = &left.holder.service;
+                    announced.push((left.names, left.taken, service.clone()));
+                    clashes.note(service, left.notice);
+                    left.rest.map(|names| Claim { holder: left.holder, names })
+                })
                 .collect();
         }
+        wanted.notices.extend(clashes.told());
         // Who wants exactly these names wants this certificate, whoever came first.
-        for (set, service) in announced {
-            if let Some(place) = places.by_set.get(&set) {
-                wanted.entries[*place].origins.insert(service);
+        for (names, taken, service) in announced {
+            let mut set = names.set();
+            for primary in names.iter().take(taken + 1) {
+                if let Some(place) = places.by_set.get(&set) {
+                    wanted.entries[*place].origins.insert(service.clone());
+                }
+                set.remove(primary);
             }
         }
         wanted.entries.sort_by(|a, b| a.names.primary().cmp(b.names.primary()));
@@ -118,16 +135,16 @@ impl Wanted {
                 ));
             }
             let holder = Holder { uuid: uuid.clone(), service: service.clone() };
-            let mut own: BTreeMap<DomainName, Names> = BTreeMap::new();
+            let mut own: BTreeMap<DomainName, Vec<DomainName>> = BTreeMap::new();
             for names in entries {
-                match own.get_mut(names.primary()) {
-                    Some(present) => present.extend(names.iter().cloned()),
-                    None => {
-                        own.insert(names.primary().clone(), names);
-                    }
-                }
+                own.entry(names.primary().clone()).or_default().extend(names.iter().cloned());
             }
-            claims.extend(own.into_values().map(|names| Claim { holder: holder.clone(), names }));
+            let (fit, large): (Vec<Names>, Vec<Names>) = own
+                .into_values()
+                .filter_map(Names::new)
+                .partition(|names| names.count() <= MOST_NAMES);
+            self.notices.extend(too_large(service, &large));
+            claims.extend(fit.into_iter().map(|names| Claim { holder: holder.clone(), names }));
         }
         claims
     }
@@ -145,33 +162,40 @@ impl Wanted {
         self.entries.retain(|entry| seen.insert(entry.names.set()));
     }
 
-    /// Takes a claim, or answers what is left of it.
-    fn add_claim(&mut self, claim: Claim, places: &mut Places) -> Option<Claim> {
+    /// Takes a claim, or answers what is left of it without the first names, as many as belong to others.
+    fn add_claim(&mut self, claim: Claim, places: &mut Places) -> Option<Left> {
         let Claim { holder, names } = claim;
-        let set = names.set();
-        if let Some(place) = places.by_set.get(&set) {
-            self.entries[*place].origins.insert(holder.service);
-            return None;
+        let mut set = names.set();
+        let mut taken = Vec::new();
+        let mut rest = None;
+        let mut result = "nothing is left to do for it".to_owned();
+        for primary in names.iter() {
+            let is_whole = taken.is_empty();
+            if places.by_set.contains_key(&set) {
+                if is_whole {
+                    return None;
+                }
+                result = "the others have a certificate".to_owned();
+                break;
+            }
+            let Some(place) = places.by_primary.get(primary) else {
+                let left = Names::new(names.iter().skip(taken.len()).cloned())?;
+                if is_whole {
+                    places.by_set.insert(set, self.entries.len());
+                    self.add(left, &holder.service, places);
+                    self.holders.insert(primary.clone(), holder);
+                    return None;
+                }
+                result = format!("{} become a certificate of their own", quoted(&left));
+                rest = Some(left);
+                break;
+            };
+            taken.push((primary, &self.entries[*place].origins));
+            set.remove(primary);
         }
-        let Some(place) = places.by_primary.get(names.primary()) else {
-            places.by_set.insert(set, self.entries.len());
-            self.add(names.clone(), &holder.service, places);
-            self.holders.insert(names.primary().clone(), holder);
-            return None;
-        };
-        let entry = &self.entries[*place];
-        let others: Vec<&str> = entry.origins.iter().map(String::as_str).collect();
-        let rest = names.without_primary();
-        let result = match &rest {
-            Some(rest) => format!("`{rest}` become a certificate of their own"),
-            None => "nothing is left to do for it".to_owned(),
-        };
-        let (service, primary) = (&holder.service, names.primary());
-        self.notices.insert(format!(
-            "{service} announces `{names}`, but `{primary}` belongs to {}: {result}",
-            others.join(", ")
-        ));
-        rest.map(|names| Claim { holder, names })
+        let notice = clash(&holder, &names, &taken, &result);
+        let taken = taken.len();
+        Some(Left { holder, names, taken, notice, rest })
     }
 
     fn add(&mut self, names: Names, origin: &str, places: &mut Places) {
@@ -204,178 +228,84 @@ struct Claim {
     names: Names,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is left of a claim whose first names belong to others.
+struct Left {
+    holder: Holder,
+    names: Names,
+    /// How many of them are taken.
+    taken: usize,
+    notice: String,
+    rest: Option<Names>,
+}
 
-    fn announcement(uuid: &str, label: &str) -> Announcement {
-        Announcement {
-            uuid: uuid.to_owned(),
-            service: format!("stack/{uuid}"),
-            label: label.to_owned(),
+/// Notices of names that others have, by service.
+#[derive(Default)]
+struct Clashes(BTreeMap<String, (Vec<String>, usize)>);
+
+impl Clashes {
+    fn note(&mut self, service: &str, notice: String) {
+        let (told, more) = self.0.entry(service.to_owned()).or_default();
+        match told.len() < MOST_BAD {
+            true => told.push(notice),
+            false => *more += 1,
         }
     }
 
-    fn merge(domains: &str, labels: &[(&str, &str)], holders: &Holders) -> Wanted {
-        let announcements: Vec<_> =
-            labels.iter().map(|(uuid, label)| announcement(uuid, label)).collect();
-        Wanted::merge(&parse_list(domains).0, &announcements, holders)
-    }
-
-    #[track_caller]
-    fn check(domains: &str, labels: &[(&str, &str)], entries: &[&str], notices: usize) {
-        let wanted = merge(domains, labels, &Holders::new());
-        let texts: Vec<String> =
-            wanted.entries.iter().map(|entry| entry.names.to_string()).collect();
-        assert_eq!(texts, entries);
-        assert_eq!(wanted.notices.len(), notices, "{:?}", wanted.notices);
-        let reversed: Vec<_> = labels.iter().rev().copied().collect();
-        assert_eq!(
-            merge(domains, &reversed, &Holders::new()),
-            wanted,
-            "order of lists must not matter"
-        );
-    }
-
-    #[test]
-    fn a_label_without_end_is_read_so_far_and_told_once() {
-        let entries = |label: &str| {
-            let wanted = merge("", &[("1", label)], &Holders::new());
-            (wanted.entries.len(), wanted.notices)
-        };
-        // As long as is read, to the byte, and one byte more.
-        let name = "a.test.com";
-        let whole = format!("{name}{}", " ".repeat(LONGEST_LABEL - name.len()));
-        assert_eq!(entries(&whole), (1, BTreeSet::new()));
-        let (read, notices) = entries(&format!("{whole},b.test.com, c.test.com"));
-        assert_eq!((read, notices.len()), (1, 1), "{notices:?}");
-        assert!(notices.iter().all(|notice| notice.contains("(2 entries)")), "{notices:?}");
-        // No certificate is made of a part of an entry.
-        let (read, notices) = entries(&format!("a.test.com,{} {whole}", "é".repeat(LONGEST_LABEL)));
-        assert_eq!((read, notices.len()), (1, 1), "{notices:?}");
-        assert_eq!(entries(&format!("{whole} b.test.com")).0, 0);
-
-        let bad: Vec<String> = (0..10_000).map(|number| format!("{number}_")).collect();
-        let (read, notices) = entries(&format!("a.test.com, {}", bad.join(", ")));
-        assert_eq!((read, notices.len()), (1, MOST_BAD + 2), "{notices:?}");
-    }
-
-    #[test]
-    fn entries_merge_as_the_design_says() {
-        check("a.test.com, a.test.com b.test.com", &[], &["a.test.com b.test.com"], 0);
-        check("a.test.com", &[("1", "a.test.com")], &["a.test.com"], 0);
-        // Equal sets in DOMAINS: the first one names the certificate, also where sets become equal by merging.
-        check(
-            "b.test.com a.test.com, c.test.com, a.test.com b.test.com",
-            &[],
-            &["b.test.com a.test.com", "c.test.com"],
-            0,
-        );
-        check(
-            "a.test.com b.test.com, b.test.com, b.test.com a.test.com",
-            &[("1", "b.test.com a.test.com")],
-            &["a.test.com b.test.com"],
-            0,
-        );
-        check(
-            "",
-            &[("1", "b.test.com,a.test.com"), ("2", "c.test.com")],
-            &["a.test.com", "b.test.com", "c.test.com"],
-            0,
-        );
-        // Equal sets are one certificate, whoever is asked first names it.
-        check(
-            "",
-            &[("1", "a.test.com b.test.com"), ("2", "b.test.com a.test.com")],
-            &["a.test.com b.test.com"],
-            0,
-        );
-        // A label neither adds to DOMAINS nor takes from it.
-        check(
-            "a.test.com",
-            &[("1", "a.test.com x.test.com y.test.com")],
-            &["a.test.com", "x.test.com y.test.com"],
-            1,
-        );
-        // The lowest uuid wins a primary name; the extra names of the other become their own.
-        check(
-            "",
-            &[("2", "a.test.com x.test.com"), ("1", "a.test.com y.test.com")],
-            &["a.test.com y.test.com", "x.test.com"],
-            1,
-        );
-        // If the first of the extra names clashes too, the next one.
-        check(
-            "a.test.com, x.test.com",
-            &[("1", "a.test.com x.test.com z.test.com")],
-            &["a.test.com", "x.test.com", "z.test.com"],
-            2,
-        );
-        check(
-            "a.test.com",
-            &[("1", "a.test.com b_d c.test.com")],
-            &["a.test.com", "c.test.com"],
-            2,
-        );
-    }
-
-    #[test]
-    fn a_holder_keeps_its_primary_name_against_a_lower_uuid() {
-        let before = merge("", &[("5", "a.test.com")], &Holders::new());
-        let labels = [("1", "a.test.com y.test.com"), ("5", "a.test.com")];
-        let after = merge("", &labels, &before.holders);
-        assert_eq!(after.holders.get(&"a.test.com".parse().unwrap()).unwrap().uuid, "5");
-        let without_memory = merge("", &labels, &Holders::new());
-        assert_eq!(without_memory.holders.get(&"a.test.com".parse().unwrap()).unwrap().uuid, "1");
-    }
-
-    #[test]
-    fn an_entry_of_domains_that_is_dropped_moves_no_other() {
-        check(
-            "a.test.com b.test.com, b.test.com a.test.com, c.test.com",
-            &[("1", "c.test.com d.test.com"), ("2", "c.test.com")],
-            &["a.test.com b.test.com", "c.test.com", "d.test.com"],
-            1,
-        );
-    }
-
-    #[test]
-    fn a_refused_name_is_told_with_its_service() {
-        let wanted = merge("", &[("1", "*.test.com")], &Holders::new());
-        assert!(
-            wanted
-                .notices
-                .iter()
-                .next()
-                .unwrap()
-                .starts_with("stack/1 announces `*.test.com`: a wildcard")
-        );
-    }
-
-    /// Names that may clash, beside any text.
-    fn labels() -> impl proptest::strategy::Strategy<Value = BTreeMap<u8, String>> {
-        let label = "([abc]\\.example\\.com[ ,]{0,2}){0,4}.{0,10}";
-        proptest::collection::btree_map(0_u8..6, label, 0..6)
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_labels_make_certificates_that_stay_when_read_again(domains in "([ab]\\.example\\.com[ ,]){0,3}.{0,10}", labels in labels()) {
-            let (domains, _) = parse_list(&domains);
-            let announcements: Vec<Announcement> = labels
-                .iter()
-                .map(|(uuid, label)| announcement(&uuid.to_string(), label))
-                .collect();
-            let wanted = Wanted::merge(&domains, &announcements, &Holders::new());
-            let primaries: BTreeSet<_> = wanted.entries.iter().map(|entry| entry.names.primary()).collect();
-            assert_eq!(primaries.len(), wanted.entries.len());
-            let sets: BTreeSet<NameSet> = wanted.entries.iter().map(|entry| entry.names.set()).collect();
-            assert_eq!(sets.len(), wanted.entries.len());
-            let announced: Vec<_> = announcements.iter().rev().cloned().collect();
-            let again = Wanted::merge(&domains, &announced, &wanted.holders);
-            assert_eq!((&again.entries, &again.holders), (&wanted.entries, &wanted.holders));
-            let kept = serde_json::to_string(&wanted.holders).unwrap();
-            assert_eq!(serde_json::from_str::<Holders>(&kept).unwrap(), wanted.holders);
-        }
+    fn told(self) -> impl Iterator<Item = String> {
+        self.0.into_iter().flat_map(|(service, (mut told, more))| {
+            if more > 0 {
+                told.push(format!(
+                    "{service} announces {more} more whose first name belongs to others"
+                ));
+            }
+            told
+        })
     }
 }
+
+/// Entries of more names than a certificate has, a sentence each, and how many there are more.
+fn too_large(service: &str, entries: &[Names]) -> impl Iterator<Item = String> {
+    let told = entries.iter().take(MOST_BAD).map(move |names| {
+        format!(
+            "{service} announces {} names in one entry, {}: a certificate has at most {MOST_NAMES}, and none is ordered \
+             for them; parted by commas they are several",
+            names.count(),
+            quoted(names)
+        )
+    });
+    let more = entries.len().checked_sub(MOST_BAD).filter(|more| *more > 0);
+    told.chain(more.map(move |more| {
+        format!("{service} announces {more} more entries of over {MOST_NAMES} names")
+    }))
+}
+
+fn clash(
+    holder: &Holder,
+    names: &Names,
+    taken: &[(&DomainName, &BTreeSet<String>)],
+    result: &str,
+) -> String {
+    let owned = |(name, owners): &(&DomainName, &BTreeSet<String>)| {
+        format!("`{name}` belongs to {}", few(*owners, ", "))
+    };
+    let taken: Vec<String> = taken.iter().map(owned).collect();
+    format!("{} announces {}, but {}: {result}", holder.service, quoted(names), few(&taken, ", "))
+}
+
+fn quoted(names: &Names) -> String {
+    format!("`{}`", few(&names.iter().collect::<Vec<_>>(), " "))
+}
+
+/// The first ones, and how many there are more.
+fn few<'a, T: Display + 'a>(all: impl IntoIterator<Item = &'a T>, between: &str) -> String {
+    let mut all = all.into_iter();
+    let shown: Vec<String> = all.by_ref().take(MOST_SHOWN).map(T::to_string).collect();
+    let shown = shown.join(between);
+    match all.count() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,8 @@ use time::OffsetDateTime;
 use crate::core::bundle::Secret;
 use crate::core::certificate::Leaf;
 use crate::core::fingerprint::Fingerprint;
-use crate::core::held::Announcement;
 use crate::core::names::Names;
 use crate::core::schedule::Life;
-use crate::core::wanted::Holders;
 
 /// One lineage: a certificate and its successors, in one folder each of `live/` and `archive/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,15 +110,6 @@ pub struct LostAccount {
     /// When that was found out.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-}
-
-/// What was last learned from labels.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct LabelsRecord {
-    /// What services announced.
-    pub announcements: Vec<Announcement>,
-    /// Who holds which primary name.
-    pub holders: Holders,
 }
 
 /// Balancers are to be woken.

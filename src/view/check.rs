@@ -158,7 +158,7 @@ impl<'a, C: Solver, D: Disk> Preflight<'a, C, D> {
             false => None,
         };
         let labels = labels.unwrap_or_default();
-        let wanted = Wanted::merge(&config.domains, &labels.announcements, &labels.holders);
+        let wanted = Wanted::merge(&config.domains, &labels.announced(), &labels.holders);
         if wanted.names().contains(&self.name) {
             return None;
         }

@@ -12,6 +12,7 @@ use tracing::info;
 use tracing::warn;
 
 use crate::core::held::User;
+use crate::core::labels::LabelsRecord;
 use crate::core::names::DomainName;
 use crate::core::names::Names;
 use crate::core::reaction::Failure;
@@ -20,7 +21,6 @@ use crate::decide::classify::RemoteCopy;
 use crate::ports::Destination;
 use crate::ports::World;
 use crate::store::lineage::Lineage;
-use crate::store::record::LabelsRecord;
 use crate::store::request::RenewalRequest;
 use crate::work::context::Context;
 use crate::work::deliver::View;

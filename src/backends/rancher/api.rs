@@ -26,7 +26,7 @@ pub struct Api {
     access_key: Secret,
     secret_key: Secret,
     project: OnceCell<String>,
-    environment: OnceCell<String>,
+    environment: OnceLock<String>,
     /// By which proxy it is asked, as people are told.
     proxy: Option<String>,
     /// Why nothing is asked any more: HTTP leads to HTTPS, and each request would show the key again.
@@ -101,7 +101,7 @@ impl Api {
     /// The API at `base`, with this key.
     pub fn new(client: Client, base: Base, access_key: Secret, secret_key: Secret) -> Self {
         let project = OnceCell::new_with(base.project.clone());
-        let (environment, moved) = (OnceCell::new(), OnceLock::new());
+        let (environment, moved) = (OnceLock::new(), OnceLock::new());
         Self { client, base, access_key, secret_key, project, environment, proxy: None, moved }
     }
 
@@ -233,12 +233,29 @@ impl Api {
     /// UUID of our environment, as metadata has it (seen on Cattle 0.174.3 to 0.183.83). It never changes, so that it is
     /// asked for until it is known.
     pub async fn environment(&self) -> Result<String, DestinationError> {
-        self.environment.get_or_try_init(|| self.find_environment()).await.cloned()
+        let project = self.project.get_or_try_init(|| self.find_project()).await?;
+        if let Some(known) = self.known_environment() {
+            return Ok(known);
+        }
+        let found = self.find_environment(project).await?;
+        Ok(self.environment.get_or_init(|| found).clone())
     }
 
-    async fn find_environment(&self) -> Result<String, DestinationError> {
-        let project = self.project.get_or_try_init(|| self.find_project()).await?;
+    /// The same, if it is known without asking.
+    pub fn known_environment(&self) -> Option<String> {
+        self.environment.get().cloned()
+    }
+
+    async fn find_environment(&self, project: &String) -> Result<String, DestinationError> {
         let url = format!("{}/projects", self.base.url);
+        let answer = self.send(Method::GET, &format!("{url}/{project}"), None).await?;
+        // A key may see the list only.
+        if answer.status != StatusCode::NOT_FOUND {
+            let own: Project = answer.read("GET", "project")?;
+            if let Some(uuid) = own.uuid {
+                return Ok(uuid);
+            }
+        }
         let collection: Collection<Project> =
             self.send(Method::GET, &url, None).await?.read("GET", "projects")?;
         let own = collection.data.into_iter().find(|row| row.id == *project);
@@ -266,7 +283,13 @@ impl Api {
         let collection: Collection<Project> = answer.read("GET", "projects")?;
         let mut projects = collection.data;
         match projects.len() {
-            1 => Ok(projects.remove(0).id),
+            1 => {
+                let own = projects.remove(0);
+                if let Some(uuid) = own.uuid {
+                    self.environment.get_or_init(|| uuid);
+                }
+                Ok(own.id)
+            }
             0 => Err(DestinationError::Denied(role_missing("it sees no environment"))),
             _ => {
                 let listed: Vec<String> = projects

@@ -25,6 +25,7 @@ use crate::backends::rancher::metadata::announced::name_environments;
 use crate::backends::rancher::metadata::rows::Rows;
 use crate::client;
 use crate::core::held::Announcement;
+use crate::core::problem::DestinationError;
 use crate::core::problem::NoData;
 use crate::ports::Source;
 
@@ -55,6 +56,23 @@ pub struct Metadata {
     api: Arc<Api>,
     poll: Duration,
     polled: Mutex<Polled>,
+    told: Mutex<Told>,
+}
+
+/// Who told which environment is ours.
+#[derive(Default)]
+struct Told {
+    last: Option<Place>,
+    /// When the API refused to, and what it said.
+    denied: Option<(Instant, DestinationError)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Uuid,
+    Api,
+    /// One of [`ABOUT_US`].
+    AboutUs(&'static str),
 }
 
 #[derive(Default)]
@@ -66,14 +84,22 @@ struct Polled {
     quick: u32,
 }
 
-/// Where metadata says which environment is ours, first the one that new servers have (v0.10.1 and later). The others
-/// are there where the server knows our address; up to Rancher 1.3 only the stack's (seen on v0.5.1 to v0.10.4).
-const ENVIRONMENTS: [&str; 4] = [
-    "uuid",
+/// Where metadata says which environment it is for: v0.10.1 and later.
+const UUID: &str = "uuid";
+/// Where it says the same of whoever has our address; up to Rancher 1.3 only the stack's (seen on v0.5.1 to v0.10.4).
+/// A container of a linked environment may have our address, therefore they are asked last. That of the host is there for
+/// everybody.
+const ABOUT_US: [&str; 4] = [
     "self/stack/environment_uuid",
     "self/container/environment_uuid",
     "self/service/environment_uuid",
+    "self/host/environment_uuid",
 ];
+/// How long it may take to find out which environment is ours, and how much of that the API.
+const LOOKUP: Duration = Duration::from_secs(10);
+const LOOKUP_BY_API: Duration = Duration::from_secs(5);
+/// The pause after the API refused to say it: what is to change is a key or a role.
+const DENIED_PAUSE: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
 struct Own {
@@ -107,6 +133,7 @@ impl Metadata {
             api,
             poll: POLL,
             polled: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -134,11 +161,15 @@ impl Metadata {
         Ok(announced(services, containers, &environment))
     }
 
-    /// Uuid of the service that this program is part of; a sidekick has that of its primary service. None where
-    /// the metadata service does not know our address.
+    /// Uuid of the service that this program is part of; a sidekick has that of its primary service. An error where
+    /// the metadata service does not know our address, none where it knows no UUID.
     pub async fn own_service(&self) -> Result<Option<String>, String> {
         let own: Option<Own> = self.read("self/service").await?;
         Ok(own.and_then(|own| own.uuid))
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn polled(&self) -> std::sync::MutexGuard<'_, Polled> {
@@ -161,22 +192,81 @@ impl Metadata {
         }
     }
 
-    /// An environment that is linked to ours has its services in the same lists. The first that answers tells ours;
-    /// none of them does so where an old server does not know our address, so that Rancher's API is asked at last.
+    /// An environment that is linked to ours has its services in the same lists.
     async fn environment(&self) -> Result<String, String> {
-        for path in ENVIRONMENTS {
-            let told = self.read::<Option<String>>(path).await.ok().flatten();
-            if let Some(uuid) = told.filter(|uuid| !uuid.is_empty()) {
-                return Ok(uuid);
+        let found = tokio::time::timeout(LOOKUP, self.find_environment()).await;
+        found.unwrap_or_else(|_| Err(self.unknown("nobody answers in time")))
+    }
+
+    /// Who answered last is asked first; one that speaks of our address only while the API says nothing.
+    async fn find_environment(&self) -> Result<String, String> {
+        let (last, denied) = {
+            let told = self.told();
+            let denied = told.denied.clone();
+            (told.last, denied.filter(|(at, _)| at.elapsed() < DENIED_PAUSE))
+        };
+        if last == Some(Place::Api)
+            && let Some(environment) = self.api.known_environment()
+        {
+            return Ok(environment);
+        }
+        let is_about_us = matches!(last, Some(Place::AboutUs(_)));
+        if !(is_about_us && denied.is_some())
+            && let Some(uuid) = self.tells(UUID).await
+        {
+            return match self.api.known_environment().filter(|other| *other != uuid) {
+                None => Ok(self.remember(Place::Uuid, uuid)),
+                Some(other) => Err(format!(
+                    "the metadata service at {} is of the environment {uuid}, and the API key of {other}: no data now",
+                    self.url
+                )),
+            };
+        }
+        let why = match denied {
+            Some((_, error)) => error.to_string(),
+            None => match self.environment_of_api().await {
+                Ok(environment) => return Ok(self.remember(Place::Api, environment)),
+                Err(why) => why,
+            },
+        };
+        let first = ABOUT_US.into_iter().find(|path| last == Some(Place::AboutUs(path)));
+        for path in first.into_iter().chain(ABOUT_US) {
+            if let Some(uuid) = self.tells(path).await {
+                return Ok(self.remember(Place::AboutUs(path), uuid));
             }
         }
-        self.api.environment().await.map_err(|error| {
-            format!(
-                "it is not known which environment is ours, so that no labels are read: the metadata service at {} does \
-                 not know our address, and Rancher's API does not say it: {error}",
-                self.url
-            )
-        })
+        Err(self.unknown(&format!("Rancher's API does not say it: {why}")))
+    }
+
+    fn unknown(&self, why: &str) -> String {
+        format!(
+            "it is not known which environment is ours, so that no labels are read: the metadata service at {} does \
+             not know our address, and {why}",
+            self.url
+        )
+    }
+
+    fn remember(&self, place: Place, environment: String) -> String {
+        self.told().last = Some(place);
+        environment
+    }
+
+    async fn tells(&self, path: &str) -> Option<String> {
+        let told = self.read::<Option<String>>(path).await.ok().flatten();
+        told.filter(|uuid| !uuid.is_empty())
+    }
+
+    async fn environment_of_api(&self) -> Result<String, String> {
+        let asked = tokio::time::timeout(LOOKUP_BY_API, self.api.environment());
+        let Ok(answer) = asked.await else {
+            return Err("no answer in time".to_owned());
+        };
+        let denied = match &answer {
+            Err(error @ DestinationError::Denied(_)) => Some((Instant::now(), error.clone())),
+            Ok(_) | Err(_) => None,
+        };
+        self.told().denied = denied;
+        answer.map_err(|error| error.to_string())
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {

@@ -5,11 +5,11 @@ use tracing::info;
 use tracing::warn;
 
 use crate::core::held::Announcement;
+use crate::core::labels::LabelsRecord;
 use crate::core::problem::NoData;
 use crate::core::wanted::Wanted;
 use crate::ports::Source;
 use crate::ports::World;
-use crate::store::record::LabelsRecord;
 use crate::work::reconcile::Reconciler;
 use crate::work::reconcile::report::Labels;
 
@@ -36,7 +36,7 @@ impl<W: World> Reconciler<W> {
         self.tell_trouble("names last learned from labels not read", trouble);
     }
 
-    /// Reads what services announce. Answers whether it is something else than before.
+    /// Reads what services announce. Answers whether anything was added.
     pub async fn read_labels(&mut self) -> bool {
         if !self.reads_labels {
             return false;
@@ -45,18 +45,18 @@ impl<W: World> Reconciler<W> {
         self.learn(read)
     }
 
-    /// Takes what services announce. Answers whether it is something else than before.
+    /// Takes what services announce. Answers whether anything was added.
     pub fn learn(&mut self, read: Result<Vec<Announcement>, NoData>) -> bool {
         match read {
             Ok(announcements) => {
-                let is_changed = announcements != self.labels.announcements;
-                self.labels.announcements = announcements;
+                let now = self.context.now();
+                let is_news = self.labels.learn(announcements, now);
                 self.knows_labels = true;
-                self.read_at = Some(self.context.now());
+                self.read_at = Some(now);
                 if self.labels_fault.take().is_some() {
                     info!("labels read again");
                 }
-                is_changed
+                is_news
             }
             Err(error) => {
                 debug!(%error, "labels not read, the names last known hold");
@@ -85,9 +85,8 @@ impl<W: World> Reconciler<W> {
     }
 
     pub(super) async fn wanted(&mut self) -> Wanted {
-        let empty = Vec::new();
-        let announcements = if self.reads_labels { &self.labels.announcements } else { &empty };
-        let wanted = Wanted::merge(&self.domains, announcements, &self.labels.holders);
+        let announced = if self.reads_labels { self.labels.announced() } else { Vec::new() };
+        let wanted = Wanted::merge(&self.domains, &announced, &self.labels.holders);
         for notice in &wanted.notices {
             if !self.notices.contains(notice) {
                 warn!(notice, "name left out or moved");

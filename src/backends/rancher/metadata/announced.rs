@@ -13,18 +13,19 @@ pub fn name_environments(rows: &[Row]) -> bool {
         let containers = row.containers.0.as_ref();
         containers.is_some_and(|containers| name_environments(&containers.0))
     };
-    rows.iter().any(|row| row.environment_uuid.get().is_some() || inside(row))
+    rows.iter().any(|row| row.environment().is_some() || inside(row))
 }
 
 /// Whether a row is of an environment. One that names none is our own.
 pub fn is_of(row: &Row, environment: &str) -> bool {
-    row.environment_uuid.get().is_none_or(|of| of == environment)
+    row.environment().is_none_or(|of| of == environment)
 }
 
 /// What is announced in `environment`, in the order of UUIDs: lists come in another order after every reload.
 ///
 /// A label of a service wins over those of its containers, which may be of before an upgrade. Containers that do not run
-/// announce nothing, for the same reason.
+/// announce nothing, for the same reason. A service announces nothing for sure while containers of it run and none of
+/// all has a label; one whose containers do not run is left out, because they may be on their way back.
 pub fn announced(services: Vec<Row>, containers: Vec<Row>, environment: &str) -> Vec<Announcement> {
     let is_own = |row: &Row| is_of(row, environment);
     let mut found = Found::default();
@@ -47,6 +48,10 @@ struct Said {
     itself: Option<String>,
     /// By the labels of containers.
     inside: BTreeSet<String>,
+    /// Whether a container runs.
+    runs: bool,
+    /// Whether a container has a label that does not run.
+    is_resting: bool,
 }
 
 impl Said {
@@ -55,8 +60,18 @@ impl Said {
             return None;
         }
         let inside = self.inside.into_iter().collect::<Vec<_>>().join(", ");
-        let label = self.itself.or_else(|| (!inside.is_empty()).then_some(inside))?;
+        let is_sure = !inside.is_empty() || (self.runs && !self.is_resting);
+        let label = self.itself.or_else(|| is_sure.then_some(inside))?;
         Some(Announcement { uuid, service, label })
+    }
+
+    fn add(&mut self, container: &Row) {
+        let (label, is_stopped) = (container.label(), container.is_stopped());
+        self.runs |= !is_stopped;
+        self.is_resting |= is_stopped && label.is_some();
+        if !is_stopped {
+            self.inside.extend(label.map(str::to_owned));
+        }
     }
 }
 
@@ -84,9 +99,7 @@ impl Found {
         said.is_gone = service.is_gone();
         said.itself = service.label().map(str::to_owned);
         for container in service.containers.0.into_iter().flat_map(|rows| rows.0).filter(is_own) {
-            if !container.is_stopped() {
-                said.inside.extend(container.label().map(str::to_owned));
-            }
+            said.add(&container);
             if let Some(uuid) = container.uuid.0 {
                 self.by_container.insert(uuid, who.clone());
             }
@@ -94,14 +107,15 @@ impl Found {
     }
 
     fn add_container(&mut self, container: &Row) {
-        let (Some(uuid), Some(label)) = (container.uuid.get(), container.label()) else {
+        let Some(uuid) = container.uuid.get() else {
             return;
         };
-        if container.is_stopped() {
-            return;
-        }
         let who = self.by_container.get(uuid).cloned().unwrap_or_else(|| self.who(uuid, container));
-        self.all.entry(who).or_default().inside.insert(label.to_owned());
+        if let Some(said) = self.all.get_mut(&who) {
+            said.add(container);
+        } else if container.label().is_some() && !container.is_stopped() {
+            self.all.entry(who).or_default().add(container);
+        }
     }
 
     /// The service of a container that is in no service's list, or the container itself.

@@ -29,8 +29,7 @@ pub struct Row {
     pub stack_name: Lenient<String>,
     /// Services have none up to Rancher 1.3.
     pub state: Lenient<String>,
-    /// None up to Rancher 1.3.
-    pub environment_uuid: Lenient<String>,
+    environment_uuid: Lenient<String>,
     /// Only of containers, since Rancher 1.5.
     pub service_uuid: Lenient<String>,
     /// Only of containers.
@@ -45,6 +44,11 @@ impl Row {
     pub fn label(&self) -> Option<&str> {
         let label = self.labels.get()?.announced.as_deref()?;
         (!label.trim().is_empty()).then_some(label)
+    }
+
+    /// UUID of its environment. None up to Rancher 1.3, or where it is empty.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment_uuid.get().filter(|uuid| !uuid.is_empty())
     }
 
     /// Whether it is on its way out.
@@ -264,6 +268,16 @@ mod tests {
             }
         }
         assert!(serde_json::from_value::<Rows>(json!({"code": 404})).is_err());
+    }
+
+    #[test]
+    fn an_environment_without_a_name_is_none() {
+        let environment = |value: Value| {
+            let row = row(&json!({"environment_uuid": value})).unwrap();
+            row.environment().map(str::to_owned)
+        };
+        assert_eq!(environment(json!("e")).as_deref(), Some("e"));
+        assert_eq!((environment(json!("")), environment(json!(null))), (None, None));
     }
 
     #[test]
