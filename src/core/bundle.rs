@@ -165,15 +165,29 @@ impl Bundle {
 }
 
 /// Leaves out what stands twice, the leaf among it, and roots: whoever trusts one has it, and balancers refuse a chain
-/// that holds the leaf again. The leaf itself stays, whoever signed it (RFC 8446, section 4.4.2).
+/// that holds the leaf again. The leaf itself stays, whoever signed it (RFC 8446, section 4.4.2), and so does a root
+/// that has issued it: without it no chain would be left, and servers refuse an empty file.
 fn drop_superfluous(ders: &mut Vec<Vec<u8>>) {
+    let only = ders.split_first().and_then(|(leaf, behind)| {
+        behind.iter().find(|der| *der != leaf && issued(der, leaf)).cloned()
+    });
     let mut seen: Vec<Vec<u8>> = Vec::new();
     for der in std::mem::take(ders) {
         if !seen.contains(&der) && (seen.is_empty() || !is_root(&der)) {
             seen.push(der);
         }
     }
+    if seen.len() == 1 {
+        seen.extend(only);
+    }
     *ders = seen;
+}
+
+fn issued(issuer: &[u8], leaf: &[u8]) -> bool {
+    let (Ok(issuer), Ok(leaf)) = (parse(issuer), parse(leaf)) else { return false };
+    leaf.issuer() == issuer.subject()
+        && leaf.verify_signature(Some(issuer.public_key()))
+            != Err(X509Error::SignatureVerificationError)
 }
 
 fn is_root(der: &[u8]) -> bool {
@@ -270,6 +284,26 @@ mod tests {
             assert_eq!(read.chain_pem().matches(BEGIN).count(), 1);
             assert_eq!(read.shown(), whole.shown());
         }
+    }
+
+    /// nginx refuses a chain file without a certificate.
+    #[test]
+    fn a_root_that_has_issued_the_leaf_stays_where_nothing_else_is_behind_it() {
+        let root = rcgen::CertifiedIssuer::self_signed(
+            params(&["root.test"], Duration::ZERO, Duration::days(90)),
+            KeyPair::generate().unwrap(),
+        );
+        let root = root.unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = params(&["a.example.com"], Duration::ZERO, Duration::days(90));
+        let leaf = leaf.signed_by(&key, &root).unwrap().pem();
+        let [_, other] = intermediate_and_root();
+        let root = root.pem().replace('\r', "");
+        let key = Secret::new(key.serialize_pem());
+        let read = Bundle::parse(&format!("{leaf}{leaf}{root}{root}"), &key).unwrap();
+        assert_eq!(read.chain_pem(), root);
+        let read = Bundle::parse(&format!("{leaf}{other}"), &key);
+        assert!(read.is_err() || read.unwrap().chain_pem().is_empty());
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl LabelsRecord {
     pub fn learn(&mut self, read: Vec<Announcement>, now: OffsetDateTime) -> bool {
         let counted: BTreeSet<(&str, &str)> = self.all().flat_map(entries).collect();
         let is_news = read.iter().flat_map(entries).any(|entry| !counted.contains(&entry));
-        let before: BTreeSet<(&str, &str)> = self.announcements.iter().map(who).collect();
+        let before: BTreeSet<(&str, &str)> = self.all().map(who).collect();
         let there: BTreeSet<(&str, &str)> = read.iter().map(who).collect();
         let successors: BTreeMap<&str, &str> = read
             .iter()
@@ -183,6 +183,14 @@ mod tests {
         check(&record, &[("a.test.com", "7"), ("x.test.com", "1")]);
         assert!(learn(&mut record, 3, &[other, ("8", "web", "b.test.com")]));
         check(&record, &[("a.test.com", "1"), ("b.test.com", "8")]);
+
+        // One that was beside it and comes back sooner is none.
+        let mut record = LabelsRecord::default();
+        let both = [("5", "web", "a.test.com"), ("6", "web", "b.test.com")];
+        learn(&mut record, 0, &both);
+        learn(&mut record, 1, &[]);
+        learn(&mut record, 2, &both[..1]);
+        check(&record, &[("a.test.com", "5"), ("b.test.com", "6")]);
 
         // One that was beside it is none: names of containers are of one host.
         let mut record = LabelsRecord::default();

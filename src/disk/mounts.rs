@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::path::PathBuf;
 
-/// Files that engines mount into each container, one by one. A host has at most one of them from elsewhere. Marks like
-/// `/.dockerenv` tell less: machines whose disk was made from an image have them as well.
-const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+/// Files that engines mount into each container, one by one. A host may have one of them from elsewhere, and network
+/// namespaces or units of systemd all but the name of the host. Marks like `/.dockerenv` tell less: machines whose disk
+/// was made from an image have them as well.
+const MOUNTED: [&str; 3] = [HOSTNAME, "/etc/hosts", "/etc/resolv.conf"];
+const HOSTNAME: &str = "/etc/hostname";
 
 /// Whether a path lies in the layer that goes with the container: nothing is mounted at it or above it but the root,
 /// and there is a container at all. `mounts` is `/proc/self/mountinfo` (proc(5)).
@@ -23,7 +25,9 @@ pub(super) fn goes_with_container(mounts: &str, path: &Path) -> bool {
     };
     let is_union = ["overlay", "aufs"].iter().any(|union| kind.contains(union));
     let mounted = MOUNTED.iter().filter(|file| mounts.iter().any(|(at, _)| at == Path::new(file)));
-    point == Path::new("/") && (is_union || 1 < mounted.count())
+    let of_engine = mounted.filter(|file| **file != HOSTNAME).count();
+    let has_hostname = mounts.iter().any(|(at, _)| at == Path::new(HOSTNAME));
+    point == Path::new("/") && (is_union || (has_hostname && 0 < of_engine))
 }
 
 /// Where something is mounted, and of which type it is.
@@ -92,6 +96,9 @@ mod tests {
             let resolver =
                 format!("22 1 {root}\n31 22 0:9 /r /etc/resolv.conf rw - tmpfs tmpfs rw");
             check(&resolver, STORE, false);
+            // `ip netns exec` lays all that is in /etc/netns over it, but the host keeps its name.
+            let namespace = format!("{resolver}\n32 22 0:9 /h /etc/hosts rw - tmpfs tmpfs rw");
+            check(&namespace, STORE, false);
         }
         check("", STORE, false);
         check("what is this", STORE, false);

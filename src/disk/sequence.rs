@@ -290,7 +290,15 @@ impl<F: FileSystem> Disk for F {
             unless_gone(self.remove_file(&folder.join(name)))?;
         }
         match self.remove_folder(folder) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            // Some file systems say of a full one that it exists; an operator's link to it stays.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::AlreadyExists
+                        | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 self.sync_folder(folder)
             }
             removed => {

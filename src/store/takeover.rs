@@ -133,7 +133,15 @@ impl<D: Disk> Store<D> {
         let linked = self.live_number(lineage)?;
         let live = linked.or_else(|| versions.keys().next_back().copied());
         let present = live.and_then(|live| versions.remove_entry(&live));
-        let shown_elsewhere = match self.shown(lineage)? {
+        let shown = match self.shown(lineage) {
+            // What is in the archive can be had all the same.
+            Err(error) if present.is_some() => {
+                tracing::warn!(lineage, %error, "live view not readable, the archive is taken as it is");
+                None
+            }
+            shown => shown?,
+        };
+        let shown_elsewhere = match shown {
             Some(text) if present.as_ref().is_none_or(|(_, (_, own, _))| *own != text) => {
                 match self.elsewhere(lineage, &text, &renewal, now)? {
                     Ok(shown) => Some(shown),

@@ -124,7 +124,9 @@ pub(super) fn redirect(
     let path = base.path().trim_end_matches('/');
     // Its query may hold anything, and only where the path is ours it is Rancher's.
     let is_same = to.path() == asked.path();
-    if asked.scheme() == "http" && to.scheme() == "https" {
+    // Another host with another page is somebody's maintenance or login, not Rancher over HTTPS.
+    let is_rancher = is_same || to.host_str() == asked.host_str();
+    if asked.scheme() == "http" && to.scheme() == "https" && is_rancher {
         return Redirect::ToHttps(format!(
             "{from} is answered with a redirect ({status}) to HTTPS: set CATTLE_URL to {origin}{path}; {NOT_AGAIN}"
         ));
@@ -177,6 +179,7 @@ mod tests {
                 "set CATTLE_URL to http://other.test/v2-beta",
             ),
             ("/login?secret=1", "pass /v2-beta on without it"),
+            ("https://status.test/maintenance?secret=1", "302"),
             ("mailto:x", "not followed"),
         ] {
             let Redirect::Elsewhere(told) = to(location) else { panic!("{location}") };

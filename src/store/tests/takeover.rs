@@ -60,6 +60,22 @@ fn the_version_that_is_live_is_the_one_the_links_lead_to() {
     assert_eq!(publish(&store, A, &bundle(A)).live, 4);
 }
 
+/// A volume of another user, or a network share that shows all users as one.
+#[test]
+fn a_live_view_that_cannot_be_read_keeps_no_archive_from_being_taken_over() {
+    let place = Place::new();
+    place.certbots(A, CONF, &[pair(A)]);
+    for file in FILES {
+        let link = place.path(&format!("live/{A}/{file}.pem"));
+        if std::os::unix::fs::lchown(link, Some(4711), None).is_err() {
+            // Only root may give links away.
+            return;
+        }
+    }
+    let taken = place.store().take_over(NOW).unwrap();
+    assert_eq!(taken.taken, [A], "{taken:?}");
+}
+
 #[test]
 fn every_lineage_of_the_same_names_is_taken_over() {
     let place = Place::new();
