@@ -57,6 +57,14 @@ pub struct Hit {
     pub detail: String,
 }
 
+/// An order of which no finalize has arrived.
+#[derive(Debug)]
+struct Unheard {
+    names: Vec<String>,
+    opened_at: OffsetDateTime,
+    times: u32,
+}
+
 /// One directory of an authority.
 #[derive(Debug)]
 pub struct Directory {
@@ -75,6 +83,8 @@ pub struct Directory {
     failures_in_row: BTreeMap<(String, String), u32>,
     /// What became of orders that were finalized, by their URL.
     handovers: BTreeMap<String, Handover>,
+    /// How often a finalize of an order got lost on its way, by the order's URL, with its names and when it was opened.
+    unheard: BTreeMap<String, Unheard>,
     /// Orders that were opened, not counting those that were handed out again.
     pub opened: u64,
     /// Limits that were hit.
@@ -145,6 +155,7 @@ impl Authority {
                 stuck_per_mille: 0,
                 failures_in_row: BTreeMap::new(),
                 handovers: BTreeMap::new(),
+                unheard: BTreeMap::new(),
                 opened: 0,
                 hits: Vec::new(),
                 oddities: Oddities::default(),

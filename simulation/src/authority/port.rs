@@ -340,13 +340,15 @@ impl Authority for Life {
             answer.map_err(|error| if is_refusal(&error) { gone() } else { error })
         };
         let answer = self.ask("finalizes", order, true, act).await;
-        if answer.is_ok() {
-            let mut state = self.outside.state();
-            let now = state.now();
-            if let Some(directory) = state.authority.of(&account.directory) {
-                directory.has_answered(order, now);
+        let mut state = self.outside.state();
+        let now = state.now();
+        if let Some(directory) = state.authority.of(&account.directory) {
+            match &answer {
+                Ok(_) => directory.has_answered(order, now),
+                Err(_) => directory.has_not_heard(order, now),
             }
         }
+        drop(state);
         Ok(self.shown(answer?))
     }
 

@@ -41,6 +41,8 @@ impl<W: World> Reconciler<W> {
         if !self.reads_labels {
             return false;
         }
+        // What was held before counts as soon as it can be read, else a reading would be kept in its place.
+        self.recall_labels().await;
         let read = self.context.world.source().announcements().await;
         self.learn(read)
     }

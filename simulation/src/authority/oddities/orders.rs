@@ -15,6 +15,7 @@ use time::OffsetDateTime;
 
 use crate::authority::Directory;
 use crate::authority::ORDER_LIFETIME;
+use crate::authority::Unheard;
 use crate::authority::agenda::Due;
 use crate::authority::answers::Issued;
 use crate::authority::answers::error;
@@ -23,6 +24,8 @@ use crate::authority::oddities::drawn;
 use crate::authority::oddities::failed;
 use crate::dice::Dice;
 
+/// So often a finalize is sent at most.
+const FINALIZES: u32 = 3;
 /// How long anybody may ask what became of an order.
 const REMEMBERED: Duration = Duration::days(130);
 /// What ends a certificate in PEM.
@@ -203,12 +206,34 @@ impl Directory {
         Some(handover.lost.flatten().map_or(at, |lost| at.max(lost)))
     }
 
+    /// A finalize got no answer; where the order is as it was, it did not arrive.
+    pub(in crate::authority) fn has_not_heard(&mut self, url: &str, now: OffsetDateTime) {
+        self.unheard.retain(|_, it| now < it.opened_at + REMEMBERED);
+        let Some(order) = self.filed(url).filter(|order| order.status == OrderStatus::Ready) else {
+            return;
+        };
+        let (names, opened_at) = (order.names.clone(), order.opened);
+        let unheard = self.unheard.entry(url.to_owned());
+        unheard.or_insert(Unheard { names, opened_at, times: 0 }).times += 1;
+    }
+
+    /// Whether all finalizes of an order with one of these names got lost, and whoever asked cannot know it: it is sent
+    /// three times (design 7).
+    fn was_never_heard(&self, names: &[String], since: OffsetDateTime) -> bool {
+        self.unheard.values().any(|it| {
+            FINALIZES <= it.times
+                && names.iter().any(|name| it.names.contains(name))
+                && since < it.opened_at + ORDER_LIFETIME * 2
+        })
+    }
+
     /// Whether an order with one of these names was finalized, and nothing is to be had from it, or was not for a while
     /// that ended after `since`.
     pub fn withholds(&self, names: &[String], since: OffsetDateTime) -> bool {
         let is_about =
             |(_, it): &(&String, &Handover)| names.iter().any(|name| it.names.contains(name));
-        self.handovers.iter().filter(is_about).any(|(url, it)| match it.at {
+        let mut handovers = self.handovers.iter().filter(is_about);
+        let is_withheld = handovers.any(|(url, it)| match it.at {
             Some(at) => since < at || it.lost.flatten().is_some_and(|lost| since < lost),
             // Its life is over by then.
             None => {
@@ -217,7 +242,8 @@ impl Directory {
                     || self.oddities.forgotten.contains(url);
                 is_open && since < it.opened_at + ORDER_LIFETIME * 2
             }
-        })
+        });
+        is_withheld || self.was_never_heard(names, since)
     }
 
     /// Its answer to a finalize is lost.
