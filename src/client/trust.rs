@@ -32,6 +32,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 use x509_parser::prelude::X509Version;
 
+use crate::core::certificate::covers;
 use crate::core::text::one_line;
 use crate::core::text::timestamp;
 
@@ -292,12 +293,7 @@ fn name_fault(certificate: &X509Certificate<'_>, name: &str) -> Option<String> {
     };
     let shown: Vec<String> = names.value.general_names.iter().filter_map(shown).collect();
     let name = name.to_ascii_lowercase();
-    let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
-    let covers = |own: &String| {
-        let own = own.to_ascii_lowercase();
-        own == name || Some(&own) == wildcard.as_ref()
-    };
-    if shown.iter().any(covers) {
+    if shown.iter().any(|own| covers(&own.to_ascii_lowercase(), &name)) {
         return None;
     }
     Some(format!("it is for {}, not for {name}", one_line(&shown.join(", "))))

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 
 use crate::core::certificate::CERTIFICATE;
@@ -15,6 +16,7 @@ use crate::core::certificate::Flaw;
 use crate::core::certificate::Leaf;
 use crate::core::certificate::broken;
 use crate::core::certificate::certificates;
+use crate::core::certificate::is_self_signed;
 use crate::core::certificate::parse;
 use crate::core::names::NameSet;
 
@@ -57,6 +59,11 @@ pub enum KeyType {
     Ec256,
     /// RSA of 2048 bits, for clients that know no ECDSA.
     Rsa2048,
+}
+
+impl KeyType {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Ec256, Self::Rsa2048];
 }
 
 /// A private key, the leaf made for it, and the certificates between it and a root; known to fit each other.
@@ -149,10 +156,7 @@ impl Bundle {
                     next.subject()
                 ));
             }
-            // An algorithm that ring does not know is no proof of a wrong chain.
-            if link.verify_signature(Some(next.public_key()))
-                == Err(X509Error::SignatureVerificationError)
-            {
+            if !may_be_signed_by(link, next) {
                 return Err(format!(
                     "its chain does not link: `{}` is not signed by `{}`",
                     link.subject(),
@@ -185,15 +189,17 @@ fn drop_superfluous(ders: &mut Vec<Vec<u8>>) {
 
 fn issued(issuer: &[u8], leaf: &[u8]) -> bool {
     let (Ok(issuer), Ok(leaf)) = (parse(issuer), parse(leaf)) else { return false };
-    leaf.issuer() == issuer.subject()
-        && leaf.verify_signature(Some(issuer.public_key()))
-            != Err(X509Error::SignatureVerificationError)
+    leaf.issuer() == issuer.subject() && may_be_signed_by(&leaf, &issuer)
+}
+
+/// An algorithm that ring does not know is no proof of a wrong chain.
+fn may_be_signed_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    let verified = certificate.verify_signature(Some(issuer.public_key()));
+    verified != Err(X509Error::SignatureVerificationError)
 }
 
 fn is_root(der: &[u8]) -> bool {
-    parse(der).is_ok_and(|certificate| {
-        certificate.issuer() == certificate.subject() && certificate.verify_signature(None).is_ok()
-    })
+    parse(der).is_ok_and(|certificate| is_self_signed(&certificate))
 }
 
 #[cfg(test)]

@@ -76,8 +76,7 @@ impl Leaf {
             not_before: certificate.validity().not_before.to_datetime(),
             not_after: certificate.validity().not_after.to_datetime(),
             issuer: issuer_of(certificate).into(),
-            is_self_signed: certificate.issuer() == certificate.subject()
-                && certificate.verify_signature(None).is_ok(),
+            is_self_signed: is_self_signed(certificate),
             is_marked_staging: is_marked_staging(certificate, chain),
             names: names_of(certificate),
         }
@@ -106,7 +105,14 @@ fn issuer_of(certificate: &X509Certificate<'_>) -> String {
     text.chars().filter(is_plain).take(LONGEST_ISSUER).collect()
 }
 
-fn covers(own: &str, name: &str) -> bool {
+/// Whether it is signed by its own key, proven by the signature.
+pub(super) fn is_self_signed(certificate: &X509Certificate<'_>) -> bool {
+    certificate.issuer() == certificate.subject() && certificate.verify_signature(None).is_ok()
+}
+
+/// Whether a name of a certificate, both in lower case, stands for `name`: exactly, or as a wildcard for its first label
+/// (RFC 6125).
+pub(crate) fn covers(own: &str, name: &str) -> bool {
     match own.strip_prefix("*.") {
         Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest == parent),
         None => own == name,

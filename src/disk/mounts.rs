@@ -6,8 +6,7 @@ use std::path::PathBuf;
 /// Files that engines mount into each container, one by one. A host may have one of them from elsewhere, and network
 /// namespaces or units of systemd all but the name of the host. Marks like `/.dockerenv` tell less: machines whose disk
 /// was made from an image have them as well.
-const MOUNTED: [&str; 3] = [HOSTNAME, "/etc/hosts", "/etc/resolv.conf"];
-const HOSTNAME: &str = "/etc/hostname";
+const MOUNTED: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
 /// Whether a path lies in the layer that goes with the container: nothing is mounted at it or above it but the root,
 /// and there is a container at all. `mounts` is `/proc/self/mountinfo` (proc(5)).
@@ -24,10 +23,9 @@ pub(super) fn goes_with_container(mounts: &str, path: &Path) -> bool {
         return false;
     };
     let is_union = ["overlay", "aufs"].iter().any(|union| kind.contains(union));
-    let mounted = MOUNTED.iter().filter(|file| mounts.iter().any(|(at, _)| at == Path::new(file)));
-    let of_engine = mounted.filter(|file| **file != HOSTNAME).count();
-    let has_hostname = mounts.iter().any(|(at, _)| at == Path::new(HOSTNAME));
-    point == Path::new("/") && (is_union || (has_hostname && 0 < of_engine))
+    let is_mounted = |file: &str| mounts.iter().any(|(at, _)| at == Path::new(file));
+    let [hostname, hosts, resolver] = MOUNTED.map(is_mounted);
+    point == Path::new("/") && (is_union || (hostname && (hosts || resolver)))
 }
 
 /// Where something is mounted, and of which type it is.

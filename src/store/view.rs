@@ -124,8 +124,7 @@ impl<D: Disk> Store<D> {
             Ok(present) => {
                 let present = String::from_utf8_lossy(&present);
                 let is_ours = renewal::contents(&present).is_some_and(|(server, names)| {
-                    let mut kinds = [KeyType::Ec256, KeyType::Rsa2048].into_iter();
-                    kinds.any(|kind| render(kind, server, &names) == present)
+                    KeyType::ALL.iter().any(|kind| render(*kind, server, &names) == present)
                 });
                 if !is_ours || present == text {
                     return Ok(());

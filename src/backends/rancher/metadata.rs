@@ -56,12 +56,13 @@ pub struct Metadata {
     api: Arc<Api>,
     poll: Duration,
     polled: Mutex<Polled>,
-    told: Mutex<Told>,
+    lookup: Mutex<Lookup>,
 }
 
-/// Who told which environment is ours.
+/// What is known of who says which environment is ours.
 #[derive(Default)]
-struct Told {
+struct Lookup {
+    /// Who said it last.
     last: Option<Place>,
     /// When the API refused to, and what it said.
     denied: Option<(Instant, DestinationError)>,
@@ -133,7 +134,7 @@ impl Metadata {
             api,
             poll: POLL,
             polled: Mutex::default(),
-            told: Mutex::default(),
+            lookup: Mutex::default(),
         }
     }
 
@@ -168,8 +169,8 @@ impl Metadata {
         Ok(own.and_then(|own| own.uuid))
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lookup(&self) -> std::sync::MutexGuard<'_, Lookup> {
+        self.lookup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn polled(&self) -> std::sync::MutexGuard<'_, Polled> {
@@ -201,9 +202,9 @@ impl Metadata {
     /// Who answered last is asked first; one that speaks of our address only while the API says nothing.
     async fn find_environment(&self) -> Result<String, String> {
         let (last, denied) = {
-            let told = self.told();
-            let denied = told.denied.clone();
-            (told.last, denied.filter(|(at, _)| at.elapsed() < DENIED_PAUSE))
+            let lookup = self.lookup();
+            let denied = lookup.denied.clone();
+            (lookup.last, denied.filter(|(at, _)| at.elapsed() < DENIED_PAUSE))
         };
         if last == Some(Place::Api)
             && let Some(environment) = self.api.known_environment()
@@ -229,8 +230,9 @@ impl Metadata {
                 Err(why) => why,
             },
         };
-        let first = ABOUT_US.into_iter().find(|path| last == Some(Place::AboutUs(path)));
-        for path in first.into_iter().chain(ABOUT_US) {
+        let mut paths = ABOUT_US;
+        paths.sort_by_key(|path| last != Some(Place::AboutUs(path)));
+        for path in paths {
             if let Some(uuid) = self.tells(path).await {
                 return Ok(self.remember(Place::AboutUs(path), uuid));
             }
@@ -247,7 +249,7 @@ impl Metadata {
     }
 
     fn remember(&self, place: Place, environment: String) -> String {
-        self.told().last = Some(place);
+        self.lookup().last = Some(place);
         environment
     }
 
@@ -265,7 +267,7 @@ impl Metadata {
             Err(error @ DestinationError::Denied(_)) => Some((Instant::now(), error.clone())),
             Ok(_) | Err(_) => None,
         };
-        self.told().denied = denied;
+        self.lookup().denied = denied;
         answer.map_err(|error| error.to_string())
     }
 

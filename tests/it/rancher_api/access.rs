@@ -112,12 +112,8 @@ async fn an_environment_of_somebody_else_is_refused_by_name() {
 async fn rancher_with_a_ca_of_its_own_is_trusted_by_the_file_of_that_ca() {
     let world = World::start().await;
     let tls = certs::server_config(&[]);
-    let front = world.rancher.api_over_tls(tls.config).await.unwrap();
+    let (_front, settings) = world.rancher_over_tls(tls.config).await;
     std::fs::write(world.path("rancher-ca.pem"), &tls.root_pem).unwrap();
-    let settings = world
-        .settings()
-        .with("CATTLE_URL", format!("https://{}/v2-beta", front.address()))
-        .with("DOMAINS", "a.example.com");
 
     let mut stranger = settings.clone().start();
     let line = stranger.says("Rancher cannot be read").await;

@@ -106,11 +106,7 @@ fn of_a_ca() -> Made {
 /// Serves Rancher's API with a certificate, and gives what is told of it without a file, then with it in the file.
 async fn told_and_taken(world: &World, made: &Made) -> (String, Vec<serde_json::Value>) {
     let tls = made.config(&[&TLS12, &TLS13], None);
-    let front = world.rancher.api_over_tls(tls).await.unwrap();
-    let settings = world
-        .settings()
-        .with("CATTLE_URL", format!("https://{}/v2-beta", front.address()))
-        .with("DOMAINS", "a.example.com");
+    let (front, settings) = world.rancher_over_tls(tls).await;
     let mut stranger = settings.clone().start();
     let line = stranger.says("Rancher cannot be read").await;
     stranger.stop().await;

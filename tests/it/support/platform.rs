@@ -1,18 +1,25 @@
 //! What tests of Rancher and metadata share: odd answers, certificates, a direct way into the API.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::Method;
 use http::Response;
 use rancher_lets_encrypt::client;
 use rancher_lets_encrypt::client::Roots;
+use rustls::ServerConfig;
 use sandbox::certs;
 use sandbox::certs::Pair;
 use sandbox::faults::What;
 use sandbox::rancher::Rancher;
 use sandbox::rancher::settings::Role;
+use sandbox::serve::Server;
 use serde_json::Value;
 use serde_json::json;
 use time::macros::datetime;
+
+use crate::support::Settings;
+use crate::support::World;
 
 /// A status with Cattle's error body.
 pub(crate) fn status(status: u16) -> What {
@@ -39,6 +46,16 @@ pub(crate) fn self_signed(names: &[&str]) -> Pair {
 pub(crate) fn add(rancher: &Rancher, name: &str, pair: &Pair) -> String {
     let chain = Some(pair.chain_pem.as_str()).filter(|chain| !chain.is_empty());
     rancher.add_certificate(name, &pair.cert_pem, chain, &pair.key_pem, None)
+}
+
+impl World {
+    /// Rancher's API over TLS, for as long as it is kept, and settings of a daemon that asks for one name there.
+    pub(crate) async fn rancher_over_tls(&self, tls: Arc<ServerConfig>) -> (Server, Settings) {
+        let front = self.rancher.api_over_tls(tls).await.unwrap();
+        let url = format!("https://{}/v2-beta", front.address());
+        let settings = self.settings().with("CATTLE_URL", url).with("DOMAINS", "a.example.com");
+        (front, settings)
+    }
 }
 
 /// A client that trusts public roots only, for what tests ask themselves.
